@@ -1,0 +1,205 @@
+"""Documents made from documents: one file out of several, OpenAPI 3.1 out of 3.0. Pure: nothing is read or changed."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+JSON = dict[str, Any]
+
+VERSION_31: Final = "3.1.0"
+
+_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+# Where the schemas of a document stand: for each kind of object, which fields lead to objects of which kind. A kind in
+# brackets stands for a list of it, one in braces for a map to it. What is not named here holds no schema.
+_GRAMMAR: Final[Mapping[str, Mapping[str, str]]] = {
+    "document": {"paths": "{path}", "x-webhooks": "{path}", "components": "components"},
+    "components": {
+        "schemas": "{schema}",
+        "responses": "{response}",
+        "parameters": "{parameter}",
+        "requestBodies": "{body}",
+        "headers": "{parameter}",
+        "callbacks": "{callback}",
+    },
+    "path": {"parameters": "[parameter]", **dict.fromkeys(_METHODS, "operation")},
+    "operation": {
+        "parameters": "[parameter]",
+        "requestBody": "body",
+        "responses": "{response}",
+        "callbacks": "{callback}",
+    },
+    "callback": {"*": "path"},
+    "parameter": {"schema": "schema", "content": "{media}"},
+    "body": {"content": "{media}"},
+    "response": {"headers": "{parameter}", "content": "{media}"},
+    "media": {"schema": "schema", "encoding": "{encoding}"},
+    "encoding": {"headers": "{parameter}"},
+    "schema": {
+        "properties": "{schema}",
+        "additionalProperties": "schema",
+        "items": "schema",
+        "not": "schema",
+        "allOf": "[schema]",
+        "anyOf": "[schema]",
+        "oneOf": "[schema]",
+    },
+}
+
+
+def to_openapi31(document: Mapping[str, Any]) -> JSON:
+    """Return the OpenAPI 3.1 document that means the same as an OpenAPI 3.0 document.
+
+    `nullable` becomes a type, an enum of one value a `const`, a boolean `exclusiveMinimum` or `exclusiveMaximum` the
+    number itself, a schema's `example` its `examples`, and `x-webhooks` the `webhooks` that it stands for.
+
+    Args:
+        document: An OpenAPI 3.0 document, its references as they are.
+
+    Raises:
+        ValueError: A schema is `nullable` without a `type`, which in 3.0 means nothing.
+    """
+    exported: JSON = _convert(document, "document")
+    exported["openapi"] = VERSION_31
+    if "x-webhooks" in exported:
+        exported["webhooks"] = exported.pop("x-webhooks")
+    return exported
+
+
+def _convert(node: Any, kind: str) -> Any:
+    """Copy what stands where the grammar expects `kind`, its schemas converted."""
+    if kind.startswith("["):
+        return [_convert(each, kind[1:-1]) for each in node]
+    if kind.startswith("{"):
+        return {name: _convert(each, kind[1:-1]) for name, each in node.items()}
+    if not isinstance(node, dict) or "$ref" in node:  # `additionalProperties: false`; what is referred to is elsewhere
+        return _copy(node)
+    fields = _GRAMMAR[kind]
+    copied: JSON = {}
+    for name, value in node.items():
+        below = fields.get(name) or ("" if name.startswith("x-") else fields.get("*"))
+        copied[name] = _convert(value, below) if below else _copy(value)
+    return _schema31(copied) if kind == "schema" else copied
+
+
+def _schema31(schema: JSON) -> JSON:
+    """Convert one schema's own keywords; those below are converted already."""
+    if schema.pop("nullable", False):
+        if "type" not in schema:
+            raise ValueError(f"a nullable schema needs a type beside it: {schema}")
+        schema["type"] = [schema["type"], "null"]
+        if "enum" in schema and None not in schema["enum"]:
+            schema["enum"].append(None)
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if schema.pop(exclusive, False):
+            schema[exclusive] = schema.pop(bound)
+    if len(schema.get("enum", ())) == 1:
+        [schema["const"]] = schema.pop("enum")
+    if "example" in schema:
+        schema["examples"] = [schema.pop("example")]
+    return schema
+
+
+def bundle(document: Mapping[str, Any], load: Callable[[str], Mapping[str, Any]]) -> JSON:
+    """Return a document that refers to no other file: the components of other files become its own.
+
+    Args:
+        document: A document whose references may lead to components of other files (`other.yaml#/components/…/Name`).
+        load: Returns the content of such a file, given its path relative to the document, with `/` between its parts.
+
+    Raises:
+        ValueError: A reference leads elsewhere than to a named component, or to none, or two components of the same
+            section and name would meet.
+    """
+    return _Bundle(document, load).made()
+
+
+class _Bundle:
+    """One run of `bundle`."""
+
+    def __init__(self, document: Mapping[str, Any], load: Callable[[str], Mapping[str, Any]]) -> None:
+        self._document = document
+        self._load = load
+        self._files: dict[str, Mapping[str, Any]] = {"": document}
+        self._components: dict[str, JSON] = {}
+        self._origins: dict[tuple[str, str], tuple[str, str, str]] = {}
+
+    def made(self) -> JSON:
+        """Return the bundled document; its own components first, in their order."""
+        rest = {name: value for name, value in self._document.items() if name != "components"}
+        for section, named in self._document.get("components", {}).items():
+            if section.startswith("x-"):
+                self._components[section] = _copy(named)
+                continue
+            for name in named:
+                self._take("", section, name)
+        bundled: JSON = self._relocated(rest, "")
+        if self._components:
+            bundled["components"] = self._components
+        return bundled
+
+    def _take(self, file: str, section: str, name: str) -> None:
+        """Make a component of `file` one of the bundle's, unless it is already.
+
+        A component that is nothing but a reference to its namesake in another file stands for that one.
+        """
+        component = self._component(file, section, name)
+        origin = (file, section, name)
+        while (further := self._target(component.get("$ref"), origin[0])) and further[1:] == (section, name):
+            if further == origin:
+                raise ValueError(f"the component {section}/{name} refers to itself")
+            origin, component = further, self._component(*further)
+        known = self._origins.setdefault((section, name), origin)
+        if known != origin:
+            where = " and ".join(sorted(place[0] or "the document itself" for place in (known, origin)))
+            raise ValueError(f"two components are called {section}/{name}: in {where}")
+        named = self._components.setdefault(section, {})
+        if name not in named:
+            named[name] = {}  # its place, before what it refers to takes theirs; also ends cycles
+            named[name].update(self._relocated(component, origin[0]))
+
+    def _component(self, file: str, section: str, name: str) -> Mapping[str, Any]:
+        if file not in self._files:
+            self._files[file] = self._load(file)
+        try:
+            component = self._files[file]["components"][section][name]
+        except KeyError:
+            raise ValueError(f"{file or 'the document'} has no component {section}/{name}") from None
+        if not isinstance(component, dict):
+            raise ValueError(f"the component {section}/{name} is no object")  # noqa: TRY004 - a wrong document
+        return component
+
+    def _target(self, reference: Any, file: str) -> tuple[str, str, str] | None:
+        """Return file, section and name of what a reference in `file` leads to; None for no reference."""
+        if not isinstance(reference, str):
+            return None
+        path, _, pointer = reference.partition("#")
+        parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")]
+        if len(parts) != 4 or parts[:2] != ["", "components"]:  # noqa: PLR2004 - "", components, section, name
+            raise ValueError(f"a reference must lead to a named component, {reference!r} does not")
+        where = posixpath.normpath(posixpath.join(posixpath.dirname(file), path)) if path else file
+        return where, parts[2], parts[3]
+
+    def _relocated(self, node: Any, file: str) -> Any:
+        """Copy what stands in `file`, its references leading to components of the bundle."""
+        if isinstance(node, list):
+            return [self._relocated(each, file) for each in node]
+        if not isinstance(node, dict):
+            return node
+        target = self._target(node.get("$ref"), file)
+        if target is None:
+            return {name: self._relocated(value, file) for name, value in node.items()}
+        self._take(*target)
+        section, name = (part.replace("~", "~0").replace("/", "~1") for part in target[1:])
+        return {**node, "$ref": f"#/components/{section}/{name}"}
+
+
+def _copy(value: Any) -> Any:
+    """Copy JSON: what YAML's aliases share is written out, so that nobody changes two places at once."""
+    if isinstance(value, dict):
+        return {name: _copy(each) for name, each in value.items()}
+    return [_copy(each) for each in value] if isinstance(value, list) else value
