@@ -1,0 +1,83 @@
+"""OpenAPI at request time: a document and handlers become an ASGI app. Generic: knows nothing of checkout sessions.
+
+    from qashier_mock.pipeline import Call, Fault, Hooks, Reason, Refused, Reply, Transmit, create_pipeline
+
+    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, validate_responses=False,
+                    timer=time.perf_counter) -> ASGI app
+
+- documents: pairs of a document (mapping, path, `Document`) and its base paths, `[(path, ("", "/v3/payment/qpay"))]`.
+- handlers: objects, modules or mappings with one `async def operation_id(call, **arguments) -> Reply` per operation.
+- hooks: see `Hooks`. pages: `{"/pay": asgi_app}`. lifespan: `() -> async context manager`.
+- Served by `make_protocol(hooks)`: `uvicorn.Config(app, http=make_protocol(hooks), ws="none")`.
+
+Names are resolved on first use, so that whoever needs a noun does not pay for the framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from qashier_mock.pipeline.app import Dropped, create_pipeline
+    from qashier_mock.pipeline.document import Document, precompile
+    from qashier_mock.pipeline.exchange import (
+        Call,
+        Fault,
+        Hooks,
+        Reason,
+        Refused,
+        Reply,
+        Transmit,
+        UnknownField,
+    )
+    from qashier_mock.pipeline.judgement import ReplyOutsideDocument
+    from qashier_mock.pipeline.operations import CompiledOperation
+    from qashier_mock.pipeline.protocol import make_protocol
+    from qashier_mock.pipeline.schemas import Unsupported
+
+__all__ = [
+    "Call",
+    "CompiledOperation",
+    "Document",
+    "Dropped",
+    "Fault",
+    "Hooks",
+    "Reason",
+    "Refused",
+    "Reply",
+    "ReplyOutsideDocument",
+    "Transmit",
+    "UnknownField",
+    "Unsupported",
+    "create_pipeline",
+    "make_protocol",
+    "precompile",
+]
+
+_HOMES: Final = {
+    "Call": "exchange",
+    "CompiledOperation": "operations",
+    "Document": "document",
+    "Dropped": "app",
+    "Fault": "exchange",
+    "Hooks": "exchange",
+    "Reason": "exchange",
+    "Refused": "exchange",
+    "Reply": "exchange",
+    "ReplyOutsideDocument": "judgement",
+    "Transmit": "exchange",
+    "UnknownField": "exchange",
+    "Unsupported": "schemas",
+    "create_pipeline": "app",
+    "make_protocol": "protocol",
+    "precompile": "document",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,437 @@
+"""The pipeline as an ASGI app: route, authenticate, read, parse, validate, call, encode. One error door.
+
+    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, validate_responses=False,
+                    timer=time.perf_counter) -> ASGI app
+
+Connexion loads the documents, builds the operation models, resolves the handlers and is the shell of the app; what one
+request needs is compiled once, at start, because Connexion would work it out again for each request.
+
+A request is refused in this order: unknown path 404, method 405, credentials, size 413, media type 415, parameters and
+body 400. Whatever is refused or fails goes through `Hooks.render_error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
+
+import orjson
+
+from qashier_mock.pipeline import bodies, wording
+from qashier_mock.pipeline.document import Document
+from qashier_mock.pipeline.exchange import Call, Hooks, Reason, Refused, Reply, Transmit
+from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
+from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
+from qashier_mock.pipeline.routing import Pages, Router
+from qashier_mock.pipeline.schemas import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("qashier_mock.pipeline")
+
+MAX_BODY: Final = 2 * 1024 * 1024
+ABORT: Final = "qashier_mock.abort"
+CLOSE: Final = "qashier_mock.close"
+CONTENT_TYPE: Final = (b"content-type", b"application/json")
+CONNECTION_CLOSE: Final = (b"connection", b"close")
+DRAIN_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of an unwanted body that are read and thrown away, for a client that sends before it reads."""
+
+
+class Dropped(ConnectionError):
+    """A fault drops the connection, and the server has no way to do so: raised in place of it."""
+
+
+def create_pipeline(
+    documents: Sequence[tuple[Document | Mapping[str, Any] | Path, Sequence[str]]],
+    handlers: object | Sequence[object],
+    hooks: Hooks,
+    *,
+    pages: Mapping[str, ASGIApp] | None = None,
+    lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+    max_body: int = MAX_BODY,
+    validate_responses: bool = False,
+    timer: Callable[[], float] = time.perf_counter,
+) -> ASGIApp:
+    """Compile documents and handlers into an ASGI app.
+
+    Args:
+        documents: Each with the base paths it is served under; "" is the root.
+        handlers: One or more objects, modules or mappings whose attributes named by an operationId are its handlers:
+            `async def operation_id(call, **arguments) -> Reply`.
+        hooks: What the pipeline asks of its owner.
+        pages: Foreign ASGI apps by path prefix (`/pay`); they get what no document has. The longest prefix wins, base
+            paths of documents included. Their replies get a Request-Id too.
+        lifespan: Called once at start; the context lasts as long as the app.
+        max_body: Bytes of a request body at most.
+        validate_responses: Judge every reply by the document, and raise `ReplyOutsideDocument` out of the app for one
+            that it does not describe. For tests.
+        timer: Seconds, for `Call.started`.
+
+    Raises:
+        Unsupported: A document uses what is not done here, has an operation without a handler, or a handler has no
+            operation.
+    """
+    found = _Handlers(handlers)
+    app = CompiledApp(hooks, pages or {}, max_body, timer)
+    for source, base_paths in documents:
+        document = Document.load(source)
+        app.add_api(document.specification(), resolver=found.resolver, base_paths=tuple(base_paths))
+    found.check_all_used()
+    app.finish(validate_responses=validate_responses)
+
+    @contextlib.asynccontextmanager
+    async def within(_: Any) -> AsyncIterator[None]:
+        async with lifespan() if lifespan is not None else contextlib.nullcontext():
+            yield
+
+    # `add_api` has been called on the compiled app directly: the shell would load each document once for each base path
+    # and have no way to take one that is known to be valid.
+    shell: ASGIApp = ConnexionMiddleware(app, import_name=__name__, middlewares=[LifespanMiddleware], lifespan=within)
+    return shell
+
+
+class _Handlers:
+    """Where handlers are looked up, and which have been."""
+
+    def __init__(self, handlers: object | Sequence[object]) -> None:
+        self._owners = list(handlers) if isinstance(handlers, Sequence) else [handlers]
+        self._used: set[str] = set()
+        self.resolver = Resolver(function_resolver=self._resolve)
+
+    def _resolve(self, operation_id: str) -> Any:
+        for owner in self._owners:
+            function = owner.get(operation_id) if isinstance(owner, Mapping) else getattr(owner, operation_id, None)
+            if function is not None:
+                self._used.add(operation_id)
+                return function
+        raise Unsupported(f"no handler is named {operation_id!r}")
+
+    def check_all_used(self) -> None:
+        """Refuse a handler that no operation calls: it is a typing error, or a forgotten piece of the document."""
+        offered = {name for owner in self._owners for name in _offered(owner)}
+        idle = sorted(offered - self._used)
+        if idle:
+            raise Unsupported(
+                f"no operation is named {', '.join(map(repr, idle))}, but there is a handler of that name"
+            )
+
+
+def _offered(owner: object) -> list[str]:
+    """Return the names of an owner's public coroutine functions; of a module, those written in it."""
+    if isinstance(owner, Mapping):
+        return [str(name) for name in owner]
+    members = inspect.getmembers(owner, inspect.iscoroutinefunction)
+    if inspect.ismodule(owner):
+        members = [(name, member) for name, member in members if member.__module__ == owner.__name__]
+    return [name for name, _ in members if not name.startswith("_")]
+
+
+class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types
+    """All that happens to one request."""
+
+    def __init__(self, hooks: Hooks, pages: Mapping[str, ASGIApp], max_body: int, timer: Callable[[], float]) -> None:
+        self._hooks = hooks
+        self._foreign = pages
+        self._max_body = max_body
+        self._timer = timer
+        self._router = Router()
+        self._base_paths: list[str] = []
+        self._pages = Pages({}, ())
+        self._judge: Any = None
+        self.operations: list[CompiledOperation] = []
+
+    def add_api(self, specification: Any, *, resolver: Any = None, base_paths: Sequence[str] = ("",), **_: Any) -> None:
+        """Compile every operation of a document."""
+        self._base_paths.extend(base_paths)
+        for path, item in specification["paths"].items():
+            for method in item:
+                if method not in METHODS:
+                    continue
+                operation = compile_operation(specification, path, method, resolver or Resolver())
+                self.operations.append(operation)
+                for base_path in base_paths:
+                    self._router.add(base_path, operation)
+
+    def finish(self, *, validate_responses: bool) -> None:
+        """Compile what needs all documents to be known."""
+        self._pages = Pages(self._foreign, self._base_paths)
+        if validate_responses:
+            from qashier_mock.pipeline.judgement import Judge  # noqa: PLC0415 - tests only: needs an extra
+
+            self._judge = Judge(self.operations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _decline(scope, receive, send)
+            return
+        started = self._timer()
+        request_id = self._hooks.new_request_id()
+        raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+        values: Sequence[bytes] = ()
+        route = self._router.static.get(raw_path)
+        if route is None:
+            route, values = self._router.match(raw_path)
+            if route is None:
+                await self._elsewhere(raw_path, request_id, scope, receive, send)
+                return
+        method: str = scope["method"]
+        operation = route.operations.get(method)
+        if operation is None:
+            await self._refuse(_method_not_allowed(method, route.allow), request_id, scope, receive, send)
+            return
+        call = Call(operation, request_id, started, None, method, raw_path.decode("latin-1"), scope["query_string"], {})
+        headers = _Headers(scope["headers"])
+        try:
+            reply, transmit = await self._answer(call, values, headers, receive)
+            body = _encode(reply)
+        except bodies.ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the one error door
+            reply = self._render(error, call)
+            transmit, body = reply.transmit, _encode(reply)
+        extra = self._hooks.observe(call, reply, body) if call.principal is not None else ()
+        out = _headers(reply, body, request_id, extra)
+        if self._judge is not None and transmit is not Transmit.DROPPED:
+            self._judge.check(operation, reply, body, out)
+        if transmit is not Transmit.WHOLE:
+            await _cut_short(transmit, _Answer(reply.status, out, body), scope, receive, send)
+        elif call.raw_body is None and headers.announce_body():
+            await _send_beside_body(_Answer(reply.status, out, body), headers, scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": reply.status, "headers": out})
+            await send({"type": "http.response.body", "body": body})
+
+    async def _answer(
+        self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive
+    ) -> tuple[Reply, Transmit]:
+        """Return the reply to a call and how much of it is to be sent; raise what the error door is to render."""
+        operation = call.operation
+        if not operation.is_secured:
+            return await self._perform(call, values, headers, receive)
+        call.principal = self._hooks.authenticate(headers.all(b"authorization"))
+        fault = await self._hooks.intercept(call)
+        if fault is None:
+            return await self._perform(call, values, headers, receive)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        reply, transmit = fault.reply or Reply(503), fault.transmit
+        if fault.perform:
+            try:
+                reply, kept = await self._perform(call, values, headers, receive)
+            except bodies.ClientGone:
+                raise
+            except Exception as error:  # noqa: BLE001 - the one error door
+                reply = self._render(error, call)
+                kept = reply.transmit
+            reply = fault.reply or reply
+            transmit = kept if transmit is Transmit.WHOLE else transmit
+        return reply, transmit
+
+    async def _perform(
+        self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive
+    ) -> tuple[Reply, Transmit]:
+        await self._fill(call, values, headers, receive)
+        self._hooks.admit(call)
+        reply = await call.operation.handler(call, **call.arguments)
+        return reply, reply.transmit
+
+    async def _fill(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> None:
+        """Read, parse and validate all that the operation takes."""
+        operation = call.operation
+        expected = operation.body
+        arguments: dict[str, Any] = {}
+        raw = b""
+        if expected is not None:
+            raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), self._max_body)
+            if raw or expected.required:
+                bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
+        if values:
+            for scalar, value in zip(operation.path_parameters, values, strict=True):
+                arguments[scalar.argument] = scalar.parse(value.decode(errors="replace"))
+        operation.query.parse(call.query, arguments)
+        for name, scalar in operation.headers:
+            scalar.parse_header(headers.all(name), arguments)
+        if expected is not None:
+            if raw:
+                arguments["body"], call.unknown_fields = expected.parse(raw)
+            elif expected.required:
+                raise bodies.missing()
+        call.arguments = arguments
+
+    async def _elsewhere(self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what no document has: a page does, or nobody."""
+        page = self._pages.find(raw_path)
+        if page is None:
+            await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send)
+        else:
+            await self._serve_page(page, request_id, scope, receive, send)
+
+    def _render(self, error: Exception, call: Call | None) -> Reply:
+        """The error door. What the hooks do not know is logged and told as an internal error."""
+        try:
+            return self._hooks.render_error(error, call)
+        except Exception as unknown:  # noqa: BLE001 - whatever it is, the client gets an answer
+            log_unexpected(unknown, call.operation.operation_id if call else "-", call.request_id if call else "-")
+        hidden = Refused(Reason.INTERNAL_ERROR, "The mock has failed; its log tells how. Please report it.")
+        try:
+            return self._hooks.render_error(hidden, call)
+        except Exception as unknown:  # noqa: BLE001
+            log_unexpected(unknown, "render_error", call.request_id if call else "-")
+            return Reply(500, {"error": {"type": "api_error", "code": "internal_error", "message": hidden.message}})
+
+    async def _refuse(self, error: Refused, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that has no operation."""
+        reply = self._render(error, None)
+        body = _encode(reply)
+        answer = _Answer(reply.status, _headers(reply, body, request_id, ()), body)
+        await _send_beside_body(answer, _Headers(scope["headers"]), scope, receive, send)
+
+    async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        has_started = False
+
+        async def stamp(message: Message) -> None:
+            nonlocal has_started
+            if message["type"] == "http.response.start":
+                has_started = True
+                message["headers"] = [*message.get("headers", ()), (b"request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await page(scope, receive, stamp)
+        except Exception as error:  # noqa: BLE001 - a page may not take the server's own error page
+            log_unexpected(error, "page", request_id)
+            if has_started:
+                return
+            hidden = Refused(Reason.INTERNAL_ERROR, "The mock has failed; its log tells how. Please report it.")
+            await self._refuse(hidden, request_id, scope, receive, send)
+
+
+class _Headers:
+    """The headers of a request. Most have none twice, and looking one up is then one step."""
+
+    __slots__ = ("_raw", "one")
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self.one = dict(raw)
+
+    def all(self, name: bytes) -> Sequence[bytes]:
+        """Return every value of a header, in order."""
+        if len(self.one) == len(self._raw):
+            value = self.one.get(name)
+            return () if value is None else (value,)
+        return [value for other, value in self._raw if other == name]
+
+    def announce_body(self) -> bool:
+        """Whether the request may have a body."""
+        return b"content-length" in self.one or b"transfer-encoding" in self.one
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def _encode(reply: Reply) -> bytes:
+    payload = reply.payload
+    if payload is None:
+        return b""
+    return payload if type(payload) is bytes else orjson.dumps(payload)
+
+
+def _headers(
+    reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    stamp = (b"request-id", request_id.encode())
+    if not body and reply.status == 204:  # noqa: PLR2004
+        return [stamp, *reply.headers, *extra]
+    return [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), stamp, *reply.headers, *extra]
+
+
+def _path_unknown(raw_path: bytes) -> Refused:
+    shown = wording.shorten(raw_path[: 2 * wording.VALUE_LIMIT].decode("latin-1"), wording.VALUE_LIMIT)
+    return Refused(Reason.PATH_UNKNOWN, wording.message(f"There is nothing at {shown}; check the path."))
+
+
+def _method_not_allowed(method: str, allow: bytes) -> Refused:
+    text = f"{wording.name(method)} is not allowed here; use {allow.decode()}."
+    return Refused(Reason.METHOD_NOT_ALLOWED, wording.message(text), headers=((b"allow", allow),))
+
+
+async def _send_beside_body(answer: _Answer, headers: _Headers, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request whose body has not been read.
+
+    On a connection that stays open the server reads and discards the body. Where it is about to close, closing with
+    bytes unread resets the connection, and the client may lose the answer: then the body is read to its end first.
+    A client that waits for `100 Continue` is told to close, because it may never send the body.
+    """
+    out, body = answer.headers, answer.body
+    waits = b"expect" in headers.one and headers.announce_body()
+    if waits:
+        out = [*out, CONNECTION_CLOSE]
+    await send({"type": "http.response.start", "status": answer.status, "headers": out})
+    closes = scope.get("http_version") == "1.0" or b"close" in headers.one.get(b"connection", b"").lower()
+    if closes and not waits and headers.announce_body():
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await _drain(receive)
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _drain(receive: Receive) -> None:
+    left = DRAIN_LIMIT
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))
+
+
+async def _cut_short(transmit: Transmit, answer: _Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    extensions = scope.get("extensions") or {}
+    if ABORT not in extensions:
+        raise Dropped("the server cannot close a connection on purpose")
+    if transmit is Transmit.TRUNCATED:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        half = answer.body[: len(answer.body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        extensions[CLOSE]()
+    else:
+        extensions[ABORT]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what is no HTTP request: a WebSocket is refused, a lifespan without a manager just runs."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1003})
+    elif scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+def log_unexpected(error: BaseException, where: str, request_id: str) -> None:
+    """Log an unexpected exception on one line: what it says may quote what a stranger has sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    trail = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    text = wording.shorten(str(error), 500)
+    logger.error("%s: unexpected %s in %s: %s (%s)", request_id, type(error).__name__, where, text, trail)

@@ -1,0 +1,157 @@
+"""Request bodies: read within a limit, decoded by orjson, validated, compared with what the schema names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from qashier_mock.pipeline import wording
+from qashier_mock.pipeline.exchange import Reason, Refused, UnknownField
+from qashier_mock.pipeline.schemas import Schema, Unsupported, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.types import Receive
+
+MEDIA_TYPE: Final = b"application/json"
+DEPTH: Final = 250
+"""Levels of nesting. orjson reads more, but nobody could write them again: it stops at 254."""
+
+
+class ClientGone(Exception):
+    """The client has closed the connection: there is nobody to answer."""
+
+
+async def read(receive: Receive, declared: bytes | None, limit: int) -> bytes:
+    """Return the whole body.
+
+    Args:
+        receive: Of the request.
+        declared: Its Content-Length, if it had one.
+        limit: Bytes at most.
+
+    Raises:
+        Refused: It is longer. What is announced as longer is not read at all.
+        ClientGone: The client went away before it ended.
+    """
+    if declared is not None and declared.isdigit() and (len(declared) > 18 or int(declared) > limit):  # noqa: PLR2004
+        raise _too_large(limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body", False) and len(body) <= limit:
+        return body
+    chunks, size = [], 0
+    while True:
+        if message["type"] != "http.request":
+            raise ClientGone
+        body = message.get("body", b"")
+        size += len(body)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(body)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(Reason.BODY_TOO_LARGE, f"The body is larger than {limit} bytes; send a smaller one.")
+
+
+def check_media_type(types: Sequence[bytes], codings: Sequence[bytes]) -> None:
+    """Refuse everything but JSON as it is. A body without a media type counts as JSON; parameters do not count.
+
+    Args:
+        types: Every Content-Type of the request.
+        codings: Every Content-Encoding.
+
+    Raises:
+        Refused: Another media type, a content coding, or either header twice.
+    """
+    if len(types) > 1 or len(codings) > 1:
+        text = "Content-Type or Content-Encoding was sent more than once; send `Content-Type: application/json` once."
+        raise Refused(Reason.MEDIA_TYPE_UNSUPPORTED, text)
+    if types and types[0] != MEDIA_TYPE:
+        essence = types[0].partition(b";")[0].strip().lower()
+        if essence and essence != MEDIA_TYPE:
+            text = f"The body must be application/json, not {wording.quote(essence.decode('latin-1'))}."
+            raise Refused(Reason.MEDIA_TYPE_UNSUPPORTED, text)
+    if codings and codings[0].strip().lower() not in {b"identity", b""}:
+        shown = wording.quote(codings[0].decode("latin-1"))
+        text = f"The body must come as it is: the content coding {shown} is not supported. Leave Content-Encoding out."
+        raise Refused(Reason.MEDIA_TYPE_UNSUPPORTED, text)
+
+
+class BodyParser:
+    """The body of one operation.
+
+    Attributes:
+        required: Whether there must be one.
+        holds_secret: Whether the schema marks a property as `writeOnly` or as a password.
+    """
+
+    __slots__ = ("_schema", "holds_secret", "required")
+
+    def __init__(self, request_body: Mapping[str, Any], where: str) -> None:
+        content = request_body.get("content", {})
+        if list(content) != [MEDIA_TYPE.decode()]:
+            raise Unsupported(f"{where}: a body must be application/json and nothing else, not {sorted(content)}")
+        unknown = {key for key in content[MEDIA_TYPE.decode()] if key not in {"schema", "example", "examples"}}
+        if any(not key.startswith("x-") for key in unknown) or "schema" not in content[MEDIA_TYPE.decode()]:
+            raise Unsupported(f"{where}: a body needs a schema, and {sorted(unknown)} is not supported")
+        schema = content[MEDIA_TYPE.decode()]["schema"]
+        # Connexion's operation model hangs the whole document into the schema; every reference is resolved already.
+        bare = {key: value for key, value in schema.items() if key != "components"}
+        self._schema = Schema(translate(bare, f"{where}, body", request=True))
+        self.required = bool(request_body.get("required", False))
+        self.holds_secret = _holds_secret(bare)
+
+    def parse(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
+        """Return the value of a body that is not empty, and the fields that the schema does not name.
+
+        Raises:
+            Refused: Not JSON, nested too deeply, or not valid.
+        """
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise _not_json(raw, error) from None
+        schema = self._schema
+        try:
+            # Brackets in strings count too: then the test is made for nothing, which is harmless.
+            if len(raw) > DEPTH and raw.count(b"[") + raw.count(b"{") > DEPTH:
+                orjson.dumps(value)
+            if not schema.is_valid(value):
+                raise schema.refusal(value)
+        except (TypeError, ValueError, RecursionError):
+            text = f"The body is nested too deeply; {DEPTH} levels are enough for anything."
+            raise Refused(Reason.BODY_INVALID, text) from None
+        if schema.walk is None:
+            return value, ()
+        found: list[UnknownField] = []
+        schema.walk(value, "", found)
+        return value, tuple(found)
+
+
+def missing() -> Refused:
+    """Say that a body is required."""
+    return Refused(Reason.BODY_INVALID, "The body is empty; send a JSON object.")
+
+
+def _not_json(raw: bytes, error: orjson.JSONDecodeError) -> Refused:
+    if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        text = "The body begins with a byte order mark; send UTF-8 without one."
+    else:
+        what = wording.shorten(error.msg.partition(":")[0], wording.VALUE_LIMIT)
+        text = f"The body is not valid JSON: {what} at line {error.lineno}, column {error.colno}. Send a JSON object."
+    return Refused(Reason.BODY_INVALID, wording.message(text))
+
+
+def _holds_secret(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        if schema.get("writeOnly") is True or schema.get("format") == "password":
+            return True
+        return any(_holds_secret(sub) for sub in schema.values())
+    return isinstance(schema, list) and any(_holds_secret(sub) for sub in schema)

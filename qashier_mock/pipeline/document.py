@@ -1,0 +1,139 @@
+"""Finding and loading a document: YAML, JSON, a mapping, or YAML with its precompiled JSON beside it.
+
+A precompiled document saves the start of the mock what reading YAML and validating the document cost. It is made by
+`precompile`, after both have been done, and carries the digests of the files that it was made from: where one of them
+has changed since, it is not used, so it can be missing or old but never wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from qashier_mock.pipeline.export import bundle
+from qashier_mock.pipeline.framework import InvalidSpecification, OpenAPISpecification
+from qashier_mock.pipeline.schemas import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRECOMPILED_SUFFIX: Final = ".precompiled.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Document:
+    """A document in memory.
+
+    Attributes:
+        content: As written, references unresolved.
+        proven: Whether it is known to be a valid OpenAPI 3.0 document, so that checking it again would only cost time.
+        name: How messages call it.
+    """
+
+    content: Mapping[str, Any]
+    proven: bool = False
+    name: str = "document"
+
+    @classmethod
+    def load(cls, source: Document | Mapping[str, Any] | Path) -> Document:
+        """Load a document.
+
+        Args:
+            source: A mapping, or the path of a .yaml or .json file.
+
+        Raises:
+            OSError: The file cannot be read.
+            Unsupported: The file does not hold an object.
+        """
+        if isinstance(source, Document):
+            return source
+        if not isinstance(source, Path):
+            return cls(source)
+        if source.suffix == ".json":
+            return cls(_object(orjson.loads(source.read_bytes()), source.name), name=source.name)
+        precompiled = source.with_suffix(PRECOMPILED_SUFFIX)
+        if precompiled.is_file():
+            stored = orjson.loads(precompiled.read_bytes())
+            if all(_has_digest(source.with_name(name), digest) for name, digest in stored["sources"].items()):
+                return cls(stored["document"], proven=True, name=source.name)
+        return cls(_read_yaml(source)[0], name=source.name)
+
+    def specification(self) -> Any:
+        """Return Connexion's model of it, references resolved.
+
+        Raises:
+            Unsupported: It is no valid OpenAPI 3.0 document.
+        """
+        content: dict[str, Any] = orjson.loads(orjson.dumps(self.content))  # Connexion writes into what it is given
+        try:
+            return _Proven(content) if self.proven else OpenAPISpecification.from_dict(content)
+        except InvalidSpecification as error:
+            raise Unsupported(f"{self.name}: {error}") from error
+
+
+class _Proven(OpenAPISpecification):  # type: ignore[misc]  # Connexion ships no types
+    """A document that has been validated before."""
+
+    @classmethod
+    def _validate_spec(cls, spec: Any) -> None:
+        """Do nothing. Connexion validates here, in Python, which is most of what loading a document costs."""
+
+
+def precompile(source: Path) -> Path:
+    """Validate a YAML document and write its precompiled JSON beside it.
+
+    Args:
+        source: The .yaml file; it may refer to others beside it.
+
+    Returns:
+        The path of what was written.
+
+    Raises:
+        OSError: A file cannot be read or written.
+        Unsupported: It is no valid OpenAPI 3.0 document.
+    """
+    content, sources = _read_yaml(source)
+    Document(content, name=source.name).specification()
+    target = source.with_suffix(PRECOMPILED_SUFFIX)
+    digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in sources.items()}
+    target.write_bytes(orjson.dumps({"sources": digests, "document": content}))
+    return target
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def _read_yaml(source: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return a document with what it takes from other files, and the bytes of all of them by name."""
+    import yaml  # noqa: PLC0415 - a precompiled document does without
+
+    # The C loader is many times faster, and not in every build of PyYAML.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    sources: dict[str, bytes] = {}
+
+    def load(name: str) -> dict[str, Any]:
+        sources[name] = source.with_name(name).read_bytes()
+        return _object(yaml.load(sources[name], loader), name)  # noqa: S506 - both loaders are safe ones
+
+    try:
+        return bundle(load(source.name), load), sources
+    except ValueError as error:
+        raise Unsupported(f"{source.name}: {error}") from error
+
+
+def _object(content: Any, name: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise Unsupported(f"{name}: an OpenAPI document is an object")
+    return {str(key): _string_keys(value) for key, value in content.items()}
+
+
+def _string_keys(value: Any) -> Any:
+    """YAML has integer keys (`200:`), JSON has not."""
+    if isinstance(value, dict):
+        return {str(key): _string_keys(sub) for key, sub in value.items()}
+    return [_string_keys(sub) for sub in value] if isinstance(value, list) else value

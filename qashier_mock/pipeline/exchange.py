@@ -1,0 +1,174 @@
+"""The nouns of one request on its way through: what hooks and handlers get, give back and raise.
+
+Nothing here imports a framework, so that whoever needs a noun does not pay for the pipeline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qashier_mock.pipeline.operations import CompiledOperation
+
+
+class Transmit(enum.Enum):
+    """How much of a reply reaches the client."""
+
+    WHOLE = "whole"
+    DROPPED = "dropped"
+    """The connection is closed without an answer."""
+    TRUNCATED = "truncated"
+    """The right Content-Length, half of the body, then the connection is closed."""
+
+
+class Reason(enum.StrEnum):
+    """Why the pipeline itself refuses a request."""
+
+    PATH_UNKNOWN = "path_unknown"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    MEDIA_TYPE_UNSUPPORTED = "media_type_unsupported"
+    BODY_INVALID = "body_invalid"
+    PARAMETER_MISSING = "parameter_missing"
+    PARAMETER_INVALID = "parameter_invalid"
+    PARAMETER_UNKNOWN = "parameter_unknown"
+    PROTOCOL_ERROR = "protocol_error"
+    """What came is no HTTP request that can be answered: there is no call."""
+    INTERNAL_ERROR = "internal_error"
+    """An exception that nobody knows. It has been logged; the reply must not tell of it. Meant to be a 500."""
+
+
+class Refused(Exception):
+    """The pipeline refuses a request.
+
+    Attributes:
+        reason: Why; the error renderer turns it into status and code.
+        message: At most 300 characters, control characters escaped; says what to change.
+        param: The place to blame as a path (`line_items[0].quantity`, `limit`, `created[gte]`, `Idempotency-Key`),
+            a missing one included; None where no single place is to blame.
+        headers: What the reply must carry, such as Allow.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        param: str | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.param = param
+        self.headers = headers
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnknownField:
+    """A property of the body that the schema does not name, and the nearest name that it does."""
+
+    path: str
+    nearest: str | None
+
+
+@dataclasses.dataclass(slots=True)
+class Reply:
+    """What a handler answers.
+
+    Attributes:
+        status: The HTTP status.
+        payload: What orjson can write, or bytes that are JSON already, or None for no body (204).
+        headers: Added to those that the pipeline sets itself (Content-Type, Content-Length, Request-Id).
+        transmit: How much of it reaches the client.
+    """
+
+    status: int
+    payload: Any = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    transmit: Transmit = Transmit.WHOLE
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fault:
+    """What `Hooks.intercept` wants to go wrong.
+
+    Attributes:
+        delay_s: Real seconds to wait before anything is done.
+        reply: Answered instead of the handler's own reply; None keeps that one.
+        transmit: How much of the reply reaches the client.
+        perform: Whether the request is carried out. Without it, there must be a reply or a dropped connection.
+    """
+
+    delay_s: float = 0
+    reply: Reply | None = None
+    transmit: Transmit = Transmit.WHOLE
+    perform: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.perform and self.reply is None and self.transmit is not Transmit.DROPPED:
+            raise ValueError("a fault that neither performs the request nor replies must drop the connection")
+
+
+@dataclasses.dataclass(slots=True)
+class Call:
+    """One request on its way through.
+
+    Attributes:
+        operation: What the document says of it.
+        request_id: Sent back as Request-Id.
+        started: When it came, in seconds of the timer that the pipeline was given.
+        principal: What `Hooks.authenticate` returned; None on an operation with `security: []`, and until then.
+        method: As received.
+        path: As received: not decoded.
+        query: As received: not decoded.
+        arguments: Parsed parameters by the snake_case of their name; left out where optional and absent, defaults
+            filled in. The body is `body`. Empty until everything is validated.
+        raw_body: The bytes that came; None until they are read, and where the operation takes no body.
+        unknown_fields: Properties of the body that the schema does not name.
+    """
+
+    operation: CompiledOperation
+    request_id: str
+    started: float
+    principal: Any
+    method: str
+    path: str
+    query: bytes
+    arguments: dict[str, Any]
+    raw_body: bytes | None = None
+    unknown_fields: tuple[UnknownField, ...] = ()
+
+
+class Hooks(Protocol):
+    """What the pipeline is handed by whoever composes the app."""
+
+    def new_request_id(self) -> str:
+        """Return a fresh id of letters, digits and underscores."""
+
+    def authenticate(self, authorization: Sequence[bytes]) -> Any:
+        """Return who is calling, never None. Whatever it raises goes to `render_error`.
+
+        Args:
+            authorization: The value of every Authorization header, in order.
+        """
+
+    async def intercept(self, call: Call) -> Fault | None:
+        """Run after authentication, before anything is parsed: `call.arguments` is empty."""
+
+    def admit(self, call: Call) -> None:
+        """Run after validation, before the handler. Whatever it raises goes to `render_error`."""
+
+    def render_error(self, error: Exception, call: Call | None) -> Reply:
+        """Turn an error into a reply: the one error door.
+
+        An exception that it does not know it re-raises: that is logged, and comes back as `Refused` with
+        `Reason.INTERNAL_ERROR`.
+        """
+
+    def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """Run once an authenticated call has its reply, before it is sent; return further headers for it."""

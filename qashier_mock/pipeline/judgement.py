@@ -1,0 +1,66 @@
+"""Replies judged by the document, for tests: a reply that it does not describe fails the test that caused it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from qashier_mock.pipeline.exchange import Reply
+    from qashier_mock.pipeline.operations import CompiledOperation
+
+
+class ReplyOutsideDocument(AssertionError):
+    """A reply has a status, a header or a body that the document does not describe."""
+
+
+class Judge:
+    """The answers of all operations, compiled with another engine than the one that judges requests."""
+
+    def __init__(self, operations: Iterable[CompiledOperation]) -> None:
+        from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - an extra, and slow to import
+
+        self._validator = OAS30ReadValidator
+        self._operations = {operation.operation_id: operation for operation in operations}
+
+    def check(
+        self, operation: CompiledOperation, reply: Reply, body: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Raise `ReplyOutsideDocument` for a reply that the operation does not document."""
+        where = f"{operation.operation_id}, {reply.status}"
+        described = _response(operation.responses, reply.status)
+        if described is None:
+            raise ReplyOutsideDocument(f"{where}: the document has no such status")
+        media = described.get("content", {}).get("application/json")
+        if media is None and body:
+            raise ReplyOutsideDocument(f"{where}: the document has no body for it")
+        if media is not None:
+            if not body:
+                raise ReplyOutsideDocument(f"{where}: the document has a body for it")
+            self._judge(media.get("schema", {}), orjson.loads(body), f"{where}, body")
+        sent = {name.decode().lower(): value.decode("latin-1") for name, value in headers}
+        for name, header in described.get("headers", {}).items():
+            value = sent.get(name.lower())
+            if value is None:
+                if header.get("required"):
+                    raise ReplyOutsideDocument(f"{where}: the header {name} is missing")
+                continue
+            schema = header.get("schema", {})
+            typed = int(value) if schema.get("type") == "integer" and value.isdigit() else value
+            self._judge(schema, typed, f"{where}, header {name}")
+
+    def _judge(self, schema: Mapping[str, Any], value: Any, where: str) -> None:
+        bare = {key: sub for key, sub in schema.items() if key != "components"}
+        for error in self._validator(bare).iter_errors(value):
+            path = "/".join(str(step) for step in error.absolute_path)
+            raise ReplyOutsideDocument(f"{where} at /{path}: {error.message[:500]}")
+
+
+def _response(responses: Mapping[str, Any], status: int) -> Any:
+    for key in (str(status), f"{status // 100}XX", "default"):
+        if key in responses:
+            return responses[key]
+    return None

@@ -1,0 +1,152 @@
+"""Operations: Connexion's model of each, compiled once into what a request needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+from qashier_mock.pipeline.bodies import BodyParser
+from qashier_mock.pipeline.framework import OpenAPIOperation
+from qashier_mock.pipeline.parameters import QueryParser, Scalar, compile_parameters
+from qashier_mock.pipeline.schemas import Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from qashier_mock.pipeline.exchange import Reply
+
+OPERATION_KEYS: Final = frozenset(
+    {
+        "tags", "summary", "description", "externalDocs", "operationId", "parameters", "requestBody", "responses",
+        "callbacks", "deprecated", "security", "servers",
+    }
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class CompiledOperation:
+    """One operation of a document.
+
+    Attributes:
+        operation_id: Also the name of its handler.
+        method: In capitals.
+        path: The template, without base path: `/checkout/sessions/{id}`.
+        extensions: Its `x-…` entries.
+        tags: As in the document.
+        is_secured: Whether a caller must be authenticated.
+        writes_secret: Whether its body may hold a secret (a property that is `writeOnly` or a password), so that it
+            belongs in no log.
+        responses: As in the document, by status, references resolved.
+    """
+
+    operation_id: str
+    method: str
+    path: str
+    extensions: Mapping[str, Any]
+    tags: tuple[str, ...]
+    is_secured: bool
+    writes_secret: bool
+    responses: Mapping[str, Any]
+    handler: Callable[..., Awaitable[Reply]]
+    path_parameters: tuple[Scalar, ...]
+    query: QueryParser
+    headers: tuple[tuple[bytes, Scalar], ...]
+    body: BodyParser | None
+
+
+def compile_operation(specification: Any, path: str, method: str, resolver: Any) -> CompiledOperation:
+    """Compile one operation.
+
+    Args:
+        specification: Connexion's `Specification`.
+        path: Template of the path.
+        method: Lower case, as in the document.
+        resolver: Connexion's `Resolver`, which finds the handler.
+
+    Raises:
+        Unsupported: The document asks for something that is not done here.
+        ResolverError: There is no handler.
+    """
+    where = f"{method.upper()} {path}"
+    declared = specification["paths"][path]
+    _check_path_item(declared, where)
+    raw = declared[method]
+    unknown = {key for key in raw if key not in OPERATION_KEYS and not key.startswith("x-")}
+    if unknown or raw.get("servers"):
+        raise Unsupported(f"{where}: {', '.join(sorted(unknown)) or 'servers'} is not supported")
+    if not raw.get("operationId"):
+        raise Unsupported(f"{where}: an operation needs an operationId")
+    model = OpenAPIOperation.from_spec(specification, path=path, method=method, resolver=resolver)
+    path_parameters, query, headers = compile_parameters(model.parameters, where)
+    body = BodyParser(model.request_body, where) if model.request_body else None
+    segments = [segment[1:-1] for segment in path.split("/") if segment.startswith("{")]
+    if sorted(segments) != sorted(path_parameters):
+        raise Unsupported(f"{where}: the path names {segments}, the parameters {sorted(path_parameters)}")
+    scalars = [*path_parameters.values(), *query.scalars, *headers.values()]
+    _check_handler(model.function, scalars, body, where)
+    _check_responses(model.responses, where)
+    return CompiledOperation(
+        operation_id=model.operation_id,
+        method=method.upper(),
+        path=path,
+        extensions={key: value for key, value in raw.items() if key.startswith("x-")},
+        tags=tuple(raw.get("tags", ())),
+        is_secured=_is_secured(model, where),
+        writes_secret=body is not None and body.holds_secret,
+        responses=model.responses,
+        handler=model.function,
+        path_parameters=tuple(path_parameters[name] for name in segments),
+        query=query,
+        headers=tuple(headers.items()),
+        body=body,
+    )
+
+
+def _check_path_item(item: Mapping[str, Any], where: str) -> None:
+    for key in ("parameters", "servers", "$ref"):
+        if key in item:
+            raise Unsupported(f"{where}: {key} of a whole path is not supported; write it at each operation")
+
+
+def _is_secured(model: Any, where: str) -> bool:
+    """Who may call is the hooks' business; which operations need a caller is the document's."""
+    requirements = model.security
+    if not requirements:
+        return False
+    for requirement in requirements:
+        if not requirement:
+            raise Unsupported(f"{where}: optional security is not supported")
+        for name in requirement:
+            scheme = model.security_schemes.get(name, {})
+            if scheme.get("type") != "http":
+                raise Unsupported(f"{where}: the security scheme {name!r} is not one of the Authorization header")
+    return True
+
+
+def _check_responses(responses: Mapping[str, Any], where: str) -> None:
+    for status, response in responses.items():
+        for media_type in response.get("content", {}):
+            if media_type != "application/json":
+                raise Unsupported(f"{where}, {status}: an answer must be application/json, not {media_type}")
+
+
+def _check_handler(function: Any, scalars: list[Scalar], body: BodyParser | None, where: str) -> None:
+    """See that a handler takes what it will be given and asks for nothing else."""
+    name = getattr(function, "__name__", repr(function))
+    if not inspect.iscoroutinefunction(function):
+        raise Unsupported(f"{where}: the handler {name} must be an async function")
+    given = {scalar.argument: scalar.required or scalar.has_default for scalar in scalars}
+    if body is not None:
+        given["body"] = body.required
+    parameters = list(inspect.signature(function).parameters.values())[1:]  # the first one is the call
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    named = {parameter.name: parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+    for argument, always in given.items():
+        if argument not in named and not takes_all:
+            raise Unsupported(f"{where}: the handler {name} does not take {argument!r}")
+        if argument in named and not always and named[argument].default is inspect.Parameter.empty:
+            raise Unsupported(f"{where}: {argument!r} is optional, but the handler {name} has no default for it")
+    for argument, parameter in named.items():
+        if argument not in given and parameter.default is inspect.Parameter.empty:
+            raise Unsupported(f"{where}: the handler {name} asks for {argument!r}, which no parameter gives it")

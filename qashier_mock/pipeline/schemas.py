@@ -1,0 +1,328 @@
+"""JSON schemas of a document, compiled: is a value valid, what is wrong in plain words, which fields are unknown.
+
+OpenAPI 3.0 schemas are Draft 4 plus `nullable`. Validation is jsonschema-rs's; its messages are not used, because they
+quote what was sent, however long it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import jsonschema_rs
+
+from qashier_mock.pipeline import wording
+from qashier_mock.pipeline.exchange import Reason, Refused, UnknownField
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+JSON = dict[str, Any]
+
+ASSERTIONS: Final = frozenset(
+    {
+        "type", "enum", "nullable", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+        "minLength", "maxLength", "pattern", "items", "minItems", "maxItems", "uniqueItems", "properties", "required",
+        "additionalProperties", "minProperties", "maxProperties", "allOf", "anyOf", "oneOf", "not",
+    }
+)  # fmt: skip
+ANNOTATIONS: Final = frozenset(
+    {"title", "description", "default", "example", "deprecated", "readOnly", "writeOnly", "externalDocs", "format"}
+)
+FORMATS: Final = frozenset({"int32", "int64", "float", "double", "password"})
+"""Formats that say how to store or show a value. One that says which values are valid would need enforcing."""
+
+KINDS: Final = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+MAX_UNKNOWN: Final = 20
+"""Unknown fields that are reported of one body."""
+
+
+class Unsupported(ValueError):
+    """A document uses something that this pipeline would silently get wrong."""
+
+
+def translate(schema: Any, where: str, *, request: bool) -> JSON:
+    """Return the Draft 4 schema of an OpenAPI 3.0 schema whose references have been resolved.
+
+    Args:
+        schema: The schema; not changed.
+        where: How messages name it.
+        request: Whether it describes what is sent to us; there, `readOnly` is refused.
+
+    Raises:
+        Unsupported: A keyword or format that is not enforced here, or a schema that contains itself.
+    """
+    return _translate(schema, where, request, ())
+
+
+def _translate(schema: Any, where: str, request: bool, above: tuple[int, ...]) -> JSON:  # noqa: FBT001
+    if not isinstance(schema, dict):
+        raise Unsupported(f"{where}: a schema must be an object, not {wording.quote(schema)}")
+    if id(schema) in above:
+        raise Unsupported(f"{where}: a schema that contains itself is not supported")
+    above = (*above, id(schema))
+    out: JSON = {}
+    for key, value in schema.items():
+        _check_keyword(key, value, f"{where}.{key}", request=request)
+        if key in ASSERTIONS and key != "nullable":
+            out[key] = _translate_value(key, value, f"{where}.{key}", request, above)
+        elif key == "x-must-be":
+            out[key] = value
+    if schema.get("nullable"):
+        _admit_null(out, where)
+    return out
+
+
+def _translate_value(key: str, value: Any, at: str, request: bool, above: tuple[int, ...]) -> Any:  # noqa: FBT001
+    if key == "properties":
+        return {name: _translate(sub, f"{at}.{name}", request, above) for name, sub in value.items()}
+    if key in {"allOf", "anyOf", "oneOf"}:
+        return [_translate(sub, f"{at}[{i}]", request, above) for i, sub in enumerate(value)]
+    if key in {"items", "not"} or (key == "additionalProperties" and isinstance(value, dict)):
+        return _translate(value, at, request, above)
+    return value
+
+
+def _check_keyword(key: str, value: Any, at: str, *, request: bool) -> None:
+    if key not in ASSERTIONS and key not in ANNOTATIONS and not key.startswith("x-"):
+        raise Unsupported(f"{at}: the keyword {key!r} is not supported")
+    if key == "format" and value not in FORMATS:
+        raise Unsupported(f"{at}: the format {value!r} is not enforced; write a pattern instead")
+    if key == "readOnly" and value and request:
+        raise Unsupported(f"{at}: readOnly is not supported in what is sent to the server")
+
+
+def _admit_null(out: JSON, where: str) -> None:
+    if "type" not in out:
+        raise Unsupported(f"{where}: nullable needs a type beside it")
+    out["type"] = [out["type"], "null"]
+    if "enum" in out:
+        out["enum"] = [*out["enum"], None]
+
+
+class Schema:
+    """One compiled schema.
+
+    Attributes:
+        is_valid: Whether a value is valid; raises ValueError where it is nested too deeply to be judged.
+    """
+
+    __slots__ = ("_validator", "is_valid", "source", "walk")
+
+    def __init__(self, source: JSON) -> None:
+        self.source = source
+        self._validator = jsonschema_rs.Draft4Validator(source, validate_formats=False)
+        self.is_valid: Callable[[Any], bool] = self._validator.is_valid
+        self.walk = _walker(source)
+
+    def refusal(self, value: Any, name: str = "") -> Refused:
+        """Say what is wrong with an invalid value.
+
+        The engine's first error is told: it is the same every time, and looking for all of them is what a hostile body
+        of a million wrong lines would want.
+
+        Args:
+            value: What was sent.
+            name: The parameter it came in; empty for a body.
+        """
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return self._told(error, value, name)
+        raise AssertionError("asked what is wrong with a valid value")
+
+    def _told(self, error: jsonschema_rs.ValidationError, value: Any, name: str) -> Refused:
+        kind = error.kind.name
+        if kind in {"anyOf", "oneOf"}:
+            branches = [branch for branch in getattr(error.kind, "context", []) if branch]
+            nearest = min(branches, key=lambda branch: (-_reach(branch), len(branch)), default=None)
+            if nearest is not None and _reach(nearest) > len(error.instance_path):
+                return self._told(max(nearest, key=lambda e: len(_blamed(e))), value, name)
+        schema, offending = _descend(self.source, error.schema_path[:-1]), _find(value, error.instance_path)
+        at = _blamed(error)
+        param = wording.path(at, prefix=name)
+        if kind == "required":
+            return Refused(
+                Reason.PARAMETER_MISSING,
+                wording.message(f"`{param}` is required: {_expected(schema, at[-1])}."),
+                param=param,
+            )
+        if kind == "additionalProperties":
+            known = schema.get("properties", {})
+            hint = wording.did_you_mean(str(at[-1]), known) or f" Known here: {wording.listing(known)}."
+            return Refused(Reason.PARAMETER_UNKNOWN, wording.message(f"`{param}` is unknown.{hint}"), param=param)
+        subject = f"`{param}`" if param else "The body"
+        reason = Reason.PARAMETER_INVALID if param else Reason.BODY_INVALID
+        text = f"{subject} must be {describe(schema)}, not {_shown(kind, offending)}."
+        return Refused(reason, wording.message(text), param=param or None)
+
+
+def _reach(errors: Sequence[jsonschema_rs.ValidationError]) -> int:
+    """Return how deep into the value a branch of alternatives got: the deepest is the one that was meant."""
+    return max(len(_blamed(error)) for error in errors)
+
+
+def _blamed(error: jsonschema_rs.ValidationError) -> list[str | int]:
+    path = list(error.instance_path)
+    if error.kind.name == "required":
+        path.append(getattr(error.kind, "property"))  # noqa: B009 - the stub names it only on the subclass
+    elif error.kind.name == "additionalProperties":
+        path.append(min(getattr(error.kind, "unexpected")))  # noqa: B009
+    return path
+
+
+def _descend(schema: Any, path: Sequence[str | int]) -> JSON:
+    for step in path:
+        schema = schema[step]
+    return schema if isinstance(schema, dict) else {}
+
+
+def _find(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _expected(schema: JSON, name: str | int) -> str:
+    wanted = schema.get("properties", {}).get(name, {})
+    return f"send {describe(wanted)}" if wanted else "send it"
+
+
+def _shown(kind: str, value: Any) -> str:
+    match kind:
+        case "minLength" | "maxLength":
+            return f"one of {len(value)} characters"
+        case "minItems" | "maxItems":
+            return f"one of {len(value)}"
+        case "uniqueItems":
+            return "one with equal elements"
+        case "minProperties" | "maxProperties":
+            return f"one with {len(value)} properties"
+        case "type" if isinstance(value, str):
+            return f"the string {wording.quote(value)}"
+    return wording.quote(value)
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """Say in words which values a schema takes. The document may put its own words in `x-must-be`."""
+    own = schema.get("x-must-be")
+    if own:
+        return str(own)
+    if "enum" in schema:
+        values = schema["enum"]
+        shown = ", ".join(wording.quote(value) for value in values[:8])
+        if len(values) > 8:  # noqa: PLR2004
+            return f"one of {len(values)} known values ({shown}, …)"
+        return shown if len(values) == 1 else f"one of {shown}"
+    if "allOf" in schema:
+        merged: JSON = {key: value for key, value in schema.items() if key != "allOf"}
+        for sub in schema["allOf"]:
+            merged = {**sub, **merged}
+        return describe(merged)
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " or ".join(dict.fromkeys(describe(sub) for sub in schema[key]))
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join(KINDS[kind] + _bounds(schema, kind) for kind in kinds) or "something else"
+
+
+def _bounds(schema: Mapping[str, Any], kind: str) -> str:
+    match kind:
+        case "string":
+            length = _between(schema.get("minLength"), schema.get("maxLength"))
+            pattern = schema.get("pattern")
+            matching = f" that matches {wording.shorten(pattern, 80)}" if pattern else ""
+            return (f" of {length} characters" if length else "") + matching
+        case "integer" | "number":
+            low, high = schema.get("minimum"), schema.get("maximum")
+            above = (
+                " (that itself excluded)" if schema.get("exclusiveMinimum") or schema.get("exclusiveMaximum") else ""
+            )
+            if low is not None and high is not None:
+                return f" from {low} to {high}{above}"
+            return f" {_between(low, high)}{above}" if low is not None or high is not None else ""
+        case "array":
+            size = _between(schema.get("minItems"), schema.get("maxItems"))
+            return (f" of {size} elements" if size else "") + (", all different" if schema.get("uniqueItems") else "")
+        case "object":
+            size = _between(schema.get("minProperties"), schema.get("maxProperties"))
+            return f" with {size} properties" if size else ""
+    return ""
+
+
+def _between(low: Any, high: Any) -> str:
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    if low is not None:
+        return f"at least {low}"
+    return f"at most {high}" if high is not None else ""
+
+
+def _walker(schema: JSON) -> Walker | None:
+    """Compile the search for fields that a schema does not name.
+
+    None where nothing can be unknown: free objects, scalars. A schema with alternatives knows the fields of all.
+    """
+    known, items = _shape(schema)
+    if known is None and items is None:
+        return None
+    names = frozenset(known or ())
+    below: dict[str, Walker] = {}
+    for name, sub in (known or {}).items():
+        deeper = _walker(sub)
+        if deeper is not None:
+            below[name] = deeper
+    each = _walker(items) if items is not None else None
+    return Walker(names if known is not None else None, below, each)
+
+
+class Walker:
+    """The search for unknown fields in a value of one schema."""
+
+    __slots__ = ("_below", "_each", "_names")
+
+    def __init__(self, names: frozenset[str] | None, below: Mapping[str, Walker], each: Walker | None) -> None:
+        self._names = names
+        self._below = tuple(below.items())
+        self._each = each
+
+    def __call__(self, value: Any, path: str, found: list[UnknownField]) -> None:
+        """Add the fields that the schema does not name to `found`, at most `MAX_UNKNOWN` in all."""
+        names = self._names
+        if type(value) is dict:
+            if names is None:
+                return
+            if not value.keys() <= names:
+                found.extend(
+                    UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
+                    for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
+                )
+            for name, deeper in self._below:
+                if name in value:
+                    deeper(value[name], f"{path}.{name}" if path else name, found)
+        elif self._each is not None and type(value) is list:
+            for i, element in enumerate(value):
+                self._each(element, f"{path}[{i}]", found)
+
+
+def _shape(schema: JSON) -> tuple[JSON | None, JSON | None]:
+    """Return the named properties of an object (None if it is free) and the schema of an array's elements."""
+    known: JSON | None = dict(schema["properties"]) if "properties" in schema else None
+    items: JSON | None = schema.get("items")
+    for key in ("allOf", "anyOf", "oneOf"):
+        for sub in schema.get(key, ()):
+            more, more_items = _shape(sub)
+            items = items or more_items
+            if more is not None:
+                known = {**more, **(known or {})}
+    if schema.get("additionalProperties", False) is not False:
+        known = None
+    return known, items
