@@ -1,0 +1,30 @@
+"""A stateful mock of Qashier Checkout Sessions: the public face.
+
+    from qashier_mock import MockServer
+
+    with MockServer() as mock:
+        mock.url  # http://127.0.0.1:54321
+
+Names are resolved on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from qashier_mock._version import __version__
+
+if TYPE_CHECKING:
+    from qashier_mock.app import MockApp, Settings, create_app
+    from qashier_mock.server import MockServer
+
+__all__ = ["MockApp", "MockServer", "Settings", "__version__", "create_app"]
+
+_HOMES = {"MockApp": "app", "MockServer": "server", "Settings": "app", "create_app": "app"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,368 @@
+"""The account service: what an account is besides its checkout sessions.
+
+Its settings, webhook endpoints, fault rules, events, attempts, journal and advice, the whole of it as a snapshot, and
+its beginning anew. The second and last writer to a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from qashier_mock.core import advice as rules
+from qashier_mock.core.advice import AdviceNote
+from qashier_mock.core.delivery import Attempt, Delivery
+from qashier_mock.core.errors import ConflictError, IdTaken, ObjectNotFound, RequestInvalid
+from qashier_mock.core.faults import FaultRule, pick
+from qashier_mock.core.idempotency import IdempotencyRecord
+from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.lifecycle import LONGEST_LIFE
+from qashier_mock.core.model import (
+    AccountClock,
+    AccountId,
+    CheckoutSession,
+    Event,
+    EventType,
+    PaymentStatus,
+    Profile,
+    Status,
+    WebhookEndpoint,
+)
+from qashier_mock.core.sources import Clock, IdSource
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import Store, Transaction
+
+LATEST = 4_102_444_800 - LONGEST_LIFE
+"""The last instant that a clock may show: what is created then still expires within what the document allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """What an account's clock shows.
+
+    Attributes:
+        now: Epoch seconds.
+        frozen: Whether it stands.
+        is_new: Whether the account has nothing yet, so that its clock may be set to any instant.
+    """
+
+    now: int
+    frozen: bool
+    is_new: bool
+
+
+class EndpointConfigured(ConflictError):
+    """An endpoint that belongs to the server's configuration cannot be removed from an account."""
+
+    code = "parameter_invalid"
+
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(
+            f"Endpoint {endpoint_id} was given to the server with --webhook-url, for every account; "
+            "restart the server without it.",
+            param="id",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSnapshot:
+    """A whole account at one moment, but for secrets, its journal and attempts under way.
+
+    Attributes:
+        clock: What its clock showed.
+        profile: Its settings and counters.
+        sessions: In order of creation, `sequence` counting from 0.
+    """
+
+    clock: ClockReading
+    profile: Profile
+    sessions: Sequence[CheckoutSession]
+    records: Sequence[IdempotencyRecord]
+    events: Sequence[Event]
+    endpoints: Sequence[WebhookEndpoint]
+    pending: Sequence[Delivery]
+    attempts: Sequence[Attempt]
+    faults: Sequence[FaultRule]
+    advice: Sequence[AdviceNote]
+    unconfirmed: Collection[str]
+
+
+class AccountService:
+    """Everything about accounts but their checkout sessions' life."""
+
+    def __init__(
+        self,
+        store: Store,
+        service: CheckoutService,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        refuses_webhooks_to: Callable[[str], str | None],
+    ) -> None:
+        """Work on `store`, beside `service`.
+
+        Args:
+            store: Where everything is kept.
+            service: Draws ids, and expires what is overdue.
+            clock: The machine's clock.
+            ids: Draws chances.
+            refuses_webhooks_to: Why a URL may not be delivered to, or None.
+        """
+        self._store = store
+        self._service = service
+        self._clock = clock
+        self._ids = ids
+        self._refuses = refuses_webhooks_to
+
+    # time and settings
+
+    async def clock(self, account: AccountId) -> ClockReading:
+        """What the account's clock shows."""
+        async with self._store.transaction(account) as tx:
+            return await self._reading(tx)
+
+    async def set_clock_of_new(self, account: AccountId, now: int, *, frozen: bool) -> None:
+        """Set the clock of an account that has nothing yet, to any instant (epoch seconds)."""
+        clock = AccountClock(frozen_at=now) if frozen else AccountClock(offset=now - self._clock())
+        await self._service.move_clock(account, clock)
+
+    async def settings(self, account: AccountId) -> Profile:
+        """The account's settings."""
+        async with self._store.transaction(account) as tx:
+            return replace(await tx.profile(), strict=await self._service.is_strict(tx))
+
+    async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
+        """Change what is not None; the settings afterwards."""
+        async with self._store.transaction(account) as tx:
+            profile = await tx.profile()
+            if strict is not None:
+                profile = replace(profile, strict=strict)
+            if seed is not None:
+                profile = replace(profile, seed=seed)
+            await tx.save_profile(profile)
+            return replace(profile, strict=await self._service.is_strict(tx))
+
+    # webhooks
+
+    async def events(
+        self, account: AccountId, *, session_id: str | None = None, event_type: EventType | None = None
+    ) -> Sequence[Event]:
+        """Every event so far, oldest first; what is overdue expires first."""
+        await self._service.sweep(account)
+        async with self._store.transaction(account) as tx:
+            return await tx.events(session_id=session_id, event_type=event_type)
+
+    async def endpoints(self, account: AccountId) -> Sequence[WebhookEndpoint]:
+        """Where the account's events are delivered."""
+        async with self._store.transaction(account) as tx:
+            return await self._service.endpoints(tx)
+
+    async def add_endpoint(
+        self, account: AccountId, url: str, *, secret: str | None, types: tuple[EventType, ...]
+    ) -> WebhookEndpoint:
+        """Register an endpoint for the events to come.
+
+        Raises:
+            RequestInvalid: Webhooks of this server may not go there.
+        """
+        refusal = self._refuses(url)
+        if refusal is not None:
+            raise RequestInvalid(refusal, code="parameter_invalid", param="url")
+        async with self._store.transaction(account) as tx:
+            endpoint = WebhookEndpoint(await self._service.draw(tx, "we_"), url, types, secret)
+            await tx.put_endpoint(endpoint)
+            return endpoint
+
+    async def remove_endpoint(self, account: AccountId, endpoint_id: str) -> None:
+        """Forget an endpoint and what was still to be delivered there.
+
+        Raises:
+            ObjectNotFound: The account has no such endpoint.
+            EndpointConfigured: It is the server's, not the account's.
+        """
+        async with self._store.transaction(account) as tx:
+            if any(each.id == endpoint_id for each in await tx.endpoints()):
+                return await tx.remove_endpoint(endpoint_id)
+            if any(each.id == endpoint_id for each in await self._service.endpoints(tx)):
+                raise EndpointConfigured(endpoint_id)
+            raise ObjectNotFound("webhook endpoint", endpoint_id)
+
+    async def attempts(self, account: AccountId) -> Sequence[Attempt]:
+        """The attempts so far, oldest first."""
+        async with self._store.transaction(account) as tx:
+            return await tx.attempts()
+
+    # faults
+
+    async def faults(self, account: AccountId) -> Sequence[FaultRule]:
+        """The rules, in the order in which they were made."""
+        async with self._store.transaction(account) as tx:
+            return await tx.faults()
+
+    async def add_fault(self, account: AccountId, rule: FaultRule) -> FaultRule:
+        """Add a rule; its id is drawn here."""
+        async with self._store.transaction(account) as tx:
+            rule = replace(rule, id=await self._service.draw(tx, "flt_"))
+            await tx.put_fault(rule)
+            return rule
+
+    async def remove_faults(self, account: AccountId, rule_id: str | None = None) -> None:
+        """Remove one rule, or all.
+
+        Raises:
+            ObjectNotFound: The account has no such rule.
+        """
+        async with self._store.transaction(account) as tx:
+            known = [rule.id for rule in await tx.faults()]
+            if rule_id is not None and rule_id not in known:
+                raise ObjectNotFound("fault rule", rule_id)
+            for each in known if rule_id is None else [rule_id]:
+                await tx.remove_fault(each)
+
+    async def fault_of_call(self, account: AccountId, operation: str) -> FaultRule | None:
+        """The rule that applies to a call, which is then used once."""
+        async with self._store.transaction(account) as tx:
+            rules_made = await tx.faults()
+            if not rules_made:
+                return None
+            profile = await tx.profile()
+            # Drawing moves the counter on, so that the next call has a chance of its own.
+            await tx.save_profile(replace(profile, drawn=profile.drawn + 1))
+            chance = self._ids.chance(account, profile.drawn, profile.seed)
+            rule = pick(rules_made, chance=chance, operation=operation)
+            if rule is not None:
+                await tx.put_fault(rule.once_more())
+            return rule
+
+    # what the integration did
+
+    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
+        """The last 1,000 requests, oldest first."""
+        return await self._store.journal(account)
+
+    async def advice(self, account: AccountId) -> Sequence[AdviceNote]:
+        """What is to be said to the integrator, as things stand."""
+        async with self._store.transaction(account) as tx:
+            now = await self._service.now(tx)
+            for each in rules.about_webhooks(
+                events=await tx.events(),
+                endpoints=await self._service.endpoints(tx),
+                attempts=await tx.attempts(),
+                unconfirmed=await tx.unconfirmed(),
+            ):
+                await tx.note_advice(each, None, now)
+            return await tx.advice()
+
+    # the whole
+
+    async def reset(self, account: AccountId) -> ClockReading:
+        """Begin anew: nothing in it, the clock at the machine's time; ids given out do not come again."""
+        async with self._store.transaction(account) as tx:
+            await tx.clear()
+            return await self._reading(tx)
+
+    async def snapshot(self, account: AccountId) -> AccountSnapshot:
+        """The whole account."""
+        async with self._store.transaction(account) as tx:
+            return AccountSnapshot(
+                clock=await self._reading(tx),
+                profile=replace(await tx.profile(), strict=await self._service.is_strict(tx)),
+                sessions=await tx.sessions(),
+                records=await tx.records(),
+                events=await tx.events(),
+                endpoints=await tx.endpoints(),
+                pending=await tx.pending_deliveries(),
+                attempts=await tx.attempts(),
+                faults=await tx.faults(),
+                advice=await tx.advice(),
+                unconfirmed=tuple(await tx.unconfirmed()),
+            )
+
+    async def restore(self, account: AccountId, snapshot: AccountSnapshot) -> None:
+        """Put a whole account in the place of what this one has; all or nothing.
+
+        Raises:
+            IdTaken: An id in it belongs to another account.
+            RequestInvalid: The snapshot contradicts itself, or an endpoint may not be delivered to.
+        """
+        _check(snapshot)
+        for index, endpoint in enumerate(snapshot.endpoints):
+            refusal = self._refuses(endpoint.url)
+            if refusal is not None:
+                raise RequestInvalid(refusal, code="parameter_invalid", param=f"webhook_endpoints[{index}].url")
+        async with self._store.transaction(account) as tx:
+            taken = await tx.reserve(list(_ids(snapshot)))
+            if taken is not None:
+                raise IdTaken(taken)
+            drawn = max((await tx.profile()).drawn, snapshot.profile.drawn)
+            await tx.clear()
+            offset = snapshot.clock.now - self._clock()
+            clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)
+            await tx.save_profile(replace(snapshot.profile, clock=clock, drawn=drawn))
+            await _fill(tx, snapshot)
+            await self._service.announce(tx)
+
+    async def _reading(self, tx: Transaction) -> ClockReading:
+        profile = await tx.profile()
+        return ClockReading(
+            now=await self._service.now(tx),
+            frozen=profile.clock.frozen_at is not None,
+            is_new=await tx.next_sequence() == 0,
+        )
+
+
+async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
+    for session in snapshot.sessions:
+        await tx.add_session(session)
+    for record in snapshot.records:
+        await tx.remember(record)
+    for event in snapshot.events:
+        await tx.add_event(event)
+    for endpoint in snapshot.endpoints:
+        await tx.put_endpoint(endpoint)
+    for delivery in snapshot.pending:
+        await tx.put_delivery(delivery)
+    for attempt in snapshot.attempts:
+        await tx.add_attempt(attempt)
+    for rule in snapshot.faults:
+        await tx.put_fault(rule)
+    for note in snapshot.advice:
+        await tx.note_advice(note.advice, note.request_id, note.at)
+    for session_id in snapshot.unconfirmed:
+        await tx.set_unconfirmed(session_id, unconfirmed=True)
+
+
+def _ids(snapshot: AccountSnapshot) -> Collection[str]:
+    return [
+        *(session.id for session in snapshot.sessions),
+        *(event.id for event in snapshot.events),
+        *(endpoint.id for endpoint in snapshot.endpoints),
+        *(delivery.id for delivery in snapshot.pending),
+        *(rule.id for rule in snapshot.faults),
+    ]
+
+
+_PAYMENT_STATUSES: Mapping[Status, Collection[PaymentStatus]] = {
+    Status.OPEN: (PaymentStatus.UNPAID, PaymentStatus.NO_PAYMENT_REQUIRED),
+    Status.COMPLETE: (PaymentStatus.PAID, PaymentStatus.NO_PAYMENT_REQUIRED),
+    Status.EXPIRED: (PaymentStatus.UNPAID, PaymentStatus.NO_PAYMENT_REQUIRED),
+}
+
+
+def _check(snapshot: AccountSnapshot) -> None:
+    """Refuse a snapshot that no account could be."""
+    for index, session in enumerate(snapshot.sessions):
+        if session.payment_status not in _PAYMENT_STATUSES[session.status]:
+            _refuse(f"a session that is {session.status} cannot be {session.payment_status}", f"sessions[{index}]")
+        if session.created > snapshot.clock.now:
+            _refuse("a session was created after the snapshot's now", f"sessions[{index}].created")
+    for index, (earlier, later) in enumerate(pairwise(snapshot.sessions)):
+        if later.created < earlier.created:
+            _refuse("sessions must stand in order of creation", f"sessions[{index + 1}].created")
+
+
+def _refuse(what: str, param: str | None) -> None:
+    raise RequestInvalid(
+        f"This is no snapshot of an account: {what}. Put back what GET answered.", code="parameter_invalid", param=param
+    )

@@ -1,0 +1,381 @@
+"""The composition root: settings in, an ASGI app out.
+
+The real clock and randomness are chosen here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from secrets import randbits
+from typing import Final
+from urllib.parse import urlsplit
+
+from qashier_mock._version import __version__
+from qashier_mock.accounts import AccountService
+from qashier_mock.core.errors import (
+    ApiError,
+    CredentialsInvalid,
+    CredentialsMissing,
+    ErrorKind,
+    LiveKeyRefused,
+    RateLimited,
+    RequestInvalid,
+    ServiceUnavailable,
+)
+from qashier_mock.core.faults import FaultAction, FaultRule
+from qashier_mock.core.journal import JournalEntry, redacted
+from qashier_mock.core.model import AccountId, WebhookEndpoint
+from qashier_mock.core.policy import Policy
+from qashier_mock.core.sources import Clock, SeededIds
+from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Transmit, create_pipeline
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import Store, StoreUnavailable
+from qashier_mock.stores.memory import MemoryStore
+from qashier_mock.web import hosted, wire
+from qashier_mock.web.api import ApiHandlers
+from qashier_mock.web.control import ControlHandlers
+from qashier_mock.webhooks import Dispatcher
+
+PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
+_KEY_CACHE: Final = 10_000
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a mock is to behave; the defaults are those of `qashier-mock serve`.
+
+    Attributes:
+        public_url: What `session.url` begins with, without a trailing slash. None: the server's own address.
+        webhook_urls: Every account delivers there.
+        webhook_secret: Signs those deliveries.
+        webhook_hosts: The only hosts that webhooks may go to; None: any.
+        policy: The open choices.
+        seed: What ids are drawn from, so that they repeat run for run; None: drawn at random.
+        strict: New accounts refuse what is otherwise only advised against.
+        process: Tells apart the request ids of several processes with the same seed.
+    """
+
+    public_url: str | None = None
+    webhook_urls: Sequence[str] = ()
+    webhook_secret: str | None = field(default=None, repr=False)
+    webhook_hosts: frozenset[str] | None = None
+    policy: Policy = field(default_factory=Policy)
+    seed: int | None = None
+    strict: bool = False
+    process: str = ""
+
+
+class MockApp:
+    """A mock as an ASGI app, with the parts that a server and tests talk to.
+
+    Attributes:
+        asgi: The app.
+        service: Checkout sessions.
+        accounts: Everything else of an account.
+        dispatcher: Webhooks and clocks.
+        hooks: What the pipeline, and the protocol of its server, is handed.
+        address: Where the server listens (`http://127.0.0.1:4010`); set by whoever binds it, before the first request.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        clock: Callable[[], float] | None = None,
+        validate_responses: bool = False,
+    ) -> None:
+        """Compose an app.
+
+        Args:
+            settings: How it is to behave.
+            store: Where state is kept; None: in memory.
+            clock: The machine's time in epoch seconds; None: the real one. Tests pass their own.
+            validate_responses: Judge each reply by the document and fail on one that it does not describe (tests).
+        """
+        self.settings = settings
+        self.address = "http://127.0.0.1:4010"
+        self.store: Store = MemoryStore() if store is None else store
+        timer = time.time if clock is None else clock  # noqa: TID251 - here is where it is chosen
+        whole = _WholeSeconds(timer)
+        ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
+        self.service = CheckoutService(
+            self.store,
+            clock=whole,
+            ids=ids,
+            policy=settings.policy,
+            public_url=self._public_url,
+            common_endpoints=[
+                WebhookEndpoint(f"we_common{index}", url, secret=settings.webhook_secret)
+                for index, url in enumerate(settings.webhook_urls)
+            ],
+            strict=settings.strict,
+        )
+        refuses = _delivery_rule(settings.webhook_hosts)
+        self.accounts = AccountService(self.store, self.service, clock=whole, ids=ids, refuses_webhooks_to=refuses)
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.service,
+            clock=whole,
+            timer=timer,
+            render=wire.event_to_bytes,
+            signature_header=settings.policy.signature_header,
+            refuses=refuses,
+        )
+        self.hooks = AppHooks(settings.policy, ids, self.accounts, self.store, whole)
+        control = ControlHandlers(
+            self.service, self.accounts, self.dispatcher, version=__version__, store=self.store.name
+        )
+        documents = documents_folder()
+        self.asgi = create_pipeline(
+            [(documents / "qashier.yaml", ("", PRODUCTION_PREFIX)), (documents / "control.yaml", ("",))],
+            [ApiHandlers(self.service), control],
+            self.hooks,
+            pages={"/pay": hosted.create_pages(self.service)},
+            lifespan=self._lifespan,
+            validate_responses=validate_responses,
+        )
+
+    def _public_url(self) -> str:
+        return self.settings.public_url or self.address
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        await self.store.open()
+        try:
+            async with self.dispatcher.running():
+                yield
+        finally:
+            await self.store.close()
+
+
+def create_app(settings: Settings | None = None, *, store: Store | None = None) -> MockApp:
+    """A mock with the real clock; `create_app().asgi` is what an ASGI server takes."""
+    return MockApp(settings or Settings(), store=store)
+
+
+def documents_folder() -> Path:
+    """Where the OpenAPI documents are: in the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "openapi"
+    return installed if installed.is_dir() else here.parent / "openapi"
+
+
+class _WholeSeconds:
+    """The machine's clock in whole seconds; it never goes back, even when the machine's own does."""
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self._timer = timer
+        self._latest = 0
+
+    def __call__(self) -> int:
+        now = int(self._timer())
+        self._latest = max(self._latest, now)
+        return self._latest
+
+
+class AppHooks:
+    """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember."""
+
+    def __init__(self, policy: Policy, ids: SeededIds, accounts: AccountService, store: Store, clock: Clock) -> None:
+        self._policy = policy
+        self._accounts = accounts
+        self._store = store
+        self._clock = clock
+        self._known: dict[bytes, AccountId] = {}
+        self.new_request_id = ids.request_id
+
+    def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
+        """The account of the key in `Authorization` (AUTH-1 to AUTH-4)."""
+        if not authorization:
+            raise CredentialsMissing
+        if len(authorization) > 1:
+            raise CredentialsInvalid("Send exactly one Authorization header.")
+        header = authorization[0]
+        account = self._known.get(header)
+        if account is None:
+            account = account_of(_key(header))
+            if len(self._known) >= _KEY_CACHE:
+                self._known.clear()
+            self._known[header] = account
+        return account
+
+    async def intercept(self, call: Call) -> Fault | None:
+        """What the account's fault rules do to this call; the control API has none."""
+        if _is_control(call):
+            return None
+        rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
+        return None if rule is None else self._fault(rule)
+
+    def _fault(self, rule: FaultRule) -> Fault:
+        match rule.action:
+            case FaultAction.DELAY:
+                return Fault(delay_s=rule.seconds)
+            case FaultAction.DROP:
+                return Fault(transmit=Transmit.DROPPED, perform=False)
+            case FaultAction.TRUNCATE:
+                return Fault(transmit=Transmit.TRUNCATED)
+            case FaultAction.LOSE_ANSWER:
+                return Fault(transmit=Transmit.DROPPED)
+            case _:
+                return Fault(reply=self._scripted(rule), perform=False)
+
+    def _scripted(self, rule: FaultRule) -> Reply:
+        status = rule.status or 503
+        error: ApiError
+        if status == _TOO_MANY:
+            error = RateLimited("Too many requests, by a fault rule of this account. Wait and try again.")
+        elif status >= _SERVER_ERRORS:
+            error = ServiceUnavailable("Unavailable, by a fault rule of this account. Try again.")
+        else:
+            error = RequestInvalid("Refused by a fault rule of this account.", code="parameter_invalid")
+        retry_after = rule.retry_after if rule.retry_after is not None else (1 if status == _TOO_MANY else None)
+        headers = () if retry_after is None else ((b"retry-after", b"%d" % retry_after),)
+        return Reply(status, wire.error_to_json(error), headers)
+
+    def admit(self, call: Call) -> None:
+        """Refuse unknown fields of a body where the policy says so."""
+        if call.unknown_fields and self._policy.unknown_fields == "reject":
+            unknown = call.unknown_fields[0]
+            hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else "."
+            raise RequestInvalid(
+                f"The body has a field that the API does not know: {unknown.path}{hint}",
+                code="parameter_unknown",
+                param=unknown.path,
+            )
+
+    def render_error(self, error: Exception, call: Call | None) -> Reply:  # noqa: ARG002 - the pipeline's signature
+        """The one error door (HTTP-3)."""
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        if isinstance(error, StoreUnavailable):
+            error = ServiceUnavailable("The store behind this mock cannot be reached; try again shortly.")
+        if isinstance(error, Refused):
+            if error.reason is Reason.INTERNAL_ERROR:
+                return Reply(500, {"error": {"type": "api_error", "code": "internal_error", "message": error.message}})
+            headers = error.headers
+            code, kind = _REFUSALS[error.reason]
+            error = RequestInvalid(error.message, code=code, kind=kind, param=error.param)
+        if not isinstance(error, ApiError):
+            raise error
+        if error.kind is ErrorKind.UNAUTHENTICATED:
+            headers = (*headers, _CHALLENGE)
+        return Reply(self._policy.status(error.kind), wire.error_to_json(error), headers)
+
+    def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """Write the journal; the control API and the health check are not the integration's doing."""
+        if not _is_control(call):
+            key = call.arguments.get("idempotency_key")
+            path = call.path if not call.query else f"{call.path}?{call.query.decode('latin-1')}"
+            self._store.record(
+                call.principal,
+                JournalEntry(
+                    call.request_id,
+                    call.operation.operation_id,
+                    call.method,
+                    redacted(path.encode("latin-1")) or b"",
+                    reply.status,
+                    self._clock(),
+                    round((time.perf_counter() - call.started) * 1000, 3),
+                    key,
+                    redacted(call.raw_body),
+                    redacted(body),
+                ),
+            )
+        return ()
+
+
+_TOO_MANY: Final = 429
+_SERVER_ERRORS: Final = 500
+_CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')
+_REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
+    Reason.PATH_UNKNOWN: ("not_found", ErrorKind.NOT_FOUND),
+    Reason.METHOD_NOT_ALLOWED: ("method_not_allowed", ErrorKind.METHOD),
+    Reason.BODY_TOO_LARGE: ("body_too_large", ErrorKind.TOO_LARGE),
+    Reason.MEDIA_TYPE_UNSUPPORTED: ("media_type_unsupported", ErrorKind.MEDIA_TYPE),
+    Reason.BODY_INVALID: ("body_invalid", ErrorKind.INVALID),
+    Reason.PARAMETER_MISSING: ("parameter_missing", ErrorKind.INVALID),
+    Reason.PARAMETER_INVALID: ("parameter_invalid", ErrorKind.INVALID),
+    Reason.PARAMETER_UNKNOWN: ("parameter_unknown", ErrorKind.INVALID),
+    Reason.PROTOCOL_ERROR: ("body_invalid", ErrorKind.INVALID),
+}
+
+
+def account_of(key: str) -> AccountId:
+    """The account of an API key: a hash, so that the key itself is kept nowhere."""
+    return AccountId("acct_" + blake2b(key.encode(), digest_size=12).hexdigest())
+
+
+def _is_control(call: Call) -> bool:
+    return call.operation.path.startswith("/_mock/")
+
+
+def _key(header: bytes) -> str:
+    """The API key in an `Authorization` header.
+
+    Raises:
+        CredentialsInvalid: It holds none that a mock takes.
+        LiveKeyRefused: It holds a live key.
+    """
+    scheme, _, value = header.partition(b" ")
+    value = value.strip(b" ")
+    match scheme.lower():
+        case b"basic":
+            try:
+                user, colon, password = b64decode(value, validate=True).partition(b":")
+            except (Base64Error, ValueError):
+                raise CredentialsInvalid(
+                    "The Basic credentials are not base64 of a key and a colon. Send the API key as user name with an "
+                    "empty password (curl -u sk_test_…:)."
+                ) from None
+            key = user
+            if key.startswith(b"sk_live_"):
+                raise LiveKeyRefused
+            if not colon or password:
+                raise CredentialsInvalid(
+                    "Send the API key as Basic user name with a colon and an empty password (curl -u sk_test_…:)."
+                )
+        case b"bearer":
+            key = value
+        case _:
+            raise CredentialsInvalid(
+                "Send the API key as HTTP Basic user name with an empty password, or as a Bearer token."
+            )
+    if key.startswith(b"sk_live_"):
+        raise LiveKeyRefused
+    if not key.startswith(b"sk_test_") or len(key) == len(b"sk_test_") or not _is_printable(key):
+        raise CredentialsInvalid("That is no API key of a mock: one begins with sk_test_ and goes on as you like.")
+    return key.decode("ascii")
+
+
+def _is_printable(key: bytes) -> bool:
+    return key.isascii() and all(33 <= each <= 126 for each in key)  # noqa: PLR2004 - `!` to `~`
+
+
+def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
+    """Why a URL may not be delivered to, or None."""
+
+    def refusal(url: str) -> str | None:
+        if hosts is None:
+            return None
+        host = (urlsplit(url).hostname or "").lower()
+        if host in hosts:
+            return None
+        return (
+            f"This server does not deliver webhooks to {host!r}: it listens beyond loopback. "
+            f"Start it with --webhook-allow {host} to allow that."
+        )
+
+    return refusal
+
+
+def is_loopback(host: str) -> bool:
+    """Whether binding to `host` keeps the server on this machine."""
+    return host in _LOOPBACK or host.startswith("127.")

@@ -1,0 +1,180 @@
+"""The rules of advice: what an integration does that will hurt in production.
+
+Each kind is told once per account. Rules about a request are asked while it is answered, so that the answer can carry
+the advice; rules about webhooks are asked when someone reads the advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+from qashier_mock.core.delivery import Attempt, Outcome
+from qashier_mock.core.model import Event, WebhookEndpoint
+
+TIGHT_POLLS: Final = 10
+"""Reads of one unchanged open session in a row ..."""
+
+TIGHT_WINDOW: Final = 10
+"""... within this many seconds are tight polling."""
+
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "0.0.0.0"})  # noqa: S104 - a name to compare with, not to bind
+
+
+class AdviceKind(StrEnum):
+    """What is advised about; the values are stable names."""
+
+    IDEMPOTENCY_KEY_MISSING = "idempotency_key_missing"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    UNKNOWN_FIELD = "unknown_field"
+    INSECURE_SUCCESS_URL = "insecure_success_url"
+    TIGHT_POLLING = "tight_polling"
+    NO_WEBHOOK_ENDPOINT = "no_webhook_endpoint"
+    WEBHOOK_NEVER_ACKNOWLEDGED = "webhook_never_acknowledged"
+    WEBHOOK_NOT_CONFIRMED = "webhook_not_confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One piece of advice.
+
+    Attributes:
+        message: What happens in production, and what to do instead.
+        param: The field it is about, if one is.
+    """
+
+    kind: AdviceKind
+    message: str
+    param: str | None = None
+
+
+@dataclass(slots=True)
+class AdviceNote:
+    """An advice as the account remembers it: when it was first earned, and how often since.
+
+    Attributes:
+        request_id: The first request that earned it, if one did.
+        at: Epoch seconds of the account's clock.
+    """
+
+    advice: Advice
+    request_id: str | None
+    at: int
+    count: int = 1
+
+
+MISSING_KEY: Final = Advice(
+    AdviceKind.IDEMPOTENCY_KEY_MISSING,
+    "A POST came without an Idempotency-Key. When its answer is lost, a retry would create or expire twice; send a "
+    "fresh key for each operation, and the same key when repeating it.",
+    "Idempotency-Key",
+)
+
+REUSED_KEY: Final = Advice(
+    AdviceKind.IDEMPOTENCY_KEY_REUSED,
+    "An Idempotency-Key was used for a different request within 24 hours. The first answer was replayed and nothing "
+    "was done; use a fresh key for each operation.",
+    "Idempotency-Key",
+)
+
+INSECURE_URL: Final = Advice(
+    AdviceKind.INSECURE_SUCCESS_URL,
+    "success_url is plain http outside localhost: a customer's return can be read and altered on the way. Use https.",
+    "success_url",
+)
+
+TIGHT_POLLING: Final = Advice(
+    AdviceKind.TIGHT_POLLING,
+    f"The same open session was read {TIGHT_POLLS} times within {TIGHT_WINDOW} seconds. Production limits rates; wait "
+    "for the webhook, and poll with growing delays as the fallback.",
+)
+
+NO_ENDPOINT: Final = Advice(
+    AdviceKind.NO_WEBHOOK_ENDPOINT,
+    "Sessions were paid or expired, but the account has no webhook endpoint: a customer who closes the browser after "
+    "paying would never be noticed. Register an endpoint.",
+)
+
+NOT_CONFIRMED: Final = Advice(
+    AdviceKind.WEBHOOK_NOT_CONFIRMED,
+    "A webhook was acknowledged, but its session was never retrieved afterwards. Webhooks may be repeated, late or "
+    "forged; retrieve the session and act on what that says.",
+)
+
+
+def unknown_field(path: str, nearest: str | None) -> Advice:
+    """An unknown property of a body, with the nearest known name."""
+    hint = f"; did you mean {nearest}?" if nearest else ""
+    return Advice(
+        AdviceKind.UNKNOWN_FIELD,
+        f"The body has a field that the API does not know and ignores: {path}{hint}",
+        path,
+    )
+
+
+def is_insecure(url: str) -> bool:
+    """Whether a URL is plain http to another machine."""
+    parts = urlsplit(url)
+    return parts.scheme.lower() == "http" and parts.hostname not in _LOCAL_HOSTS
+
+
+def about_webhooks(
+    *,
+    events: Collection[Event],
+    endpoints: Iterable[WebhookEndpoint],
+    attempts: Iterable[Attempt],
+    unconfirmed: Collection[str],
+) -> list[Advice]:
+    """What is to be said about an account's webhooks, as things stand.
+
+    Args:
+        events: Every event so far.
+        endpoints: Where events are delivered now.
+        attempts: Every attempt so far.
+        unconfirmed: Ids of sessions whose webhook was acknowledged and that were not retrieved since.
+    """
+    found: list[Advice] = []
+    endpoints = tuple(endpoints)
+    if events and not endpoints:
+        found.append(NO_ENDPOINT)
+    outcomes: dict[str, set[Outcome]] = {}
+    for attempt in attempts:
+        outcomes.setdefault(attempt.endpoint_id, set()).add(attempt.outcome)
+    for endpoint in endpoints:
+        seen = outcomes.get(endpoint.id, set())
+        if Outcome.FAILED in seen and Outcome.DELIVERED not in seen:
+            found.append(
+                Advice(
+                    AdviceKind.WEBHOOK_NEVER_ACKNOWLEDGED,
+                    f"Webhook endpoint {endpoint.id} has never answered 2xx. Answer 2xx at once and do the work "
+                    "afterwards; anything else is retried and in the end given up.",
+                )
+            )
+            break
+    if unconfirmed:
+        found.append(NOT_CONFIRMED)
+    return found
+
+
+@dataclass(slots=True)
+class PollWatch:
+    """Notices tight polling of one session at a time; constant memory."""
+
+    session_id: str = ""
+    since: int = 0
+    reads: int = 0
+
+    def note(self, session_id: str, now: int) -> bool:
+        """Count a read of an open session; True when it makes the polling tight.
+
+        Args:
+            session_id: What was read.
+            now: The machine's clock, epoch seconds: polling costs real requests, whatever a moved clock shows.
+        """
+        if session_id != self.session_id or now - self.since > TIGHT_WINDOW:
+            self.session_id, self.since, self.reads = session_id, now, 0
+        self.reads += 1
+        return self.reads == TIGHT_POLLS

@@ -1,0 +1,134 @@
+"""The rule of delivery: when a webhook is due, when it is tried again, what scripted disorder does to it (EVT-6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from qashier_mock.core.faults import FaultAction, FaultRule
+from qashier_mock.core.model import Event, WebhookEndpoint
+
+RETRY_DELAYS: Final = (10, 60, 300, 1_800, 7_200, 21_600, 43_200)
+"""Seconds of the account's clock from the start of a failed attempt to the next; after the last one, given up."""
+
+HOLD: Final = 60
+"""Seconds that a reordered delivery waits at most for another one to overtake it."""
+
+ATTEMPT_TIMEOUT: Final = 10.0
+"""Real seconds that an endpoint has to answer."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one endpoint.
+
+    Attributes:
+        due: When the next attempt is due, epoch seconds of the account's clock.
+        number: Attempts made so far.
+        is_held: Waits, by a `reorder` rule, until another delivery to the endpoint was attempted, or `due`.
+        is_dropped: Will never be sent, by a `drop` rule; its one attempt is only recorded.
+        is_missigned: Is signed with another key, by a `bad_signature` rule.
+    """
+
+    id: str
+    event_id: str
+    endpoint_id: str
+    due: int
+    number: int = 0
+    is_held: bool = False
+    is_dropped: bool = False
+    is_missigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of one try.
+
+    Attributes:
+        number: 1 for the first.
+        at: When it started, epoch seconds of the account's clock.
+        due: When it was due, likewise.
+        status: The endpoint's HTTP status, or None when it gave none.
+        error: Why there was none.
+        duration_ms: Real milliseconds.
+        next_try: When it will be tried again, or None.
+    """
+
+    delivery_id: str
+    event_id: str
+    event_type: str
+    session_id: str
+    endpoint_id: str
+    url: str
+    number: int
+    at: int
+    due: int
+    status: int | None
+    error: str | None
+    duration_ms: float
+    outcome: Outcome
+    next_try: int | None
+
+
+def plan(
+    event: Event, endpoint: WebhookEndpoint, *, now: int, fault: FaultRule | None, ids: list[str]
+) -> list[Delivery]:
+    """The deliveries that an event gives rise to at one endpoint: one, unless scripted otherwise.
+
+    Args:
+        event: What to tell.
+        endpoint: Whom; an endpoint that did not ask for this type gets none.
+        now: The account's clock, epoch seconds; the first attempt is due at once.
+        fault: The webhook rule that applies, if one does.
+        ids: Two fresh delivery ids.
+    """
+    if event.type not in endpoint.types:
+        return []
+    delivery = Delivery(ids[0], event.id, endpoint.id, now)
+    if fault is None:
+        return [delivery]
+    match fault.action:
+        case FaultAction.DROP:
+            return [replace(delivery, is_dropped=True)]
+        case FaultAction.DUPLICATE:
+            return [delivery, replace(delivery, id=ids[1])]
+        case FaultAction.DELAY:
+            return [replace(delivery, due=now + int(fault.seconds))]
+        case FaultAction.REORDER:
+            return [replace(delivery, due=now + HOLD, is_held=True)]
+        case FaultAction.BAD_SIGNATURE:
+            return [replace(delivery, is_missigned=True)]
+        case _:
+            return [delivery]
+
+
+def is_success(status: int | None) -> bool:
+    """Whether an endpoint's answer ends the delivery: any 2xx."""
+    return status is not None and status // 100 == 2  # noqa: PLR2004 - the class of statuses called 2xx
+
+
+def after_attempt(delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
+    """The delivery that is still to be made after an attempt, or None when it was acknowledged or is given up.
+
+    Args:
+        delivery: As it was when the attempt started.
+        started_at: The account's clock then, epoch seconds: a retry's delay counts from there.
+        status: The endpoint's answer, None for none within 10 s.
+    """
+    if delivery.is_dropped or is_success(status) or delivery.number >= len(RETRY_DELAYS):
+        return None
+    return replace(
+        delivery,
+        due=started_at + RETRY_DELAYS[delivery.number],
+        number=delivery.number + 1,
+        is_held=False,
+    )

@@ -1,0 +1,60 @@
+"""The rule of idempotency: run once, replay, or refuse; a memory of 24 hours (IDM-1 to IDM-9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from qashier_mock.core.model import CheckoutSession
+
+MEMORY: Final = 86_400
+"""Seconds from the first answer until a key is forgotten (IDM-4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """What a key was used for, and the answer: the session as the API showed it then.
+
+    Attributes:
+        fingerprint: Operation, session and parsed body of the first request.
+        session: The first answer; a status or body is rendered from it anew, and is the same each time.
+        answered_at: When, epoch seconds of the account's clock.
+    """
+
+    key: str
+    fingerprint: bytes
+    session: CheckoutSession
+    answered_at: int
+
+    def is_remembered(self, now: int) -> bool:
+        """False at and after 86,400 s from the first answer (IDM-4)."""
+        return now < self.answered_at + MEMORY
+
+
+class Decision(Enum):
+    """What to do with a request that carries a key."""
+
+    RUN = auto()
+    REPLAY = auto()
+    REPLAY_DIFFERENT = auto()
+    """Replay, although the request is another one: worth an advice."""
+    REFUSE = auto()
+
+
+def decide(record: IdempotencyRecord | None, fingerprint: bytes, *, now: int, reject_reuse: bool) -> Decision:
+    """What a request with a key does, given what is remembered of that key.
+
+    Only successes are ever remembered (IDM-8), so a key that was refused is simply new.
+
+    Args:
+        record: What the account remembers of the key, or None.
+        fingerprint: The new request's.
+        now: The account's clock, epoch seconds.
+        reject_reuse: Refuse a key that comes with another request, instead of replaying (IDM-9).
+    """
+    if record is None or not record.is_remembered(now):
+        return Decision.RUN
+    if record.fingerprint == fingerprint:
+        return Decision.REPLAY
+    return Decision.REFUSE if reject_reuse else Decision.REPLAY_DIFFERENT

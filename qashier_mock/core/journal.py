@@ -1,0 +1,45 @@
+"""What an account asked of the API: the last 1,000 requests, with keys redacted."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+CAPACITY: Final = 1_000
+"""Requests that an account's journal holds."""
+
+_BODY_LIMIT: Final = 16_384
+_KEY: Final = re.compile(rb"sk_(test|live)_[^\s\"'\\&<>]+")
+
+
+class JournalEntry(NamedTuple):
+    """One request and its answer.
+
+    Attributes:
+        path: As received, with its query.
+        status: What was answered, or None when the answer was lost on purpose.
+        at: Epoch seconds of the account's clock.
+        duration_ms: Real milliseconds.
+        request_body: At most 16 KiB of it.
+        response_body: Likewise.
+    """
+
+    request_id: str
+    operation: str
+    method: str
+    path: bytes
+    status: int | None
+    at: int
+    duration_ms: float
+    idempotency_key: str | None
+    request_body: bytes | None
+    response_body: bytes | None
+
+
+def redacted(content: bytes | None) -> bytes | None:
+    """`content` with API keys blotted out and cut to what the journal keeps; the common case costs one search."""
+    if content is None:
+        return None
+    if b"sk_" in content:
+        content = _KEY.sub(rb"sk_\1_***", content)
+    return content if len(content) <= _BODY_LIMIT else content[:_BODY_LIMIT]

@@ -1,0 +1,156 @@
+"""The nouns: what a checkout session, an event, an endpoint and a delivery are.
+
+Frozen values. Amounts are integers in the currency's minor unit, times are integer epoch seconds of the account's
+clock. JSON field names are spelled in `web/wire.py` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+AccountId = NewType("AccountId", str)
+
+
+class Status(StrEnum):
+    """Where a session is in its life; `complete` and `expired` are terminal."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+
+
+class PaymentStatus(StrEnum):
+    """Whether money has moved; a session with total 0 has `no_payment_required` for life (AMT-6)."""
+
+    PAID = "paid"
+    UNPAID = "unpaid"
+    NO_PAYMENT_REQUIRED = "no_payment_required"
+
+
+class EventType(StrEnum):
+    """The two things that the API tells by webhook (EVT-2)."""
+
+    COMPLETED = "checkout.session.completed"
+    EXPIRED = "checkout.session.expired"
+
+
+@dataclass(frozen=True, slots=True)
+class LineItem:
+    """One line: `quantity` pieces of a product at `unit_amount` (minor units) each."""
+
+    name: str
+    description: str | None
+    currency: str
+    unit_amount: int
+    quantity: int
+
+    @property
+    def amount_total(self) -> int:
+        """Minor units; exact (AMT-2, AMT-7)."""
+        return self.unit_amount * self.quantity
+
+    @property
+    def label(self) -> str:
+        """What the API shows as the line's description: the product's own, or its name (AMT-5)."""
+        return self.name if self.description is None else self.description
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSession:
+    """What a merchant asks for; its shape has been validated, its rules have not."""
+
+    line_items: tuple[LineItem, ...]
+    success_url: str
+    return_url: str
+    cancel_url: str | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutSession:
+    """One session as it is at one moment; a change makes a new value.
+
+    Attributes:
+        sequence: The session's place in its account's order of creation, from 0; never shown.
+    """
+
+    id: str
+    account: AccountId
+    sequence: int
+    currency: str
+    line_items: tuple[LineItem, ...]
+    amount_total: int
+    created: int
+    expires_at: int
+    status: Status
+    payment_status: PaymentStatus
+    success_url: str
+    return_url: str
+    cancel_url: str | None
+    url: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be paid or expired."""
+        return self.status is Status.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a session, with the session as it was just then (EVT-1, EVT-3).
+
+    Attributes:
+        request_id: The API request that caused it; None when the customer or the clock did (EVT-4).
+    """
+
+    id: str
+    type: EventType
+    account: AccountId
+    created: int
+    session: CheckoutSession
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """Where an account's events are delivered.
+
+    Attributes:
+        secret: Signs deliveries when set; never rendered, logged or put into a snapshot (EVT-7).
+    """
+
+    id: str
+    url: str
+    types: tuple[EventType, ...] = (EventType.COMPLETED, EventType.EXPIRED)
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountClock:
+    """An account's clock: the machine's time plus `offset` seconds, or standing at `frozen_at`."""
+
+    offset: int = 0
+    frozen_at: int | None = None
+
+    def read(self, machine_now: int) -> int:
+        """The account's now, in epoch seconds, while the machine's is `machine_now`."""
+        return machine_now + self.offset if self.frozen_at is None else self.frozen_at
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What an account is apart from its objects.
+
+    Attributes:
+        strict: Advice about a request itself is a 4xx; None stands for the server's own setting.
+        seed: What this account's ids and chances are drawn from; None stands for the server's own.
+        drawn: How many ids have been drawn; never goes back, so that no id comes twice (CRE-10).
+    """
+
+    clock: AccountClock = AccountClock()
+    strict: bool | None = None
+    seed: int | None = None
+    drawn: int = 0

@@ -1,0 +1,27 @@
+"""The API request behind a command, as far as the service needs to know it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from qashier_mock.core.advice import Advice
+
+
+@dataclass(slots=True)
+class RequestRef:
+    """The API request that a command came with.
+
+    Attributes:
+        id: Its `Request-Id`.
+        idempotency_key: As sent, or None.
+        fingerprint: Identifies operation, session and parsed body, to tell a repeat from another request (IDM-9).
+        advice: What is to be said about the request as such; strict accounts refuse it.
+        earned: Filled by the service: the advice that is new to the account, to be told with the answer.
+    """
+
+    id: str
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""
+    advice: Sequence[Advice] = ()
+    earned: list[Advice] = field(default_factory=list)

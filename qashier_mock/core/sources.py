@@ -1,0 +1,73 @@
+"""Where time and ids come from, as protocols, and the two sources that need nothing from the machine.
+
+The machine's clock and its randomness are chosen in `app.py`.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Protocol
+
+from qashier_mock.core.model import AccountId
+
+_DIGEST = 12
+_CHANCE_BITS = 53
+
+
+class Clock(Protocol):
+    """The machine's time."""
+
+    def __call__(self) -> int:
+        """Whole seconds since the Unix epoch; never less than it returned before."""
+
+
+class IdSource(Protocol):
+    """Names things and draws chances, all from a seed."""
+
+    def new_id(self, prefix: str, account: AccountId, counter: int, seed: int | None) -> str:
+        """The id that follows from the seed (None: the source's own), the account and its counter (CRE-10)."""
+
+    def request_id(self) -> str:
+        """A `Request-Id`, never the same twice (HTTP-1)."""
+
+    def chance(self, account: AccountId, counter: int, seed: int | None) -> float:
+        """A number in [0, 1) that follows from the seed, the account and its counter."""
+
+
+class ManualClock:
+    """A clock for tests: it shows what it was set to."""
+
+    def __init__(self, now: int = 1_750_000_000) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        """The instant it was set to, epoch seconds."""
+        return self.now
+
+
+class SeededIds:
+    """Ids that repeat run for run with the same seed: a keyed hash of account and counter."""
+
+    def __init__(self, seed: int, *, process: str = "") -> None:
+        """Draw from `seed`; `process` keeps the request ids of several processes apart."""
+        self._seed = seed
+        self._requests = 0
+        self._request_prefix = "req_" + self._digest(seed, f"request/{process}")[:10]
+
+    @staticmethod
+    def _digest(seed: int, text: str) -> str:
+        return blake2b(f"{seed}/{text}".encode(), digest_size=_DIGEST).hexdigest()
+
+    def new_id(self, prefix: str, account: AccountId, counter: int, seed: int | None) -> str:
+        """`prefix` and 24 hexadecimal digits."""
+        return prefix + self._digest(self._seed if seed is None else seed, f"{account}/{counter}")
+
+    def request_id(self) -> str:
+        """`req_`, ten digits of this source and a count."""
+        self._requests += 1
+        return f"{self._request_prefix}{self._requests:08x}"
+
+    def chance(self, account: AccountId, counter: int, seed: int | None) -> float:
+        """53 bits of a keyed hash, as a fraction."""
+        digest = self._digest(self._seed if seed is None else seed, f"chance/{account}/{counter}")
+        return (int(digest[:16], 16) >> (64 - _CHANCE_BITS)) / (1 << _CHANCE_BITS)

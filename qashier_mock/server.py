@@ -1,0 +1,149 @@
+"""A mock behind a real socket: the server itself, and one in a thread of its own for tests.
+
+`MockServer` is a context manager. Talking to it goes over HTTP alone (`client.py`), so that works alike on a mock in a
+thread, in a container and on another machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socket import socket
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import uvicorn
+
+from qashier_mock.address import BACKLOG, bind, url_of
+from qashier_mock.app import MockApp, Settings
+from qashier_mock.pipeline import make_protocol
+
+if TYPE_CHECKING:
+    from qashier_mock.stores.base import Store
+
+_GRACE: Final = 3
+"""Seconds that requests under way have to end when the server stops."""
+
+_START_LIMIT: Final = 60
+"""Seconds to wait for a server in a thread to get ready, or to end."""
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, which leaves signals to whoever runs it and says when it can answer."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()
+
+
+def make_server(app: MockApp, on_ready: Callable[[], None]) -> uvicorn.Server:
+    """A server for `app`, which calls `on_ready` once it can answer; run it with `serve(sockets=[listener])`."""
+    config = uvicorn.Config(
+        app.asgi,
+        http=make_protocol(app.hooks),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    return _Server(config, on_ready)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop there is here."""
+    try:
+        import uvloop  # noqa: PLC0415 - there is none on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class MockServer:
+    """A mock in a thread of its own, on a free port of 127.0.0.1.
+
+    Use it as a context manager, or call `start()` and `stop()`. Every key that begins with `sk_test_` is an account of
+    its own, so one server serves any number of tests at a time.
+
+    Attributes:
+        url: Where it listens, without a trailing slash.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0, store: Store | None = None
+    ) -> None:
+        """Prepare a server; nothing is bound yet.
+
+        Args:
+            settings: How the mock is to behave.
+            host: Where to listen.
+            port: 0 picks a free one.
+            store: Where state is kept; None: in memory.
+        """
+        self._settings = settings or Settings()
+        self._store = store
+        self._host, self._port = host, port
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self.url = ""
+
+    def start(self) -> Self:
+        """Listen, and return once the server can answer.
+
+        Raises:
+            AddressUnavailable: The address cannot be bound.
+            RuntimeError: The server could not start; its cause is chained.
+        """
+        listener = bind(self._host, self._port)
+        self.url = url_of(listener)
+        self._thread = threading.Thread(target=self._run, args=(listener,), name="qashier-mock", daemon=True)
+        self._thread.start()
+        self._ready.wait(_START_LIMIT)
+        if self._server is None or not self._server.started:
+            self.stop()
+            raise RuntimeError("the mock server could not start") from self._failure
+        return self
+
+    def stop(self) -> None:
+        """End the server and its thread, and free the port; harmless when it has ended already."""
+        if self._server is not None:
+            self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_START_LIMIT)
+            self._thread = None
+
+    def _run(self, listener: socket) -> None:
+        try:
+            app = MockApp(self._settings, store=self._store)
+            app.address = self.url
+            self._server = make_server(app, self._ready.set)
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self._server.serve(sockets=[listener]))
+        except BaseException as error:  # noqa: BLE001 - told to whoever started the thread
+            self._failure = error
+        finally:
+            listener.close()
+            self._ready.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,366 @@
+"""The checkout service: every command on checkout sessions, and the only writer of them.
+
+Each command is one transaction of one account. It first sweeps: sessions whose deadline has passed expire, through the
+same table as everything else, before the command sees them (EXP-7, LIS-8). A change and the event that tells of it are
+committed together, the event's deliveries waiting in the outbox; who sends them is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from qashier_mock.core import advice as rules
+from qashier_mock.core.delivery import plan
+from qashier_mock.core.errors import (
+    CurrencyUnavailable,
+    CursorsExclusive,
+    CursorUnknown,
+    IdempotencyKeyReused,
+    RequestInvalid,
+    SessionNotFound,
+)
+from qashier_mock.core.faults import pick
+from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, decide
+from qashier_mock.core.lifecycle import Trigger, advance, open_session
+from qashier_mock.core.model import (
+    AccountClock,
+    AccountId,
+    CheckoutSession,
+    CreateSession,
+    Event,
+    EventType,
+    WebhookEndpoint,
+)
+from qashier_mock.core.paging import ListQuery, Page
+from qashier_mock.core.policy import Policy
+from qashier_mock.core.request import RequestRef
+from qashier_mock.core.sources import Clock, IdSource
+from qashier_mock.stores.base import Store, Transaction
+
+Wake = Callable[[AccountId, int], None]
+"""Told after a commit: this account has something due when the machine's clock shows that instant (epoch seconds)."""
+
+
+class CheckoutService:
+    """Checkout sessions of all accounts.
+
+    Every method works on the account that it is given, and raises `SessionNotFound` for another account's session.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        policy: Policy,
+        public_url: Callable[[], str],
+        common_endpoints: Sequence[WebhookEndpoint] = (),
+        strict: bool = False,
+    ) -> None:
+        """Work on `store`.
+
+        Args:
+            store: Where everything is kept.
+            clock: The machine's clock.
+            ids: What ids and chances are drawn from.
+            policy: The open choices.
+            public_url: What a new session's `url` begins with; asked at each creation, since a server knows its
+                own port only once it listens.
+            common_endpoints: Where the events of every account go, besides its own endpoints.
+            strict: Accounts that say nothing else refuse what is otherwise only advised against.
+        """
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._policy = policy
+        self._public_url = public_url
+        self._common_endpoints = tuple(common_endpoints)
+        self._strict = strict
+        self._wake: Wake = _nobody
+
+    def on_due(self, wake: Wake) -> None:
+        """Have `wake` told of what becomes due."""
+        self._wake = wake
+
+    # commands of the API
+
+    async def create(self, account: AccountId, params: CreateSession, request: RequestRef) -> CheckoutSession:
+        """Open a session; a remembered idempotency key gets the first answer again, and opens none.
+
+        Raises:
+            ExpiresAtOutOfRange, CurrencyMixed: Rules of creation (CRE-7, CRE-13).
+            IdempotencyKeyReused: The key came with another request, and the policy or strict mode refuses that.
+        """
+        self._check_currency(params)
+        async with self._store.transaction(account) as tx:
+            now = await self._arrive(tx)
+            await self._heed(tx, request, now)
+            replayed = await self._replay(tx, request, now)
+            if replayed is not None:
+                return replayed
+            session = open_session(
+                params,
+                session_id=await self.draw(tx, "cs_test_"),
+                account=account,
+                sequence=await tx.next_sequence(),
+                now=now,
+                pay_url=self._public_url() + "/pay/",
+            )
+            await tx.add_session(session)
+            await self._remember(tx, request, session, now)
+            await self.announce(tx)
+            return session
+
+    async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> CheckoutSession:
+        """The session as of now (RET-1, EXP-7)."""
+        async with self._store.transaction(account) as tx:
+            now = await self._arrive(tx)
+            session = await _found(tx, session_id)
+            if session.is_open:
+                polls = await tx.polls()
+                if polls.note(session_id, self._clock()):
+                    await self._advise(tx, rules.TIGHT_POLLING, request, now)
+            else:
+                await tx.set_unconfirmed(session_id, unconfirmed=False)
+            return session
+
+    async def list_sessions(self, account: AccountId, query: ListQuery) -> Page:
+        """A page of the account's sessions, as of now (LIS-1 to LIS-14).
+
+        Raises:
+            CursorsExclusive: Both cursors were given.
+            CursorUnknown: A cursor names no session of this account (AUTH-5, LIS-13).
+        """
+        if query.starting_after is not None and query.ending_before is not None:
+            raise CursorsExclusive
+        async with self._store.transaction(account) as tx:
+            await self._arrive(tx)
+            cursor = query.starting_after if query.ending_before is None else query.ending_before
+            if cursor is None:
+                return await tx.page(query, None)
+            marked = await tx.session(cursor)
+            if marked is None:
+                name = "starting_after" if query.ending_before is None else "ending_before"
+                raise CursorUnknown(name, cursor)
+            return await tx.page(query, marked.sequence)
+
+    async def expire(self, account: AccountId, session_id: str, request: RequestRef) -> CheckoutSession:
+        """Expire an open session (EXP-1).
+
+        Raises:
+            SessionNotOpen: It has already ended (EXP-2, EXP-3).
+            IdempotencyKeyReused: As for `create`.
+        """
+        async with self._store.transaction(account) as tx:
+            now = await self._arrive(tx)
+            await self._heed(tx, request, now)
+            session = await _found(tx, session_id)
+            replayed = await self._replay(tx, request, now)
+            if replayed is not None:
+                return replayed
+            expired = await self._move(tx, session, Trigger.EXPIRE_REQUESTED, now, request)
+            await self._remember(tx, request, expired, now)
+            await self.announce(tx)
+            return expired
+
+    # what the customer and the clock do
+
+    async def apply(self, account: AccountId, session_id: str, trigger: Trigger) -> CheckoutSession:
+        """The customer's act on a session: the session after it (PAY-1, PAY-3).
+
+        Raises:
+            SessionNotOpen: It has already ended (EXP-5, PAY-2).
+        """
+        async with self._store.transaction(account) as tx:
+            now = await self._arrive(tx)
+            session = await self._move(tx, await _found(tx, session_id), trigger, now, None)
+            await self.announce(tx)
+            return session
+
+    async def find(self, session_id: str) -> tuple[AccountId, CheckoutSession] | None:
+        """Whose session that is, and the session as of now: for the hosted page, which has no key."""
+        account = await self._store.owner(session_id)
+        if account is None:
+            return None
+        async with self._store.transaction(account) as tx:
+            await self._arrive(tx)
+            session = await tx.session(session_id)
+            return None if session is None else (account, session)
+
+    async def sweep(self, account: AccountId) -> Sequence[str]:
+        """Expire every session of the account whose deadline has passed: their ids, earliest deadline first."""
+        async with self._store.transaction(account) as tx:
+            expired = await self._sweep(tx, await self.now(tx))
+            await self.announce(tx)
+            return expired
+
+    async def move_clock(self, account: AccountId, clock: AccountClock) -> Sequence[str]:
+        """Set the account's clock and expire what is overdue by it: the ids, earliest deadline first."""
+        async with self._store.transaction(account) as tx:
+            await tx.save_profile(replace(await tx.profile(), clock=clock))
+            expired = await self._sweep(tx, await self.now(tx))
+            await self.announce(tx)
+            return expired
+
+    async def now(self, tx: Transaction) -> int:
+        """The account's clock, epoch seconds."""
+        return (await tx.profile()).clock.read(self._clock())
+
+    async def is_strict(self, tx: Transaction) -> bool:
+        """Whether the account refuses what is otherwise only advised against."""
+        strict = (await tx.profile()).strict
+        return self._strict if strict is None else strict
+
+    async def draw(self, tx: Transaction, prefix: str) -> str:
+        """A fresh id of the account, never given out before by any (CRE-10)."""
+        profile = await tx.profile()
+        while True:
+            object_id = self._ids.new_id(prefix, tx.account, profile.drawn, profile.seed)
+            profile = replace(profile, drawn=profile.drawn + 1)
+            if not await tx.is_taken(object_id):
+                await tx.save_profile(profile)
+                return object_id
+
+    async def endpoints(self, tx: Transaction) -> Sequence[WebhookEndpoint]:
+        """Where the account's events go: the server's common endpoints, then its own."""
+        return (*self._common_endpoints, *await tx.endpoints())
+
+    async def enqueue(self, tx: Transaction, event: Event, now: int) -> None:
+        """Put an event into the outbox of every endpoint that asked for its type, as scripted (EVT-6)."""
+        for endpoint in await self.endpoints(tx):
+            if event.type not in endpoint.types:
+                continue
+            faults = await tx.faults()
+            fault = None
+            if faults:
+                profile = await tx.profile()
+                chance = self._ids.chance(tx.account, profile.drawn, profile.seed)
+                fault = pick(faults, chance=chance, webhook=event.type)
+            if fault is not None:
+                await tx.put_fault(fault.once_more())
+            ids = [await self.draw(tx, "dlv_"), await self.draw(tx, "dlv_")]
+            for delivery in plan(event, endpoint, now=now, fault=fault, ids=ids):
+                await tx.put_delivery(delivery)
+
+    async def announce(self, tx: Transaction) -> None:
+        """Tell whoever watches the time when this account next has something due."""
+        profile = await tx.profile()
+        instants = [each for each in (await tx.next_deadline(), await tx.next_delivery_due()) if each is not None]
+        if not instants:
+            return
+        due = min(instants)
+        machine_now = self._clock()
+        if due <= profile.clock.read(machine_now):
+            self._wake(tx.account, machine_now)
+        elif profile.clock.frozen_at is None:
+            self._wake(tx.account, due - profile.clock.offset)
+
+    # inside a transaction
+
+    async def _arrive(self, tx: Transaction) -> int:
+        """Read the account's clock and bring the account up to it."""
+        now = await self.now(tx)
+        if await tx.overdue(now) is not None:
+            await self._sweep(tx, now)
+            await self.announce(tx)
+        return now
+
+    async def _sweep(self, tx: Transaction, now: int) -> list[str]:
+        expired: list[str] = []
+        while (session := await tx.overdue(now)) is not None:
+            await self._move(tx, session, Trigger.DEADLINE_PASSED, now, None)
+            expired.append(session.id)
+        return expired
+
+    async def _move(
+        self, tx: Transaction, session: CheckoutSession, trigger: Trigger, now: int, request: RequestRef | None
+    ) -> CheckoutSession:
+        moved, event_type = advance(session, trigger, now)
+        if moved is not session:
+            await tx.replace_session(moved)
+        if event_type is not None:
+            await self._tell(tx, moved, event_type, now, request)
+        return moved
+
+    async def _tell(
+        self, tx: Transaction, session: CheckoutSession, event_type: EventType, now: int, request: RequestRef | None
+    ) -> None:
+        event = Event(
+            id=await self.draw(tx, "evt_"),
+            type=event_type,
+            account=tx.account,
+            created=now,
+            session=session,
+            request_id=None if request is None else request.id,
+            idempotency_key=None if request is None else request.idempotency_key,
+        )
+        await tx.add_event(event)
+        await self.enqueue(tx, event, now)
+
+    async def _replay(self, tx: Transaction, request: RequestRef, now: int) -> CheckoutSession | None:
+        if request.idempotency_key is None:
+            return None
+        await tx.forget(now - MEMORY)
+        record = await tx.recall(request.idempotency_key)
+        reject = self._policy.idempotency_reuse == "reject" or await self.is_strict(tx)
+        match decide(record, request.fingerprint, now=now, reject_reuse=reject):
+            case Decision.RUN:
+                return None
+            case Decision.REFUSE:
+                raise IdempotencyKeyReused
+            case Decision.REPLAY_DIFFERENT:
+                await self._advise(tx, rules.REUSED_KEY, request, now)
+        assert record is not None  # noqa: S101 - decide() replays only what is remembered
+        return record.session
+
+    async def _remember(self, tx: Transaction, request: RequestRef, session: CheckoutSession, now: int) -> None:
+        if request.idempotency_key is not None:
+            await tx.remember(IdempotencyRecord(request.idempotency_key, request.fingerprint, session, now))
+
+    async def _heed(self, tx: Transaction, request: RequestRef, now: int) -> None:
+        """Advice about the request itself: remembered, or in a strict account a refusal."""
+        if not request.advice:
+            return
+        if await self.is_strict(tx):
+            raise _refusal(request.advice[0])
+        for each in request.advice:
+            await self._advise(tx, each, request, now)
+
+    async def _advise(self, tx: Transaction, advice: rules.Advice, request: RequestRef, now: int) -> None:
+        if await tx.note_advice(advice, request.id, now):
+            request.earned.append(advice)
+
+    def _check_currency(self, params: CreateSession) -> None:
+        allowed = self._policy.currencies
+        if not allowed:
+            return
+        for index, line in enumerate(params.line_items):
+            if line.currency not in allowed:
+                raise CurrencyUnavailable(index, line.currency, ", ".join(allowed))
+
+
+async def _found(tx: Transaction, session_id: str) -> CheckoutSession:
+    session = await tx.session(session_id)
+    if session is None:
+        raise SessionNotFound(session_id)
+    return session
+
+
+_STRICT_CODES = {
+    rules.AdviceKind.IDEMPOTENCY_KEY_MISSING: "parameter_missing",
+    rules.AdviceKind.UNKNOWN_FIELD: "parameter_unknown",
+}
+
+
+def _refusal(advice: rules.Advice) -> RequestInvalid:
+    return RequestInvalid(
+        f"Refused in strict mode: {advice.message}",
+        code=_STRICT_CODES.get(advice.kind, "parameter_invalid"),
+        param=advice.param,
+    )
+
+
+def _nobody(_account: AccountId, _machine_instant: int) -> None:
+    return None

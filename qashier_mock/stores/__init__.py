@@ -1,0 +1,1 @@
+"""Where state is kept: dumb rooms behind one protocol, without rules and without time."""

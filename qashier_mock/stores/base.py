@@ -1,0 +1,168 @@
+"""The Store protocol and its unit of work.
+
+A store keeps what it is given and finds it again; it decides nothing. All that one command reads and writes of an
+account happens in one transaction of that account: other commands of the account see all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from qashier_mock.core.advice import Advice, AdviceNote, PollWatch
+from qashier_mock.core.delivery import Attempt, Delivery
+from qashier_mock.core.faults import FaultRule
+from qashier_mock.core.idempotency import IdempotencyRecord
+from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, WebhookEndpoint
+from qashier_mock.core.paging import ListQuery, Page
+
+
+class Transaction(Protocol):
+    """One account's unit of work.
+
+    Costs are O(log n) in what the account holds, plus what is returned, unless a method says otherwise.
+    """
+
+    account: AccountId
+
+    async def profile(self) -> Profile:
+        """The account's clock, settings and counters; a new account's are the defaults."""
+
+    async def save_profile(self, profile: Profile) -> None: ...
+
+    async def next_sequence(self) -> int:
+        """How many sessions were ever added: the place of the next one."""
+
+    async def session(self, session_id: str) -> CheckoutSession | None:
+        """This account's session, or None."""
+
+    async def add_session(self, session: CheckoutSession) -> None:
+        """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
+
+    async def replace_session(self, session: CheckoutSession) -> None:
+        """Put a changed session in the place of the one with its id."""
+
+    async def overdue(self, now: int) -> CheckoutSession | None:
+        """The open session with the earliest `expires_at`, if that is at or before `now`."""
+
+    async def next_deadline(self) -> int | None:
+        """The earliest `expires_at` of an open session."""
+
+    async def page(self, query: ListQuery, cursor: int | None) -> Page:
+        """The answer to a list query; `cursor` is the `sequence` of the session that the query's cursor names."""
+
+    async def sessions(self) -> Sequence[CheckoutSession]:
+        """All of the account's, in order of creation; O(n)."""
+
+    async def recall(self, key: str) -> IdempotencyRecord | None: ...
+
+    async def remember(self, record: IdempotencyRecord) -> None: ...
+
+    async def forget(self, until: int) -> None:
+        """Drop the idempotency records that were answered at or before `until`."""
+
+    async def records(self) -> Sequence[IdempotencyRecord]:
+        """All of the account's, in the order of their answers; O(n)."""
+
+    async def add_event(self, event: Event) -> None: ...
+
+    async def event(self, event_id: str) -> Event | None: ...
+
+    async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
+        """Oldest first; O(n) in the account's events."""
+
+    async def endpoints(self) -> Sequence[WebhookEndpoint]:
+        """In order of registration."""
+
+    async def put_endpoint(self, endpoint: WebhookEndpoint) -> None: ...
+
+    async def remove_endpoint(self, endpoint_id: str) -> None:
+        """Remove an endpoint and what was still to be delivered there."""
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """What is still to be delivered, or None."""
+
+    async def put_delivery(self, delivery: Delivery) -> None: ...
+
+    async def remove_delivery(self, delivery_id: str) -> None: ...
+
+    async def due_deliveries(self, now: int) -> Sequence[Delivery]:
+        """Those whose attempt is due at or before `now`, earliest first."""
+
+    async def next_delivery_due(self) -> int | None: ...
+
+    async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
+        """What is held at an endpoint until something else was attempted there."""
+
+    async def pending_deliveries(self) -> Sequence[Delivery]:
+        """All that is still to be delivered; O(n) in that."""
+
+    async def add_attempt(self, attempt: Attempt) -> None: ...
+
+    async def attempts(self) -> Sequence[Attempt]:
+        """The last 10,000, oldest first."""
+
+    async def faults(self) -> Sequence[FaultRule]:
+        """In the order in which they were made."""
+
+    async def put_fault(self, rule: FaultRule) -> None: ...
+
+    async def remove_fault(self, rule_id: str) -> None: ...
+
+    async def note_advice(self, advice: Advice, request_id: str | None, at: int) -> bool:
+        """Remember an advice; True when its kind is new to the account."""
+
+    async def advice(self) -> Sequence[AdviceNote]:
+        """In the order in which the kinds were first earned."""
+
+    async def unconfirmed(self) -> Collection[str]:
+        """Ids of sessions whose webhook was acknowledged and that were not retrieved since."""
+
+    async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None: ...
+
+    async def polls(self) -> PollWatch:
+        """The watch over polling; it is changed in place, and may be forgotten at any time."""
+
+    async def reserve(self, ids: Collection[str]) -> str | None:
+        """Claim ids that were drawn elsewhere; or return the first that is another account's, and claim none."""
+
+    async def is_taken(self, object_id: str) -> bool:
+        """Whether an id is that of a session of any account, or was reserved."""
+
+    async def clear(self) -> None:
+        """Remove all that the account holds, its journal included, but the profile's `drawn` stays; O(n)."""
+
+
+class Store(Protocol):
+    """All accounts. A command works inside `async with store.transaction(account)`.
+
+    Leaving a transaction commits it, also by an `ApiError`: a refusal is an answer, and what the command did before it
+    (expiring what was overdue) stays done. Any other exception rolls it back, as far as the store can.
+    """
+
+    name: str
+
+    def transaction(self, account: AccountId) -> AbstractAsyncContextManager[Transaction]: ...
+
+    async def owner(self, session_id: str) -> AccountId | None:
+        """The account that a session belongs to."""
+
+    def record(self, account: AccountId, entry: JournalEntry) -> None:
+        """Append to an account's journal. Never suspends; a store may write it a little later."""
+
+    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
+        """The last 1,000 requests, oldest first."""
+
+    async def due_accounts(self) -> Mapping[AccountId, int]:
+        """For each account that has something waiting for time, the earliest instant of its own clock; O(accounts)."""
+
+    async def open(self) -> None:
+        """Get ready. Raises `StoreUnavailable` when it cannot."""
+
+    async def close(self) -> None: ...
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or used; the message says why and what to check."""

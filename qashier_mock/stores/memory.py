@@ -1,0 +1,317 @@
+"""State in memory: fast, gone with the process.
+
+A transaction never suspends, so each command is atomic on the app's single event loop and needs no lock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final, Self
+
+from sortedcontainers import SortedList
+
+from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote, PollWatch
+from qashier_mock.core.journal import CAPACITY, JournalEntry
+from qashier_mock.core.model import (
+    AccountId,
+    CheckoutSession,
+    Event,
+    EventType,
+    Profile,
+    Status,
+    WebhookEndpoint,
+)
+from qashier_mock.core.paging import Interval, ListQuery, Page, take
+
+if TYPE_CHECKING:
+    from qashier_mock.core.delivery import Attempt, Delivery
+    from qashier_mock.core.faults import FaultRule
+    from qashier_mock.core.idempotency import IdempotencyRecord
+
+_ATTEMPTS_KEPT: Final = 10_000
+
+
+class MemoryAccount:
+    """One account's state, and at the same time its unit of work: see `Transaction`."""
+
+    def __init__(self, account: AccountId, store: MemoryStore) -> None:
+        self.account = account
+        self._store = store
+        self._profile = Profile()
+        self._empty()
+
+    def _empty(self) -> None:
+        self._sessions: list[CheckoutSession] = []  # by sequence
+        self._by_status: dict[Status, SortedList] = {status: SortedList() for status in Status}
+        self._deadlines: list[tuple[int, int]] = []  # a heap of (expires_at, sequence); ended sessions leave it late
+        self._records: dict[str, IdempotencyRecord] = {}  # in the order of their answers
+        self._events: dict[str, Event] = {}
+        self._endpoints: dict[str, WebhookEndpoint] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._due = SortedList()  # of (due, delivery id)
+        self._attempts: deque[Attempt] = deque(maxlen=_ATTEMPTS_KEPT)
+        self._faults: dict[str, FaultRule] = {}
+        self._advice: dict[AdviceKind, AdviceNote] = {}
+        self._unconfirmed: set[str] = set()
+        self._polls = PollWatch()
+        self.journal: deque[JournalEntry] = deque(maxlen=CAPACITY)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        return None
+
+    async def profile(self) -> Profile:
+        return self._profile
+
+    async def save_profile(self, profile: Profile) -> None:
+        self._profile = profile
+
+    # sessions
+
+    async def next_sequence(self) -> int:
+        return len(self._sessions)
+
+    async def session(self, session_id: str) -> CheckoutSession | None:
+        session = self._store.sessions.get(session_id)
+        return session if session is not None and session.account == self.account else None
+
+    async def add_session(self, session: CheckoutSession) -> None:
+        self._sessions.append(session)
+        self._store.sessions[session.id] = session
+        self._by_status[session.status].add(session.sequence)
+        if session.is_open:
+            heappush(self._deadlines, (session.expires_at, session.sequence))
+
+    async def replace_session(self, session: CheckoutSession) -> None:
+        before = self._sessions[session.sequence]
+        self._sessions[session.sequence] = session
+        self._store.sessions[session.id] = session
+        if before.status is not session.status:
+            self._by_status[before.status].remove(session.sequence)
+            self._by_status[session.status].add(session.sequence)
+
+    def _earliest_open(self) -> CheckoutSession | None:
+        while self._deadlines:
+            session = self._sessions[self._deadlines[0][1]]
+            if session.is_open:
+                return session
+            heappop(self._deadlines)
+        return None
+
+    async def overdue(self, now: int) -> CheckoutSession | None:
+        if not self._deadlines or self._deadlines[0][0] > now:
+            return None
+        session = self._earliest_open()
+        return session if session is not None and session.expires_at <= now else None
+
+    async def next_deadline(self) -> int | None:
+        session = self._earliest_open()
+        return None if session is None else session.expires_at
+
+    async def page(self, query: ListQuery, cursor: int | None) -> Page:
+        interval = self._created_interval(query).after_cursor(query, cursor)
+        positions: Iterable[int]
+        if query.status is not None:
+            positions = self._by_status[query.status].irange(
+                interval.first, interval.end, inclusive=(True, False), reverse=interval.newest_first
+            )
+        elif interval.newest_first:
+            positions = range(interval.end - 1, interval.first - 1, -1)
+        else:
+            positions = range(interval.first, interval.end)
+        chosen, has_more = take(positions, query.limit, newest_first=interval.newest_first)
+        sessions = self._sessions
+        return Page(tuple([sessions[position] for position in chosen]), has_more)
+
+    def _created_interval(self, query: ListQuery) -> Interval:
+        first, end = 0, len(self._sessions)
+        if query.created.since is not None:
+            first = bisect_left(self._sessions, query.created.since, key=_created)
+        if query.created.until is not None:
+            end = bisect_left(self._sessions, query.created.until, key=_created)
+        return Interval(first, end, newest_first=True)
+
+    async def sessions(self) -> Sequence[CheckoutSession]:
+        return tuple(self._sessions)
+
+    # idempotency
+
+    async def recall(self, key: str) -> IdempotencyRecord | None:
+        return self._records.get(key)
+
+    async def remember(self, record: IdempotencyRecord) -> None:
+        self._records.pop(record.key, None)
+        self._records[record.key] = record
+
+    async def forget(self, until: int) -> None:
+        while self._records:
+            key, record = next(iter(self._records.items()))
+            if record.answered_at > until:
+                return
+            del self._records[key]
+
+    async def records(self) -> Sequence[IdempotencyRecord]:
+        return tuple(self._records.values())
+
+    # events and their delivery
+
+    async def add_event(self, event: Event) -> None:
+        self._events[event.id] = event
+
+    async def event(self, event_id: str) -> Event | None:
+        return self._events.get(event_id)
+
+    async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
+        return tuple(
+            event
+            for event in self._events.values()
+            if session_id in (None, event.session.id) and event_type in (None, event.type)
+        )
+
+    async def endpoints(self) -> Sequence[WebhookEndpoint]:
+        return tuple(self._endpoints.values())
+
+    async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        self._endpoints[endpoint.id] = endpoint
+
+    async def remove_endpoint(self, endpoint_id: str) -> None:
+        del self._endpoints[endpoint_id]
+        for delivery in [each for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
+            await self.remove_delivery(delivery.id)
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        return self._deliveries.get(delivery_id)
+
+    async def put_delivery(self, delivery: Delivery) -> None:
+        await self.remove_delivery(delivery.id)
+        self._deliveries[delivery.id] = delivery
+        self._due.add((delivery.due, delivery.id))
+
+    async def remove_delivery(self, delivery_id: str) -> None:
+        delivery = self._deliveries.pop(delivery_id, None)
+        if delivery is not None:
+            self._due.remove((delivery.due, delivery_id))
+
+    async def due_deliveries(self, now: int) -> Sequence[Delivery]:
+        return tuple(self._deliveries[delivery_id] for _, delivery_id in self._due.irange(None, (now + 1, "")))
+
+    async def next_delivery_due(self) -> int | None:
+        return self._due[0][0] if self._due else None
+
+    async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
+        return tuple(each for each in self._deliveries.values() if each.is_held and each.endpoint_id == endpoint_id)
+
+    async def pending_deliveries(self) -> Sequence[Delivery]:
+        return tuple(self._deliveries.values())
+
+    async def add_attempt(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+
+    async def attempts(self) -> Sequence[Attempt]:
+        return tuple(self._attempts)
+
+    # faults and advice
+
+    async def faults(self) -> Sequence[FaultRule]:
+        return tuple(self._faults.values()) if self._faults else ()
+
+    async def put_fault(self, rule: FaultRule) -> None:
+        self._faults[rule.id] = rule
+
+    async def remove_fault(self, rule_id: str) -> None:
+        del self._faults[rule_id]
+
+    async def note_advice(self, advice: Advice, request_id: str | None, at: int) -> bool:
+        note = self._advice.get(advice.kind)
+        if note is not None:
+            note.count += 1
+            return False
+        self._advice[advice.kind] = AdviceNote(advice, request_id, at)
+        return True
+
+    async def advice(self) -> Sequence[AdviceNote]:
+        return tuple(self._advice.values())
+
+    async def unconfirmed(self) -> Collection[str]:
+        return self._unconfirmed
+
+    async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
+        if unconfirmed:
+            self._unconfirmed.add(session_id)
+        else:
+            self._unconfirmed.discard(session_id)
+
+    async def polls(self) -> PollWatch:
+        return self._polls
+
+    # ids
+
+    async def reserve(self, ids: Collection[str]) -> str | None:
+        for each in ids:
+            session = self._store.sessions.get(each)
+            if (session is not None and session.account != self.account) or self._store.reserved.get(
+                each, self.account
+            ) != self.account:
+                return each
+        self._store.reserved.update(dict.fromkeys(ids, self.account))
+        return None
+
+    async def is_taken(self, object_id: str) -> bool:
+        return object_id in self._store.sessions or object_id in self._store.reserved
+
+    async def clear(self) -> None:
+        for session in self._sessions:
+            del self._store.sessions[session.id]
+        self._profile = Profile(drawn=self._profile.drawn)
+        self._empty()
+
+
+class MemoryStore:
+    """Every account of one app: see `Store`."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self._accounts: dict[AccountId, MemoryAccount] = {}
+        self.sessions: dict[str, CheckoutSession] = {}  # of all accounts
+        self.reserved: dict[str, AccountId] = {}
+
+    def transaction(self, account: AccountId) -> MemoryAccount:
+        found = self._accounts.get(account)
+        if found is None:
+            found = self._accounts[account] = MemoryAccount(account, self)
+        return found
+
+    async def owner(self, session_id: str) -> AccountId | None:
+        session = self.sessions.get(session_id)
+        return None if session is None else session.account
+
+    def record(self, account: AccountId, entry: JournalEntry) -> None:
+        self.transaction(account).journal.append(entry)
+
+    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
+        return tuple(self.transaction(account).journal)
+
+    async def due_accounts(self) -> Mapping[AccountId, int]:
+        found: dict[AccountId, int] = {}
+        for account in self._accounts.values():
+            instants = [await account.next_deadline(), await account.next_delivery_due()]
+            known = [instant for instant in instants if instant is not None]
+            if known:
+                found[account.account] = min(known)
+        return found
+
+    async def open(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+def _created(session: CheckoutSession) -> int:
+    return session.created

@@ -1,0 +1,81 @@
+"""The public API: one function per operation of `qashier.yaml`, named exactly as its operationId."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qashier_mock.core import advice as rules
+from qashier_mock.core.advice import Advice
+from qashier_mock.core.request import RequestRef
+from qashier_mock.pipeline import Call, Reply
+from qashier_mock.service import CheckoutService
+from qashier_mock.web import wire
+
+ADVICE_HEADER = b"qashier-mock-advice"
+
+
+class ApiHandlers:
+    """Handlers over a checkout service; `call.principal` is the account."""
+
+    def __init__(self, service: CheckoutService) -> None:
+        self._service = service
+
+    async def create_checkout_session(
+        self, call: Call, *, body: dict[str, Any], idempotency_key: str | None = None
+    ) -> Reply:
+        """Open a session."""
+        request = _request(call, idempotency_key, "", body)
+        session = await self._service.create(call.principal, wire.parse_create(body), request)
+        return _reply(wire.session_to_json(session), request)
+
+    async def list_checkout_sessions(self, call: Call, **parameters: Any) -> Reply:
+        """A page of sessions, newest first."""
+        page = await self._service.list_sessions(call.principal, wire.parse_list_query(**parameters))
+        return Reply(200, wire.page_to_json(page))
+
+    async def retrieve_checkout_session(self, call: Call, *, id: str) -> Reply:  # noqa: A002 - the document's name
+        """One session as of now."""
+        request = RequestRef(call.request_id)
+        session = await self._service.retrieve(call.principal, id, request)
+        return _reply(wire.session_to_json(session), request)
+
+    async def expire_checkout_session(
+        self,
+        call: Call,
+        *,
+        id: str,  # noqa: A002 - the document's name
+        idempotency_key: str | None = None,
+    ) -> Reply:
+        """End an open session."""
+        request = _request(call, idempotency_key, id, None)
+        session = await self._service.expire(call.principal, id, request)
+        return _reply(wire.session_to_json(session), request)
+
+
+def _request(call: Call, key: str | None, session_id: str, body: dict[str, Any] | None) -> RequestRef:
+    """The request behind a POST, with what is to be said about it."""
+    advice: list[Advice] = []
+    fingerprint = b""
+    if key is None:
+        advice.append(rules.MISSING_KEY)
+    else:
+        fingerprint = wire.fingerprint(call.operation.operation_id, session_id, body)
+    advice.extend(rules.unknown_field(field.path, field.nearest) for field in call.unknown_fields)
+    if body is not None and rules.is_insecure(body["success_url"]):
+        advice.append(rules.INSECURE_URL)
+    return RequestRef(call.request_id, key, fingerprint, advice)
+
+
+def _reply(payload: wire.Json, request: RequestRef) -> Reply:
+    if not request.earned:
+        return Reply(200, payload)
+    return Reply(200, payload, headers=((ADVICE_HEADER, advice_header(request.earned)),))
+
+
+_HEADER_LENGTH = 500
+
+
+def advice_header(earned: list[Advice]) -> bytes:
+    """What a reply says of new advice: printable ASCII, at most 500 characters."""
+    text = "; ".join(f"{each.kind}: {each.message}" for each in earned)
+    return text.encode("unicode_escape")[:_HEADER_LENGTH]

@@ -1,0 +1,180 @@
+"""The control API: one function per operation of `control.yaml`, named exactly as its operationId."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from qashier_mock.accounts import LATEST, AccountService
+from qashier_mock.core.delivery import Attempt
+from qashier_mock.core.errors import RequestInvalid
+from qashier_mock.core.lifecycle import Trigger
+from qashier_mock.core.model import AccountId, EventType
+from qashier_mock.pipeline import Call, Reply
+from qashier_mock.service import CheckoutService
+from qashier_mock.web import wire
+from qashier_mock.webhooks import Dispatcher
+
+OUTCOMES: Final = {
+    "succeeded": Trigger.PAYMENT_SUCCEEDED,
+    "failed": Trigger.PAYMENT_FAILED,
+    "canceled": Trigger.PAYMENT_CANCELED,
+}
+
+
+class ControlHandlers:
+    """Handlers over the services; `call.principal` is the account that a call acts on."""
+
+    def __init__(
+        self, service: CheckoutService, accounts: AccountService, dispatcher: Dispatcher, *, version: str, store: str
+    ) -> None:
+        self._service = service
+        self._accounts = accounts
+        self._dispatcher = dispatcher
+        self._health = {"status": "ok", "version": version, "store": store}
+
+    async def get_health(self, call: Call) -> Reply:  # noqa: ARG002 - every handler gets its call
+        """That the server can work."""
+        return Reply(200, self._health)
+
+    async def pay_session(self, call: Call, *, id: str, body: dict[str, Any]) -> Reply:  # noqa: A002
+        """The customer's act."""
+        session = await self._service.apply(call.principal, id, OUTCOMES[body["outcome"]])
+        return Reply(200, wire.session_to_json(session))
+
+    # time
+
+    async def get_clock(self, call: Call) -> Reply:
+        """What the account's clock shows."""
+        return Reply(200, wire.clock_to_json(await self._accounts.clock(call.principal)))
+
+    async def put_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
+        """Jump forward, freeze or release; an account that has nothing yet may go anywhere."""
+        account: AccountId = call.principal
+        reading = await self._accounts.clock(account)
+        target = body.get("now", reading.now)
+        frozen = body.get("frozen")
+        if target < reading.now and reading.is_new:
+            await self._accounts.set_clock_of_new(account, target, frozen=reading.frozen if frozen is None else frozen)
+            return await self._moved(account, [])
+        if target < reading.now:
+            raise RequestInvalid(
+                f"The account's clock shows {reading.now} and cannot go back to {target}: sessions and keys would live "
+                "twice. Use another key, or POST /_mock/v1/reset first.",
+                code="parameter_invalid",
+                param="now",
+            )
+        return await self._moved(account, await self._dispatcher.advance(account, target, frozen=frozen))
+
+    async def advance_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
+        """Move the clock forward; what falls due happens on the way."""
+        target = (await self._accounts.clock(call.principal)).now + body["seconds"]
+        if target > LATEST:
+            raise RequestInvalid(
+                f"seconds would take the clock to {target}, beyond {LATEST}, the last instant that it can show.",
+                code="parameter_invalid",
+                param="seconds",
+            )
+        return await self._moved(call.principal, await self._dispatcher.advance(call.principal, target))
+
+    async def _moved(self, account: AccountId, expired: list[str]) -> Reply:
+        reading = await self._accounts.clock(account)
+        return Reply(200, {**wire.clock_to_json(reading), "expired": expired})
+
+    # webhooks
+
+    async def list_events(self, call: Call, *, session: str | None = None, type: str | None = None) -> Reply:  # noqa: A002
+        """Every event so far."""
+        event_type = None if type is None else EventType(type)
+        events = await self._accounts.events(call.principal, session_id=session, event_type=event_type)
+        return _list(wire.event_to_json(event) for event in events)
+
+    async def deliver_event(self, call: Call, *, id: str) -> Reply:  # noqa: A002
+        """Send an event again, now."""
+        return _attempts(await self._dispatcher.resend(call.principal, id))
+
+    async def list_webhook_endpoints(self, call: Call) -> Reply:
+        """Where events go."""
+        return _list(wire.endpoint_to_json(each) for each in await self._accounts.endpoints(call.principal))
+
+    async def create_webhook_endpoint(self, call: Call, *, body: dict[str, Any]) -> Reply:
+        """Deliver the events to come there too."""
+        types = wire.parse_types(body.get("types"))
+        secret = body.get("secret")
+        endpoint = await self._accounts.add_endpoint(call.principal, body["url"], secret=secret, types=types)
+        return Reply(201, wire.endpoint_to_json(endpoint))
+
+    async def delete_webhook_endpoint(self, call: Call, *, id: str) -> Reply:  # noqa: A002
+        """Deliver nothing there any more."""
+        await self._accounts.remove_endpoint(call.principal, id)
+        return Reply(204)
+
+    async def list_deliveries(self, call: Call) -> Reply:
+        """Every attempt so far."""
+        return _attempts(await self._accounts.attempts(call.principal))
+
+    async def flush_deliveries(self, call: Call) -> Reply:
+        """Attempt what is due, and wait for it."""
+        return _attempts(await self._dispatcher.flush(call.principal))
+
+    # faults
+
+    async def list_faults(self, call: Call) -> Reply:
+        """The rules."""
+        return _list(wire.fault_to_json(rule) for rule in await self._accounts.faults(call.principal))
+
+    async def create_fault(self, call: Call, *, body: dict[str, Any]) -> Reply:
+        """Add a rule."""
+        rule = await self._accounts.add_fault(call.principal, wire.parse_fault(body))
+        return Reply(201, wire.fault_to_json(rule))
+
+    async def delete_faults(self, call: Call) -> Reply:
+        """Remove every rule."""
+        await self._accounts.remove_faults(call.principal)
+        return Reply(204)
+
+    async def delete_fault(self, call: Call, *, id: str) -> Reply:  # noqa: A002
+        """Remove one rule."""
+        await self._accounts.remove_faults(call.principal, id)
+        return Reply(204)
+
+    # the integration, and the account as a whole
+
+    async def list_requests(self, call: Call) -> Reply:
+        """The journal."""
+        return _list(wire.journal_entry_to_json(entry) for entry in await self._accounts.journal(call.principal))
+
+    async def list_advice(self, call: Call) -> Reply:
+        """What will hurt in production."""
+        return _list(wire.advice_to_json(note) for note in await self._accounts.advice(call.principal))
+
+    async def get_settings(self, call: Call) -> Reply:
+        """The account's settings."""
+        return Reply(200, wire.settings_to_json(await self._accounts.settings(call.principal)))
+
+    async def put_settings(self, call: Call, *, body: dict[str, Any]) -> Reply:
+        """Change the account's settings."""
+        profile = await self._accounts.change_settings(call.principal, strict=body.get("strict"), seed=body.get("seed"))
+        return Reply(200, wire.settings_to_json(profile))
+
+    async def reset_account(self, call: Call) -> Reply:
+        """Begin anew."""
+        return Reply(200, wire.clock_to_json(await self._accounts.reset(call.principal)))
+
+    async def get_snapshot(self, call: Call) -> Reply:
+        """The whole account."""
+        return Reply(200, wire.snapshot_to_json(await self._accounts.snapshot(call.principal), call.principal))
+
+    async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
+        """Put a whole account in this one's place."""
+        snapshot = wire.parse_snapshot(body, call.principal)
+        await self._accounts.restore(call.principal, snapshot)
+        return Reply(200, wire.restored_to_json(snapshot, body))
+
+
+def _list(entries: Iterable[wire.Json]) -> Reply:
+    return Reply(200, {"data": list(entries)})
+
+
+def _attempts(attempts: Iterable[Attempt]) -> Reply:
+    return _list(wire.attempt_to_json(attempt) for attempt in attempts)

@@ -1,0 +1,482 @@
+"""JSON to values and back, each way once; the only room that spells JSON field names.
+
+What comes in has been validated against the document, so parsing reads it without asking again. What goes out is
+plain dicts for the encoder; the document says what they must look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import orjson
+
+from qashier_mock.accounts import AccountSnapshot, ClockReading
+from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
+from qashier_mock.core.delivery import Attempt, Delivery, Outcome
+from qashier_mock.core.errors import ApiError, RequestInvalid
+from qashier_mock.core.faults import FaultAction, FaultRule
+from qashier_mock.core.idempotency import IdempotencyRecord
+from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.model import (
+    AccountId,
+    CheckoutSession,
+    CreateSession,
+    Event,
+    EventType,
+    LineItem,
+    PaymentStatus,
+    Profile,
+    Status,
+    WebhookEndpoint,
+)
+from qashier_mock.core.paging import DEFAULT_LIMIT, CreatedRange, ListQuery, Page
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+API_VERSION = "1.0.0"
+LIST_URL = "/checkout/sessions"
+
+
+# the API: in
+
+
+def parse_create(body: Json) -> CreateSession:
+    """The body of a create."""
+    return CreateSession(
+        line_items=tuple([_line_item(line) for line in body["line_items"]]),
+        success_url=body["success_url"],
+        return_url=body["return_url"],
+        cancel_url=body.get("cancel_url"),
+        expires_at=body.get("expires_at"),
+    )
+
+
+def _line_item(line: Json) -> LineItem:
+    price = line["price_data"]
+    product = price["product_data"]
+    return LineItem(
+        name=product["name"],
+        description=product.get("description"),
+        currency=price["currency"],
+        unit_amount=price["unit_amount"],
+        quantity=line["quantity"],
+    )
+
+
+def parse_list_query(
+    *,
+    limit: int = DEFAULT_LIMIT,
+    starting_after: str | None = None,
+    ending_before: str | None = None,
+    status: str | None = None,
+    created: Mapping[str, int] | None = None,
+) -> ListQuery:
+    """The parameters of a list."""
+    return ListQuery(
+        limit=limit,
+        starting_after=starting_after,
+        ending_before=ending_before,
+        status=None if status is None else Status(status),
+        created=CreatedRange() if created is None else CreatedRange.of(**created),
+    )
+
+
+def fingerprint(operation: str, session_id: str, body: Any) -> bytes:
+    """What tells a repeated request from another one: operation, session and parsed body (IDM-9)."""
+    text = orjson.dumps([operation, session_id, body], option=orjson.OPT_SORT_KEYS)
+    return blake2b(text, digest_size=16).digest()
+
+
+# the API: out
+
+
+def session_to_json(session: CheckoutSession) -> Json:
+    """A session as the API shows it."""
+    return {
+        "id": session.id,
+        "currency": session.currency,
+        "line_items": {
+            "object": "list",
+            "data": [
+                {
+                    "amount_total": line.unit_amount * line.quantity,
+                    "currency": line.currency,
+                    "description": line.name if line.description is None else line.description,
+                    "quantity": line.quantity,
+                }
+                for line in session.line_items
+            ],
+        },
+        "object": "checkout.session",
+        "amount_total": session.amount_total,
+        "created": session.created,
+        "expires_at": session.expires_at,
+        "mode": "payment",
+        "payment_status": session.payment_status,
+        "status": session.status,
+        "return_url": session.return_url,
+        "success_url": session.success_url,
+        "url": session.url,
+    }
+
+
+def page_to_json(page: Page) -> Json:
+    """A page of sessions (LIS-1)."""
+    return {
+        "object": "list",
+        "data": [session_to_json(session) for session in page.sessions],
+        "has_more": page.has_more,
+        "url": LIST_URL,
+    }
+
+
+def event_to_json(event: Event) -> Json:
+    """An event as it is delivered (EVT-1)."""
+    return {
+        "id": event.id,
+        "api_version": API_VERSION,
+        "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+        "type": event.type,
+        "account": event.account,
+        "created": event.created,
+        "data": {"object": session_to_json(event.session)},
+    }
+
+
+def event_to_bytes(event: Event) -> bytes:
+    """The body of a webhook."""
+    return orjson.dumps(event_to_json(event))
+
+
+def error_to_json(error: ApiError) -> Json:
+    """The envelope (HTTP-3)."""
+    body: Json = {"type": error.type, "code": error.code, "message": error.message}
+    if error.param is not None:
+        body["param"] = error.param
+    return {"error": body}
+
+
+# the control API
+
+
+def clock_to_json(reading: ClockReading) -> Json:
+    """A clock."""
+    return {"now": reading.now, "frozen": reading.frozen}
+
+
+def endpoint_to_json(endpoint: WebhookEndpoint) -> Json:
+    """An endpoint, never its secret."""
+    return {"id": endpoint.id, "url": endpoint.url, "types": list(endpoint.types)}
+
+
+def parse_types(types: Sequence[str] | None) -> tuple[EventType, ...]:
+    """Which events an endpoint asked for; both where it did not say."""
+    return tuple(EventType) if types is None else tuple(EventType(each) for each in types)
+
+
+def attempt_to_json(attempt: Attempt) -> Json:
+    """An attempt to deliver."""
+    return {
+        "id": attempt.delivery_id,
+        "event": attempt.event_id,
+        "type": attempt.event_type,
+        "session": attempt.session_id,
+        "endpoint": attempt.endpoint_id,
+        "url": attempt.url,
+        "number": attempt.number,
+        "at": attempt.at,
+        "due": attempt.due,
+        "status": attempt.status,
+        "error": attempt.error,
+        "duration_ms": attempt.duration_ms,
+        "next_try": attempt.next_try,
+        "outcome": attempt.outcome,
+    }
+
+
+def parse_fault(body: Json) -> FaultRule:
+    """A fault rule; one that is being made has no id yet and was never applied."""
+    return FaultRule(
+        id=body.get("id", ""),
+        action=FaultAction(body["action"]),
+        operation=body.get("operation"),
+        webhook=body.get("webhook"),
+        seconds=body.get("seconds") or 0,
+        status=body.get("status"),
+        retry_after=body.get("retry_after"),
+        times=body.get("times"),
+        probability=body.get("probability"),
+        applied=body.get("applied", 0),
+    )
+
+
+def fault_to_json(rule: FaultRule) -> Json:
+    """A fault rule, with what was said of it."""
+    shown: Json = {"id": rule.id, "action": rule.action, "applied": rule.applied}
+    if rule.action is FaultAction.DELAY:
+        shown["seconds"] = rule.seconds
+    for name in ("operation", "webhook", "status", "retry_after", "times", "probability"):
+        value = getattr(rule, name)
+        if value is not None:
+            shown[name] = value
+    return shown
+
+
+def journal_entry_to_json(entry: JournalEntry) -> Json:
+    """A request as the journal remembers it."""
+    return {
+        "request_id": entry.request_id,
+        "operation": entry.operation,
+        "method": entry.method,
+        "path": _text(entry.path),
+        "status": entry.status,
+        "at": entry.at,
+        "duration_ms": entry.duration_ms,
+        "request_body": _text(entry.request_body),
+        "response_body": _text(entry.response_body),
+        "idempotency_key": entry.idempotency_key,
+    }
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode("utf-8", "replace")
+
+
+def advice_to_json(note: AdviceNote) -> Json:
+    """A piece of advice."""
+    return {
+        "kind": note.advice.kind,
+        "message": note.advice.message,
+        "request_id": note.request_id,
+        "at": note.at,
+        "count": note.count,
+    }
+
+
+def settings_to_json(profile: Profile) -> Json:
+    """An account's settings."""
+    return {"strict": profile.strict, "seed": profile.seed}
+
+
+# snapshots
+
+
+def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> Json:
+    """A whole account, without secrets."""
+    return {
+        "version": 1,
+        "account": account,
+        "clock": clock_to_json(snapshot.clock),
+        "settings": settings_to_json(snapshot.profile),
+        "counter": snapshot.profile.drawn,
+        "sessions": [_stored_session_to_json(session) for session in snapshot.sessions],
+        "idempotency": [
+            {
+                "key": record.key,
+                "fingerprint": record.fingerprint.hex(),
+                "session": record.session.id,
+                "status": record.session.status,
+                "payment_status": record.session.payment_status,
+                "answered_at": record.answered_at,
+            }
+            for record in snapshot.records
+        ],
+        "events": [
+            {
+                "id": event.id,
+                "type": event.type,
+                "session": event.session.id,
+                "created": event.created,
+                "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+            }
+            for event in snapshot.events
+        ],
+        "webhook_endpoints": [
+            {**endpoint_to_json(endpoint), "signed": endpoint.secret is not None} for endpoint in snapshot.endpoints
+        ],
+        "deliveries": [
+            {
+                "id": delivery.id,
+                "event": delivery.event_id,
+                "endpoint": delivery.endpoint_id,
+                "due": delivery.due,
+                "number": delivery.number,
+                "held": delivery.is_held,
+                "dropped": delivery.is_dropped,
+                "missigned": delivery.is_missigned,
+            }
+            for delivery in snapshot.pending
+        ],
+        "attempts": [attempt_to_json(attempt) for attempt in snapshot.attempts],
+        "faults": [fault_to_json(rule) for rule in snapshot.faults],
+        "advice": [advice_to_json(note) for note in snapshot.advice],
+        "unconfirmed": sorted(snapshot.unconfirmed),
+    }
+
+
+def _stored_session_to_json(session: CheckoutSession) -> Json:
+    stored: Json = {
+        "id": session.id,
+        "line_items": [
+            {
+                "price_data": {
+                    "currency": line.currency,
+                    "product_data": {
+                        "name": line.name,
+                        **({} if line.description is None else {"description": line.description}),
+                    },
+                    "unit_amount": line.unit_amount,
+                },
+                "quantity": line.quantity,
+            }
+            for line in session.line_items
+        ],
+        "created": session.created,
+        "expires_at": session.expires_at,
+        "status": session.status,
+        "payment_status": session.payment_status,
+        "success_url": session.success_url,
+        "return_url": session.return_url,
+        "url": session.url,
+    }
+    if session.cancel_url is not None:
+        stored["cancel_url"] = session.cancel_url
+    return stored
+
+
+def parse_snapshot(body: Json, account: AccountId) -> AccountSnapshot:
+    """A snapshot to put into `account`.
+
+    Raises:
+        RequestInvalid: It speaks of a session or event that it does not hold.
+    """
+    _refuse_repeated([each["id"] for each in body["sessions"]])
+    sessions = {each["id"]: _stored_session(each, account, sequence) for sequence, each in enumerate(body["sessions"])}
+    events = [
+        Event(
+            id=each["id"],
+            type=EventType(each["type"]),
+            account=account,
+            created=each["created"],
+            session=_held(sessions, each["session"], f"events[{index}].session"),
+            request_id=each["request"]["id"],
+            idempotency_key=each["request"]["idempotency_key"],
+        )
+        for index, each in enumerate(body["events"])
+    ]
+    told = {event.id: event for event in events}
+    profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"], drawn=body["counter"])
+    return AccountSnapshot(
+        clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"], is_new=not sessions),
+        profile=profile,
+        sessions=list(sessions.values()),
+        records=[_record(each, sessions, index) for index, each in enumerate(body["idempotency"])],
+        events=events,
+        endpoints=[
+            WebhookEndpoint(each["id"], each["url"], parse_types(each["types"])) for each in body["webhook_endpoints"]
+        ],
+        pending=[
+            Delivery(
+                id=each["id"],
+                event_id=_held(told, each["event"], f"deliveries[{index}].event").id,
+                endpoint_id=each["endpoint"],
+                due=each["due"],
+                number=each["number"],
+                is_held=each["held"],
+                is_dropped=each["dropped"],
+                is_missigned=each["missigned"],
+            )
+            for index, each in enumerate(body["deliveries"])
+        ],
+        attempts=[_attempt(each) for each in body["attempts"]],
+        faults=[parse_fault(each) for each in body["faults"]],
+        advice=[
+            AdviceNote(Advice(AdviceKind(each["kind"]), each["message"]), each["request_id"], each["at"], each["count"])
+            for each in body["advice"]
+        ],
+        unconfirmed=body["unconfirmed"],
+    )
+
+
+def _refuse_repeated(ids: Sequence[str]) -> None:
+    if len(set(ids)) < len(ids):
+        raise RequestInvalid(
+            "This is no snapshot of an account: a session stands in it twice. Put back what GET answered.",
+            code="parameter_invalid",
+            param="sessions",
+        )
+
+
+def restored_to_json(snapshot: AccountSnapshot, body: Json) -> Json:
+    """What was put in, and which endpoints need their secret again."""
+    return {
+        "sessions": len(snapshot.sessions),
+        "events": len(snapshot.events),
+        "endpoints_needing_secret": [each["id"] for each in body["webhook_endpoints"] if each["signed"]],
+    }
+
+
+def _stored_session(stored: Json, account: AccountId, sequence: int) -> CheckoutSession:
+    lines = tuple(_line_item(line) for line in stored["line_items"])
+    return CheckoutSession(
+        id=stored["id"],
+        account=account,
+        sequence=sequence,
+        currency=lines[0].currency,
+        line_items=lines,
+        amount_total=sum(line.amount_total for line in lines),
+        created=stored["created"],
+        expires_at=stored["expires_at"],
+        status=Status(stored["status"]),
+        payment_status=PaymentStatus(stored["payment_status"]),
+        success_url=stored["success_url"],
+        return_url=stored["return_url"],
+        cancel_url=stored.get("cancel_url"),
+        url=stored["url"],
+    )
+
+
+def _record(stored: Json, sessions: Mapping[str, CheckoutSession], index: int) -> IdempotencyRecord:
+    session = _held(sessions, stored["session"], f"idempotency[{index}].session")
+    return IdempotencyRecord(
+        key=stored["key"],
+        fingerprint=bytes.fromhex(stored["fingerprint"]),
+        session=replace(
+            session, status=Status(stored["status"]), payment_status=PaymentStatus(stored["payment_status"])
+        ),
+        answered_at=stored["answered_at"],
+    )
+
+
+def _attempt(stored: Json) -> Attempt:
+    return Attempt(
+        delivery_id=stored["id"],
+        event_id=stored["event"],
+        event_type=stored["type"],
+        session_id=stored["session"],
+        endpoint_id=stored["endpoint"],
+        url=stored["url"],
+        number=stored["number"],
+        at=stored["at"],
+        due=stored["due"] if "due" in stored else stored["at"],
+        status=stored["status"],
+        error=stored["error"],
+        duration_ms=stored["duration_ms"],
+        outcome=Outcome(stored["outcome"]),
+        next_try=stored["next_try"],
+    )
+
+
+def _held(known: Mapping[str, T], object_id: str, param: str) -> T:
+    found = known.get(object_id)
+    if found is None:
+        raise RequestInvalid(
+            f"This is no snapshot of an account: it does not hold {object_id}. Put back what GET answered.",
+            code="parameter_invalid",
+            param=param,
+        )
+    return found
