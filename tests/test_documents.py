@@ -71,8 +71,6 @@ OPERATIONS = {
 # What an answer may leave out, by schema. Everything else that is documented is always there.
 OPTIONAL = {
     "ErrorDetail": {"param"},
-    "IdTakenError": set[str](),
-    "Delivery": {"due"},
     "Fault": {"operation", "webhook", "seconds", "status", "retry_after", "times", "probability"},
     "Snapshot": {"account"},
     "SnapshotSession": {"cancel_url"},
