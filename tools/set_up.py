@@ -51,13 +51,12 @@ def main() -> None:
     # An exit through an exception takes the installer under way along; the default action would leave it running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with one_at_a_time():
-        match arguments.part:
-            case "node":
-                install_node_packages(venv)
-            case "browser":
-                find_or_install_browser(venv)
-            case purpose:
-                install_python_packages(venv, purpose)
+        if arguments.part == "node":
+            install_node_packages(venv)
+        elif arguments.part == "browser":
+            find_or_install_browser(venv)
+        else:
+            install_python_packages(venv, arguments.part)
 
 
 @contextmanager
@@ -120,7 +119,7 @@ def requirements_of(group: str, groups: dict[str, Any]) -> list[str]:
 
 
 def pip_install(venv: Path, *what: str) -> None:
-    run([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what])
+    run([str(venv / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *what])
 
 
 # -- Node --------------------------------------------------------------------------------------------------------------
