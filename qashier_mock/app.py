@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from secrets import randbits
 from typing import Final
 from urllib.parse import urlsplit
@@ -34,6 +33,7 @@ from qashier_mock.core.journal import JournalEntry, redacted
 from qashier_mock.core.model import AccountId, WebhookEndpoint
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.sources import Clock, SeededIds
+from qashier_mock.documents import documents_folder
 from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Transmit, create_pipeline
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
@@ -82,6 +82,7 @@ class MockApp:
         accounts: Everything else of an account.
         dispatcher: Webhooks and clocks.
         hooks: What the pipeline, and the protocol of its server, is handed.
+        startup_error: Why the app could not start, if it could not.
         address: Where the server listens (`http://127.0.0.1:4010`); set by whoever binds it, before the first request.
     """
 
@@ -103,6 +104,7 @@ class MockApp:
         """
         self.settings = settings
         self.address = "http://127.0.0.1:4010"
+        self.startup_error: Exception | None = None
         self.store: Store = MemoryStore() if store is None else store
         timer = time.time if clock is None else clock  # noqa: TID251 - here is where it is chosen
         whole = _WholeSeconds(timer)
@@ -149,7 +151,11 @@ class MockApp:
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
-        await self.store.open()
+        try:
+            await self.store.open()
+        except StoreUnavailable as error:
+            self.startup_error = error
+            raise
         try:
             async with self.dispatcher.running():
                 yield
@@ -160,13 +166,6 @@ class MockApp:
 def create_app(settings: Settings | None = None, *, store: Store | None = None) -> MockApp:
     """A mock with the real clock; `create_app().asgi` is what an ASGI server takes."""
     return MockApp(settings or Settings(), store=store)
-
-
-def documents_folder() -> Path:
-    """Where the OpenAPI documents are: in the installed package, or beside it in a checkout."""
-    here = Path(__file__).resolve().parent
-    installed = here / "openapi"
-    return installed if installed.is_dir() else here.parent / "openapi"
 
 
 class _WholeSeconds:

@@ -158,7 +158,7 @@ class Dispatcher:
             attempts += [task.result() for task in tasks]
 
     async def resend(self, account: AccountId, event_id: str) -> list[Attempt]:
-        """Send an event again to every endpoint, now; the attempts.
+        """Send an event again, now, to every endpoint that takes its type; the attempts.
 
         Raises:
             ObjectNotFound: The account has no such event.
@@ -170,6 +170,8 @@ class Dispatcher:
             now = await self._service.now(tx)
             wanted = set()
             for endpoint in await self._service.endpoints(tx):
+                if event.type not in endpoint.types:
+                    continue
                 delivery = Delivery(await self._service.draw(tx, "dlv_"), event.id, endpoint.id, now)
                 await tx.put_delivery(delivery)
                 wanted.add(delivery.id)

@@ -462,7 +462,7 @@ def _attempt(stored: Json) -> Attempt:
         url=stored["url"],
         number=stored["number"],
         at=stored["at"],
-        due=stored["due"] if "due" in stored else stored["at"],
+        due=stored["due"],
         status=stored["status"],
         error=stored["error"],
         duration_ms=stored["duration_ms"],

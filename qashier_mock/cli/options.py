@@ -1,0 +1,267 @@
+"""Options from four places: the command line, the environment, a configuration file, and defaults, in that order.
+
+An option `--webhook-url` of `serve` is `QASHIER_MOCK_SERVE_WEBHOOK_URL` in the environment, and `webhook-url` in the
+table `[tool.qashier-mock.serve]` of the nearest `pyproject.toml` or `qashier-mock.toml`. A name that no option has is
+an error wherever it stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from qashier_mock.cli import CommandError
+
+FILES: Final = ("qashier-mock.toml", "pyproject.toml")
+"""Where configuration may stand, in order of preference within one folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        name: As on the command line, without the dashes.
+        help: What it does.
+        short: A letter, if it has a short form.
+        metavar: What stands for its value in the help.
+        default: Its value when nobody says anything; an empty tuple for a repeatable one.
+        parse: Text to value; raises ValueError with a message that says what would be right.
+        is_flag: Takes no value.
+        is_repeatable: May be given several times; a list in a file, blank-separated in the environment.
+    """
+
+    name: str
+    help: str
+    short: str | None = None
+    metavar: str | None = None
+    default: Any = None
+    parse: Callable[[str], Any] = str
+    is_flag: bool = False
+    is_repeatable: bool = False
+
+    @property
+    def key(self) -> str:
+        """The attribute of the parsed options."""
+        return self.name.replace("-", "_")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise CommandError(f"{message}. See qashier-mock {self.prog.split()[-1]} --help.")
+
+
+def parse(
+    command: str,
+    description: str,
+    options: Sequence[Option],
+    arguments: Sequence[str],
+    *,
+    positionals: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> argparse.Namespace:
+    """The options of a command.
+
+    Args:
+        command: Its name.
+        description: What it does, for its help.
+        options: What it understands.
+        arguments: What was typed behind its name.
+        positionals: Further arguments by name, each with its help.
+        environ: The environment; None: this process's.
+        folder: Where to begin looking for a configuration file; None: the working directory.
+
+    Raises:
+        CommandError: An unknown name or an impossible value, wherever it stands.
+        SystemExit: Help was asked for and has been printed.
+    """
+    parser = _Parser(prog=f"qashier-mock {command}", description=description, allow_abbrev=False)
+    for name, text in (positionals or {}).items():
+        parser.add_argument(name, help=text, metavar=name.upper())
+    for option in options:
+        _declare(parser, option)
+    typed = parser.parse_args(list(arguments))
+    layers = [
+        _from_environment(command, options, os.environ if environ is None else environ),
+        _from_file(command, options, Path.cwd() if folder is None else folder),
+    ]
+    for option in options:
+        if getattr(typed, option.key) is not None:
+            continue
+        found = next((layer[option.key] for layer in layers if option.key in layer), option.default)
+        setattr(typed, option.key, found)
+    return typed
+
+
+def _declare(parser: argparse.ArgumentParser, option: Option) -> None:
+    names = [f"-{option.short}"] if option.short else []
+    names.append(f"--{option.name}")
+    text = option.help
+    if option.default not in (None, (), False):
+        text += f" (default {option.default})"
+    text = text.replace("%", "%%")
+    if option.is_flag:
+        parser.add_argument(*names, help=text, action=argparse.BooleanOptionalAction, default=None)
+        return
+
+    def convert(value: str) -> Any:
+        try:
+            return option.parse(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    action = "append" if option.is_repeatable else "store"
+    parser.add_argument(*names, help=text, action=action, type=convert, metavar=option.metavar, default=None)
+
+
+def _from_environment(command: str, options: Sequence[Option], environ: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"QASHIER_MOCK_{command.upper()}_"
+    by_name = {prefix + option.key.upper(): option for option in options}
+    found: dict[str, Any] = {}
+    for name, value in environ.items():
+        if not name.startswith(prefix):
+            continue
+        option = by_name.get(name)
+        if option is None:
+            raise CommandError(f"the environment has {name}, which is no option{_nearest(name, by_name)}")
+        if option.is_flag:
+            found[option.key] = _boolean(value, name)
+        elif option.is_repeatable:
+            found[option.key] = [_value(option, each, name) for each in value.split()]
+        else:
+            found[option.key] = _value(option, value, name)
+    return found
+
+
+_WORDS: Final = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _boolean(value: str, where: str) -> bool:
+    try:
+        return _WORDS[value.strip().lower()]
+    except KeyError:
+        raise CommandError(f"{where} must be true or false, not {value!r}") from None
+
+
+def _value(option: Option, value: str, where: str) -> Any:
+    try:
+        return option.parse(value)
+    except ValueError as error:
+        raise CommandError(f"{where}: {error}") from None
+
+
+def _from_file(command: str, options: Sequence[Option], folder: Path) -> dict[str, Any]:
+    path, tables = _nearest_tables(folder)
+    if path is None:
+        return {}
+    from qashier_mock.cli import COMMANDS  # noqa: PLC0415 - the commands import this module
+
+    for name in tables:
+        if name not in COMMANDS:
+            raise CommandError(
+                f"{path}: [tool.qashier-mock.{name}] is the table of no command{_nearest(name, COMMANDS)}"
+            )
+    table = tables.get(command, {})
+    if not isinstance(table, dict):
+        raise CommandError(f"{path}: tool.qashier-mock.{command} must be a table")
+    by_name = {option.name: option for option in options}
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        option = by_name.get(str(name).replace("_", "-"))
+        where = f"{path}: {name} in [tool.qashier-mock.{command}]"
+        if option is None:
+            raise CommandError(f"{where} is no option{_nearest(str(name), by_name)}")
+        found[option.key] = _configured(option, value, where)
+    return found
+
+
+def _configured(option: Option, value: Any, where: str) -> Any:
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise CommandError(f"{where} must be true or false, not {value!r}")
+        return value
+    if option.is_repeatable:
+        if not isinstance(value, list):
+            raise CommandError(f"{where} must be a list, not {value!r}")
+        return [_value(option, str(each), where) for each in value]
+    if isinstance(value, bool | list | dict):
+        raise CommandError(f"{where} must be a single value, not {value!r}")
+    return _value(option, str(value), where)
+
+
+def _nearest_tables(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """The nearest file that speaks of us, and its tables by command."""
+    for place in (folder, *folder.parents):
+        for name in FILES:
+            path = place / name
+            if not path.is_file():
+                continue
+            import tomllib  # noqa: PLC0415 - most runs have no file
+
+            try:
+                content = tomllib.loads(path.read_text("utf-8"))
+            except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+                raise CommandError(f"{path} cannot be read: {error}") from None
+            tables = content.get("tool", {}).get("qashier-mock")
+            if isinstance(tables, dict):
+                return path, tables
+    return None, {}
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+
+
+_DURATION: Final = re.compile(r"(\d+)(s|m|h|d)?")
+_UNITS: Final = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def duration(text: str) -> int:
+    """Seconds from `90`, `90s`, `30m`, `25h`, `2d` or a sequence of them (`1h30m`).
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is no duration; write it like 90s, 30m, 25h or 1h30m")
+    return sum(int(number) * _UNITS[unit or None] for number, unit in parts)
+
+
+def integer(text: str, *, at_least: int, at_most: int, what: str) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not re.fullmatch(r"-?\d{1,19}", text) or not at_least <= int(text) <= at_most:
+        raise ValueError(f"{what} must be a whole number from {at_least} to {at_most}, not {text!r}")
+    return int(text)
+
+
+def choice(text: str, *, of: Sequence[str]) -> str:
+    """One of some words.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if text not in of:
+        raise ValueError(f"{text!r} is none of {', '.join(of)}")
+    return text

@@ -1,0 +1,256 @@
+"""`qashier-mock serve`: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qashier_mock.address import AddressUnavailable, bind, url_of
+from qashier_mock.cli import DONE, CommandError
+from qashier_mock.cli.options import Option, choice, integer, parse
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from qashier_mock.app import MockApp, Settings
+
+DEFAULT_PORT: Final = 4010
+_HTTP_URL: Final = re.compile(r"https?://[^/?#\s]+", re.IGNORECASE)
+_MAX_SEED: Final = 2**53 - 1
+
+
+def _url(text: str) -> str:
+    if not _HTTP_URL.match(text):
+        raise ValueError(f"{text!r} is no http or https URL")
+    return text
+
+
+OPTIONS: Final = (
+    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
+    Option(
+        name="port",
+        short="p",
+        metavar="PORT",
+        default=DEFAULT_PORT,
+        parse=partial(integer, at_least=0, at_most=65_535, what="the port"),
+        help="the port to listen on; 0 picks a free one",
+    ),
+    Option(
+        name="webhook-url",
+        metavar="URL",
+        is_repeatable=True,
+        default=(),
+        parse=_url,
+        help="every account delivers its webhooks there; may be repeated",
+    ),
+    Option(
+        name="webhook-secret-file",
+        metavar="FILE",
+        help="signs those webhooks with the text of FILE, one line ending stripped; or set QASHIER_WEBHOOK_SECRET",
+    ),
+    Option(
+        name="webhook-allow",
+        metavar="HOST",
+        is_repeatable=True,
+        default=(),
+        help="webhooks may go to HOST; by default anywhere when bound to loopback, else only to the hosts of "
+        "--webhook-url; may be repeated",
+    ),
+    Option(
+        name="public-url",
+        metavar="URL",
+        parse=_url,
+        help="what the url of a session begins with; by default the address that is bound",
+    ),
+    Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
+    Option(
+        name="seed",
+        metavar="N",
+        parse=partial(integer, at_least=0, at_most=_MAX_SEED, what="the seed"),
+        help="draw ids from N, so that they repeat run for run",
+    ),
+    Option(name="data", metavar="FILE", help="begin with this snapshot, in the account of QASHIER_API_KEY"),
+    Option(name="strict", is_flag=True, default=False, help="refuse requests that are otherwise only advised against"),
+    Option(
+        name="log-format",
+        metavar="text|json",
+        default="text",
+        parse=partial(choice, of=("text", "json")),
+        help="how the log on stderr and the ready line on stdout are written",
+    ),
+)
+
+
+def run(_name: str, arguments: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    options = parse("serve", "Run the mock until SIGINT or SIGTERM.", OPTIONS, arguments)
+    secret = _secret(options.webhook_secret_file)
+    snapshot = _snapshot(options.data)
+    try:
+        listener = bind(options.host, options.port)
+    except AddressUnavailable as error:
+        raise CommandError(str(error)) from None
+    with listener:
+        # Clients can connect from here on, and wait while the rest is imported.
+        _set_up_logging(options.log_format)
+        app = _compose(_settings(options, secret))
+        app.address = url_of(listener)
+        _serve(app, listener, ready=partial(_tell_ready, app.address, options.log_format), snapshot=snapshot)
+    return DONE
+
+
+def _secret(path: str | None) -> str | None:
+    """The secret of the common endpoints, from a file or the environment."""
+    if path is None:
+        return os.environ.get("QASHIER_WEBHOOK_SECRET") or None
+    try:
+        secret = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"the file of --webhook-secret-file cannot be read: {_reason(error)}") from None
+    secret = secret.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise CommandError("the file of --webhook-secret-file is empty")
+    return secret
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "it is not UTF-8"
+
+
+def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
+    from qashier_mock.app import Settings, is_loopback  # noqa: PLC0415 - after the socket is bound
+
+    hosts = {_host(url) for url in options.webhook_url} | {host.lower() for host in options.webhook_allow}
+    anywhere = is_loopback(options.host) and not options.webhook_allow
+    return Settings(
+        public_url=options.public_url.rstrip("/") if options.public_url else None,
+        webhook_urls=tuple(options.webhook_url),
+        webhook_secret=secret,
+        webhook_hosts=None if anywhere else frozenset(hosts),
+        policy=_policy(options.policy),
+        seed=options.seed,
+        strict=options.strict,
+    )
+
+
+def _host(url: str) -> str:
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    return (urlsplit(url).hostname or "").lower()
+
+
+def _policy(path: str | None) -> Any:
+    import tomllib  # noqa: PLC0415
+
+    from qashier_mock.core.policy import Policy, PolicyError  # noqa: PLC0415
+
+    if path is None:
+        return Policy()
+    try:
+        return Policy.parse(tomllib.loads(Path(path).read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"the policy cannot be read: {_reason(error)}") from None
+    except (tomllib.TOMLDecodeError, PolicyError) as error:
+        raise CommandError(f"{path}: {error}") from None
+
+
+def _snapshot(path: str | None) -> bytes | None:
+    if path is None:
+        return None
+    if not os.environ.get("QASHIER_API_KEY"):
+        raise CommandError("--data needs QASHIER_API_KEY in the environment: the key whose account begins with it")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"the snapshot cannot be read: {_reason(error)}") from None
+
+
+def _compose(settings: Settings) -> MockApp:
+    from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
+
+    return MockApp(settings)
+
+
+def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None) -> None:
+    import asyncio  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+
+    from qashier_mock.server import make_server, new_event_loop  # noqa: PLC0415
+
+    async def main() -> None:
+        started = asyncio.Event()
+        server = make_server(app, started.set)
+
+        def stop() -> None:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, stop)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if not started.is_set():
+            await serving
+            raise CommandError(str(app.startup_error or "the server could not start; its log says why"))
+        try:
+            if snapshot is not None:
+                await _restore(app, snapshot)
+            ready()
+        except CommandError:
+            stop()
+            await serving
+            raise
+        await serving
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+
+
+async def _restore(app: MockApp, snapshot: bytes) -> None:
+    """Put the snapshot in through the control API, which validates it."""
+    import httpx  # noqa: PLC0415 - only with --data
+
+    transport = httpx.ASGITransport(app.asgi)
+    headers = {"content-type": "application/json"}
+    auth = (os.environ["QASHIER_API_KEY"], "")
+    async with httpx.AsyncClient(transport=transport, base_url=app.address) as client:
+        reply = await client.put("/_mock/v1/snapshot", content=snapshot, headers=headers, auth=auth)
+    if not reply.is_success:
+        raise CommandError(f"the snapshot of --data is refused: {reply.json()['error']['message']}")
+
+
+def _tell_ready(url: str, log_format: str) -> None:
+    import json  # noqa: PLC0415
+
+    line = json.dumps({"event": "ready", "url": url}) if log_format == "json" else f"qashier-mock ready on {url}"
+    print(line, flush=True)  # noqa: T201 - the one line on stdout
+
+
+def _set_up_logging(log_format: str) -> None:
+    import logging  # noqa: PLC0415
+
+    class _Lines(logging.Formatter):
+        """One line per record, whatever it quotes."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            message = super().format(record)
+            if log_format == "json":
+                import json  # noqa: PLC0415
+
+                return json.dumps({"event": "log", "level": record.levelname.lower(), "message": message})
+            return message.replace("\r", "\\r").replace("\n", "\\n")
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(levelname)s %(name)s: %(message)s" if log_format == "text" else "%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    # What the framework says about a connection that ended badly is the peer's business, and quotes what it sent.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
