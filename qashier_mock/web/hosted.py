@@ -1,0 +1,296 @@
+"""The hosted payment page, where `session.url` leads the customer, and the payment method's own page below it.
+
+Opening a page changes nothing (RET-3); each act of the customer is a POST of a form, handed to the service as a
+trigger. The pages need no script and load nothing from elsewhere. Their links are relative, so they work below any
+`--public-url`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from qashier_mock.core.errors import SessionNotFound, SessionNotOpen
+from qashier_mock.core.lifecycle import Trigger
+from qashier_mock.core.model import PaymentStatus, Status
+from qashier_mock.core.money import format_amount
+from qashier_mock.stores.base import StoreUnavailable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from qashier_mock.core.model import AccountId, CheckoutSession
+    from qashier_mock.service import CheckoutService
+
+CARD: Final[Mapping[str, Trigger]] = {"approved": Trigger.PAYMENT_SUCCEEDED, "declined": Trigger.PAYMENT_FAILED}
+"""What the field `card` of the page's forms may say."""
+
+DECISION: Final[Mapping[str, Trigger]] = {
+    "authorise": Trigger.PAYMENT_SUCCEEDED,
+    "cancel": Trigger.PAYMENT_CANCELED,
+}
+"""What the field `decision` of the payment method's forms may say."""
+
+_MAX_FORM_BYTES: Final = 8 * 1024
+_MAX_DRAINED_BYTES: Final = 4 * 1024 * 1024
+_MAX_FORM_FIELDS: Final = 16
+_HERE: Final = Path(__file__).parent
+
+# An id that cannot be one of ours is not looked up, so no store meets a NUL or a novel as a key.
+_SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+_Handler = Callable[[Request], Awaitable[Response]]
+
+
+def create_pages(service: CheckoutService) -> ASGIApp:
+    """Make the application that serves everything below `/pay`.
+
+    The pages know no key: whoever has the address of a session may pay it, as with the real thing.
+    """
+    pages = _Pages(service)
+    return Router(
+        [
+            Route("/pay/{session_id}", _Resource(get=pages.show, post=pages.pay)),
+            Route("/pay/{session_id}/redirect", _Resource(get=pages.ask, post=pages.decide)),
+        ],
+        default=_Resource(),
+        redirect_slashes=False,
+    )
+
+
+class _Refused(Exception):
+    """What the customer sent cannot be served; becomes a page that says why."""
+
+    def __init__(self, status: HTTPStatus, title: str, text: str, *, allow: str | None = None) -> None:
+        super().__init__(title)
+        self.status = status
+        self.title = title
+        self.text = text
+        self.allow = allow
+
+
+class _Resource:
+    """One address and its methods. Whatever is refused leaves through here, as a page."""
+
+    def __init__(self, *, get: _Handler | None = None, post: _Handler | None = None) -> None:
+        handlers = {"GET": get, "HEAD": get, "POST": post}
+        self._handlers = {method: handler for method, handler in handlers.items() if handler is not None}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except _Refused as refused:
+            response = _problem(refused.status, refused.title, refused.text)
+            if refused.allow is not None:
+                response.headers["allow"] = refused.allow
+        except StoreUnavailable:
+            response = _problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "This page has to rest for a moment", "Please try again shortly."
+            )
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if not self._handlers:
+            raise _unknown_session()
+        handler = self._handlers.get(request.method)
+        if handler is None:
+            raise _Refused(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "This page cannot be used that way",
+                "It is opened with GET and answered with POST.",
+                allow=", ".join(self._handlers),
+            )
+        return await handler(request)
+
+
+class _Pages:
+    """What each address shows and does."""
+
+    def __init__(self, service: CheckoutService) -> None:
+        self._service = service
+
+    async def show(self, request: Request) -> Response:
+        """The session's page as of now: to pay, or how it ended."""
+        _, session = await self._session(request)
+        if session.status is Status.OPEN:
+            declined = request.query_params.get("outcome") == "declined"
+            return _page("checkout.html", session, here=f"./{session.id}", declined=declined)
+        return _page("closed.html", session, complete=session.status is Status.COMPLETE)
+
+    async def pay(self, request: Request) -> Response:
+        """Pay by card: on to `success_url` (PAY-1), or back to the page with the reason (PAY-3)."""
+        account, session = await self._session(request)
+        trigger = await _choice(request, "card", CARD)
+        try:
+            session = await self._service.apply(account, session.id, trigger)
+        except SessionNotOpen:
+            return _see_other(f"./{session.id}")
+        except SessionNotFound:
+            raise _unknown_session() from None
+        if trigger is Trigger.PAYMENT_FAILED:
+            return _see_other(f"./{session.id}?outcome=declined#payment")
+        return _see_other(session.success_url)
+
+    async def ask(self, request: Request) -> Response:
+        """The payment method's own page."""
+        _, session = await self._session(request)
+        if session.status is not Status.OPEN:
+            return _see_other(f"../{session.id}")
+        return _page("method.html", session, here="./redirect")
+
+    async def decide(self, request: Request) -> Response:
+        """Authorise or cancel at the method, and go to `return_url` either way, also when it was too late (PAY-5)."""
+        account, session = await self._session(request)
+        trigger = await _choice(request, "decision", DECISION)
+        try:
+            await self._service.apply(account, session.id, trigger)
+        except SessionNotOpen:
+            # The method knows nothing of the session's state; the shop reads the outcome from the session.
+            return _see_other(session.return_url)
+        except SessionNotFound:
+            raise _unknown_session() from None
+        return _see_other(session.return_url)
+
+    async def _session(self, request: Request) -> tuple[AccountId, CheckoutSession]:
+        session_id: str = request.path_params["session_id"]
+        found = await self._service.find(session_id) if _SESSION_ID.fullmatch(session_id) else None
+        if found is None:
+            raise _unknown_session()
+        return found
+
+
+def _unknown_session() -> _Refused:
+    return _Refused(
+        HTTPStatus.NOT_FOUND,
+        "There is no checkout here",
+        "The address may be mistyped, or belong to another server. Go back to the shop and check out again.",
+    )
+
+
+async def _choice(request: Request, field: str, choices: Mapping[str, Trigger]) -> Trigger:
+    """Read which of a page's own forms was sent."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await _read(request)
+    if media_type != "application/x-www-form-urlencoded":
+        raise _Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "This form cannot be read",
+            "It has to be sent as application/x-www-form-urlencoded, as the page does.",
+        )
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS)
+    except ValueError:
+        fields = {}
+    match fields.get(field):
+        case [value] if value in choices:
+            return choices[value]
+    raise _Refused(
+        HTTPStatus.BAD_REQUEST,
+        "This form cannot be read",
+        f"It has to say {field}={' or '.join(choices)}, once. Open the page again and use its buttons.",
+    )
+
+
+async def _read(request: Request) -> bytes:
+    """Take a body of bounded size; a larger one is read off before it is refused: its sender hears the answer."""
+    kept = bytearray()
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= _MAX_FORM_BYTES:
+            kept += chunk
+        elif size > _MAX_DRAINED_BYTES:
+            break
+    if size > _MAX_FORM_BYTES:
+        raise _Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "This form is too large",
+            f"A form of this page has at most {_MAX_FORM_BYTES:,} bytes.",
+        )
+    return bytes(kept)
+
+
+def _page(template: str, session: CheckoutSession, **more: object) -> Response:
+    return _render(
+        template,
+        HTTPStatus.OK,
+        session=session,
+        shop=_host(session.success_url),
+        total=format_amount(session.amount_total, session.currency),
+        free=session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED,
+        closes=datetime.fromtimestamp(session.expires_at, UTC),
+        **more,
+    )
+
+
+def _host(url: str) -> str:
+    """The shop's name for the customer: the host alone, since the port says nothing to a person."""
+    return urlsplit(url).hostname or url
+
+
+def _moment(instant: datetime) -> str:
+    return f"{instant.day} {instant:%B %Y, %H:%M} UTC"
+
+
+def _problem(status: HTTPStatus, title: str, text: str) -> Response:
+    return _render("problem.html", status, status=status.value, title=title, text=text)
+
+
+def _render(template: str, http_status: HTTPStatus, **values: object) -> Response:
+    templates, headers = _templates()
+    html: str = templates.get_template(template).render(values)
+    return Response(html.encode(), http_status, headers, "text/html")
+
+
+def _see_other(location: str) -> Response:
+    # Not Starlette's RedirectResponse, which rewrites characters that a URL of the shop may have (CRE-8).
+    _, headers = _templates()
+    return Response(status_code=HTTPStatus.SEE_OTHER, headers={**headers, "location": location})
+
+
+@cache
+def _templates() -> tuple[Any, dict[str, str]]:
+    """The compiled templates and the headers that go with every page; made when the first page is asked for."""
+    import base64  # noqa: PLC0415 - with Jinja2 the larger part of this module's cost, and many runs open no page
+    import hashlib  # noqa: PLC0415
+
+    import jinja2  # noqa: PLC0415
+    import markupsafe  # noqa: PLC0415
+
+    style = (_HERE / "static" / "pay.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates" / "pay"),
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters["money"] = format_amount
+    templates.filters["moment"] = _moment
+    templates.globals["style"] = markupsafe.Markup(style)  # noqa: S704 - our own file
+    headers = {
+        # No form-action: it would also govern where a form's answer may redirect to, and that is the shop.
+        "content-security-policy": (
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+        ),
+        "cache-control": "no-store",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-robots-tag": "noindex, nofollow",
+    }
+    return templates, headers
