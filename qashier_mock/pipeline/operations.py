@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.pipeline.bodies import BodyParser
-from qashier_mock.pipeline.framework import OpenAPIOperation
+from qashier_mock.pipeline.framework import OpenAPIOperation, ResolverError
 from qashier_mock.pipeline.parameters import QueryParser, Scalar, compile_parameters
 from qashier_mock.pipeline.schemas import Unsupported
 
@@ -65,8 +65,7 @@ def compile_operation(specification: Any, path: str, method: str, resolver: Any)
         resolver: Connexion's `Resolver`, which finds the handler.
 
     Raises:
-        Unsupported: The document asks for something that is not done here.
-        ResolverError: There is no handler.
+        Unsupported: The document asks for something that is not done here, or there is no handler.
     """
     where = f"{method.upper()} {path}"
     declared = specification["paths"][path]
@@ -77,7 +76,10 @@ def compile_operation(specification: Any, path: str, method: str, resolver: Any)
         raise Unsupported(f"{where}: {', '.join(sorted(unknown)) or 'servers'} is not supported")
     if not raw.get("operationId"):
         raise Unsupported(f"{where}: an operation needs an operationId")
-    model = OpenAPIOperation.from_spec(specification, path=path, method=method, resolver=resolver)
+    try:
+        model = OpenAPIOperation.from_spec(specification, path=path, method=method, resolver=resolver)
+    except ResolverError as error:
+        raise Unsupported(f"{where}: {error}") from error
     path_parameters, query, headers = compile_parameters(model.parameters, where)
     body = BodyParser(model.request_body, where) if model.request_body else None
     segments = [segment[1:-1] for segment in path.split("/") if segment.startswith("{")]

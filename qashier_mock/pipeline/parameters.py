@@ -176,12 +176,13 @@ def decode(raw: bytes, label: str | None) -> str:
     Raises:
         Refused: A percent sign without two hexadecimal digits, or bytes that are no UTF-8.
     """
+    data = raw
     if b"%" in raw or b"+" in raw:
         if BAD_PERCENT.search(raw):
             raise _undecodable(raw, label, "has a percent sign that two hexadecimal digits do not follow")
-        raw = unquote_to_bytes(raw.replace(b"+", b" "))
+        data = unquote_to_bytes(raw.replace(b"+", b" "))
     try:
-        return raw.decode()
+        return data.decode()
     except UnicodeDecodeError:
         raise _undecodable(raw, label, "is not UTF-8") from None
 

@@ -1,0 +1,313 @@
+"""What the tests of the pipeline share: a small document, hooks that remember, and an in-process client."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply
+
+OPENAPI = Path(__file__).parents[2] / "openapi"
+KEY = b"Bearer good"
+STATUS = {
+    Reason.PATH_UNKNOWN: 404,
+    Reason.METHOD_NOT_ALLOWED: 405,
+    Reason.BODY_TOO_LARGE: 413,
+    Reason.MEDIA_TYPE_UNSUPPORTED: 415,
+    Reason.INTERNAL_ERROR: 500,
+}
+
+TEXT = {"type": "string", "minLength": 1, "maxLength": 5}
+ANSWERS: dict[str, Any] = {
+    "200": {"description": "done", "content": {"application/json": {"schema": {"type": "object"}}}},
+    "400": {"description": "refused", "content": {"application/json": {"schema": {"type": "object"}}}},
+    "401": {"description": "refused", "content": {"application/json": {"schema": {"type": "object"}}}},
+}
+TINY: dict[str, Any] = {
+    "openapi": "3.0.3",
+    "info": {"title": "tiny", "version": "1"},
+    "security": [{"key": []}],
+    "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+    "paths": {
+        "/things": {
+            "get": {
+                "operationId": "list_things",
+                "x-clauses": ["LIS-1"],
+                "tags": ["Things"],
+                "parameters": [
+                    {
+                        "name": "limit",
+                        "in": "query",
+                        "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10},
+                    },
+                    {"name": "status", "in": "query", "schema": {"type": "string", "enum": ["open", "complete"]}},
+                    {"name": "cursor", "in": "query", "schema": {"type": "string", "maxLength": 20}},
+                    {"name": "fresh", "in": "query", "schema": {"type": "boolean"}},
+                    {
+                        "name": "created",
+                        "in": "query",
+                        "style": "deepObject",
+                        "explode": True,
+                        "schema": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                "gt": {"type": "integer", "minimum": 0, "maximum": 4102444800},
+                                "gte": {"type": "integer", "minimum": 0, "maximum": 4102444800},
+                            },
+                        },
+                    },
+                ],
+                "responses": ANSWERS,
+            },
+            "post": {
+                "operationId": "create_thing",
+                "parameters": [
+                    {
+                        "name": "Idempotency-Key",
+                        "in": "header",
+                        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+                    }
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {
+                                "type": "object",
+                                "required": ["name"],
+                                "properties": {
+                                    "name": TEXT,
+                                    "note": {"type": "string", "nullable": True},
+                                    "secret": {"type": "string", "writeOnly": True},
+                                    "lines": {
+                                        "type": "array",
+                                        "maxItems": 3,
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["quantity"],
+                                            "properties": {
+                                                "quantity": {"type": "integer", "minimum": 1, "maximum": 9},
+                                                "data": {"type": "object", "properties": {"label": TEXT}},
+                                            },
+                                        },
+                                    },
+                                    "closed": {
+                                        "type": "object",
+                                        "additionalProperties": False,
+                                        "properties": {"colour": TEXT},
+                                    },
+                                    "free": {"type": "object"},
+                                    "either": {
+                                        "oneOf": [
+                                            {
+                                                "type": "object",
+                                                "required": ["delay"],
+                                                "additionalProperties": False,
+                                                "properties": {"delay": {"type": "integer", "maximum": 5}},
+                                            },
+                                            {
+                                                "type": "object",
+                                                "required": ["drop"],
+                                                "additionalProperties": False,
+                                                "properties": {"drop": {"type": "boolean"}},
+                                            },
+                                        ]
+                                    },
+                                },
+                            }
+                        }
+                    },
+                },
+                "responses": ANSWERS,
+            },
+        },
+        "/things/{id}": {
+            "get": {
+                "operationId": "get_thing",
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "responses": ANSWERS,
+            },
+            "delete": {
+                "operationId": "delete_thing",
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "responses": {**ANSWERS, "204": {"description": "gone"}},
+            },
+        },
+        "/things/{id}/close": {
+            "post": {
+                "operationId": "close_thing",
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "responses": ANSWERS,
+            }
+        },
+        "/things/newest": {"get": {"operationId": "get_newest", "responses": ANSWERS}},
+        "/settings": {
+            "put": {
+                "operationId": "put_settings",
+                "requestBody": {
+                    "content": {
+                        "application/json": {"schema": {"type": "object", "properties": {"on": {"type": "boolean"}}}}
+                    }
+                },
+                "responses": ANSWERS,
+            }
+        },
+        "/health": {"get": {"operationId": "get_health", "security": [], "responses": ANSWERS}},
+    },
+}
+
+
+def tiny(change: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
+    """Return the tiny document, changed."""
+    document = copy.deepcopy(TINY)
+    if change is not None:
+        change(document)
+    return document
+
+
+async def echo(call: Call, **arguments: Any) -> Reply:
+    """Answer with what arrived."""
+    return Reply(200, {"operation": call.operation.operation_id, "arguments": arguments})
+
+
+def echoes(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an echoing handler for each operation of a document."""
+    methods = {"get", "put", "post", "delete", "patch", "head", "options", "trace"}
+    return {
+        operation["operationId"]: echo
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if method in methods
+    }
+
+
+class CredentialsMissing(Exception):
+    """What these hooks raise for a caller without the key."""
+
+
+@dataclasses.dataclass
+class Hooks:
+    """Hooks that remember what they were told."""
+
+    fault: Fault | None = None
+    seen: list[tuple[Call, Reply, bytes]] = dataclasses.field(default_factory=list)
+    authorizations: list[list[bytes]] = dataclasses.field(default_factory=list)
+    intercepted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    ids: Any = dataclasses.field(default_factory=lambda: itertools.count(1))
+
+    def new_request_id(self) -> str:
+        return f"req_{next(self.ids)}"
+
+    def authenticate(self, authorization: Sequence[bytes]) -> Any:
+        self.authorizations.append(list(authorization))
+        if list(authorization) != [KEY]:
+            raise CredentialsMissing
+        return "acct_1"
+
+    async def intercept(self, call: Call) -> Fault | None:
+        self.intercepted.append(dict(call.arguments))
+        return self.fault
+
+    def admit(self, call: Call) -> None:
+        if call.arguments.get("id") == "refused-by-admit":
+            raise CredentialsMissing
+
+    def render_error(self, error: Exception, call: Call | None) -> Reply:  # noqa: ARG002
+        if isinstance(error, CredentialsMissing):
+            return Reply(401, {"error": {"code": "credentials_missing", "message": "Send a key."}})
+        if isinstance(error, Refused):
+            detail = {"code": str(error.reason), "message": error.message}
+            if error.param is not None:
+                detail["param"] = error.param
+            return Reply(STATUS.get(error.reason, 400), {"error": detail}, error.headers)
+        raise error
+
+    def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
+        self.seen.append((call, reply, body))
+        return ((b"x-observed", b"yes"),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        return str(self.json["error"]["message"])
+
+    @property
+    def param(self) -> str | None:
+        param: str | None = self.json["error"].get("param")
+        return param
+
+    def header(self, name: str) -> str | None:
+        values = [value.decode() for key, value in self.headers if key == name.encode()]
+        assert len(values) <= 1, f"{name} came twice"
+        return values[0] if values else None
+
+
+def ask(
+    app: Any,
+    method: str,
+    target: str | bytes,
+    *,
+    body: Any = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    key: bytes | None = KEY,
+    chunks: Sequence[bytes] | None = None,
+    extensions: dict[str, Any] | None = None,
+) -> Answer:
+    """Send one request to an app in this process; a body that is not bytes is sent as JSON."""
+    path, _, query = (target.encode() if isinstance(target, str) else target).partition(b"?")
+    raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+    all_headers = [(b"host", b"mock"), *headers]
+    if key is not None:
+        all_headers.append((b"authorization", key))
+    if raw:
+        all_headers.append((b"content-length", str(len(raw)).encode()))
+    pieces = list(chunks) if chunks is not None else [raw]
+    incoming = [
+        {"type": "http.request", "body": piece, "more_body": i + 1 < len(pieces)} for i, piece in enumerate(pieces)
+    ]
+    sent: list[dict[str, Any]] = []
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": all_headers,
+        "extensions": extensions,
+    }
+
+    async def receive() -> Any:
+        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    bodies = b"".join(message.get("body", b"") for message in sent[1:])
+    assert sent[0]["type"] == "http.response.start"
+    return Answer(sent[0]["status"], sent[0]["headers"], bodies)
