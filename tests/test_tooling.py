@@ -1,0 +1,202 @@
+"""The targets exist, set themselves up and stop cleanly; what the documents tell people to type is what there is."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+MAKEFILE: Final = (ROOT / "Makefile").read_text()
+TARGETS: Final = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+PATIENCE: Final = 30
+"""Seconds within which a process has to do what it was told; a limit for failures, nothing waits for it to pass."""
+
+
+@pytest.fixture(scope="module")
+def set_up() -> ModuleType:
+    """The script tools/set_up.py as a module."""
+    spec = importlib.util.spec_from_file_location("set_up", ROOT / "tools" / "set_up.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make_targets_in(text: str) -> set[str]:
+    """The targets of every `make …` that a Markdown text tells somebody to type, in a code span or a block of code."""
+    blocks = re.findall(r"^```.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    commands = [line for line in lines + re.findall(r"`([^`\n]+)`", text) if re.match(r"([A-Z_]+=\S+ )*make ", line)]
+    words = [re.sub(r'"[^"]*"|#.*', "", command).partition("make ")[2].split() for command in commands]
+    return {word for command in words for word in command if re.fullmatch(r"[a-z]+", word)}
+
+
+def test_there_is_a_target_for_everything_that_is_done_here() -> None:
+    assert {"help", "serve", "test", "lint", "types", "contract", "soak", "bench"} <= TARGETS
+
+
+def test_no_target_is_mistaken_for_a_file() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert phony is not None
+    assert set(phony[1].split()) == TARGETS
+
+
+def test_help_lists_the_targets() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"serve", "test", "lint", "types", "contract", "soak", "bench"} <= {
+        line.split()[0] for line in shown.splitlines() if not line.startswith("make")
+    }
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_a_document_names_only_targets_that_exist(document: str) -> None:
+    named = make_targets_in((ROOT / document).read_text())
+    assert named
+    assert named <= TARGETS
+
+
+def test_the_readme_says_how_to_serve_and_how_to_test() -> None:
+    assert {"serve", "test"} <= make_targets_in((ROOT / "README.md").read_text())
+
+
+def test_what_is_called_a_target_is_found() -> None:
+    text = """Run `make lint types` and `SIZE=2 make soak`; that will make sense.
+```console
+$ make serve ARGS="--port 1"  # and make more
+```
+"""
+    assert make_targets_in(text) == {"lint", "types", "soak", "serve"}
+
+
+def test_ci_runs_every_check() -> None:
+    steps = set(re.findall(r"^\s*(?:\w+=\w+ )?step ([a-z]+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
+    assert steps == {"test", "lint", "types", "contract", "soak"}
+
+
+def test_the_hooks_of_a_commit_run_tools_of_the_environment() -> None:
+    configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repository in configuration["repos"] for hook in repository["hooks"]]
+    assert {hook["id"] for hook in hooks} == {"format", "lint", "imports", "documents"}
+    assert all(hook["entry"].startswith(".venv/bin/python -") for hook in hooks)
+
+
+def test_versions_of_node_tools_are_exact() -> None:
+    package = json.loads((ROOT / "package.json").read_text())
+    assert [
+        version for version in package["devDependencies"].values() if not re.fullmatch(r"\d+\.\d+\.\d+", version)
+    ] == []
+
+
+def test_no_lock_file_records_the_address_of_a_registry() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    locks = {"package-lock.json", "yarn.lock", "pnpm-lock.yaml", "uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock"}
+    assert [path for path in tracked if Path(path).name in locks] == []
+
+
+@pytest.mark.parametrize("whom", ["make", "its process group"])
+def test_serve_ends_with_make_on_sigterm(whom: str) -> None:
+    """Whether the signal goes to make alone or to its whole group: the server stops, then make, and nothing is left."""
+    stamp = f"{sys.prefix}/.set-up-serve"  # the tests' own environment, taken for set up: no installing in a test
+    command = ["make", f"VENV={sys.prefix}", "-o", stamp, "serve", "ARGS=--port 0 --log-format json"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    make = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with make:
+        try:
+            assert make.stdout is not None
+            url = json.loads(make.stdout.readline())["url"]
+            host, _, port = url.removeprefix("http://").partition(":")
+            socket.create_connection((host, int(port)), PATIENCE).close()
+            if whom == "make":
+                make.send_signal(signal.SIGTERM)
+            else:
+                os.killpg(make.pid, signal.SIGTERM)
+            make.wait(PATIENCE)
+            # End of file: no process is left that holds the output. The server's socket went with it.
+            assert make.stdout.read() == ""
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, int(port)), PATIENCE)
+        finally:
+            if make.poll() is None:
+                os.killpg(make.pid, signal.SIGKILL)
+
+
+def test_any_python_3_can_read_how_it_is_refused() -> None:
+    source = (ROOT / "tools" / "set_up.py").read_text()
+    ast.parse(source, feature_version=(3, 7))
+
+
+def test_groups_of_dependencies_include_each_other(set_up: ModuleType) -> None:
+    groups = {"test": ["pytest", {"include-group": "lint"}], "lint": ["ruff", "mypy"]}
+    assert set_up.requirements_of("test", groups) == ["pytest", "ruff", "mypy"]
+
+
+def test_the_set_up_reads_every_group_of_this_project(set_up: ModuleType) -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    found = [requirement for group in groups for requirement in set_up.requirements_of(group, groups)]
+    assert {"pytest", "ruff", "hatchling"} <= {re.split(r"[^a-z-]", requirement)[0] for requirement in found}
+
+
+@pytest.mark.parametrize(
+    ("version", "answer"),
+    [("v18.20.4", False), ("v20.18.9", False), ("v20.19.0", True), ("v24.1.0", True), ("?", False)],
+)
+def test_an_old_node_counts_as_none(set_up: ModuleType, tmp_path: Path, version: str, *, answer: bool) -> None:
+    for name in ("node", "npm"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / name).chmod(0o755)
+    assert set_up.node_is_new_enough(str(tmp_path)) is answer
+
+
+def test_node_without_npm_counts_as_none(set_up: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "node").write_text("#!/bin/sh\necho v24.0.0\n")
+    (tmp_path / "node").chmod(0o755)
+    assert set_up.node_is_new_enough(str(tmp_path)) is False
+
+
+def test_a_part_made_from_something_else_is_made_again(set_up: ModuleType, tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    digest = set_up.digest_of(["pytest>=9"])
+    assert not set_up.stamp_fits(stamp, digest)
+    stamp.write_text(digest)
+    assert set_up.stamp_fits(stamp, digest)
+    assert not set_up.stamp_fits(stamp, set_up.digest_of(["pytest>=10"]))
+
+
+def test_a_part_that_still_fits_is_touched_for_make(set_up: ModuleType, tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    stamp.write_text(set_up.digest_of("same"))
+    os.utime(stamp, (1, 1))
+    assert set_up.stamp_fits(stamp, set_up.digest_of("same"))
+    assert stamp.stat().st_mtime > 1
+
+
+def test_a_browser_that_cannot_be_run_is_named_in_the_refusal() -> None:
+    run = subprocess.run(
+        [sys.executable, "tools/set_up.py", "browser"],
+        cwd=ROOT,
+        env={**os.environ, "QASHIER_TEST_BROWSER": "no-such-browser"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "no-such-browser" in run.stderr
