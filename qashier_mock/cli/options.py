@@ -265,3 +265,17 @@ def choice(text: str, *, of: Sequence[str]) -> str:
     if text not in of:
         raise ValueError(f"{text!r} is none of {', '.join(of)}")
     return text
+
+
+_HTTP_URL: Final = re.compile(r"https?://[^/?#\s]+[^\s]*", re.IGNORECASE)
+
+
+def http_url(text: str) -> str:
+    """An absolute http or https URL.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not _HTTP_URL.fullmatch(text):
+        raise ValueError(f"{text!r} is no http or https URL")
+    return text

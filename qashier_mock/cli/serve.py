@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
-from qashier_mock.cli.options import Option, choice, integer, parse
+from qashier_mock.cli.options import Option, choice, http_url, integer, parse
 
 if TYPE_CHECKING:
     from socket import socket
@@ -21,14 +20,7 @@ if TYPE_CHECKING:
     from qashier_mock.app import MockApp, Settings
 
 DEFAULT_PORT: Final = 4010
-_HTTP_URL: Final = re.compile(r"https?://[^/?#\s]+", re.IGNORECASE)
 _MAX_SEED: Final = 2**53 - 1
-
-
-def _url(text: str) -> str:
-    if not _HTTP_URL.match(text):
-        raise ValueError(f"{text!r} is no http or https URL")
-    return text
 
 
 OPTIONS: Final = (
@@ -46,7 +38,7 @@ OPTIONS: Final = (
         metavar="URL",
         is_repeatable=True,
         default=(),
-        parse=_url,
+        parse=http_url,
         help="every account delivers its webhooks there; may be repeated",
     ),
     Option(
@@ -65,7 +57,7 @@ OPTIONS: Final = (
     Option(
         name="public-url",
         metavar="URL",
-        parse=_url,
+        parse=http_url,
         help="what the url of a session begins with; by default the address that is bound",
     ),
     Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),

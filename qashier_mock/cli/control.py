@@ -1,0 +1,78 @@
+"""`qashier-mock pay | fail | cancel | advance | trigger`: the control API from a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from qashier_mock.cli import DONE, CommandError
+from qashier_mock.cli.options import Option, choice, duration, http_url, parse
+from qashier_mock.client import MockAccount, MockError
+
+DEFAULT_URL: Final = "http://127.0.0.1:4010"
+DEFAULT_KEY: Final = "sk_test_default"
+EVENTS: Final = ("checkout.session.completed", "checkout.session.expired")
+
+OPTIONS: Final = (Option(name="url", metavar="URL", default=DEFAULT_URL, parse=http_url, help="where the mock is"),)
+
+_ID: Final = {"id": "the id of a session"}
+_HELP: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "pay": ("Pay a session, as the customer; prints the session.", _ID),
+    "fail": ("Let the payment of a session fail; it stays open. Prints the session.", _ID),
+    "cancel": ("Cancel the payment of a session; it stays open. Prints the session.", _ID),
+    "advance": (
+        "Move the account's clock forward, with all that falls due; prints the clock and what expired.",
+        {"duration": "how far: 90s, 30m, 25h, 1h30m"},
+    ),
+    "trigger": (
+        "Make a sample session and take it to an event; prints the event.",
+        {"event": f"{EVENTS[0]} or {EVENTS[1]}"},
+    ),
+}
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Act on the account of QASHIER_API_KEY (default sk_test_default), and print what came of it as JSON."""
+    description, positionals = _HELP[name]
+    note = f" The key is QASHIER_API_KEY, by default {DEFAULT_KEY}."
+    options = parse(name, description + note, OPTIONS, arguments, positionals=positionals)
+    act = _act(name, options)
+    key = os.environ.get("QASHIER_API_KEY") or DEFAULT_KEY
+    try:
+        with MockAccount(options.url, key) as account:
+            result = act(account)
+    except (MockError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    print(json.dumps(result, indent=2, ensure_ascii=False))  # noqa: T201 - a command prints
+    return DONE
+
+
+def _act(name: str, options: Any) -> Callable[[MockAccount], Any]:
+    """What the command does; what it was given is checked before anything is sent."""
+    match name:
+        case "advance":
+            return lambda account: account.advance(seconds=_checked("duration", duration, options.duration))
+        case "trigger":
+            event = _checked("event", partial(choice, of=EVENTS), options.event)
+            return partial(_trigger, event=event)
+        case _:
+            return lambda account: getattr(account, name)(options.id)
+
+
+def _checked(name: str, convert: Callable[[str], Any], text: str) -> Any:
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise CommandError(f"{name}: {error}") from None
+
+
+def _trigger(account: MockAccount, event: str) -> Any:
+    session = account.create_session()
+    if event == EVENTS[0]:
+        account.pay(session["id"])
+    else:
+        account.expire_session(session["id"])
+    return next(each for each in account.events if each["data"]["object"]["id"] == session["id"])
