@@ -1,0 +1,578 @@
+"""One account of a mock, over HTTP: the control API and the API itself, on the standard library.
+
+    account = MockAccount("http://127.0.0.1:4010", "sk_test_mine")
+    session = account.create_session()
+    account.pay(session["id"])
+    account.advance(hours=25)
+
+It works alike on a mock in a thread, in a container and on another machine. What fails raises `MockRefused`, with the
+message of the error envelope, or `MockUnreachable`:
+
+    MockError
+     ├── MockRefused       an answer that is not 2xx
+     └── MockUnreachable   no answer
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Literal, Self, cast
+from urllib.parse import quote, urlencode, urlsplit
+
+from qashier_mock import answers
+
+_IDLE_LIMIT: Final = 3.0
+"""Seconds after which an unused connection is not used again; the server closes its own after five."""
+
+_SLOW: Final = 600.0
+"""Seconds to wait where the mock delivers webhooks before it answers: a hanging receiver costs it 10 s each."""
+
+_SAMPLE_LINES: Final = (
+    {"price_data": {"currency": "SGD", "product_data": {"name": "Sample"}, "unit_amount": 1250}, "quantity": 1},
+)
+
+FaultAction = Literal["delay", "status", "drop", "truncate", "lose_answer", "duplicate", "reorder", "bad_signature"]
+
+
+class MockError(Exception):
+    """A mock did not do what it was asked."""
+
+
+class MockRefused(MockError):
+    """The mock answered, with an error.
+
+    Attributes:
+        status: The HTTP status.
+        type: `type` of the envelope; empty where the answer has none.
+        code: `code` of the envelope; likewise.
+        message: What to change, in the words of the mock.
+        param: The field to blame, if the envelope names one.
+        request_id: The `Request-Id`, if there is one.
+    """
+
+    def __init__(self, what: str, status: int, content: bytes, request_id: str | None) -> None:
+        envelope = _envelope(content)
+        self.status = status
+        self.type = str(envelope.get("type", ""))
+        self.code = str(envelope.get("code", ""))
+        self.message = str(envelope.get("message") or content[:300].decode("utf-8", "replace"))
+        self.param: str | None = envelope.get("param")
+        self.request_id = request_id
+        super().__init__(f"{what} was refused with {status}{f' {self.code}' if self.code else ''}: {self.message}")
+
+
+class MockUnreachable(MockError):
+    """No answer came: nothing listens there, or the connection was lost."""
+
+
+class Connections:
+    """Connections to one server that are kept for the next request. Any number of threads may use it.
+
+    A request that was sent is never sent again: paying and moving time are not safe to repeat.
+    """
+
+    def __init__(self, base_url: str, *, timeout: float = 30.0) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            base_url: Where the mock is: http or https, with or without a path.
+            timeout: Real seconds to wait for an answer.
+
+        Raises:
+            ValueError: `base_url` is no such URL.
+        """
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"the address of a mock looks like http://127.0.0.1:4010, not like {base_url!r}")
+        self.base_url = base_url.rstrip("/")
+        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._timeout = timeout
+        # Appending to and popping from a list is one step each, for every thread.
+        self._idle: list[tuple[HTTPConnection, float]] = []
+
+    def send(
+        self, method: str, path: str, *, body: object = None, headers: Mapping[str, str], timeout: float | None = None
+    ) -> Any:
+        """Send a request and return the parsed answer; None where it has no body.
+
+        Args:
+            method: The HTTP method.
+            path: With its query.
+            body: What to send as JSON; None sends nothing.
+            headers: In addition to what JSON asks for.
+            timeout: Real seconds to wait for the answer; None: as the connections were made.
+
+        Raises:
+            MockRefused: The answer is not 2xx.
+            MockUnreachable: There is no answer.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        sent = dict(headers) if content is None else {**headers, "Content-Type": "application/json"}
+        connection = self._take(timeout or self._timeout)
+        try:
+            connection.request(method, self._prefix + path, content, sent)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, HTTPException) as error:
+            connection.close()
+            reason = str(error) or type(error).__name__
+            raise MockUnreachable(f"{method} {self.base_url}{path}: no answer ({reason})") from error
+        except BaseException:  # Ctrl-C in the middle of an answer: the rest of it must not answer the next request
+            connection.close()
+            raise
+        if response.will_close:
+            connection.close()
+        else:
+            self._idle.append((connection, monotonic()))
+        if response.status // 100 != 2:  # noqa: PLR2004 - the class of statuses that mean success
+            raise MockRefused(f"{method} {path}", response.status, answer, response.getheader("Request-Id"))
+        return json.loads(answer) if answer else None
+
+    def close(self) -> None:
+        """Close what is kept; a later request opens a new connection."""
+        while self._idle:
+            self._idle.pop()[0].close()
+
+    def _take(self, timeout: float) -> HTTPConnection:
+        while True:
+            try:
+                connection, since = self._idle.pop()
+            except IndexError:
+                return self._kind(self._host, self._port, timeout=timeout)
+            if monotonic() - since < _IDLE_LIMIT and not _has_news(connection):
+                connection.sock.settimeout(timeout)
+                return connection
+            connection.close()
+
+
+class FaultRule:
+    """A fault rule that was made. As a context manager it ends with the block, otherwise with `remove()`.
+
+    Attributes:
+        id: Names the rule.
+    """
+
+    def __init__(self, account: MockAccount, rule: answers.Fault) -> None:
+        self._account = account
+        self.id = rule["id"]
+
+    @property
+    def applied(self) -> int:
+        """How often the rule has applied; 0 once it is removed."""
+        return next((rule["applied"] for rule in self._account.faults if rule["id"] == self.id), 0)
+
+    def remove(self) -> None:
+        """Let it apply no more; harmless when it is gone already."""
+        try:
+            self._account.call("DELETE", f"/_mock/v1/faults/{self.id}")
+        except MockRefused as error:
+            if error.status != 404:  # noqa: PLR2004 - it is gone
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+
+class MockAccount:
+    """The account of one API key on a mock. Any number of threads may use it.
+
+    Every call may raise `MockRefused` or `MockUnreachable`.
+
+    Attributes:
+        base_url: Where the mock is, without a trailing slash.
+        api_key: The account's key.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str, *, timeout: float = 30.0, connections: Connections | None = None
+    ) -> None:
+        """Name an account; nothing is sent yet.
+
+        Args:
+            base_url: Where the mock is.
+            api_key: `sk_test_…`; each is an account of its own.
+            timeout: Real seconds to wait for an answer.
+            connections: Shared with other accounts of the same mock; None: its own.
+        """
+        self._connections = connections or Connections(base_url, timeout=timeout)
+        self.base_url = self._connections.base_url
+        self.api_key = api_key
+        self._authorization = {"Authorization": "Basic " + b64encode(f"{api_key}:".encode()).decode("ascii")}
+
+    @property
+    def auth(self) -> tuple[str, str]:
+        """What requests and httpx take as `auth`: the key as user name, an empty password."""
+        return (self.api_key, "")
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call anything of the mock as this account; the parsed JSON, None where the answer has no body."""
+        all_headers = {**self._authorization, **(headers or {})}
+        return self._connections.send(method, path, body=body, headers=all_headers, timeout=timeout)
+
+    # the API
+
+    def create_session(self, *, idempotency_key: str | None = None, **fields: Any) -> answers.CheckoutSession:
+        """Create a checkout session; what is left out is filled in with a sample.
+
+        Args:
+            idempotency_key: None draws a fresh one.
+            fields: `line_items`, `success_url`, `return_url`, `cancel_url`, `expires_at`, as the API takes them.
+        """
+        body = {
+            "line_items": list(_SAMPLE_LINES),
+            "success_url": "https://shop.example/success",
+            "return_url": "https://shop.example/return",
+            **fields,
+        }
+        headers = {"Idempotency-Key": _fresh_key() if idempotency_key is None else idempotency_key}
+        return cast("answers.CheckoutSession", self.call("POST", "/checkout/sessions", body, headers=headers))
+
+    def retrieve_session(self, session_id: str) -> answers.CheckoutSession:
+        """Retrieve a checkout session through the API: the journal shows it, and faults apply."""
+        return cast("answers.CheckoutSession", self.call("GET", f"/checkout/sessions/{_segment(session_id)}"))
+
+    def list_sessions(self, **query: str | int) -> answers.SessionList:
+        """A page of checkout sessions through the API; `created[gte]` is passed as `**{"created[gte]": …}`."""
+        path = "/checkout/sessions" + (f"?{urlencode(query)}" if query else "")
+        return cast("answers.SessionList", self.call("GET", path))
+
+    def expire_session(self, session_id: str, *, idempotency_key: str | None = None) -> answers.CheckoutSession:
+        """Expire an open checkout session; an `idempotency_key` of None draws a fresh one."""
+        headers = {"Idempotency-Key": _fresh_key() if idempotency_key is None else idempotency_key}
+        path = f"/checkout/sessions/{_segment(session_id)}/expire"
+        return cast("answers.CheckoutSession", self.call("POST", path, headers=headers))
+
+    # the customer
+
+    def pay(self, session_id: str) -> answers.CheckoutSession:
+        """Pay, as the customer does: the session, now complete."""
+        return self._act(session_id, "succeeded")
+
+    def fail(self, session_id: str) -> answers.CheckoutSession:
+        """Try to pay and be declined: the session, still open."""
+        return self._act(session_id, "failed")
+
+    def cancel(self, session_id: str) -> answers.CheckoutSession:
+        """Give up paying: the session, still open."""
+        return self._act(session_id, "canceled")
+
+    def _act(self, session_id: str, outcome: str) -> answers.CheckoutSession:
+        path = f"/_mock/v1/sessions/{_segment(session_id)}/pay"
+        return cast("answers.CheckoutSession", self.call("POST", path, {"outcome": outcome}))
+
+    # time
+
+    @property
+    def clock(self) -> answers.Clock:
+        """What the account's clock shows."""
+        return cast("answers.Clock", self.call("GET", "/_mock/v1/clock"))
+
+    @property
+    def now(self) -> int:
+        """The account's now, epoch seconds."""
+        return self.clock["now"]
+
+    def advance(
+        self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> answers.ClockMoved:
+        """Move the clock forward; whatever falls due on the way, webhooks included, has happened when this returns.
+
+        Raises:
+            ValueError: The sum is no whole number of seconds, or negative.
+        """
+        return self._move("POST", "/_mock/v1/clock/advance", {"seconds": whole_seconds(seconds, minutes, hours, days)})
+
+    def freeze(self, at: datetime | int | None = None) -> answers.ClockMoved:
+        """Let the clock stand, at once or, jumping forward, at an instant.
+
+        Args:
+            at: Epoch seconds, or a `datetime` with a time zone. Only an account that has nothing yet may go back.
+        """
+        body: dict[str, object] = {"frozen": True}
+        if at is not None:
+            body["now"] = epoch_seconds(at)
+        return self._move("PUT", "/_mock/v1/clock", body)
+
+    def release(self) -> answers.ClockMoved:
+        """Let a frozen clock go on from where it stands."""
+        return self._move("PUT", "/_mock/v1/clock", {"frozen": False})
+
+    def _move(self, method: str, path: str, body: object) -> answers.ClockMoved:
+        return cast("answers.ClockMoved", self.call(method, path, body, timeout=_SLOW))
+
+    # webhooks
+
+    @property
+    def events(self) -> list[answers.Event]:
+        """Every event so far, oldest first."""
+        return cast("list[answers.Event]", self._data("GET", "/_mock/v1/events"))
+
+    @property
+    def deliveries(self) -> list[answers.Delivery]:
+        """Every attempt to deliver so far, oldest first."""
+        return cast("list[answers.Delivery]", self._data("GET", "/_mock/v1/deliveries"))
+
+    @property
+    def webhook_endpoints(self) -> list[answers.WebhookEndpoint]:
+        """Where events are delivered."""
+        return cast("list[answers.WebhookEndpoint]", self._data("GET", "/_mock/v1/webhook-endpoints"))
+
+    def deliver_webhooks_to(
+        self, url: str, *, secret: str | None = None, types: Sequence[answers.EventType] | None = None
+    ) -> answers.WebhookEndpoint:
+        """Deliver the events that arise from now on to `url` too.
+
+        Args:
+            url: Where the code under test receives webhooks.
+            secret: Signs them; None: they are not signed.
+            types: Which events; None: both.
+        """
+        body: dict[str, object] = {"url": url}
+        if secret is not None:
+            body["secret"] = secret
+        if types is not None:
+            body["types"] = list(types)
+        return cast("answers.WebhookEndpoint", self.call("POST", "/_mock/v1/webhook-endpoints", body))
+
+    def stop_delivering_to(self, endpoint_id: str) -> None:
+        """Remove a webhook endpoint, with what was still under way to it."""
+        self.call("DELETE", f"/_mock/v1/webhook-endpoints/{_segment(endpoint_id)}")
+
+    def flush(self) -> list[answers.Delivery]:
+        """Attempt every delivery that is due now, and wait for those under way: the attempts."""
+        return cast("list[answers.Delivery]", self._data("POST", "/_mock/v1/deliveries/flush", timeout=_SLOW))
+
+    def deliver_again(self, event_id: str) -> list[answers.Delivery]:
+        """Send an event to every endpoint once more: the attempts."""
+        path = f"/_mock/v1/events/{_segment(event_id)}/deliver"
+        return cast("list[answers.Delivery]", self._data("POST", path, timeout=_SLOW))
+
+    # trouble
+
+    @property
+    def faults(self) -> list[answers.Fault]:
+        """The fault rules, in the order in which they are asked."""
+        return cast("list[answers.Fault]", self._data("GET", "/_mock/v1/faults"))
+
+    def fault(
+        self,
+        action: FaultAction,
+        *,
+        operation: str | None = None,
+        webhook: str | None = None,
+        seconds: float | None = None,
+        status: int | None = None,
+        retry_after: int | None = None,
+        times: int | None = None,
+        probability: float | None = None,
+    ) -> FaultRule:
+        """Let calls or webhooks of this account go wrong, from now on or for the length of a `with` block.
+
+        With neither `operation` nor `webhook` it is about every webhook where the action is one for webhooks alone
+        (`duplicate`, `reorder`, `bad_signature`), else about every call.
+
+        Args:
+            action: What goes wrong. With a call: `delay`, `status`, `drop`, `truncate`, `lose_answer`; with a webhook:
+                `drop`, `delay`, `duplicate`, `reorder`, `bad_signature`.
+            operation: The operationId of a call of the API (`create_checkout_session` …), or `*`.
+            webhook: The type of an event, or `*`.
+            seconds: For `delay`: real seconds for a call, seconds of the account's clock for a webhook.
+            status: For `status`: what is answered instead.
+            retry_after: For `status`: the `Retry-After`, seconds.
+            times: How often it applies; None: always.
+            probability: The chance that it applies; None: always.
+        """
+        if operation is None and webhook is None:
+            if action in {"duplicate", "reorder", "bad_signature"}:
+                webhook = "*"
+            else:
+                operation = "*"
+        said = {
+            "action": action,
+            "operation": operation,
+            "webhook": webhook,
+            "seconds": seconds,
+            "status": status,
+            "retry_after": retry_after,
+            "times": times,
+            "probability": probability,
+        }
+        body = {name: value for name, value in said.items() if value is not None}
+        return FaultRule(self, self.call("POST", "/_mock/v1/faults", body))
+
+    def clear_faults(self) -> None:
+        """Let everything work again."""
+        self.call("DELETE", "/_mock/v1/faults")
+
+    # what the integration did, and the account as a whole
+
+    @property
+    def sessions(self) -> list[answers.CheckoutSession]:
+        """Every checkout session, newest first. Not read through the API: no fault applies, the journal is silent."""
+        return [_as_the_api_shows(each) for each in reversed(self.snapshot()["sessions"])]
+
+    @property
+    def requests(self) -> list[answers.Request]:
+        """The account's last 1,000 requests, oldest first."""
+        return cast("list[answers.Request]", self._data("GET", "/_mock/v1/requests"))
+
+    @property
+    def advice(self) -> list[answers.Advice]:
+        """What the integration does that will hurt in production, once per kind."""
+        return cast("list[answers.Advice]", self._data("GET", "/_mock/v1/advice"))
+
+    @property
+    def settings(self) -> answers.Settings:
+        """The account's settings."""
+        return cast("answers.Settings", self.call("GET", "/_mock/v1/settings"))
+
+    def configure(self, *, strict: bool | None = None, seed: int | None = None) -> answers.Settings:
+        """Change settings; None leaves one as it is.
+
+        Args:
+            strict: Whether advice about a request itself is a 4xx.
+            seed: What ids and chances are drawn from.
+        """
+        said = {"strict": strict, "seed": seed}
+        body = {name: value for name, value in said.items() if value is not None}
+        return cast("answers.Settings", self.call("PUT", "/_mock/v1/settings", body))
+
+    def reset(self) -> answers.Clock:
+        """Begin anew: nothing in the account, the clock at the machine's time."""
+        return cast("answers.Clock", self.call("POST", "/_mock/v1/reset"))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole account, without secrets."""
+        return cast("dict[str, Any]", self.call("GET", "/_mock/v1/snapshot"))
+
+    def restore(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a whole account in the place of what this one has: what was put in."""
+        return cast("dict[str, Any]", self.call("PUT", "/_mock/v1/snapshot", dict(snapshot)))
+
+    def health(self) -> answers.Health:
+        """That the mock is there, and which version."""
+        return cast("answers.Health", self.call("GET", "/_mock/v1/health"))
+
+    def close(self) -> None:
+        """Close the connections that are kept; a later call opens a new one."""
+        self._connections.close()
+
+    def _data(self, method: str, path: str, *, timeout: float | None = None) -> Any:
+        return self.call(method, path, timeout=timeout)["data"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:  # without the key: reports and logs show this
+        return f"<{type(self).__name__} on {self.base_url}>"
+
+
+def whole_seconds(seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> int:
+    """A length of time in seconds.
+
+    Raises:
+        ValueError: It is negative, or no whole number of them.
+    """
+    total = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days).total_seconds()
+    if total < 0 or total != int(total):
+        raise ValueError(f"a clock moves forward by whole seconds, not by {total:g}")
+    return int(total)
+
+
+def epoch_seconds(instant: datetime | int) -> int:
+    """An instant in epoch seconds.
+
+    Raises:
+        ValueError: It is a `datetime` without a time zone.
+    """
+    if not isinstance(instant, datetime):
+        return instant
+    if instant.tzinfo is None:
+        raise ValueError(f"{instant!r} has no time zone, so it names no instant: add tzinfo=datetime.UTC")
+    return int(instant.timestamp())
+
+
+def _as_the_api_shows(stored: Mapping[str, Any]) -> answers.CheckoutSession:
+    """A session of a snapshot, in the shape of the API."""
+    lines: list[answers.LineItem] = [
+        {
+            "amount_total": line["price_data"]["unit_amount"] * line["quantity"],
+            "currency": line["price_data"]["currency"],
+            "description": line["price_data"]["product_data"].get(
+                "description", line["price_data"]["product_data"]["name"]
+            ),
+            "quantity": line["quantity"],
+        }
+        for line in stored["line_items"]
+    ]
+    return {
+        "id": stored["id"],
+        "currency": lines[0]["currency"],
+        "line_items": {"object": "list", "data": lines},
+        "object": "checkout.session",
+        "amount_total": sum(line["amount_total"] for line in lines),
+        "created": stored["created"],
+        "expires_at": stored["expires_at"],
+        "mode": "payment",
+        "payment_status": stored["payment_status"],
+        "status": stored["status"],
+        "return_url": stored["return_url"],
+        "success_url": stored["success_url"],
+        "url": stored["url"],
+    }
+
+
+def _envelope(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    error = found.get("error") if isinstance(found, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _has_news(connection: HTTPConnection) -> bool:
+    """Whether an idle connection can be read: it was closed from the other side."""
+    if not hasattr(select, "poll"):  # Windows, whose select() knows no limit of 1,024 open files
+        return bool(select.select([connection.sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _fresh_key() -> str:
+    return os.urandom(12).hex()
