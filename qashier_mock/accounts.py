@@ -14,7 +14,7 @@ from qashier_mock.core import advice as rules
 from qashier_mock.core.advice import AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.errors import ConflictError, IdTaken, ObjectNotFound, RequestInvalid
-from qashier_mock.core.faults import FaultRule, pick
+from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.lifecycle import LONGEST_LIFE
@@ -29,7 +29,7 @@ from qashier_mock.core.model import (
     Status,
     WebhookEndpoint,
 )
-from qashier_mock.core.sources import Clock, IdSource
+from qashier_mock.core.sources import Clock
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, Transaction
 
@@ -97,22 +97,19 @@ class AccountService:
         service: CheckoutService,
         *,
         clock: Clock,
-        ids: IdSource,
         refuses_webhooks_to: Callable[[str], str | None],
     ) -> None:
         """Work on `store`, beside `service`.
 
         Args:
             store: Where everything is kept.
-            service: Draws ids, and expires what is overdue.
+            service: Draws ids and chances, and expires what is overdue.
             clock: The machine's clock.
-            ids: Draws chances.
             refuses_webhooks_to: Why a URL may not be delivered to, or None.
         """
         self._store = store
         self._service = service
         self._clock = clock
-        self._ids = ids
         self._refuses = refuses_webhooks_to
 
     # time and settings
@@ -223,17 +220,7 @@ class AccountService:
     async def fault_of_call(self, account: AccountId, operation: str) -> FaultRule | None:
         """The rule that applies to a call, which is then used once."""
         async with self._store.transaction(account) as tx:
-            rules_made = await tx.faults()
-            if not rules_made:
-                return None
-            profile = await tx.profile()
-            # Drawing moves the counter on, so that the next call has a chance of its own.
-            await tx.save_profile(replace(profile, drawn=profile.drawn + 1))
-            chance = self._ids.chance(account, profile.drawn, profile.seed)
-            rule = pick(rules_made, chance=chance, operation=operation)
-            if rule is not None:
-                await tx.put_fault(rule.once_more())
-            return rule
+            return await self._service.pick_fault(tx, operation=operation)
 
     # what the integration did
 

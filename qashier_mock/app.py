@@ -122,7 +122,7 @@ class MockApp:
             strict=settings.strict,
         )
         refuses = _delivery_rule(settings.webhook_hosts)
-        self.accounts = AccountService(self.store, self.service, clock=whole, ids=ids, refuses_webhooks_to=refuses)
+        self.accounts = AccountService(self.store, self.service, clock=whole, refuses_webhooks_to=refuses)
         self.dispatcher = Dispatcher(
             self.store,
             self.service,

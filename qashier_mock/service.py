@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 
 from qashier_mock.core import advice as rules
 from qashier_mock.core.delivery import plan
@@ -20,7 +21,7 @@ from qashier_mock.core.errors import (
     RequestInvalid,
     SessionNotFound,
 )
-from qashier_mock.core.faults import pick
+from qashier_mock.core.faults import FaultRule, pick
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, decide
 from qashier_mock.core.lifecycle import Trigger, advance, open_session
 from qashier_mock.core.model import (
@@ -232,17 +233,31 @@ class CheckoutService:
         for endpoint in await self.endpoints(tx):
             if event.type not in endpoint.types:
                 continue
-            faults = await tx.faults()
-            fault = None
-            if faults:
-                profile = await tx.profile()
-                chance = self._ids.chance(tx.account, profile.drawn, profile.seed)
-                fault = pick(faults, chance=chance, webhook=event.type)
-            if fault is not None:
-                await tx.put_fault(fault.once_more())
+            fault = await self.pick_fault(tx, webhook=event.type)
             ids = [await self.draw(tx, "dlv_"), await self.draw(tx, "dlv_")]
             for delivery in plan(event, endpoint, now=now, fault=fault, ids=ids):
                 await tx.put_delivery(delivery)
+
+    async def pick_fault(
+        self, tx: Transaction, *, operation: str | None = None, webhook: EventType | None = None
+    ) -> FaultRule | None:
+        """The rule that applies to a call of `operation` or to a `webhook`; it is then used once."""
+        rules_made = await tx.faults()
+        if not rules_made:
+            return None
+        profile = await tx.profile()
+        counters = count(profile.drawn)
+        rule = pick(
+            rules_made,
+            draw=lambda: self._ids.chance(tx.account, next(counters), profile.seed),
+            operation=operation,
+            webhook=webhook,
+        )
+        # Chances and ids share a counter, so that each call and each webhook has a chance of its own.
+        await tx.save_profile(replace(profile, drawn=next(counters)))
+        if rule is not None:
+            await tx.put_fault(rule.once_more())
+        return rule
 
     async def announce(self, tx: Transaction) -> None:
         """Tell whoever watches the time when this account next has something due."""

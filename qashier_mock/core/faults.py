@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -64,7 +64,7 @@ class FaultRule:
 def pick(
     rules: Iterable[FaultRule],
     *,
-    chance: float,
+    draw: Callable[[], float],
     operation: str | None = None,
     webhook: EventType | None = None,
 ) -> FaultRule | None:
@@ -72,7 +72,7 @@ def pick(
 
     Args:
         rules: In the order in which they were made.
-        chance: A number drawn from [0, 1), for rules with a probability.
+        draw: A fresh number from [0, 1), for each rule with a probability: rules do not share their luck.
         operation: The operationId of the call.
         webhook: The type of the event.
     """
@@ -80,6 +80,6 @@ def pick(
         if rule.is_used_up:
             continue
         matches = rule.webhook in (ANY, webhook) if operation is None else rule.operation in (ANY, operation)
-        if matches and (rule.probability is None or chance < rule.probability):
+        if matches and (rule.probability is None or draw() < rule.probability):
             return rule
     return None
