@@ -15,9 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import logging
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,23 +25,21 @@ import orjson
 
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.document import Document
-from qashier_mock.pipeline.exchange import Call, Hooks, Reason, Refused, Reply, Transmit
+from qashier_mock.pipeline.eager import task_of_its_own
+from qashier_mock.pipeline.exchange import ABORT, CLOSE, INLINE, Call, Hooks, Reason, Refused, Reply, Transmit
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
+from qashier_mock.pipeline.logs import log_unexpected
 from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
 from qashier_mock.pipeline.routing import Pages, Router
 from qashier_mock.pipeline.schemas import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
     from contextlib import AbstractAsyncContextManager
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("qashier_mock.pipeline")
-
 MAX_BODY: Final = 2 * 1024 * 1024
-ABORT: Final = "qashier_mock.abort"
-CLOSE: Final = "qashier_mock.close"
 CONTENT_TYPE: Final = (b"content-type", b"application/json")
 CONNECTION_CLOSE: Final = (b"connection", b"close")
 DRAIN_LIMIT: Final = 64 * 1024 * 1024
@@ -62,6 +58,7 @@ def create_pipeline(
     pages: Mapping[str, ASGIApp] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     max_body: int = MAX_BODY,
+    inline: Collection[str] = (),
     validate_responses: bool = False,
     timer: Callable[[], float] = time.perf_counter,
 ) -> ASGIApp:
@@ -76,6 +73,8 @@ def create_pipeline(
             paths of documents included. Their replies get a Request-Id too.
         lifespan: Called once at start; the context lasts as long as the app.
         max_body: Bytes of a request body at most.
+        inline: Ids of operations whose handlers may begin without an asyncio task of their own: they await nothing that
+            asks for the current task (`asyncio.timeout`, anyio). They may suspend. Saves a tenth of a request.
         validate_responses: Judge every reply by the document, and raise `ReplyOutsideDocument` out of the app for one
             that it does not describe. For tests.
         timer: Seconds, for `Call.started`.
@@ -85,7 +84,7 @@ def create_pipeline(
             operation.
     """
     found = _Handlers(handlers)
-    app = CompiledApp(hooks, pages or {}, max_body, timer)
+    app = CompiledApp(hooks, pages or {}, max_body=max_body, timer=timer, inline=frozenset(inline))
     for source, base_paths in documents:
         document = Document.load(source)
         app.add_api(document.specification(), resolver=found.resolver, base_paths=tuple(base_paths))
@@ -142,7 +141,16 @@ def _offered(owner: object) -> list[str]:
 class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types
     """All that happens to one request."""
 
-    def __init__(self, hooks: Hooks, pages: Mapping[str, ASGIApp], max_body: int, timer: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        hooks: Hooks,
+        pages: Mapping[str, ASGIApp],
+        *,
+        max_body: int,
+        timer: Callable[[], float],
+        inline: frozenset[str],
+    ) -> None:
+        self._inline = inline
         self._hooks = hooks
         self._foreign = pages
         self._max_body = max_body
@@ -167,6 +175,9 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     def finish(self, *, validate_responses: bool) -> None:
         """Compile what needs all documents to be known."""
+        idle = self._inline - {operation.operation_id for operation in self.operations}
+        if idle:
+            raise Unsupported(f"no operation is named {', '.join(sorted(idle))}, so it cannot be inline")
         self._pages = Pages(self._foreign, self._base_paths)
         if validate_responses:
             from qashier_mock.pipeline.judgement import Judge  # noqa: PLC0415 - tests only: needs an extra
@@ -277,6 +288,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if page is None:
             await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send)
         else:
+            if INLINE in (scope.get("extensions") or ()):
+                await task_of_its_own()
             await self._serve_page(page, request_id, scope, receive, send)
 
     def _render(self, error: Exception, call: Call | None) -> Reply:
@@ -427,11 +440,3 @@ async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-
-
-def log_unexpected(error: BaseException, where: str, request_id: str) -> None:
-    """Log an unexpected exception on one line: what it says may quote what a stranger has sent."""
-    frames = traceback.extract_tb(error.__traceback__)
-    trail = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    text = wording.shorten(str(error), 500)
-    logger.error("%s: unexpected %s in %s: %s (%s)", request_id, type(error).__name__, where, text, trail)

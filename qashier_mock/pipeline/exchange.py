@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qashier_mock.pipeline.operations import CompiledOperation
+
+
+# What the protocol puts into `extensions` of the scope, for the app.
+ABORT: Final = "qashier_mock.abort"
+"""A function that closes the connection at once."""
+CLOSE: Final = "qashier_mock.close"
+"""A function that closes the connection after what has been written."""
+INLINE: Final = "qashier_mock.inline"
+"""There if the app has been started without a task."""
 
 
 class Transmit(enum.Enum):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +314,74 @@ def ask(
     bodies = b"".join(message.get("body", b"") for message in sent[1:])
     assert sent[0]["type"] == "http.response.start"
     return Answer(sent[0]["status"], sent[0]["headers"], bodies)
+
+
+@contextlib.contextmanager
+def serving(app: Any, hooks: Any) -> Iterator[int]:
+    """Serve an app by uvicorn with the pipeline's protocol, in a thread, and give its port."""
+    import uvicorn
+
+    from qashier_mock.pipeline import make_protocol
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options: dict[str, Any] = {"http": make_protocol(hooks), "ws": "none", "log_config": None, "access_log": False}
+        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class Wire:
+    """A connection of bytes, for requests that no HTTP client would send."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._buffer = b""
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def read(self, *, head: bool = False) -> Answer:
+        """Read one answer, 100 Continue aside."""
+        while True:
+            header = self._until(b"\r\n\r\n")
+            first, *lines = header.split(b"\r\n")
+            status = int(first.split(b" ")[1])
+            if status != 100:
+                break
+        headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
+        length = int(dict(headers)[b"content-length"])
+        body = b"" if head else self._exactly(length)
+        return Answer(status, headers, body)
+
+    def ends(self) -> bool:
+        """Whether the server closes the connection without another byte."""
+        return not self._buffer and self.socket.recv(1) == b""
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._buffer:
+            self._more()
+        found, _, self._buffer = self._buffer.partition(mark)
+        return found
+
+    def _exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._more()
+        found, self._buffer = self._buffer[:size], self._buffer[size:]
+        return found
+
+    def _more(self) -> None:
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError(f"closed after {self._buffer[:200]!r}")
+        self._buffer += data
