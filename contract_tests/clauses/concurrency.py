@@ -1,0 +1,122 @@
+"""CON: what happens at once."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from contract_tests import oracle
+from contract_tests.clauses.table import ASSUMED, KEPT, Findings, broken, clause, kept_if
+from contract_tests.history import Exchange, History, Operation
+from contract_tests.ledger import Life, act_of, entries_of, is_integer
+from contract_tests.linearizability import NEVER, Op, Saw, linearize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MADE = {
+    oracle.Act.PAYMENT_SUCCEEDED: "complete",
+    oracle.Act.EXPIRE_REQUESTED: "expired",
+}
+_STATUSES = frozenset({"open", "complete", "expired"})
+
+
+def overlap(exchanges: list[Exchange]) -> bool:
+    """Whether at least two of them were under way at the same time."""
+    ordered = sorted(exchanges, key=lambda exchange: exchange.sent_ns)
+    return any(later.sent_ns <= earlier.received_ns for earlier, later in itertools.pairwise(ordered))
+
+
+@clause("CON-1", source=ASSUMED)
+def concurrent_histories_are_linearizable(history: History) -> Findings:
+    """Any concurrent history of one session is linearizable: of pay, expire and the clock exactly one wins."""
+    for life in history.ledger.lives.values():
+        concerned = list(_touches(history, life))
+        if not overlap([write for write in life.writes if write in concerned] + _crossings(history, life)):
+            continue
+        story = [(exchange, op) for exchange in concerned for op in _ops(exchange)]
+        anomaly = linearize([op for _, op in story])
+        if anomaly is None:
+            yield KEPT
+        else:
+            guilty = [story[place][0] for place in anomaly.places]
+            yield broken("one order that explains every answer", anomaly.reason, life.born, *guilty)
+
+
+def _touches(history: History, life: Life) -> Iterator[Exchange]:
+    """What read or wrote a session, with answers that tell of it: no replays, no other account."""
+    for exchange in sorted([*life.writes, *life.reads, *_crossings(history, life)], key=lambda one: one.number):
+        told = exchange.operation is not Operation.PAGE and not history.ledger.key_was_seen(exchange)
+        if exchange.account == life.account and told:
+            yield exchange
+
+
+def _crossings(history: History, life: Life) -> list[Exchange]:
+    """The moves of the clock that took it past the session's deadline: they end it as well."""
+    found, previous = [], life.created
+    for exchange in history.of(Operation.CLOCK):
+        now = exchange.object.get("now")
+        if exchange.account != life.account or not is_integer(now) or not life.born.is_before(exchange):
+            continue
+        if previous < life.expires_at <= now:
+            found.append(exchange)
+        previous = max(previous, now)
+    return found
+
+
+def _ops(exchange: Exchange) -> list[Op]:
+    call, end = exchange.sent_ns, exchange.received_ns
+    if exchange.operation is Operation.CLOCK:
+        return [Op(call, NEVER, Saw.UNKNOWN, "expired")]
+    if exchange.operation is Operation.RETRIEVE:
+        status = exchange.object.get("status")
+        if status not in _STATUSES:
+            return []
+        return [Op(call, end, Saw.OPEN)] if status == "open" else [Op(call, end, Saw.TERMINAL, status)]
+    act = act_of(exchange)
+    made = _MADE.get(act) if act is not None else None
+    if exchange.is_unknown:
+        return [Op(call, NEVER, Saw.UNKNOWN, made)] if made else []
+    if exchange.succeeded:
+        return [Op(call, end, Saw.ENDED, made) if made else Op(call, end, Saw.OPEN)]
+    return [Op(call, end, Saw.TERMINAL)] if exchange.refused and exchange.status != 404 else []
+
+
+@clause("CON-2", source=ASSUMED)
+def concurrent_creates_are_all_there(history: History) -> Findings:
+    """Concurrent creates give distinct ids, and all of them are listed."""
+    creates = [
+        exchange
+        for exchange in history.of(Operation.CREATE)
+        if exchange.succeeded and not history.ledger.key_was_seen(exchange)
+    ]
+    for index, exchange in enumerate(creates):
+        partners = [
+            other
+            for other in creates[max(0, index - 32) : index + 32]
+            if other is not exchange and other.account == exchange.account and other.overlaps(exchange)
+        ]
+        if not partners:
+            continue
+        session_id = exchange.object.get("id")
+        twins = [other for other in partners if other.object.get("id") == session_id]
+        if twins:
+            yield broken("an id of its own", f"{session_id} twice", twins[0], exchange)
+            continue
+        lists = [
+            page
+            for page in history.of(Operation.LIST)
+            if page.account == exchange.account and exchange.is_before(page) and _is_whole(page)
+        ]
+        if lists:
+            listed = any(entry.get("id") == session_id for entry in entries_of(lists[0]))
+            room = lists[0].object.get("has_more") is False
+            if listed or room:
+                yield kept_if(listed, f"{session_id} in the list", "left out", exchange, lists[0])
+
+
+def _is_whole(page: Exchange) -> bool:
+    """Whether a list has neither filter nor cursor, and room for a hundred."""
+    return (
+        page.succeeded and set(page.request.parameters) <= {"limit"} and page.request.parameters.get("limit") == "100"
+    )

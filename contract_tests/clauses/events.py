@@ -1,0 +1,426 @@
+"""EVT: what is told to the shop, by webhook, and by the control API's list of events."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from contract_tests import oracle
+from contract_tests.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, broken, clause, kept_if
+from contract_tests.document import shape_errors
+from contract_tests.history import Capability, Delivery, Endpoint, Exchange, History, Json, Operation
+from contract_tests.ledger import Life, differences, documented, is_integer, lasting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+EVENTS, WEBHOOKS = (Capability.EVENTS,), (Capability.WEBHOOKS,)
+_EVENT_ID: Final = re.compile(r"evt_[A-Za-z0-9_]+")
+_OF_STATUS: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}
+_FIRST_RETRY: Final = 60
+"""Seconds within which the first retry comes."""
+_PROMPT_NS: Final = 10 * 10**9
+"""How long the first attempt may take to reach us: "at once", on a busy machine."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """An event as it was seen: in the control API's list, or in a delivery."""
+
+    event: Mapping[str, Json]
+    account: int
+    exchange: Exchange | None = None
+    delivery: Delivery | None = None
+
+    @property
+    def session(self) -> Mapping[str, Json]:
+        data = self.event.get("data")
+        inner = data.get("object") if isinstance(data, dict) else None
+        return inner if isinstance(inner, dict) else {}
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        return () if self.exchange is None else (self.exchange,)
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        return () if self.delivery is None else (self.delivery,)
+
+
+def feeds(history: History) -> Iterator[Exchange]:
+    """The answers of the control API that list every event of an account."""
+    for exchange in history.of(Operation.EVENTS):
+        if exchange.succeeded and not exchange.request.query and isinstance(exchange.object.get("data"), list):
+            yield exchange
+
+
+def sightings(history: History) -> Iterator[Sighting]:
+    """Every event that was seen: the last list of each account, and each delivery."""
+    last = {exchange.account: exchange for exchange in feeds(history)}
+    for exchange in last.values():
+        for event in exchange.object["data"]:
+            yield Sighting(event if isinstance(event, dict) else {}, exchange.account or 0, exchange)
+    for delivery in history.deliveries:
+        yield Sighting(delivery.event, delivery.endpoint.account, None, delivery)
+
+
+def _told(history: History) -> Iterator[tuple[Sighting, Life]]:
+    """The events about sessions of ours, each id once per way it was seen."""
+    lives = history.ledger.lives
+    for sighting in sightings(history):
+        life = lives.get(str(sighting.session.get("id")))
+        if life is not None:
+            yield sighting, life
+
+
+def endings(history: History) -> Iterator[tuple[Life, oracle.State, Exchange | None]]:
+    """The sessions that surely became terminal, how, and by which request (None: by the clock)."""
+    ledger = history.ledger
+    for life in ledger.lives.values():
+        for write in life.writes:
+            before, after = ledger.state_before(life, write), ledger.state_after(life, write)
+            if before is None or after is None:
+                break
+            if before.status == "expired":
+                yield life, before, None
+                break
+            if before.status == "open" and after.status != "open" and write.succeeded:
+                yield life, after, write
+                break
+        else:
+            clocks = [e for e in history.of(Operation.CLOCK) if e.account == life.account and life.born.is_before(e)]
+            if clocks:
+                state = ledger.state_before(life, clocks[-1])
+                now = clocks[-1].object.get("now")
+                if state is not None and is_integer(now) and now >= life.expires_at:
+                    ended = oracle.step(state, oracle.Act.DEADLINE_PASSED)
+                    yield life, state if ended is None else ended, None
+
+
+def _cause(life: Life, write: Exchange | None, feed: Exchange | None = None) -> tuple[Exchange, ...]:
+    return (life.born, *((write,) if write else ()), *((feed,) if feed else ()))
+
+
+@clause("EVT-1", source=DOCUMENTED, needs=EVENTS)
+def an_event_has_its_shape(history: History) -> Findings:
+    """An event has a unique `id` (`evt_…`), `api_version` (`1.0.0`), `type`, `account`, `created`, `request` (`id`,
+    `idempotency_key`) and `data.object`.
+    """
+    said: dict[str, Sighting] = {}
+    for sighting in sightings(history):
+        event = sighting.event
+        errors = [
+            (path, message) for path, message in shape_errors("Event", event) if not path.startswith("data.object.")
+        ]
+        seen = "; ".join(f"{path or 'event'}: {message}" for path, message in errors[:3])
+        finding = kept_if(not errors, "the documented shape of an event", seen, *sighting.exchanges)
+        yield _with(finding, sighting)
+        event_id = event.get("id")
+        if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
+            yield _with(broken("an id such as evt_1a2B3c", repr(event_id), *sighting.exchanges), sighting)
+            continue
+        first = said.setdefault(event_id, sighting)
+        if first is not sighting:
+            same = (first.session.get("id"), first.event.get("type")) == (sighting.session.get("id"), event.get("type"))
+            doubled = first.exchange is not None and first.exchange is sighting.exchange
+            yield _with(
+                kept_if(
+                    same and not doubled, "an id of its own for each event", f"{event_id} twice", *sighting.exchanges
+                ),
+                sighting,
+            )
+    for life, state, write in endings(history):
+        if write is None:
+            continue
+        least, most = history.ledger.clock(write)
+        for sighting, other in _told(history):
+            created = sighting.event.get("created")
+            if other is life and is_integer(created) and least is not None and most is not None and state:
+                right = least - 5 <= created <= most + 5
+                yield _with(
+                    kept_if(
+                        right, f"created between {least} and {most}", created, *_cause(life, write, sighting.exchange)
+                    ),
+                    sighting,
+                )
+                break
+
+
+def _with(finding: object, sighting: Sighting) -> Json:
+    """The finding, with the delivery that shows it."""
+    if finding is not None and hasattr(finding, "deliveries"):
+        finding.deliveries = sighting.deliveries
+    return finding
+
+
+@clause("EVT-2", source=DOCUMENTED, needs=EVENTS)
+def ending_sends_one_event(history: History) -> Findings:
+    """Completing a session sends one `checkout.session.completed`, expiring one sends one
+    `checkout.session.expired`.
+    """
+    told: dict[tuple[str, int | None], list[Sighting]] = defaultdict(list)
+    for sighting, life in _told(history):
+        told[life.id, sighting.exchange.number if sighting.exchange else None].append(sighting)
+    last = {exchange.account: exchange for exchange in feeds(history)}
+    for life, state, write in endings(history):
+        wanted = _OF_STATUS[state.status]
+        feed = last.get(life.account)
+        if feed is not None and _ended_before(history, life, write, feed):
+            types = [sighting.event.get("type") for sighting in told.get((life.id, feed.number), [])]
+            yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write, feed))
+        for endpoint in _listening(history, life, write):
+            arrived = {
+                sighting.event.get("id"): sighting
+                for sighting in told.get((life.id, None), [])
+                if sighting.delivery is not None and sighting.delivery.endpoint.url == endpoint.url
+            }
+            types = [sighting.event.get("type") for sighting in arrived.values()]
+            if arrived:  # that nothing arrives is EVT-6
+                yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write))
+
+
+def _ended_before(history: History, life: Life, write: Exchange | None, feed: Exchange) -> bool:
+    if write is not None:
+        return write.is_before(feed)
+    return history.ledger.deadline_passed(life, feed) is True
+
+
+def _listening(history: History, life: Life, write: Exchange | None) -> Sequence[Endpoint]:
+    """The endpoints that surely were registered when a session ended by a request."""
+    if write is None:
+        return ()
+    return [
+        endpoint
+        for endpoint in history.endpoints
+        if endpoint.account == life.account
+        and endpoint.registered_ns < write.sent_ns
+        and (endpoint.removed_ns is None or endpoint.removed_ns > write.received_ns)
+    ]
+
+
+@clause("EVT-3", source=DOCUMENTED, needs=EVENTS)
+def an_event_shows_the_session_as_it_became(history: History) -> Findings:
+    """An event's `data.object` is the session right after the change."""
+    ends = {life.id: (state, write) for life, state, write in endings(history)}
+    for sighting, life in _told(history):
+        if life.id not in ends:
+            continue
+        state, write = ends[life.id]
+        seen = (sighting.session.get("status"), sighting.session.get("payment_status"))
+        story = _cause(life, write, sighting.exchange)
+        yield _with(
+            kept_if(seen == tuple(state), f"{state.status}, {state.payment_status}", f"{seen}", *story), sighting
+        )
+        expected, shown = lasting(life.first), lasting(sighting.session)
+        differing = differences(expected, shown)
+        wanted = {name: expected.get(name) for name in differing}
+        yield _with(
+            kept_if(not differing, f"{wanted}", {name: shown.get(name) for name in differing}, *story), sighting
+        )
+        later = [read for read in life.reads if write is not None and write.is_before(read)]
+        if later:
+            differing = differences(documented(later[0].object), documented(sighting.session))
+            yield _with(
+                kept_if(not differing, "the session as a later read shows it", differing, *story, later[0]), sighting
+            )
+
+
+@clause("EVT-4", source=ASSUMED, needs=EVENTS)
+def an_event_names_its_request(history: History) -> Findings:
+    """`request` names the API request and its idempotency key that caused the change; both are null when the customer
+    or the clock did.
+    """
+    ends = {life.id: write for life, _, write in endings(history)}
+    for sighting, life in _told(history):
+        if life.id not in ends:
+            continue
+        write, request = ends[life.id], sighting.event.get("request")
+        by_api = write is not None and write.operation is Operation.EXPIRE
+        wanted = (write.request_id, write.request.idempotency_key) if by_api and write else (None, None)
+        if request is None and not by_api:
+            yield KEPT
+            continue
+        seen = (request.get("id"), request.get("idempotency_key")) if isinstance(request, dict) else (request, None)
+        yield _with(
+            kept_if(seen == wanted, f"request {wanted}", f"{seen}", *_cause(life, write, sighting.exchange)), sighting
+        )
+
+
+@clause("EVT-5", source=ASSUMED, needs=EVENTS)
+def nothing_else_sends_an_event(history: History) -> Findings:
+    """Nothing else sends an event; a session has at most one terminal event in its life."""
+    ledger = history.ledger
+    ids: dict[str, dict[Json, Sighting]] = defaultdict(dict)
+    for sighting, life in _told(history):
+        ids[life.id].setdefault(sighting.event.get("id"), sighting)
+        if sighting.event.get("type") not in _OF_STATUS.values():
+            yield _with(
+                broken("only terminal events", sighting.event.get("type"), life.born, *sighting.exchanges), sighting
+            )
+    for life in ledger.lives.values():
+        events = ids.get(life.id, {})
+        seen = [*events.values()]
+        if len(events) > 1:
+            story = (life.born, *life.writes, *seen[-1].exchanges)
+            yield _with(broken("one terminal event in its life", [s.event.get("type") for s in seen], *story), seen[-1])
+        elif seen:
+            feed = seen[0].exchange
+            still_open = (
+                feed is not None and ledger.state_before(life, feed) is not None and ledger.state_before(life, feed)
+            )
+            if still_open and still_open.status == "open":
+                yield broken(
+                    "no event for an open session",
+                    seen[0].event.get("type"),
+                    life.born,
+                    *life.writes,
+                    *seen[0].exchanges,
+                )
+            else:
+                yield KEPT
+    marks = ledger.markers
+    for sighting in sightings(history):
+        marker = sighting.session.get("success_url")
+        causes = marks.get((sighting.account, marker), ()) if isinstance(marker, str) else ()
+        if causes and all(cause.refused for cause in causes):
+            yield _with(
+                broken(
+                    "no event from a request that was refused", sighting.event.get("type"), *causes, *sighting.exchanges
+                ),
+                sighting,
+            )
+
+
+@clause("EVT-6", source=ASSUMED, needs=WEBHOOKS)
+def events_are_delivered_at_least_once(history: History) -> Findings:
+    """Events are delivered by POST as JSON to every endpoint that the account had when they arose, the first time at
+    once; anything but 2xx is tried again with growing delays, the first within a minute, at least five times, with the
+    same event id.
+    """
+    for delivery in history.deliveries:
+        kind = (delivery.header("content-type") or "").partition(";")[0].strip().lower()
+        right = delivery.method == "POST" and kind == "application/json" and isinstance(delivery.json, dict)
+        yield _delivered(right, "a POST of JSON", f"{delivery.method} of {kind or 'nothing'}", delivery)
+        gone_ns = _removed_ns(history, delivery)
+        late = gone_ns is not None and delivery.received_ns > gone_ns + _PROMPT_NS
+        yield _delivered(not late, "nothing to an endpoint that was removed", "a delivery", delivery)
+    for life, _, write in endings(history):
+        for endpoint in _listening(history, life, write):
+            assert write is not None
+            tries = _attempts(history, endpoint, life)
+            prompt = [t for t in tries if t.received_ns <= write.received_ns + _PROMPT_NS]
+            yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", *_cause(life, write))
+        yield from _not_before(history, life, write)
+    yield from _retries(history)
+
+
+def _delivered(condition: object, expected: str, seen: str, delivery: Delivery) -> Json:
+    return KEPT if condition else broken(expected, seen, deliveries=(delivery,))
+
+
+def _not_before(history: History, life: Life, write: Exchange | None) -> Findings:
+    """An endpoint that came after the event gets nothing of it."""
+    for endpoint in history.endpoints:
+        if write is not None and endpoint.account == life.account and endpoint.registered_ns > write.received_ns:
+            tries = _attempts(history, endpoint, life)
+            if tries:
+                yield broken(
+                    "nothing to an endpoint that came later", "a delivery", *_cause(life, write), deliveries=(tries[0],)
+                )
+
+
+def _attempts(history: History, endpoint: Endpoint, life: Life) -> list[Delivery]:
+    return [
+        delivery
+        for delivery in history.deliveries
+        if delivery.endpoint.url == endpoint.url and _session_id(delivery) == life.id
+    ]
+
+
+def _session_id(delivery: Delivery) -> Json:
+    data = delivery.event.get("data")
+    inner = data.get("object") if isinstance(data, dict) else None
+    return inner.get("id") if isinstance(inner, dict) else None
+
+
+def _retries(history: History) -> Findings:
+    by_target: dict[tuple[str, Json], list[Delivery]] = defaultdict(list)
+    for delivery in history.deliveries:
+        by_target[delivery.endpoint.url, _session_id(delivery)].append(delivery)
+    for tries in by_target.values():
+        ids = {delivery.event.get("id") for delivery in tries}
+        if len(tries) > 1:
+            yield _delivered(len(ids) == 1, "the same event id at every try", f"{sorted(map(str, ids))}", tries[-1])
+        taken = next((place for place, delivery in enumerate(tries) if 200 <= delivery.answered < 300), None)
+        if taken is not None:
+            yield _delivered(
+                taken == len(tries) - 1, "no further try after a 2xx", f"{len(tries) - 1 - taken} more", tries[-1]
+            )
+            continue
+        if tries[0].clock is None:
+            continue
+        horizon = _watched_until(history, tries[0])
+        waited = horizon - tries[0].clock
+        if waited >= _FIRST_RETRY:
+            soon = [t for t in tries[1:] if t.clock is not None and t.clock <= tries[0].clock + _FIRST_RETRY]
+            yield _delivered(soon, "the first retry within a minute", f"{len(tries) - 1} retries", tries[0])
+        if waited >= 4 * 86_400:
+            yield _delivered(len(tries) > 5, "at least five retries", f"{len(tries) - 1}", tries[-1])
+            delays = [b.clock - a.clock for a, b in pairwise(tries) if a.clock is not None and b.clock is not None]
+            # The clock moved in steps: a delay is known to within one, so only a series that never grows is certain.
+            if len(delays) >= 5:
+                yield _delivered(delays[-1] > delays[0], "growing delays", f"{delays[:8]} s", tries[-1])
+
+
+def _removed_ns(history: History, delivery: Delivery) -> int | None:
+    """When the endpoint was removed: a delivery shows it as it was before."""
+    return next((one.removed_ns for one in history.endpoints if one.url == delivery.endpoint.url), None)
+
+
+def _watched_until(history: History, first: Delivery) -> int:
+    """Up to which time of the account's clock the retries of an event were watched: the last move of the clock."""
+    until = first.clock or 0
+    removed = _removed_ns(history, first)
+    for exchange in history.of(Operation.CLOCK):
+        if removed is not None and exchange.sent_ns > removed:
+            break
+        now = exchange.object.get("now")
+        if exchange.account == first.endpoint.account and is_integer(now) and exchange.sent_ns > first.received_ns:
+            until = max(until, now)
+    return until
+
+
+@clause("EVT-7", source=ASSUMED, needs=WEBHOOKS)
+def deliveries_are_signed(history: History) -> Findings:
+    """With a secret set, `x-qashier-sign` is the base64 of the HMAC-SHA256 over the raw body; the key is the secret's
+    UTF-8 bytes as given.
+    """
+    name = history.terms.policy.signature_header
+    for delivery in history.deliveries:
+        secret = delivery.endpoint.secret
+        if secret is None:
+            continue
+        digest = hmac.new(secret.encode(), delivery.body, hashlib.sha256).digest()
+        right = hmac.compare_digest(base64.b64encode(digest).decode(), delivery.header(name) or "")
+        yield _delivered(
+            right, f"{name}: base64 of HMAC-SHA256 over the body as sent", delivery.header(name) or "none", delivery
+        )
+
+
+@clause("EVT-8", source=ASSUMED, needs=EVENTS)
+def one_account_one_name(history: History) -> Findings:
+    """`account` is the same for every event of one key's account."""
+    names: dict[int, Sighting] = {}
+    for sighting in sightings(history):
+        first = names.setdefault(sighting.account, sighting)
+        right = first.event.get("account") == sighting.event.get("account")
+        story = (*first.exchanges, *sighting.exchanges)
+        yield _with(
+            kept_if(right, f"account {first.event.get('account')}", sighting.event.get("account"), *story), sighting
+        )

@@ -1,0 +1,414 @@
+"""EXP and PAY: how a session ends, and what its page says."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from contract_tests import oracle
+from contract_tests.clauses.table import ASSUMED, DOCUMENTED, Findings, broken, clause, kept_if
+from contract_tests.history import Capability, Exchange, History, Operation
+from contract_tests.ledger import Life, act_of, entries_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAY, CLOCK, PAGE = Capability.PAY, Capability.CLOCK, Capability.PAGE
+
+
+def _writes(
+    history: History, operation: Operation, *statuses: str, act: oracle.Act | None = None
+) -> Iterator[tuple[Life, Exchange, oracle.State]]:
+    """The writes of one kind to sessions of a known status, with it. Replays and other accounts' tries left out."""
+    ledger = history.ledger
+    for life in ledger.lives.values():
+        for write in life.writes:
+            if write.operation is not operation or write.account != life.account or write.is_unknown:
+                continue
+            if ledger.key_was_seen(write) or (act is not None and act_of(write) is not act):
+                continue
+            state = ledger.state_before(life, write)
+            if state is not None and state.status in statuses:
+                yield life, write, state
+
+
+def _before(life: Life, write: Exchange) -> tuple[Exchange, ...]:
+    """The story of a session up to a write."""
+    return (life.born, *(earlier for earlier in life.writes if earlier.number <= write.number), write)
+
+
+def _unchanged(history: History, life: Life, write: Exchange, state: oracle.State) -> Findings:
+    read = history.ledger.following_read(life, write)
+    if read is not None:
+        seen = oracle.State(str(read.object.get("status")), str(read.object.get("payment_status")))
+        yield kept_if(
+            seen == state,
+            f"still {state.status}, {state.payment_status}",
+            f"{seen.status}, {seen.payment_status}",
+            *_before(life, write),
+            read,
+        )
+
+
+@clause("EXP-1", source=DOCUMENTED)
+def an_open_session_can_be_expired(history: History) -> Findings:
+    """Expiring an open session returns it with `status` `expired`."""
+    for life, write, _ in _writes(history, Operation.EXPIRE, "open"):
+        story = _before(life, write)
+        yield kept_if(write.succeeded, "success for an open session", write.status, *story)
+        if write.succeeded:
+            seen = (write.object.get("id"), write.object.get("status"))
+            yield kept_if(seen == (life.id, "expired"), f"{life.id}, expired", f"{seen}", *story)
+
+
+@clause("EXP-2", source=DOCUMENTED)
+def an_expired_session_cannot_be_expired(history: History) -> Findings:
+    """Expiring an expired session is refused with 4xx, and nothing changes."""
+    for life, write, state in _writes(history, Operation.EXPIRE, "expired"):
+        yield kept_if(
+            write.refused and _by_policy(history, write), _not_open(history), write.status, *_before(life, write)
+        )
+        if write.refused:
+            yield from _unchanged(history, life, write, state)
+
+
+@clause("EXP-3", source=DOCUMENTED, needs=(PAY,))
+def a_complete_session_cannot_be_expired(history: History) -> Findings:
+    """Expiring a complete session is refused with 4xx, and nothing changes."""
+    for life, write, state in _writes(history, Operation.EXPIRE, "complete"):
+        yield kept_if(
+            write.refused and _by_policy(history, write), _not_open(history), write.status, *_before(life, write)
+        )
+        yield from _unchanged(history, life, write, state)
+
+
+def _not_open(history: History) -> str:
+    return f"{history.terms.policy.status_not_open or '4xx'} for a session that is not open"
+
+
+def _by_policy(history: History, write: Exchange) -> bool:
+    return history.terms.policy.status_not_open in {None, write.status}
+
+
+@clause("EXP-4", source=ASSUMED)
+def an_unknown_session_cannot_be_expired(history: History) -> Findings:
+    """Expiring an unknown id answers 404."""
+    known = set(history.ledger.lives)
+    for exchange in history.of(Operation.LIST):
+        known.update(str(entry.get("id")) for entry in entries_of(exchange))
+    for exchange in history.of(Operation.EXPIRE):
+        if (
+            exchange.request.session_id not in known
+            and not exchange.is_unknown
+            and not history.ledger.key_was_seen(exchange)
+        ):
+            yield kept_if(exchange.status == 404, "404 for an unknown id", exchange.status, exchange)
+
+
+@clause("EXP-5", source=DOCUMENTED, needs=(PAY,))
+def an_expired_session_cannot_be_paid(history: History) -> Findings:
+    """An expired session cannot be paid."""
+    for life, write, state in _writes(history, Operation.PAY, "expired", act=oracle.Act.PAYMENT_SUCCEEDED):
+        yield kept_if(not write.succeeded, "the payment refused", write.status, *_before(life, write))
+        yield from _unchanged(history, life, write, state)
+
+
+@clause("EXP-6", source=DOCUMENTED, needs=(PAGE,))
+def the_page_of_an_expired_session_says_so(history: History) -> Findings:
+    """The hosted page of an expired session says that it is expired, and has no form to pay."""
+    yield from _ended_pages(history, "expired", "expired")
+
+
+def _ended_pages(history: History, status: str, word: str) -> Findings:
+    for life, exchange, page in views(history):
+        state = history.ledger.state_before(life, exchange)
+        if state is None or state.status != status:
+            continue
+        story = (*_before_page(life, exchange), exchange)
+        yield kept_if(word in page.text.lower(), f"the word {word!r} on the page", page.text[:120], *story)
+        yield kept_if(not page.forms, "no form to pay", f"{len(page.forms)} forms", *story)
+
+
+def _before_page(life: Life, exchange: Exchange) -> tuple[Exchange, ...]:
+    return (life.born, *(write for write in life.writes if write.is_before(exchange)))
+
+
+@clause("EXP-7", source=DOCUMENTED, needs=(CLOCK,))
+def a_session_expires_on_time(history: History) -> Findings:
+    """At `expires_at` an open session is expired, without any request; one second earlier it is not."""
+    ledger = history.ledger
+    for life in ledger.lives.values():
+        moves = [e for e in history.of(Operation.CLOCK) if e.account == life.account and e.request.method != "GET"]
+        for exchange in life.reads:
+            yield from _on_time(history, life, exchange, exchange.object.get("status"), moves)
+        for write in life.writes:
+            state = ledger.state_before(life, write)
+            passed = ledger.deadline_passed(life, write)
+            if state is None or ledger.key_was_seen(write) or any(w.is_before(write) for w in life.writes):
+                continue
+            if passed and write.succeeded:
+                yield broken(
+                    f"expired at {life.expires_at}",
+                    f"{write.request.path} still succeeds",
+                    life.born,
+                    *moves[-1:],
+                    write,
+                )
+            near = passed is False and (ledger.clock(write)[0] or 0) >= life.expires_at - 60
+            if near and write.refused and act_of(write) is not None:
+                yield broken(
+                    f"open until {life.expires_at}", f"{write.request.path} refused", life.born, *moves[-1:], write
+                )
+    for exchange in history.of(Operation.LIST):
+        for entry in entries_of(exchange):
+            named = ledger.lives.get(str(entry.get("id")))
+            if named is not None and named.account == exchange.account:
+                yield from _on_time(history, named, exchange, entry.get("status"), [])
+
+
+def _on_time(history: History, life: Life, exchange: Exchange, seen: object, moves: list[Exchange]) -> Findings:
+    """Judge a view of a session that nothing but the clock can have ended."""
+    ledger = history.ledger
+    if any(
+        not exchange.is_before(write) and not (write.refused or act_of(write) in _HARMLESS) for write in life.writes
+    ):
+        return
+    least, most = ledger.clock_of(life, exchange)
+    if least is not None and least >= life.expires_at:
+        recent = [move for move in moves if move.is_before(exchange)][-1:]
+        yield kept_if(
+            seen == "expired", f"expired at {life.expires_at}, now {least}", seen, life.born, *recent, exchange
+        )
+    elif most is not None and life.expires_at - 60 <= most < life.expires_at:
+        recent = [move for move in moves if move.is_before(exchange)][-1:]
+        yield kept_if(seen == "open", f"open until {life.expires_at}, now {most}", seen, life.born, *recent, exchange)
+
+
+_HARMLESS = frozenset({oracle.Act.PAYMENT_FAILED, oracle.Act.PAYMENT_CANCELED})
+
+
+@clause("EXP-8", source=ASSUMED)
+def expiring_early_does_not_touch_the_deadline(history: History) -> Findings:
+    """Expiring early does not touch `expires_at`."""
+    for life, write, _ in _writes(history, Operation.EXPIRE, "open"):
+        if not write.succeeded:
+            continue
+        expected = life.first.get("expires_at")
+        yield kept_if(
+            write.object.get("expires_at") == expected,
+            f"expires_at {expected}",
+            write.object.get("expires_at"),
+            *_before(life, write),
+        )
+        for read in life.reads:
+            if write.is_before(read):
+                seen = read.object.get("expires_at")
+                yield kept_if(seen == expected, f"expires_at {expected}", seen, *_before(life, write), read)
+                break
+
+
+@clause("PAY-1", source=DOCUMENTED)
+def paying_completes(history: History) -> Findings:
+    """A successful payment makes an open session `complete` and `paid` (with nothing to pay it stays
+    `no_payment_required`); after paying on the page itself the customer goes to `success_url`.
+    """
+    for life, write, state in _writes(history, Operation.PAY, "open", act=oracle.Act.PAYMENT_SUCCEEDED):
+        after = oracle.step(state, oracle.Act.PAYMENT_SUCCEEDED)
+        assert after is not None
+        yield kept_if(write.succeeded, "an open session can be paid", write.status, *_before(life, write))
+        if write.succeeded:
+            yield from _unchanged(history, life, write, after)
+    for life, press, end in journeys(history, "pay-card"):
+        location = _left_to(history, end)
+        wanted = life.first.get("success_url")
+        if location is None or not isinstance(wanted, str):
+            continue
+        yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
+        read = next((read for read in life.reads if press.is_before(read)), None)
+        if read is not None:
+            status = read.object.get("status")
+            yield kept_if(status == "complete", "complete after paying on the page", status, life.born, press, read)
+
+
+@clause("PAY-2", source=ASSUMED)
+def a_complete_session_cannot_be_paid_again(history: History) -> Findings:
+    """A complete session cannot be paid again; its hosted page says so."""
+    for life, write, state in _writes(history, Operation.PAY, "complete"):
+        yield kept_if(not write.succeeded, "the second payment refused", write.status, *_before(life, write))
+        yield from _unchanged(history, life, write, state)
+    yield from _ended_pages(history, "complete", "paid")
+
+
+@clause("PAY-3", source=ASSUMED)
+def a_payment_that_fails_leaves_it_open(history: History) -> Findings:
+    """A failed or cancelled payment leaves a session `open` and unpaid, and it can be tried again."""
+    for act in sorted(_HARMLESS):
+        for life, write, state in _writes(history, Operation.PAY, "open", act=act):
+            yield kept_if(write.succeeded, "a payment that may fail", write.status, *_before(life, write))
+            yield from _unchanged(history, life, write, state)
+    for life, write, _ in _writes(history, Operation.PAY, "open", act=oracle.Act.PAYMENT_SUCCEEDED):
+        failed = [w for w in life.writes if w.is_before(write) and act_of(w) in _HARMLESS]
+        if failed:
+            yield kept_if(write.succeeded, "success at another try", write.status, *_before(life, write))
+    for life, press, _ in journeys(history, "pay-declined"):
+        read = next((read for read in life.reads if press.is_before(read)), None)
+        if read is not None and not any(
+            press.is_before(w) and w.is_before(read) and w.page_act != "pay-declined" for w in life.writes
+        ):
+            yield kept_if(
+                read.object.get("status") == "open",
+                "open after a declined payment",
+                read.object.get("status"),
+                life.born,
+                press,
+                read,
+            )
+
+
+@clause("PAY-4", source=DOCUMENTED, needs=(PAGE,))
+def the_open_page_has_a_way_back(history: History) -> Findings:
+    """The open page has a way back, to `cancel_url`, exactly when `cancel_url` was given; otherwise it has no link to
+    the shop.
+    """
+    for life, exchange, page in views(history):
+        state = history.ledger.state_before(life, exchange)
+        body = life.born.request.json
+        if state is None or state.status != "open" or not isinstance(body, dict):
+            continue
+        cancel = body.get("cancel_url")
+        shop = [body.get("success_url"), body.get("return_url")]
+        hosts = {urlsplit(url).netloc.lower() for url in [cancel, *shop] if isinstance(url, str)}
+        back = [link for link in page.links if urlsplit(link).netloc.lower() in hosts]
+        if cancel is None:
+            yield kept_if(not back, "no link to the shop", back[:1], life.born, exchange)
+        else:
+            yield kept_if(cancel in back, f"a link to {cancel}", back[:3] or "none", life.born, exchange)
+
+
+@clause("PAY-5", source=DOCUMENTED, needs=(PAGE,))
+def the_customer_comes_back(history: History) -> Findings:
+    """From the payment method's own page the customer comes back to `return_url`, after authorising or cancelling."""
+    for act, status in (("authorise", "complete"), ("cancel", "open")):
+        for life, press, end in journeys(history, act):
+            location, wanted = _left_to(history, end), life.first.get("return_url")
+            if location is None or not isinstance(wanted, str):
+                continue
+            yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
+            read = next((read for read in life.reads if press.is_before(read)), None)
+            if read is not None and all(w.is_before(read) and w.number <= end.number for w in life.writes):
+                seen = read.object.get("status")
+                yield kept_if(seen == status, f"{status} after {act}", seen, life.born, press, read)
+
+
+# ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Page(HTMLParser):
+    """What a hosted page shows without running a script: its visible text, its links and its forms."""
+
+    _SILENT = frozenset({"script", "style", "template", "head", "noscript"})
+    _VOID = frozenset(
+        {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+    )
+
+    def __init__(self, html: str, url: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.url = url
+        self.links: list[str] = []
+        self.forms: list[dict[str, str]] = []
+        """Of each form: its `action`, absolute, its `method`, and its hidden fields as `field:NAME`."""
+        self.tests: dict[str, dict[str, str]] = {}
+        """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
+        self.has_script = False
+        self._words: list[str] = []
+        self._hidden = 0
+        self._form: int | None = None
+        self._stack: list[tuple[str, bool]] = []
+        self.feed(html)
+        self.close()
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        hides = (
+            tag in self._SILENT
+            or "hidden" in attributes
+            or "display:none" in attributes.get("style", "").replace(" ", "")
+        )
+        self.has_script = self.has_script or tag == "script"
+        if tag == "form":
+            self._form = len(self.forms)
+            action = urljoin(self.url, attributes.get("action", ""))
+            self.forms.append({"action": action, "method": attributes.get("method", "get").lower()})
+        if tag in {"a", "area"} and "href" in attributes:
+            self.links.append(urljoin(self.url, attributes["href"]))
+        if tag == "input" and self._form is not None and attributes.get("type") == "hidden":
+            self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
+        if "data-testid" in attributes:
+            self.tests[attributes["data-testid"]] = {
+                **attributes,
+                **({"form": str(self._form)} if self._form is not None else {}),
+            }
+        if tag not in self._VOID:
+            self._stack.append((tag, hides))
+            self._hidden += hides
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = None
+        if any(open_tag == tag for open_tag, _ in self._stack):
+            while self._stack:
+                open_tag, hides = self._stack.pop()
+                self._hidden -= hides
+                if open_tag == tag:
+                    break
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self._words.append(data)
+
+
+def page_of(exchange: Exchange) -> Page | None:
+    """The page that an exchange shows, None if it is no HTML."""
+    reply = exchange.reply
+    if reply is None or "html" not in reply.media_type:
+        return None
+    return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
+
+
+def views(history: History) -> Iterator[tuple[Life, Exchange, Page]]:
+    """The hosted pages that were opened. A page that a script has to draw first cannot be judged without a browser."""
+    if PAGE not in history.terms.capabilities:
+        return
+    for exchange in history.exchanges:
+        life = history.ledger.lives.get(exchange.page_of or "")
+        if life is None or exchange.page_act != "view":
+            continue
+        page = page_of(exchange)
+        if page is not None and exchange.succeeded:
+            yield life, exchange, page
+
+
+def journeys(history: History, act: str) -> Iterator[tuple[Life, Exchange, Exchange]]:
+    """What a customer pressed on a page, and the last exchange of the redirects that followed."""
+    for exchange in history.exchanges:
+        life = history.ledger.lives.get(exchange.page_of or "")
+        if life is None or exchange.page_act != act:
+            continue
+        state = history.ledger.state_before(life, exchange)
+        end = exchange
+        for later in history.exchanges:
+            if later.number > end.number and later.page_of == life.id and later.page_act == f"{act}, led on":
+                end = later
+        if state is None or state.status == "open":
+            yield life, exchange, end
+
+
+def _left_to(history: History, end: Exchange) -> str | None:
+    """Where the last redirect of a journey leads; None if it ends on a page."""
+    del history
+    return end.reply.header("location") if end.reply is not None else None

@@ -1,0 +1,386 @@
+"""LIS: the list, its pages, filters and cursors.
+
+A real account is shared: other sessions are in it and arrive meanwhile. So these clauses judge our own sessions and
+their order, and that something is *not* there only where nobody else was ever seen.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from contract_tests import oracle
+from contract_tests.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from contract_tests.document import shape_errors
+from contract_tests.history import Exchange, History, Operation
+from contract_tests.ledger import Life, Listing, differences, documented, entries_of, is_integer, parse_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def _stories(*lives: Life) -> tuple[Exchange, ...]:
+    """The exchanges that made some sessions what they are, few of them."""
+    story: list[Exchange] = []
+    for life in lives[:6]:
+        story += [life.born, *life.writes[:3]]
+    return tuple(story)
+
+
+def _refused(history: History) -> Iterator[tuple[Exchange, oracle.Query, str]]:
+    """The lists with valid parameters that were refused, with the clause to which that is put down."""
+    ledger = history.ledger
+    for exchange in history.of(Operation.LIST):
+        query = parse_query(exchange)
+        if isinstance(query, str) or not exchange.refused:
+            continue
+        cursor = query.starting_after or query.ending_before
+        if cursor is not None and (cursor not in ledger.lives or ledger.lives[cursor].account != exchange.account):
+            continue
+        filtered = [name for name, value in (("LIS-8", query.status), ("LIS-9", query.created)) if value]
+        cursors = [name for name, value in (("LIS-5", query.starting_after), ("LIS-6", query.ending_before)) if value]
+        traits = [*filtered, *cursors]
+        limited = "limit" in exchange.request.parameters and query.limit in {1, oracle.LIMIT_MOST}
+        yield (
+            exchange,
+            query,
+            traits[0] if len(traits) == 1 else "LIS-12" if traits else "LIS-2" if limited else "LIS-1",
+        )
+
+
+def _refusals(history: History, identifier: str) -> Findings:
+    for exchange, _, cause in _refused(history):
+        if cause == identifier:
+            yield broken("a page", exchange.status, exchange)
+
+
+def _pages(history: History, identifier: str) -> Findings:
+    """Judge the sessions of every page that is put down to a clause: none that does not belong, none left out."""
+    yield from _refusals(history, identifier)
+    for listing in history.ledger.listings:
+        if listing.clause != identifier:
+            continue
+        exchange = listing.exchange
+        lives = history.ledger.lives
+        wrong = [session_id for session_id in listing.ids if session_id in listing.barred]
+        if wrong:
+            expected = f"no session that the {listing.barred[wrong[0]]} leaves out"
+            yield broken(expected, f"{wrong[0]}", *_stories(lives[wrong[0]], *_cursor_life(history, listing)), exchange)
+            continue
+        shown, due = set(listing.shown), listing.due
+        missing = [life for life in due if life not in shown]
+        if not missing and listing.remaining and len(listing.entries) < listing.query.limit:
+            missing = [life for life in listing.matching if life not in shown]
+        story = _stories(*missing[:2], *_cursor_life(history, listing))
+        expected = f"{[life.id for life in (due or missing)][:5]} …" if missing else ""
+        yield kept_if(not missing, expected, f"{list(listing.ids)[:5]} …", *story, exchange)
+
+
+def _cursor_life(history: History, listing: Listing) -> Sequence[Life]:
+    life = history.ledger.lives.get(listing.cursor or "")
+    return [] if life is None else [life]
+
+
+@clause("LIS-1", source=DOCUMENTED)
+def a_list_has_its_shape(history: History) -> Findings:
+    """A list is `{"object": "list", "data": […], "has_more": bool, "url": "/checkout/sessions"}`."""
+    for exchange in history.of(Operation.LIST):
+        if not exchange.succeeded:
+            continue
+        body = exchange.json
+        envelope = (
+            {**body, "data": [] if isinstance(body.get("data"), list) else body.get("data")}
+            if isinstance(body, dict)
+            else body
+        )
+        if isinstance(body, dict) and "data" not in body:
+            envelope.pop("data")
+        errors = shape_errors("CheckoutSessionList", envelope)
+        strays = (
+            len(body["data"]) - len(entries_of(exchange))
+            if isinstance(body, dict) and isinstance(body.get("data"), list)
+            else 0
+        )
+        seen = "; ".join(f"{path or 'body'}: {message}" for path, message in errors[:3])
+        yield kept_if(not errors, "the shape of a list", seen, exchange)
+        yield kept_if(not strays, "entries that are sessions", f"{strays} that are no objects", exchange)
+    yield from _refusals(history, "LIS-1")
+
+
+@clause("LIS-2", source=DOCUMENTED)
+def limit_has_bounds(history: History) -> Findings:
+    """`limit` is 1 to 100, 10 by default; anything else is refused with 4xx."""
+    yield from _refusals(history, "LIS-2")
+    for exchange in history.of(Operation.LIST):
+        if parse_query(exchange) == "LIS-2" and not exchange.is_unknown:
+            limit = exchange.request.parameters.get("limit")
+            yield kept_if(exchange.refused, f"4xx for limit={limit}", exchange.status, exchange)
+    for listing in history.ledger.listings:
+        count = len(listing.entries)
+        if "limit" in listing.exchange.request.parameters:
+            if listing.query.limit in {1, oracle.LIMIT_MOST}:
+                yield KEPT
+        elif not listing.is_plain:
+            continue
+        elif count > oracle.LIMIT_DEFAULT or (
+            count < oracle.LIMIT_DEFAULT and len(listing.matching) >= oracle.LIMIT_DEFAULT
+        ):
+            yield broken("10 entries by default", count, *_stories(*listing.matching[:1]), listing.exchange)
+        elif count == oracle.LIMIT_DEFAULT:
+            yield KEPT
+
+
+@clause("LIS-3", source=DOCUMENTED)
+def a_page_is_full(history: History) -> Findings:
+    """A page has at most `limit` entries, and exactly `limit` when that many match."""
+    for listing in history.ledger.listings:
+        count, limit = len(listing.entries), listing.query.limit
+        if "limit" not in listing.exchange.request.parameters and listing.is_plain:
+            continue  # LIS-2
+        yield kept_if(count <= limit, f"at most {limit} entries", count, listing.exchange)
+        surely = [life for life in listing.matching if life.id not in listing.doubtful]
+        missing = [life for life in surely if life.id not in listing.ids]
+        if count < limit and len(surely) >= limit:
+            yield broken(
+                f"{limit} entries, as at least {len(surely)} match", count, *_stories(*surely[:1]), listing.exchange
+            )
+        elif count < limit and missing and listing.is_plain:
+            yield broken(
+                f"{missing[0].id}, as there is room", f"{count} entries", *_stories(missing[0]), listing.exchange
+            )
+
+
+@clause("LIS-4", source=PUBLIC)
+def newest_first(history: History) -> Findings:
+    """A list is newest first; sessions of the same second come in reverse order of creation, the same in every
+    answer.
+    """
+    for listing in history.ledger.listings:
+        exchange = listing.exchange
+        times = [entry.get("created") for entry in listing.entries]
+        for earlier, later in pairwise(times):
+            if is_integer(earlier) and is_integer(later) and earlier < later:
+                yield broken("created descending", f"{earlier} before {later}", exchange)
+                break
+        ours = [history.ledger.lives[i] for i in listing.ids if i in history.ledger.lives and i not in listing.doubtful]
+        for first, second in pairwise(ours):
+            if first.born.overlaps(second.born) and first.created == second.created:
+                continue
+            right = (first.created, first.ordinal) > (second.created, second.ordinal)
+            if first is not second:
+                story = sorted((first, second), key=lambda life: life.ordinal)
+                yield kept_if(
+                    right, f"{second.id} before {first.id}", "the other way round", *_stories(*story), exchange
+                )
+    for finding in _pages(history, "LIS-4"):
+        if finding is not None:
+            yield finding
+
+
+@clause("LIS-5", source=DOCUMENTED)
+def starting_after_goes_on(history: History) -> Findings:
+    """`starting_after=ID` gives the entries directly after ID, ID left out."""
+    yield from _pages(history, "LIS-5")
+
+
+@clause("LIS-6", source=DOCUMENTED)
+def ending_before_goes_back(history: History) -> Findings:
+    """`ending_before=ID` gives the `limit` entries directly before ID, ID left out, in the same newest-first order."""
+    yield from _pages(history, "LIS-6")
+    for listing in history.ledger.listings:
+        if listing.query.ending_before is None or listing.filters:
+            continue
+        ours = [history.ledger.lives[i] for i in listing.ids if i in history.ledger.lives and i not in listing.doubtful]
+        ranks = [(life.created, life.ordinal) for life in ours]
+        if len(ranks) > 1 and not any(a.born.overlaps(b.born) for a, b in pairwise(ours)):
+            story = _stories(*sorted(ours, key=lambda life: life.ordinal)[:3])
+            yield kept_if(
+                ranks == sorted(ranks, reverse=True), "newest first", "another order", *story, listing.exchange
+            )
+
+
+@clause("LIS-7", source=DOCUMENTED)
+def has_more_is_true_when_there_is_more(history: History) -> Findings:
+    """`has_more` is true exactly when the walk in that direction has more entries."""
+    for listing in history.ledger.listings:
+        if not isinstance(listing.has_more, bool) or set(listing.ids) & set(listing.barred):
+            continue
+        story = (*_stories(*listing.matching[:2]), listing.exchange)
+        if len(listing.entries) < listing.query.limit and listing.remaining:
+            continue  # a page that is not full: LIS-3
+        if listing.remaining:
+            yield kept_if(listing.has_more, f"has_more true: {listing.remaining} more match", False, *story)
+        elif listing.is_exact:
+            yield kept_if(not listing.has_more, "has_more false: nothing more matches", True, *story)
+
+
+@clause("LIS-8", source=DOCUMENTED)
+def status_filters(history: History) -> Findings:
+    """`status` keeps just the sessions of that status, as of now."""
+    yield from _pages(history, "LIS-8")
+    for listing in history.ledger.listings:
+        if listing.query.status:
+            others = [entry for entry in listing.entries if entry.get("status") != listing.query.status]
+            seen = others[0].get("status") if others else None
+            yield kept_if(not others, f"only {listing.query.status} sessions", seen, listing.exchange)
+
+
+@clause("LIS-9", source=DOCUMENTED)
+def created_filters(history: History) -> Findings:
+    """`created[gt|gte|lt|lte]` keeps just the sessions created in the interval; bounds combine."""
+    yield from _pages(history, "LIS-9")
+    for listing in history.ledger.listings:
+        if listing.query.created:
+            times = [entry.get("created") for entry in listing.entries]
+            outside = [time for time in times if is_integer(time) and not listing.query.keeps(time)]
+            yield kept_if(not outside, f"created within {listing.query.created}", outside[:3], listing.exchange)
+
+
+@clause("LIS-10", source=DOCUMENTED)
+def nothing_matches(history: History) -> Findings:
+    """When nothing matches, `data` is empty and `has_more` is false."""
+    for exchange in history.of(Operation.LIST):
+        query = parse_query(exchange)
+        if isinstance(query, str) or exchange.account is None or exchange.is_unknown:
+            continue
+        _, now = history.ledger.clock(exchange)
+        # Nothing can have been created in the future, or inside an interval that is empty, whoever uses the account.
+        lower = [epoch for bound, epoch in query.created if bound in {"gt", "gte"}]
+        upper = [epoch for bound, epoch in query.created if bound in {"lt", "lte"}]
+        impossible = bool(lower and upper and max(lower) > min(upper)) or bool(
+            lower and now is not None and max(lower) > now + 60
+        )
+        ledger = history.ledger
+        cursor = query.starting_after or query.ending_before
+        if cursor is not None and (cursor not in ledger.lives or ledger.lives[cursor].account != exchange.account):
+            continue
+        listing = next((one for one in ledger.listings if one.exchange is exchange), None)
+        bare = listing is not None and listing.is_exact and not listing.matching
+        if not impossible and not bare:
+            continue
+        if not exchange.succeeded:
+            yield broken("an empty list", exchange.status, exchange)
+            continue
+        data, more = exchange.object.get("data"), exchange.object.get("has_more")
+        seen = f"{len(data)} entries" if isinstance(data, list) else repr(data)
+        yield kept_if(data == [] and more is False, "data empty, has_more false", f"{seen}, has_more {more}", exchange)
+
+
+def walks(history: History) -> Iterator[list[Exchange]]:
+    """The sequences of lists in which each goes on where the one before it ended, from a list without a cursor until
+    one says that there is no more, or an empty page.
+    """
+    lists = [e for e in history.of(Operation.LIST) if e.succeeded and not isinstance(parse_query(e), str)]
+    used: set[int] = set()
+    for start in lists:
+        if {"starting_after", "ending_before"} & start.request.parameters.keys():
+            continue
+        for name, end in (("starting_after", -1), ("ending_before", 0)):
+            walk = [start]
+            while walk[-1].object.get("has_more") is True or (len(walk) == 1 and name == "ending_before"):
+                entries = entries_of(walk[-1])
+                if not entries or len(walk) > 200:
+                    break
+                following = next(
+                    (
+                        e
+                        for e in lists
+                        if e.account == start.account
+                        and e.number not in used
+                        and walk[-1].is_before(e)
+                        and e.request.parameters.get(name) == entries[end].get("id")
+                        and _filters(e) == _filters(start)
+                    ),
+                    None,
+                )
+                if following is None:
+                    break
+                walk.append(following)
+                used.add(following.number)
+            if len(walk) > 1:
+                yield walk
+
+
+def _filters(exchange: Exchange) -> dict[str, str]:
+    cursors = {"starting_after", "ending_before"}
+    return {name: value for name, value in exchange.request.parameters.items() if name not in cursors}
+
+
+@clause("LIS-11", source=DOCUMENTED)
+def a_walk_meets_every_session_once(history: History) -> Findings:
+    """Walking all pages, either way, meets every matching session once, also while others are created."""
+    by_number = {listing.exchange.number: listing for listing in history.ledger.listings}
+    for walk in walks(history):
+        met = [str(entry.get("id")) for page in walk for entry in entries_of(page)]
+        twice = sorted({session_id for session_id in met if met.count(session_id) > 1})
+        if twice:
+            yield broken("every session once", f"{twice[0]} twice", *walk)
+            continue
+        first, last = by_number.get(walk[0].number), by_number.get(walk[-1].number)
+        ended = walk[-1].object.get("has_more") is False
+        if first is None or last is None or not ended or "starting_after" not in walk[-1].request.parameters:
+            yield KEPT
+            continue
+        # What matched before the walk and still matches after it, must have been met.
+        lasting = [life for life in first.matching if _still_matches(history, life, walk)]
+        missed = [life for life in lasting if life.id not in met]
+        story = _stories(*missed[:1])
+        yield kept_if(not missed, f"{missed[0].id} on some page" if missed else "", f"{len(met)} others", *story, *walk)
+
+
+def _still_matches(history: History, life: Life, walk: Sequence[Exchange]) -> bool:
+    status = walk[0].request.parameters.get("status")
+    if status is None:
+        return True
+    states = [history.ledger.state_before(life, exchange) for exchange in walk]
+    return all(state is not None and state.status == status for state in states)
+
+
+@clause("LIS-12", source=ASSUMED)
+def filters_and_cursors_combine(history: History) -> Findings:
+    """Filters and cursors combine; a cursor that the filter would leave out still marks its place."""
+    yield from _pages(history, "LIS-12")
+
+
+@clause("LIS-13", source=ASSUMED)
+def cursors_that_make_no_sense_are_refused(history: History) -> Findings:
+    """Both cursors at once are refused with 4xx, and so is a cursor that names no session of this account."""
+    ledger = history.ledger
+    known = set(ledger.lives)
+    for exchange in history.of(Operation.LIST):
+        known.update(str(entry.get("id")) for entry in entries_of(exchange))
+    for exchange in history.of(Operation.LIST):
+        if exchange.is_unknown:
+            continue
+        query = parse_query(exchange)
+        if query == "LIS-13":
+            yield kept_if(exchange.refused, "4xx for both cursors at once", exchange.status, exchange)
+        elif isinstance(query, oracle.Query):
+            cursor = query.starting_after if query.starting_after is not None else query.ending_before
+            if cursor and cursor not in known:
+                yield kept_if(exchange.refused, f"4xx for the unknown cursor {cursor[:60]}", exchange.status, exchange)
+
+
+@clause("LIS-14", source=DOCUMENTED)
+def an_entry_is_the_session(history: History) -> Findings:
+    """An entry of a list equals what retrieve returns."""
+    ledger = history.ledger
+    for exchange in history.of(Operation.LIST):
+        for entry in entries_of(exchange):
+            life = ledger.lives.get(str(entry.get("id")))
+            if life is None or life.account != exchange.account:
+                continue
+            near = [read for read in life.reads if not read.overlaps(exchange)]
+            if not near:
+                continue
+            read = min(near, key=lambda one: abs(one.number - exchange.number))
+            first, second = sorted((read, exchange), key=lambda one: one.number)
+            quiet = not any(first.sent_ns <= w.received_ns and w.sent_ns <= second.received_ns for w in life.writes)
+            passed = ledger.deadline_passed(life, first)
+            if not quiet or passed is None or passed != ledger.deadline_passed(life, second):
+                continue
+            was, now = documented(read.object), documented(entry)
+            differing = differences(was, now)
+            wanted = {name: was.get(name) for name in differing}
+            story = (life.born, *life.writes[:3], first, second)
+            yield kept_if(not differing, f"{wanted}, as retrieved", {name: now.get(name) for name in differing}, *story)

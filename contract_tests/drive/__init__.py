@@ -1,0 +1,97 @@
+"""What produces observations. A driver sends and records; the clauses judge afterwards.
+
+A driver is a function of a `World`, entered in a plan with `driver(…)` or `scenario(…)`; `run.py` runs the plan in its
+order until it is done or the budget is spent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from contract_tests.history import Capability, Exchange, Json, Recorder
+from contract_tests.target import Account, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+
+@dataclass(slots=True)
+class World:
+    """What a driver works with.
+
+    `account` is the main account, `other` a second one where there is one. `nonce` is new in every run, so that neither
+    idempotency keys nor sessions are mistaken for those of an earlier one; `rng` is seeded.
+    """
+
+    target: Target
+    recorder: Recorder
+    account: Account
+    other: Account | None
+    nonce: str
+    rng: Random
+    currency: str = "SGD"
+    second_currency: str = "MYR"
+    capabilities: frozenset[Capability] = frozenset()
+    receiver_host: str | None = None
+    """Where our receiver listens, None if no webhook can reach it."""
+    receiver_port: int = 0
+    receiver_url: str | None = None
+    strict: bool = False
+    _count: int = field(default=0)
+
+    def can(self, *needs: Capability) -> bool:
+        return set(needs) <= self.capabilities
+
+    def mark(self) -> str:
+        """A word that occurs in no other request of this or any run."""
+        self._count += 1
+        return f"{self.nonce}-{self._count}"
+
+    def key(self, name: str = "") -> str:
+        """An idempotency key that nobody has used."""
+        return f"check-{self.mark()}{name}"
+
+    def line(self, unit_amount: Json = 1250, quantity: Json = 2, **product: Json) -> dict[str, Json]:
+        """A line item. Further arguments are `product_data`."""
+        return {
+            "price_data": {
+                "currency": self.currency,
+                "product_data": {"name": "Kaya toast", **product},
+                "unit_amount": unit_amount,
+            },
+            "quantity": quantity,
+        }
+
+    def body(self, *lines: Json, **fields: Json) -> dict[str, Json]:
+        """A valid body for create, its `success_url` marked; `fields` replace or add."""
+        return {
+            "line_items": list(lines) or [self.line()],
+            "success_url": f"https://shop.example/thanks/{self.mark()}",
+            "return_url": "https://shop.example/basket/return",
+            **fields,
+        }
+
+    def open(self, *lines: Json, account: Account | None = None, key: str | None = None, **fields: Json) -> Exchange:
+        """Create a session from a valid body."""
+        return (account or self.account).create(self.body(*lines, **fields), key=key)
+
+
+def id_of(exchange: Exchange) -> str | None:
+    """The id of the session that an answer shows, None if it shows none."""
+    session_id = exchange.object.get("id")
+    return session_id if exchange.succeeded and isinstance(session_id, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One step of the plan: what it does in a sentence, which clauses it exercises, what it needs, what it costs."""
+
+    name: str
+    purpose: str
+    clauses: tuple[str, ...]
+    run: Callable[[World], None]
+    needs: frozenset[Capability] = frozenset()
+    requests: int = 0
+    """About how many requests it sends; 0 for one that goes on until the budget is spent."""

@@ -1,0 +1,127 @@
+"""A day of the account's clock: deadlines to the second, and how long idempotency keys are remembered.
+
+Comes last in the plan, because it ends every session that is still open.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from contract_tests import oracle
+from contract_tests.drive import Driver, World, id_of
+from contract_tests.history import Capability
+from contract_tests.ledger import is_integer
+
+if TYPE_CHECKING:
+    from contract_tests.history import Exchange
+
+_FIRST_TOUCHES: Final = ("pay", "expire", "list", "retrieve", "view", "nothing")
+
+
+def a_day(world: World) -> None:
+    """Take sessions and keys past their deadlines, a second before and to the second.
+
+    Each session is first touched in another way: what only expires when it is looked at betrays itself.
+    """
+    account = world.account
+    account.set_clock(frozen=True)
+    start = account.clock().object.get("now")
+    if not is_integer(start):
+        return
+    default = world.open()
+    keys = [world.key() for _ in range(3)]
+    bodies = [world.body() for _ in keys]
+    for key, body in zip(keys, bodies, strict=True):
+        account.create(body, key=key)
+    ended, end_key = id_of(world.open()), world.key()
+    if ended is not None:
+        account.expire(ended, key=end_key)
+    touched = {
+        how: world.open(expires_at=start + oracle.SHORTEST_LIFE + place) for place, how in enumerate(_FIRST_TOUCHES)
+    }
+    early = {how: world.open(expires_at=start + oracle.SHORTEST_LIFE) for how in ("pay", "expire", "retrieve")}
+    replaced = world.open(expires_at=start + 3_600)
+    if (replaced_id := id_of(replaced)) is not None:
+        account.expire(replaced_id)
+    account.advance(oracle.SHORTEST_LIFE - 1)
+    for how, opened in early.items():
+        _touch(world, opened, how)
+        _look(world, opened)
+    account.list(status="open", limit=25)
+    for how, opened in touched.items():
+        account.advance(1)
+        _touch(world, opened, how)
+    # A failed payment is none either.
+    if (late := id_of(touched["nothing"])) is not None:
+        account.pay(late, "failed")
+    if Capability.EVENTS in world.capabilities:
+        account.events()
+    for opened in touched.values():
+        _look(world, opened)
+    account.list(status="expired", limit=25)
+    account.list(status="open", limit=25)
+    elapsed = oracle.SHORTEST_LIFE - 1 + len(touched)
+    account.advance(43_200 - elapsed)
+    account.create(bodies[0], key=keys[0])
+    account.advance(43_199)
+    account.create(bodies[0], key=keys[0])
+    account.create(bodies[1], key=keys[1])
+    if ended is not None:
+        account.expire(ended, key=end_key)
+    _look(world, default)
+    account.advance(1)
+    for key, body in zip(keys, bodies, strict=True):
+        account.create(body, key=key)
+    _look(world, default)
+    if ended is not None:
+        account.expire(ended, key=end_key)
+        account.create(world.body(), key=end_key)
+    # The new answer is remembered in its turn.
+    account.create(bodies[2], key=keys[2])
+    if (default_id := id_of(default)) is not None:
+        account.pay(default_id)
+        account.expire(default_id)
+        account.retrieve(default_id)
+    account.list(status="expired", limit=10)
+    account.list(limit=5)
+    world.open()
+    if Capability.EVENTS in world.capabilities:
+        account.events()
+    account.advance(oracle.LONGEST_LIFE)
+
+
+def _look(world: World, opened: Exchange) -> None:
+    if (session_id := id_of(opened)) is not None:
+        world.account.retrieve(session_id)
+
+
+def _touch(world: World, opened: Exchange, how: str) -> None:
+    session_id, url = id_of(opened), opened.object.get("url")
+    if session_id is None:
+        return
+    if how == "pay":
+        world.account.pay(session_id)
+    elif how == "expire":
+        world.account.expire(session_id)
+    elif how == "list":
+        world.account.list(status="open", limit=5)
+        world.account.list(status="expired", limit=5)
+    elif how == "retrieve":
+        world.account.retrieve(session_id)
+    elif how == "view" and isinstance(url, str) and Capability.PAGE in world.capabilities:
+        world.account.view(session_id, url)
+
+
+DRIVERS: Final = (
+    Driver(
+        name="a day",
+        purpose="Take sessions and idempotency keys past their deadlines, to the second.",
+        clauses=(
+            *("EXP-7", "EXP-5", "EXP-2", "EXP-8", "CRE-5", "LIS-8", "IDM-4", "IDM-1", "IDM-5"),
+            *("EVT-2", "EVT-4", "EVT-5", "CRE-4", "EXP-1", "PAY-1", "RET-4"),
+        ),
+        run=a_day,
+        needs=frozenset({Capability.CLOCK, Capability.PAY}),
+        requests=85,
+    ),
+)

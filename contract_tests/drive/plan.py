@@ -1,0 +1,47 @@
+"""The plan: which drivers run, in which order.
+
+The directed scenarios come first, so that a short budget still exercises every clause that the target allows.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from contract_tests.drive import Driver
+    from contract_tests.history import Capability
+
+MODULES: Final = (
+    "contract_tests.drive.scenarios",
+    "contract_tests.drive.rounds",
+    "contract_tests.drive.hostile",
+    "contract_tests.drive.day",
+    "contract_tests.drive.webhooks",
+)
+"""The modules that offer drivers, each as a tuple `DRIVERS`, in the order of the plan. They are imported when a plan is
+made, so that what only some of them need is not loaded before."""
+
+
+def selected(identifiers: Iterable[str], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[str]:
+    """The clause ids that patterns such as `LIS-*` choose. An empty `only` chooses all."""
+    return [
+        identifier
+        for identifier in identifiers
+        if (not only or any(fnmatchcase(identifier, pattern) for pattern in only))
+        and not any(fnmatchcase(identifier, pattern) for pattern in skip)
+    ]
+
+
+def every_driver() -> list[Driver]:
+    """All drivers, in the order of the plan."""
+    return [driver for module in MODULES for driver in import_module(module).DRIVERS]
+
+
+def plan(clauses: Iterable[str], capabilities: frozenset[Capability]) -> list[Driver]:
+    """The drivers that exercise some of these clauses, and need nothing that the target lacks."""
+    wanted = set(clauses)
+    return [driver for driver in every_driver() if wanted & set(driver.clauses) and driver.needs <= capabilities]

@@ -1,0 +1,233 @@
+"""Webhooks received for real: a small server in a thread, which answers as it is told and records every delivery.
+
+Comes after everything else: the day before it has ended all other sessions, so that no flood of their events arrives.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final, Self
+
+from contract_tests.drive import Driver, World, id_of
+from contract_tests.history import Capability, Delivery, Endpoint, Recorder
+from contract_tests.ledger import is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t")
+"""Secrets that an implementation might strip or decode."""
+_PATIENCE_S: Final = 3.0
+"""How long is waited for a delivery that is sent at once."""
+
+
+@dataclass(slots=True)
+class _Hook:
+    endpoint: Endpoint
+    answer: Callable[[int], int]
+    """The status for the n-th request, from 0."""
+    deliveries: list[Delivery] = field(default_factory=list)
+
+
+class Receiver:
+    """A webhook receiver on the standard library. Each endpoint is a path of its own.
+
+    Args:
+        recorder: Where the deliveries go.
+        host: Where it listens.
+        port: 0 picks a free one.
+        public_url: How the target reaches it, if not at that address.
+    """
+
+    def __init__(
+        self, recorder: Recorder, *, host: str = "127.0.0.1", port: int = 0, public_url: str | None = None
+    ) -> None:
+        self.recorder = recorder
+        self.clock: int | None = None
+        """The account's time, as the driver that moves it knows it."""
+        self._hooks: dict[str, _Hook] = {}
+        self._news = threading.Condition()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _take(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status = receiver._receive(self.command, self.path, tuple(self.headers.items()), body)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_POST = do_PUT = do_GET = do_PATCH = _take  # noqa: N815 - the base class's names
+
+            def log_message(self, *_: object) -> None:
+                """Quiet: the recorder is the log."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self.url = (public_url or f"http://{host}:{self._server.server_address[1]}").rstrip("/")
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
+        """A new path, and its URL. What comes there is answered with `answer(n)`."""
+        url = f"{self.url}/{name}"
+        endpoint = Endpoint(url=url, account=account, registered_ns=time.monotonic_ns(), secret=secret)
+        with self._news:
+            self._hooks[f"/{name}"] = _Hook(endpoint, answer)
+        return url
+
+    def registered(self, name: str, endpoint_id: str | None) -> None:
+        """The target has the endpoint from now on."""
+        with self._news:
+            hook = self._hooks[f"/{name}"]
+            hook.endpoint = replace(hook.endpoint, id=endpoint_id, registered_ns=time.monotonic_ns())
+            self.recorder.endpoints.append(hook.endpoint)
+
+    def removed(self, name: str) -> None:
+        """The target has forgotten the endpoint by now."""
+        with self._news:
+            hook = self._hooks[f"/{name}"]
+            gone = replace(hook.endpoint, removed_ns=time.monotonic_ns())
+            self.recorder.endpoints[self.recorder.endpoints.index(hook.endpoint)] = gone
+            hook.endpoint = gone
+
+    def _receive(self, method: str, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
+        received_ns = time.monotonic_ns()
+        with self._news:
+            hook = self._hooks.get(path.partition("?")[0])
+            if hook is None:
+                return 404
+            status = hook.answer(len(hook.deliveries))
+            delivery = Delivery(
+                number=self.recorder.next_number(),
+                endpoint=hook.endpoint,
+                method=method,
+                headers=headers,
+                body=body,
+                received_ns=received_ns,
+                answered=status,
+                clock=self.clock,
+            )
+            hook.deliveries.append(delivery)
+            self.recorder.deliver(delivery)
+            self._news.notify_all()
+            return status
+
+    def wait(self, name: str, count: int, seconds: float = _PATIENCE_S) -> bool:
+        """Wait until an endpoint has so many deliveries; whether it has."""
+        with self._news:
+            return self._news.wait_for(lambda: len(self._hooks[f"/{name}"].deliveries) >= count, seconds)
+
+
+def webhooks(world: World) -> None:
+    """Register endpoints with and without a secret, end sessions, refuse deliveries, and let the retries come."""
+    host = world.receiver_host or "127.0.0.1"
+    receiver = Receiver(world.recorder, host=host, port=world.receiver_port, public_url=world.receiver_url)
+    registered: list[tuple[str, str]] = []
+    with receiver:
+        try:
+            _drive(world, receiver, registered)
+        finally:
+            for name, endpoint_id in registered:
+                world.account.remove_endpoint(endpoint_id)
+                receiver.removed(name)
+
+
+def _register(
+    world: World,
+    receiver: Receiver,
+    registered: list[tuple[str, str]],
+    *,
+    name: str,
+    secret: str | None,
+    answer: Callable[[int], int],
+) -> bool:
+    url = receiver.add(name, world.account.number, secret, answer)
+    exchange = world.account.add_endpoint(url, secret)
+    endpoint_id = exchange.object.get("id")
+    if not exchange.succeeded:
+        return False
+    receiver.registered(name, str(endpoint_id))
+    registered.append((name, str(endpoint_id)))
+    return True
+
+
+def _drive(world: World, receiver: Receiver, registered: list[tuple[str, str]]) -> None:
+    account = world.account
+    _tell_time(world, receiver)
+
+    def fine(_: int) -> int:
+        return 200
+
+    names = [f"{world.nonce}-{word}" for word in ("plain", "signed", "odd", "failing", "late")]
+    plain, signed, odd, failing, late = names
+    if not _register(world, receiver, registered, name=plain, secret=None, answer=fine):
+        return
+    _register(world, receiver, registered, name=signed, secret=_SECRETS[0], answer=lambda _: 204)
+    _register(world, receiver, registered, name=odd, secret=_SECRETS[1], answer=fine)
+    texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
+    paid, expired, failed, refused = (id_of(world.open(world.line(1250, 2, **texts))) for _ in range(4))
+    if paid is None or expired is None or failed is None or refused is None:
+        return
+    account.pay(paid)
+    key = world.key()
+    account.expire(expired, key=key)
+    account.expire(expired, key=key)
+    account.pay(failed, "failed")
+    account.pay(failed, "canceled")
+    account.expire(paid)
+    for name in (plain, signed, odd):
+        receiver.wait(name, 2)
+    account.retrieve(paid)
+    account.retrieve(expired)
+    # One more endpoint, which refuses everything, with a session of its own.
+    _register(
+        world, receiver, registered, name=failing, secret=_SECRETS[0], answer=lambda n: (500, 404, 302, 503)[n % 4]
+    )
+    account.pay(refused)
+    receiver.wait(failing, 1)
+    _register(world, receiver, registered, name=late, secret=None, answer=fine)
+    if world.can(Capability.CLOCK):
+        _let_retries_come(world, receiver)
+    account.events()
+
+
+def _tell_time(world: World, receiver: Receiver) -> None:
+    if world.can(Capability.CLOCK):
+        shown = world.account.clock().object.get("now")
+        receiver.clock = shown if is_integer(shown) else None
+
+
+def _let_retries_come(world: World, receiver: Receiver) -> None:
+    """Move the clock in growing steps over five days, noting at which step each retry came."""
+    if receiver.clock is None:
+        return
+    for step in (15, 30, 15, 240, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
+        receiver.clock += step
+        shown = world.account.advance(step).object.get("now")
+        if is_integer(shown):
+            receiver.clock = shown
+
+
+DRIVERS: Final = (
+    Driver(
+        name="webhooks",
+        purpose="Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
+        clauses=("EVT-6", "EVT-7", "EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
+        run=webhooks,
+        needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
+        requests=45,
+    ),
+)

@@ -1,0 +1,679 @@
+"""What a history lets one know: the server's clock, the life of each session, what a request was and should have got.
+
+Clauses judge; this only concludes, and says "unknown" (None) rather than guess. Nothing is concluded about a session
+from the moment a target treated it against the rules: the clause concerned reports that once, and no other clause
+reports its consequences.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, TypeGuard
+
+from contract_tests import oracle
+from contract_tests.document import properties
+from contract_tests.history import NOT_JSON, Capability, Exchange, History, Json, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_OUTCOMES: Final = {
+    "succeeded": oracle.Act.PAYMENT_SUCCEEDED,
+    "failed": oracle.Act.PAYMENT_FAILED,
+    "canceled": oracle.Act.PAYMENT_CANCELED,
+}
+CHANGING: Final = frozenset({"status", "payment_status"})
+"""The properties of a session that may change (RET-4)."""
+
+
+def documented(session: Json) -> dict[str, Json]:
+    """The properties of a session that the document names; what an implementation adds is its own affair."""
+    return {name: session[name] for name in sorted(properties("CheckoutSession")) if name in session}
+
+
+def lasting(session: Json) -> dict[str, Json]:
+    """The documented properties that never change."""
+    return {name: value for name, value in documented(session).items() if name not in CHANGING}
+
+
+def differences(first: Mapping[str, Json], second: Mapping[str, Json]) -> list[str]:
+    """The names of the properties in which two sessions differ. 1 and 1.0 and true are three values."""
+    return [
+        name
+        for name in sorted({*first, *second})
+        if name not in first or name not in second or not same(first[name], second[name])
+    ]
+
+
+def same(first: Json, second: Json) -> bool:
+    """Whether two JSON values are equal, numbers by their type as well."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[name], second[name]) for name in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return type(first) is type(second) and bool(first == second)
+
+
+def is_integer(value: Json) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def act_of(exchange: Exchange) -> oracle.Act | None:
+    """What a writing request asks to happen to its session."""
+    if exchange.operation is Operation.EXPIRE:
+        return oracle.Act.EXPIRE_REQUESTED
+    outcome = exchange.request.json
+    return _OUTCOMES.get(outcome.get("outcome", "")) if isinstance(outcome, dict) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """One look at a clock.
+
+    Between `sent_ns` and `received_ns` it showed at most `before` (None: it does not tell), at the end at least `now`.
+    """
+
+    sent_ns: int
+    received_ns: int
+    now: int
+    before: int | None
+    frozen: bool
+
+
+@dataclass(slots=True, eq=False)
+class Life:
+    """One session that a create answered with."""
+
+    id: str
+    account: int
+    ordinal: int
+    born: Exchange
+    first: Mapping[str, Json]
+    writes: list[Exchange] = field(default_factory=list)
+    """Requests that may have changed it, in the order of sending: expire, pay, what was pressed on its page."""
+    reads: list[Exchange] = field(default_factory=list)
+    """Successful retrieves, in the order of sending."""
+
+    @property
+    def created(self) -> int:
+        created = self.first.get("created")
+        return created if is_integer(created) else 0
+
+    @property
+    def expires_at(self) -> int:
+        expires_at = self.first.get("expires_at")
+        return expires_at if is_integer(expires_at) else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Creation:
+    """A create that was answered, and what it deserved.
+
+    `faults` is None where the documents leave it open. `blame` names the clauses to which a refusal of a faultless one
+    is put down: those of its traits that the target accepts in no other request.
+    """
+
+    exchange: Exchange
+    faults: tuple[oracle.Fault, ...] | None
+    traits: Mapping[str, str] = field(default_factory=dict)
+    key_was_seen: bool = False
+
+    @property
+    def is_faultless(self) -> bool:
+        return self.faults == ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """A successful list, and what is known of our own sessions for it.
+
+    `matching` are those that surely exist and match the filters, newest first; `doubtful` may; `barred` surely do not
+    match, each with the reason: `status`, `created`. `before` and `after` the cursor is decided by `place`.
+    """
+
+    exchange: Exchange
+    query: oracle.Query
+    entries: tuple[Mapping[str, Json], ...]
+    ids: tuple[str, ...]
+    has_more: Json
+    matching: tuple[Life, ...]
+    barred: Mapping[str, str]
+    doubtful: frozenset[str]
+    is_exact: bool
+    """Whether nobody else has sessions in this account: only then "no more" is certain."""
+
+    @property
+    def is_plain(self) -> bool:
+        return self.cursor is None and not self.filters
+
+    @property
+    def cursor(self) -> str | None:
+        return self.query.starting_after or self.query.ending_before
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        return (*(("status",) if self.query.status else ()), *(("created",) if self.query.created else ()))
+
+    @property
+    def shown(self) -> tuple[Life, ...]:
+        """Our sessions of the page that belong there."""
+        known = {life.id: life for life in self.matching}
+        return tuple(known[session_id] for session_id in self.ids if session_id in known)
+
+    @property
+    def due(self) -> tuple[Life, ...]:
+        """Our sessions that come first in the direction of the walk, as many as the page shows of them."""
+        count = len(set(self.shown))
+        if count == 0:
+            return ()
+        return self.matching[-count:] if self.query.ending_before is not None else self.matching[:count]
+
+    @property
+    def remaining(self) -> int:
+        """How many of our matching sessions lie beyond the page."""
+        return len(self.matching) - len(set(self.shown))
+
+    @property
+    def clause(self) -> str:
+        """The clause to which a page of wrong sessions is put down."""
+        if self.filters and (self.cursor or len(self.filters) > 1):
+            return "LIS-12"
+        if self.filters:
+            return "LIS-8" if self.query.status else "LIS-9"
+        if self.cursor:
+            return "LIS-5" if self.query.starting_after else "LIS-6"
+        return "LIS-4"
+
+
+_BOUND: Final = 4_102_444_800
+_PLAIN: Final = frozenset({"status", "starting_after", "ending_before"})
+_STATUSES: Final = frozenset({"open", "complete", "expired"})
+_INTERVAL: Final = {f"created[{bound}]": bound for bound in ("gt", "gte", "lt", "lte")}
+
+
+def _number(text: str) -> int | None:
+    """A plain decimal number of at most 15 digits."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+def _limit(text: str) -> int | str:
+    number = _number(text)
+    if number is not None and 1 <= number <= oracle.LIMIT_MOST:
+        return number
+    # Signs, blanks and digits of other scripts may or may not make an integer to a parser.
+    loose = re.fullmatch(r"\s*\+?\d{1,3}\s*", text) and 1 <= int(text) <= oracle.LIMIT_MOST
+    return "" if loose else "LIS-2"
+
+
+def parse_query(exchange: Exchange) -> oracle.Query | str:
+    """The parameters of a list, or the clause that says what is wrong with them; empty where that is left open."""
+    limit, created = oracle.LIMIT_DEFAULT, []
+    parameters = exchange.request.parameters
+    names = [pair.partition("=")[0] for pair in exchange.request.query.split("&") if pair]
+    if len(names) != len(set(names)):
+        return ""
+    for name, value in parameters.items():
+        if name == "limit":
+            number = _limit(value)
+            if isinstance(number, str):
+                return number
+            limit = number
+        elif name in _INTERVAL:
+            epoch = _number(value)
+            if epoch is None or epoch > _BOUND:
+                return ""
+            created.append((_INTERVAL[name], epoch))
+        elif name not in _PLAIN or (name == "status" and value not in _STATUSES):
+            return ""
+    if {"starting_after", "ending_before"} <= parameters.keys():
+        return "LIS-13"
+    return oracle.Query(
+        limit=limit,
+        starting_after=parameters.get("starting_after"),
+        ending_before=parameters.get("ending_before"),
+        status=parameters.get("status"),
+        created=tuple(sorted(created)),
+    )
+
+
+class Ledger:
+    """Conclusions from one history. Everything is worked out once and kept."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._listings: dict[int, Listing | None] = {}
+        self._states: dict[tuple[str, int], oracle.State | None] = {}
+
+    # ── the clock ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def reads_clock(self) -> bool:
+        """Whether the target's clock can be read; otherwise `created` of new sessions tells it."""
+        return Capability.CLOCK in self.history.terms.capabilities
+
+    @cached_property
+    def _ticks(self) -> Mapping[int, Sequence[_Tick]]:
+        ticks: dict[int, list[_Tick]] = defaultdict(list)
+        for exchange in self.history.exchanges:
+            tick = self._clock_tick(exchange) if self.reads_clock else self._created_tick(exchange)
+            if tick is not None and exchange.account is not None:
+                ticks[exchange.account].append(tick)
+        return ticks
+
+    @staticmethod
+    def _clock_tick(exchange: Exchange) -> _Tick | None:
+        now = exchange.object.get("now")
+        if exchange.operation is not Operation.CLOCK or not exchange.succeeded or not is_integer(now):
+            return None
+        before: int | None = now
+        body = exchange.request.json
+        if exchange.request.method == "POST":
+            seconds = body.get("seconds") if isinstance(body, dict) else None
+            before = now - seconds if is_integer(seconds) else None
+        elif isinstance(body, dict) and "now" in body:
+            before = None
+        frozen = exchange.object.get("frozen") is True
+        return _Tick(exchange.sent_ns, exchange.received_ns, now, before, frozen)
+
+    def _created_tick(self, exchange: Exchange) -> _Tick | None:
+        created = exchange.object.get("created")
+        if exchange.operation is not Operation.CREATE or not exchange.succeeded or not is_integer(created):
+            return None
+        if exchange.request.idempotency_key is not None and self.key_was_seen(exchange):
+            return None
+        return _Tick(exchange.sent_ns, exchange.received_ns, created, created, frozen=False)
+
+    def clock(self, exchange: Exchange) -> tuple[int | None, int | None]:
+        """The least and the most that the account's clock can have shown while a request was served, epoch seconds."""
+        if exchange.account is None:
+            return None, None
+        ticks = self._ticks.get(exchange.account, ())
+        position = bisect_left(ticks, exchange.sent_ns, key=lambda tick: tick.sent_ns)
+        latest = next((t for t in reversed(ticks[:position]) if t.received_ns <= exchange.sent_ns), None)
+        following = next((t for t in ticks[position:] if t.sent_ns >= exchange.received_ns), None)
+        overlapped = any(
+            t.received_ns > exchange.sent_ns and t.sent_ns < exchange.received_ns and t.before != t.now
+            for t in ticks[max(0, position - 8) : position + 8]
+        )
+        least = None if latest is None else latest.now
+        most = None if following is None else following.before
+        if latest is not None and not overlapped:
+            elapsed = 0 if latest.frozen else math.ceil((exchange.received_ns - latest.sent_ns) / 1e9) + 1
+            reckoned = latest.now + elapsed
+            most = reckoned if most is None else min(most, reckoned)
+        if least is not None and most is not None and most < least:
+            return None, None  # somebody else moved the clock, or it went backwards
+        return least, most
+
+    # ── idempotency keys ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def keyed(self) -> Mapping[tuple[int, str], Sequence[Exchange]]:
+        """The POSTs that carried an idempotency key, by account and key, in the order of sending."""
+        keyed: dict[tuple[int, str], list[Exchange]] = defaultdict(list)
+        for exchange in self.history.of(Operation.CREATE, Operation.EXPIRE):
+            key = exchange.request.idempotency_key
+            if key and exchange.account is not None:
+                keyed[exchange.account, key].append(exchange)
+        return keyed
+
+    def earlier_uses(self, exchange: Exchange) -> Sequence[Exchange]:
+        """The requests that used the key of this one before it, or at the same time."""
+        key = exchange.request.idempotency_key
+        if not key or exchange.account is None:
+            return ()
+        uses = self.keyed.get((exchange.account, key), ())
+        return [use for use in uses if use is not exchange and not exchange.is_before(use)]
+
+    def key_was_seen(self, exchange: Exchange) -> bool:
+        return bool(self.earlier_uses(exchange))
+
+    def first_answer(self, exchange: Exchange) -> Exchange | None:
+        """The success that this request's key is remembered by, None if there is none, or it is not certain which."""
+        for use in self.earlier_uses(exchange):
+            if use.is_unknown or use.overlaps(exchange):
+                return None
+            if use.succeeded:
+                return use
+        return None
+
+    def may_be_replay(self, exchange: Exchange) -> bool:
+        """Whether the answer may be an earlier one again, so that it tells nothing about the session as of now."""
+        uses = [use for use in self.earlier_uses(exchange) if not use.refused]
+        if not uses:
+            return False
+        first = uses[0]
+        _, answered = self.clock(first)
+        now, _ = self.clock(exchange)
+        return answered is None or now is None or now < answered + oracle.KEY_MEMORY
+
+    # ── creations and lives ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def creations(self) -> Sequence[Creation]:
+        """Every create that was answered."""
+        return [self._creation(e) for e in self.history.of(Operation.CREATE) if e.reply is not None]
+
+    def _creation(self, exchange: Exchange) -> Creation:
+        earliest, latest = self.clock(exchange)
+        seen = self.key_was_seen(exchange)
+        try:
+            found = (
+                *self._header_faults(exchange),
+                *oracle.faults(exchange.request.json, earliest=earliest, latest=latest),
+            )
+        except oracle.Open:
+            return Creation(exchange, None, key_was_seen=seen)
+        # A body that never was JSON may be refused for its media type or its size first: one fault is enough.
+        if any(fault.clause == "HTTP-4" and fault.path for fault in found):
+            found = tuple(fault for fault in found if fault.clause == "HTTP-4" and fault.path)
+        if found:
+            return Creation(exchange, found, key_was_seen=seen)
+        key = exchange.request.idempotency_key
+        traits = oracle.leanings(exchange.request.json, key=key, earliest=earliest)
+        body = exchange.request.body or b""
+        if len(body) > oracle.BODY_MOST // 2:
+            traits["a body of more than 1 MiB"] = "HTTP-4"
+        media_type = exchange.request.header("Content-Type")
+        if media_type != "application/json":
+            traits[f"media type {media_type}"] = "HTTP-4"
+        return Creation(exchange, (), traits, key_was_seen=seen)
+
+    @staticmethod
+    def _header_faults(exchange: Exchange) -> Iterator[oracle.Fault]:
+        request = exchange.request
+        media_type = (request.header("Content-Type") or "application/json").partition(";")[0].strip().lower()
+        if request.header("Content-Encoding") is not None or request.query or media_type.endswith("+json"):
+            raise oracle.Open("an encoding, a query or a media type that no document mentions")
+        if media_type != "application/json":
+            yield oracle.Fault("HTTP-4", "Content-Type", f"the media type is {media_type}")
+        if len(request.body or b"") > oracle.BODY_MOST:
+            yield oracle.Fault("HTTP-4", "Content-Length", "the body is above 2 MiB")
+        keys = [value for name, value in request.headers if name.lower() == "idempotency-key"]
+        if len(keys) > 1 or any(not key or not key.isascii() or not key.isprintable() or " " in key for key in keys):
+            raise oracle.Open("an idempotency key that is empty, doubled or no visible ASCII")
+        if keys and len(keys[0]) > oracle.KEY_LENGTH:
+            yield oracle.Fault("IDM-3", "Idempotency-Key", f"{len(keys[0])} characters")
+
+    @cached_property
+    def accepted_traits(self) -> frozenset[str]:
+        """What the target has shown that it accepts."""
+        return frozenset(
+            trait
+            for creation in self.creations
+            if creation.is_faultless and creation.exchange.succeeded
+            for trait in creation.traits
+        )
+
+    @cached_property
+    def accepted_currencies(self) -> frozenset[str]:
+        """What this target lets its accounts charge, as far as a tester said it or an answer showed it."""
+        named = {*self.history.terms.currencies, *(self.history.terms.policy.currencies or ())}
+        for creation in self.creations:
+            if creation.is_faultless and creation.exchange.succeeded:
+                named |= {line["price_data"]["currency"] for line in creation.exchange.request.json["line_items"]}
+        return frozenset(named)
+
+    def blame(self, creation: Creation) -> frozenset[str]:
+        """The clauses that a refusal of a faultless create breaks; empty where it may be refused."""
+        code = creation.exchange.request.json["line_items"][0]["price_data"]["currency"]
+        if creation.key_was_seen or (self.accepted_currencies and code not in self.accepted_currencies):
+            return frozenset()
+        special = {clause for trait, clause in creation.traits.items() if trait not in self.accepted_traits}
+        return frozenset(special or {"CRE-1"})
+
+    @cached_property
+    def lives(self) -> Mapping[str, Life]:
+        """The sessions that creates answered with, by id, in the order of creation."""
+        lives: dict[str, Life] = {}
+        for exchange in self.history.of(Operation.CREATE):
+            session_id = exchange.object.get("id")
+            if not exchange.succeeded or not isinstance(session_id, str) or session_id in lives:
+                continue
+            assert exchange.account is not None
+            lives[session_id] = Life(session_id, exchange.account, len(lives), exchange, exchange.object)
+        for exchange in self.history.exchanges:
+            named = lives.get(exchange.page_of or exchange.request.session_id or "")
+            if named is None or exchange.was_limited:
+                continue
+            pressed = exchange.operation is Operation.PAGE and exchange.request.method == "POST"
+            if exchange.operation in {Operation.EXPIRE, Operation.PAY} or pressed:
+                named.writes.append(exchange)
+            read = exchange.operation is Operation.RETRIEVE and exchange.account == named.account
+            if read and exchange.succeeded and exchange.object.get("id") == named.id:
+                named.reads.append(exchange)
+        return lives
+
+    @cached_property
+    def markers(self) -> Mapping[tuple[int, str], Sequence[Exchange]]:
+        """The creates by account and `success_url`. Ours are unique, so a session tells which request made it."""
+        markers: dict[tuple[int, str], list[Exchange]] = defaultdict(list)
+        for exchange in self.history.of(Operation.CREATE):
+            body = exchange.request.json
+            if isinstance(body, dict) and isinstance(body.get("success_url"), str) and exchange.account is not None:
+                markers[exchange.account, body["success_url"]].append(exchange)
+        return markers
+
+    # ── states ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def deadline_passed(self, life: Life, exchange: Exchange) -> bool | None:
+        """Whether the clock had reached `expires_at` when a request was served; None if unknown."""
+        least, most = self.clock_of(life, exchange)
+        if least is not None and least >= life.expires_at:
+            return True
+        if most is not None and most < life.expires_at:
+            return False
+        return None
+
+    def clock_of(self, life: Life, exchange: Exchange) -> tuple[int | None, int | None]:
+        """`clock`, for a request without credentials by the clock of the session's account."""
+        if exchange.account is not None:
+            return self.clock(exchange)
+        stand_in = Exchange(
+            number=exchange.number,
+            request=exchange.request,
+            reply=exchange.reply,
+            sent_ns=exchange.sent_ns,
+            received_ns=exchange.received_ns,
+            account=life.account,
+        )
+        return self.clock(stand_in)
+
+    def state_before(self, life: Life, exchange: Exchange) -> oracle.State | None:
+        """The state of a session when a request reached it; None if that cannot be known."""
+        key = (life.id, exchange.number)
+        if key not in self._states:
+            self._states[key] = self._fold(life, exchange)
+        return self._states[key]
+
+    def _fold(self, life: Life, exchange: Exchange) -> oracle.State | None:
+        if not life.born.is_before(exchange):
+            return None
+        state: oracle.State | None = self.initial(life)
+        previous: Exchange | None = None
+        for write in life.writes:
+            if write is exchange or exchange.is_before(write):
+                continue
+            if write.overlaps(exchange) or (previous is not None and previous.overlaps(write)):
+                return None
+            state = self._after_write(life, state, write)
+            if state is None:
+                return None
+            previous = write
+        return self._by_clock(life, state, exchange)
+
+    def initial(self, life: Life) -> oracle.State:
+        """How the session must have begun: by its request, or by what was shown where the request is odd."""
+        body = life.born.request.json
+        try:
+            total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
+        except (KeyError, TypeError):
+            total = life.first.get("amount_total")
+        return oracle.opened(total if isinstance(total, int) else 1)
+
+    def _by_clock(self, life: Life, state: oracle.State | None, exchange: Exchange) -> oracle.State | None:
+        if state is None or state.status != "open":
+            return state
+        passed = self.deadline_passed(life, exchange)
+        if passed is None:
+            return None
+        return oracle.step(state, oracle.Act.DEADLINE_PASSED) if passed else state
+
+    def _after_write(self, life: Life, state: oracle.State | None, write: Exchange) -> oracle.State | None:
+        if write.operation is Operation.PAGE or write.is_unknown:
+            return None
+        if write.account != life.account:
+            return state if write.refused else None
+        if self.may_be_replay(write):
+            return state if not any(use.overlaps(write) for use in self.earlier_uses(write)) else None
+        state = self._by_clock(life, state, write)
+        act = act_of(write)
+        if state is None or act is None:
+            return state if act is None and write.refused else None
+        after = oracle.step(state, act)
+        # What was accepted against the rules, or refused against them, leaves nothing certain.
+        if (after is None) is write.succeeded:
+            return None
+        return state if after is None else after
+
+    def state_after(self, life: Life, write: Exchange) -> oracle.State | None:
+        """The state right after a write, by the rules; None if that cannot be known."""
+        before = self.state_before(life, write)
+        return None if before is None else self._after_write(life, before, write)
+
+    def following_read(self, life: Life, write: Exchange) -> Exchange | None:
+        """The first retrieve after a write with no other write in between, before the clock could interfere."""
+        for read in life.reads:
+            if not write.is_before(read):
+                continue
+            if any(w is not write and write.sent_ns <= w.sent_ns < read.received_ns for w in life.writes):
+                return None
+            if self.deadline_passed(life, read) == self.deadline_passed(life, write) is not None:
+                return read
+            return None
+        return None
+
+    def preceding_view(self, life: Life, write: Exchange) -> Mapping[str, Json] | None:
+        """The session as it was last shown before a write, with no other write in between; None if it is not known."""
+        earlier = [w for w in life.writes if w.is_before(write)]
+        reads = [read for read in life.reads if read.is_before(write)]
+        views = [read for read in reads if not earlier or earlier[-1].is_before(read)]
+        if views and self.deadline_passed(life, views[-1]) == self.deadline_passed(life, write) is not None:
+            return views[-1].object
+        return None
+
+    # ── lists ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def listings(self) -> Sequence[Listing]:
+        """Every successful list with valid parameters, and a body that can be read."""
+        found = (self._listing(exchange) for exchange in self.history.of(Operation.LIST))
+        return [listing for listing in found if listing is not None]
+
+    @cached_property
+    def _foreign(self) -> Mapping[int, frozenset[str]]:
+        """The ids in each account's lists that no create of ours answered with, and none of our requests explains."""
+        foreign: dict[int, set[str]] = defaultdict(set)
+        for exchange in self.history.of(Operation.LIST):
+            for entry in entries_of(exchange):
+                session_id = entry.get("id")
+                if not isinstance(session_id, str) or session_id in self.lives or exchange.account is None:
+                    continue
+                foreign[exchange.account].add(session_id)
+        return {account: frozenset(ids) for account, ids in foreign.items()}
+
+    @cached_property
+    def _quiet(self) -> frozenset[int]:
+        """The accounts whose end was seen, and in which nobody else was."""
+        ended = set()
+        for exchange in self.history.of(Operation.LIST):
+            query = parse_query(exchange)
+            if exchange.account is None or isinstance(query, str) or not exchange.succeeded:
+                continue
+            data = exchange.object.get("data")
+            if query.status or query.created or query.ending_before or not isinstance(data, list):
+                continue
+            if len(data) < query.limit:
+                ended.add(exchange.account)
+        lost = {e.account for e in self.history.of(Operation.CREATE) if e.is_unknown}
+        return frozenset(account for account in ended if not self._foreign.get(account) and account not in lost)
+
+    def is_quiet(self, account: int | None) -> bool:
+        """Whether nobody else has sessions in this account."""
+        return account in self._quiet
+
+    def _listing(self, exchange: Exchange) -> Listing | None:
+        query = parse_query(exchange)
+        data = exchange.object.get("data")
+        if not exchange.succeeded or isinstance(query, str) or not isinstance(data, list):
+            return None
+        entries = entries_of(exchange)
+        ids = tuple(str(entry.get("id")) for entry in entries)
+        cursor = query.starting_after or query.ending_before
+        if cursor is not None and (cursor not in self.lives or self.lives[cursor].account != exchange.account):
+            return None
+        matching: list[Life] = []
+        barred: dict[str, str] = {}
+        doubtful = set()
+        for life in self.lives.values():
+            if life.account != exchange.account or exchange.is_before(life.born):
+                continue
+            reason = self._barred(life, exchange, query)
+            if reason is None:
+                matching.append(life)
+            elif reason:
+                barred[life.id] = reason
+            else:
+                doubtful.add(life.id)
+        matching.sort(key=_rank, reverse=True)
+        return Listing(
+            exchange=exchange,
+            query=query,
+            entries=entries,
+            ids=ids,
+            has_more=exchange.object.get("has_more"),
+            matching=tuple(matching),
+            barred=barred,
+            doubtful=frozenset(doubtful),
+            is_exact=self.is_quiet(exchange.account) and not doubtful,
+        )
+
+    def _barred(self, life: Life, exchange: Exchange, query: oracle.Query) -> str | None:
+        """What keeps a session out of a list: `cursor`, `created`, `status`, None if nothing does, empty if unknown."""
+        cursor = query.starting_after or query.ending_before
+        if not life.born.is_before(exchange):
+            return ""
+        if cursor is not None:
+            place = self.lives[cursor]
+            if place.born.overlaps(life.born) and place is not life and place.created == life.created:
+                return ""
+            rank, bound = _rank(life), _rank(place)
+            if rank >= bound if query.starting_after is not None else rank <= bound:
+                return "cursor"
+        if not query.keeps(life.created):
+            return "created"
+        if query.status is not None:
+            state = self.state_before(life, exchange)
+            if state is None:
+                return ""
+            return None if state.status == query.status else "status"
+        return None
+
+
+def _rank(life: Life) -> tuple[int, int]:
+    """Where a session stands: by creation, and within a second by the order of creation (LIS-4)."""
+    return life.created, life.ordinal
+
+
+def entries_of(exchange: Exchange) -> tuple[Mapping[str, Json], ...]:
+    """The entries of a list's reply that are objects."""
+    data = exchange.object.get("data")
+    return tuple(entry for entry in data if isinstance(entry, dict)) if isinstance(data, list) else ()
+
+
+__all__ = ["NOT_JSON", "Creation", "Ledger", "Life", "Listing", "documented", "lasting", "same"]
