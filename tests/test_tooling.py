@@ -113,8 +113,9 @@ def test_no_lock_file_records_the_address_of_a_registry() -> None:
 @pytest.mark.parametrize("whom", ["make", "its process group"])
 def test_serve_ends_with_make_on_sigterm(whom: str) -> None:
     """Whether the signal goes to make alone or to its whole group: the server stops, then make, and nothing is left."""
-    stamp = f"{sys.prefix}/.set-up-serve"  # the tests' own environment, taken for set up: no installing in a test
-    command = ["make", f"VENV={sys.prefix}", "-o", stamp, "serve", "ARGS=--port 0 --log-format json"]
+    venv = os.path.relpath(sys.prefix, ROOT)  # relative, as make cannot have blanks in a target's name
+    # The tests' own environment counts as set up: nothing is installed in a test.
+    command = ["make", f"VENV={venv}", "-o", f"{venv}/.set-up-serve", "serve", "ARGS=--port 0 --log-format json"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     make = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
