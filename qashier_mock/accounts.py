@@ -13,7 +13,7 @@ from itertools import pairwise
 from qashier_mock.core import advice as rules
 from qashier_mock.core.advice import AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery
-from qashier_mock.core.errors import ConflictError, IdTaken, ObjectNotFound, RequestInvalid
+from qashier_mock.core.errors import ErrorKind, IdTaken, InvalidRequestError, ObjectNotFound, RequestInvalid
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
@@ -52,10 +52,22 @@ class ClockReading:
     is_new: bool
 
 
-class EndpointConfigured(ConflictError):
+class ClockOutOfRange(RequestInvalid):
+    """A clock would be moved beyond the last instant that it can show."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__(
+            f"seconds would take the clock to {target}, beyond {LATEST}, the last instant that it can show.",
+            code="parameter_invalid",
+            param="seconds",
+        )
+
+
+class EndpointConfigured(InvalidRequestError):
     """An endpoint that belongs to the server's configuration cannot be removed from an account."""
 
     code = "parameter_invalid"
+    kind = ErrorKind.INVALID
 
     def __init__(self, endpoint_id: str) -> None:
         super().__init__(

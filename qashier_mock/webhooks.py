@@ -18,6 +18,7 @@ from hmac import new as hmac
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from qashier_mock.accounts import LATEST, ClockOutOfRange
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, after_attempt, is_success
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountClock, AccountId, Event, WebhookEndpoint
@@ -177,24 +178,33 @@ class Dispatcher:
                 wanted.add(delivery.id)
         return [attempt for attempt in await self.flush(account) if attempt.delivery_id in wanted]
 
-    async def advance(self, account: AccountId, target: int, *, frozen: bool | None = None) -> list[str]:
-        """Move the account's clock forward to `target` (epoch seconds), with all that falls due on the way.
+    async def advance(
+        self, account: AccountId, *, to: int | None = None, by: int = 0, frozen: bool | None = None
+    ) -> list[str]:
+        """Move the account's clock forward, with all that falls due on the way.
 
         Deadlines and deliveries happen in order of their due time, the clock standing at that time; attempts under way
         end before the clock moves.
 
         Args:
             account: Whose clock.
-            target: Where to; not before the account's now.
+            to: Where to, epoch seconds; not before the account's now. None moves by some seconds.
+            by: How many: counted from where an earlier move that is still under way will have led.
             frozen: Whether the clock stands afterwards; None leaves that as it was.
 
         Returns:
             The ids of the sessions that expired, in the order of their deadlines.
+
+        Raises:
+            ClockOutOfRange: The clock cannot show that instant.
         """
         async with self._clock_moves.setdefault(account, asyncio.Lock()):
             async with self._store.transaction(account) as tx:
                 before = (await tx.profile()).clock
                 now = await self._service.now(tx)
+            target = now + by if to is None else to
+            if target > LATEST:
+                raise ClockOutOfRange(target)
             stands = before.frozen_at is not None if frozen is None else frozen
             expired = [*await self._service.move_clock(account, AccountClock(frozen_at=now))]
             try:
