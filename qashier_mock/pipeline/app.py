@@ -203,6 +203,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if operation is None:
             await self._refuse(_method_not_allowed(method, route.allow), request_id, scope, receive, send)
             return
+        if operation.operation_id not in self._inline and INLINE in (scope.get("extensions") or ()):
+            await task_of_its_own()
         call = Call(operation, request_id, started, None, method, raw_path.decode("latin-1"), scope["query_string"], {})
         headers = _Headers(scope["headers"])
         try:

@@ -1,0 +1,507 @@
+"""HTTP on the wire: what the protocol serves, refuses and survives, on a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pipeline_house import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
+
+from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline
+from qashier_mock.pipeline.cycle import Cycle
+from qashier_mock.pipeline.eager import go_on, task_of_its_own
+from qashier_mock.pipeline.protocol import HEADER_LIMIT, PipelineProtocol
+
+CREDENTIALS = b"Host: mock\r\nAuthorization: " + KEY + b"\r\n"
+GET = b"GET /things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n"
+BODY = b'{"name":"a"}'
+POST_CHUNKED = b"POST /things HTTP/1.1\r\n" + CREDENTIALS + b"Transfer-Encoding: chunked\r\n\r\n"
+BIG = b"x" * 3_000_000
+
+
+def post(body: bytes = BODY, *headers: bytes, path: bytes = b"/things") -> bytes:
+    lines = b"".join(header + b"\r\n" for header in (*headers, b"Content-Length: %d" % len(body)))
+    return b"POST " + path + b" HTTP/1.1\r\n" + CREDENTIALS + lines + b"\r\n" + body
+
+
+def chunked(*pieces: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+
+
+async def suspends(call: Call, **arguments: Any) -> Reply:
+    """A handler that waits, so that its call goes on in a task."""
+    await asyncio.sleep(0)
+    waiting = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(waiting.set_result, None)
+    await waiting
+    assert asyncio.current_task() is not None
+    return Reply(200, {"operation": call.operation.operation_id, "arguments": arguments})
+
+
+async def needs_a_task(call: Call, **_: Any) -> Reply:
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0)
+    return Reply(200, {"operation": call.operation.operation_id})
+
+
+async def fails_later(call: Call, **_: Any) -> Reply:
+    await asyncio.sleep(0)
+    raise RuntimeError(call.request_id)
+
+
+async def large(call: Call, **_: Any) -> Reply:
+    return Reply(200, {"text": "x" * 5_000_000})
+
+
+async def streamed(scope: Any, receive: Any, send: Any) -> None:
+    """A page that does not know how long it will be."""
+    await receive()
+    if scope["path"] == "/pay/wrong":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"a\r\nSet-Cookie: b")]})
+    elif scope["path"] == "/pay/short":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"abc"})
+    elif scope["path"] == "/pay/nothing":
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+    await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    await send({"type": "http.response.body", "body": b"cde"})
+
+
+HANDLERS = {
+    **echoes(TINY),
+    "close_thing": suspends,
+    "get_newest": needs_a_task,
+    "delete_thing": fails_later,
+    "put_settings": large,
+}
+INLINE = ["get_thing", "create_thing", "close_thing", "delete_thing"]
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    hooks = Hooks()
+    app = create_pipeline(
+        [(tiny(), ["", "/v1"])], HANDLERS, hooks, pages={"/pay": streamed}, inline=INLINE, max_body=2_000_000
+    )
+    with serving(app, hooks) as port:
+        yield port
+
+
+def exchange(port: int, *parts: bytes, head: bool = False) -> Answer:
+    """Send one request, in as many packets as parts, and see that the connection is of use afterwards."""
+    with Wire(port) as wire:
+        for part in parts:
+            wire.send(part)
+        answer = wire.read(head=head)
+        if answer.header("connection") == "close":
+            assert wire.ends()
+        else:
+            wire.send(GET)
+            assert wire.read().status == 200
+        return answer
+
+
+class TestServing:
+    def test_a_request_in_single_bytes_is_understood(self, port: int) -> None:
+        request = post()
+        assert exchange(port, *(request[i : i + 1] for i in range(len(request)))).status == 200
+
+    @pytest.mark.parametrize(
+        "request_bytes",
+        [
+            GET,
+            post(),
+            post(path=b"/things/a/close"),
+            b"GET /things/newest HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+            b"GET http://elsewhere/things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+            b"GET /things/a#fragment HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+            POST_CHUNKED + chunked(BODY[:5], BODY[5:]),
+            post(b"", b"Expect: 100-continue", path=b"/things/a/close"),
+        ],
+        ids=["get", "post", "suspends", "needs a task", "absolute", "fragment", "chunked", "expect"],
+    )  # fmt: skip
+    def test_requests_are_answered(self, port: int, request_bytes: bytes) -> None:
+        assert exchange(port, request_bytes).status == 200
+
+    def test_an_operation_that_is_not_inline_has_a_task(self, port: int) -> None:
+        answer = exchange(port, b"GET /things/newest HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
+        assert answer.json == {"operation": "get_newest"}
+
+    def test_a_body_after_100_continue_is_read(self, port: int) -> None:
+        head, _, body = post(BODY, b"Expect: 100-continue").partition(b"\r\n\r\n")
+        with Wire(port) as wire:
+            wire.send(head + b"\r\n\r\n")
+            assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            wire.send(body)
+            assert wire.read().status == 200
+
+    def test_a_client_that_waits_for_100_continue_is_told_to_close_when_refused(self, port: int) -> None:
+        head = b"POST /things HTTP/1.1\r\n" + CREDENTIALS + b"Content-Length: 3000000\r\nExpect: 100-continue\r\n\r\n"
+        answer = exchange(port, head)
+        assert (answer.status, answer.header("connection")) == (413, "close")
+
+    @pytest.mark.parametrize("count", [2, 1500])
+    def test_requests_in_one_packet_are_answered_in_order(self, port: int, count: int) -> None:
+        paths = [f"/things/{i}" if i % 2 else f"/things/{i}/close" for i in range(count)]
+        methods = [b"GET" if i % 2 else b"POST" for i in range(count)]
+        lines = [b"%b %b HTTP/1.1\r\n" % (method, path.encode()) for method, path in zip(methods, paths, strict=True)]
+        with Wire(port) as wire:
+            wire.send(b"".join(line + CREDENTIALS + b"\r\n" for line in lines))
+            for i in range(count):
+                assert wire.read().json["arguments"] == {"id": str(i)}
+
+    def test_a_client_of_http_1_0_is_answered_and_left(self, port: int) -> None:
+        answer = exchange(port, b"GET /things/a HTTP/1.0\r\n" + CREDENTIALS + b"\r\n")
+        assert (answer.status, answer.header("connection")) == (200, "close")
+
+    def test_a_head_request_gets_no_body(self, port: int) -> None:
+        answer = exchange(port, b"HEAD /things HTTP/1.1\r\n" + CREDENTIALS + b"\r\n", head=True)
+        assert (answer.status, answer.header("allow")) == (405, "GET, POST")
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            [b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"],
+            [b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: x"],
+            [b"Connection: keep-alive, Upgrade", b"Upgrade: h2c"],
+        ],
+    )
+    def test_an_upgrade_is_declined_and_the_request_served(self, port: int, headers: list[bytes]) -> None:
+        """Java's HttpClient sends the first of these with its first request, a POST's body right behind."""
+        answer = exchange(port, post(BODY, *headers))
+        assert (answer.status, answer.json["arguments"]) == (200, {"body": {"name": "a"}})
+        split = post(BODY, *headers)
+        assert exchange(port, split[:40], split[40:-5], split[-5:]).status == 200
+        assert exchange(port, GET[:-2] + b"\r\n".join([*headers, b"", b""])).status == 200
+
+    def test_an_answer_larger_than_the_buffers_arrives_whole(self, port: int) -> None:
+        answer = exchange(port, b"PUT /settings HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
+        assert len(answer.json["text"]) == 5_000_000
+
+    def test_a_page_of_unknown_length_is_chunked(self, port: int) -> None:
+        with Wire(port) as wire:
+            wire.send(b"GET /pay/a HTTP/1.1\r\nHost: mock\r\nConnection: close\r\n\r\n")
+            received = b""
+            while data := wire.socket.recv(4096):
+                received += data
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert b"transfer-encoding: chunked" in head
+        assert b"request-id: req_" in head
+        assert body == b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
+
+    def test_a_server_of_several_seconds_adds_the_date(self, port: int) -> None:
+        assert exchange(port, GET).header("date")
+
+
+class TestUnreadBodies:
+    """Whoever is refused before its body was read can read the answer, and use the connection afterwards."""
+
+    @pytest.mark.parametrize("close", [False, True])
+    @pytest.mark.parametrize(
+        ("path", "status"), [(b"/things", 413), (b"/things/a/close", 200), (b"/nothing", 404), (b"/things/a", 405)]
+    )
+    def test_a_large_body(self, port: int, path: bytes, status: int, close: bool) -> None:  # noqa: FBT001
+        headers = [b"Connection: close"] if close else []
+        answer = exchange(port, post(BIG, *headers, path=path))
+        assert (answer.status, answer.header("connection")) == (status, "close" if close else None)
+
+    @pytest.mark.parametrize("close", [False, True])
+    def test_a_large_body_in_chunks(self, port: int, close: bool) -> None:  # noqa: FBT001
+        connection = b"Connection: close\r\n" if close else b""
+        head = b"POST /things HTTP/1.1\r\n" + CREDENTIALS + connection + b"Transfer-Encoding: chunked\r\n\r\n"
+        assert exchange(port, head, chunked(*[BIG[:500_000]] * 6)).status == 413
+
+    def test_a_client_without_credentials_may_send_what_it_likes(self, port: int) -> None:
+        request = post(BIG).replace(b"Authorization", b"X-Authorization")
+        assert exchange(port, request).status == 401
+
+    def test_a_client_that_leaves_amid_its_body_is_forgotten(self, port: int) -> None:
+        for request in (post(BIG)[:100_000], post(BODY)[:-5], post(BIG, b"Connection: close")[:5000]):
+            with Wire(port) as wire:
+                wire.send(request)
+        assert exchange(port, GET).status == 200
+
+
+REFUSED: dict[str, bytes] = {
+    "garbage": b"garbage\r\n\r\n",
+    "TLS": bytes.fromhex("16030100f8010000f40303") + b"\x00" * 200,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "HTTP/9.9": b"GET /things/a HTTP/9.9\r\n" + CREDENTIALS + b"\r\n",
+    "unknown method": b"FOO /things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "lower-case method": b"get /things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "CONNECT": b"CONNECT elsewhere:443 HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "line feeds only": b"GET /things/a HTTP/1.1\nHost: mock\n\n",
+    "folded header": b"GET /things/a HTTP/1.1\r\nHost: mock\r\nX-A: a\r\n b\r\n\r\n",
+    "header without colon": b"GET /things/a HTTP/1.1\r\nHost: mock\r\nnonsense\r\n\r\n",
+    "blank before colon": b"GET /things/a HTTP/1.1\r\nHost : mock\r\n\r\n",
+    "header without name": b"GET /things/a HTTP/1.1\r\n: mock\r\n\r\n",
+    "NUL in a header": b"GET /things/a HTTP/1.1\r\nHost: mo\x00ck\r\n\r\n",
+    "line feed in a header": b"GET /things/a HTTP/1.1\r\nHost: mo\nck: x\r\n\r\n",
+    "path not ASCII": b"GET /things/\xc3\xa9 HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "NUL in the path": b"GET /things/\x00 HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "broken absolute target": b"GET http://[/things HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "two lengths": b"POST /things HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "negative length": b"POST /things HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    "length in words": b"POST /things HTTP/1.1\r\nContent-Length: two\r\n\r\n{}",
+    "endless length": b"POST /things HTTP/1.1\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n",
+    "length and chunks": b"POST /things HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunk size in words": b"POST /things HTTP/1.1\r\n" + CREDENTIALS + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "chunk size too large": b"POST /things HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"F" * 20 + b"\r\n",
+    "long target": b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "target of 64 KiB": b"GET /" + b"a" * HEADER_LIMIT + b" HTTP/1.1\r\n" + CREDENTIALS + b"\r\n",
+    "long header": b"GET /things/a HTTP/1.1\r\n" + CREDENTIALS + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n",
+    "many headers": b"GET /things/a HTTP/1.1\r\n" + CREDENTIALS + b"A: b\r\n" * 20_000 + b"\r\n",
+    "headers without end": b"GET /things/a HTTP/1.1\r\n" + b"A: b\r\n" * 200_000,
+}
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("request_bytes", REFUSED.values(), ids=REFUSED)
+    def test_what_is_no_request_gets_the_envelope_and_a_closed_connection(
+        self, port: int, request_bytes: bytes
+    ) -> None:
+        with Wire(port) as wire:
+            # Whoever sends on after the answer may be cut off.
+            with contextlib.suppress(ConnectionError):
+                wire.send(request_bytes)
+            answer = wire.read()
+            assert (answer.status, answer.code, answer.header("connection")) == (400, "protocol_error", "close")
+            assert answer.header("content-type") == "application/json"
+            assert (answer.header("request-id") or "").startswith("req_")
+            assert wire.ends()
+
+    @pytest.mark.parametrize("size", [1, 1000, 60_000])
+    def test_the_bound_of_the_headers_does_not_depend_on_packets(self, port: int, size: int) -> None:
+        def request(filler: int) -> bytes:
+            return b"GET /things/a HTTP/1.1\r\n" + CREDENTIALS + b"X-A: " + b"a" * filler + b"\r\n\r\n"
+
+        within, beyond = request(HEADER_LIMIT - 1000), request(HEADER_LIMIT + 1000)
+        for data, status in ((within, 200), (beyond, 400)):
+            with Wire(port) as wire:
+                wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with contextlib.suppress(ConnectionError):
+                    wire.send(data[:size])
+                    wire.send(data[size:])
+                assert wire.read().status == status
+
+    def test_a_request_before_the_garbage_is_answered(self, port: int) -> None:
+        with Wire(port) as wire:
+            wire.send(GET + b"garbage\r\n\r\n")
+            assert wire.read().status == 200
+            assert wire.read().status == 400
+            assert wire.ends()
+
+    def test_garbage_within_a_body_ends_its_request(self, port: int) -> None:
+        with Wire(port) as wire:
+            wire.send(POST_CHUNKED)
+            wire.send(b"5\r\n")
+            wire.send(b"abcdefgh\r\n")
+            assert wire.read().status == 400
+            assert wire.ends()
+
+    def test_a_refused_client_that_never_stops_is_cut_off(self, port: int) -> None:
+        with Wire(port) as wire:
+            wire.send(b"garbage\r\n\r\n")
+            assert wire.read().status == 400
+            with pytest.raises(ConnectionError):
+                wire.send(bytes(100_000_000))
+
+
+class TestFailures:
+    def test_a_handler_that_fails_later_is_a_500(self, port: int) -> None:
+        answer = exchange(port, b"DELETE /things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
+        assert (answer.status, answer.code) == (500, "internal_error")
+
+    def test_a_page_that_sends_no_answer_is_a_500(self, port: int) -> None:
+        with Wire(port) as wire:
+            wire.send(b"GET /pay/nothing HTTP/1.1\r\nHost: mock\r\n\r\n")
+            assert wire.read().status == 500
+            assert wire.ends()
+
+    @pytest.mark.parametrize("path", [b"/pay/short", b"/pay/wrong"])
+    def test_a_page_that_breaks_off_closes_the_connection(self, port: int, path: bytes) -> None:
+        """A line break in a header would let a stranger write headers; a wrong length would desert the client."""
+        with Wire(port) as wire:
+            wire.send(b"GET " + path + b" HTTP/1.1\r\nHost: mock\r\n\r\n")
+            received = b""
+            while data := wire.socket.recv(4096):
+                received += data
+        assert b"Set-Cookie" not in received
+
+
+class TestHangingUp:
+    @pytest.mark.parametrize("perform", [True, False])
+    @pytest.mark.parametrize("inline", [[], ["create_thing"]])
+    def test_a_dropped_connection_ends_without_a_byte(self, perform: bool, inline: list[str]) -> None:  # noqa: FBT001
+        hooks = Hooks(Fault(transmit=Transmit.DROPPED, perform=perform))
+        app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks, inline=inline)
+        with serving(app, hooks) as port:
+            for request in (post(), post(BIG)):
+                with Wire(port) as wire, contextlib.suppress(ConnectionError):
+                    wire.send(request)
+                    assert wire.socket.recv(1) == b""
+            hooks.fault = None
+            assert exchange(port, GET).status == 200
+
+    def test_a_truncated_answer_promises_more_than_it_sends(self) -> None:
+        hooks = Hooks(Fault(transmit=Transmit.TRUNCATED))
+        app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks)
+        with serving(app, hooks) as port, Wire(port) as wire:
+            wire.send(GET)
+            received = b""
+            while data := wire.socket.recv(4096):
+                received += data
+        head, _, body = received.partition(b"\r\n\r\n")
+        promised = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        assert len(body) == promised // 2
+
+    def test_an_idle_connection_is_closed_and_a_busy_one_is_not(self) -> None:
+        """Time is the event loop's; it is moved by hand."""
+
+        async def story() -> list[str]:
+            happened: list[str] = []
+            protocol, transport = connect(happened)
+            loop = asyncio.get_running_loop()
+            protocol.data_received(GET)
+            protocol._active_at = loop.time() - 3
+            protocol._close_if_idle()
+            happened.append("looked")
+            protocol._active_at = loop.time() - 6
+            protocol._close_if_idle()
+            protocol.connection_lost(None)
+            assert transport.is_closing()
+            protocol._close_if_idle()
+            return happened
+
+        assert asyncio.run(story()) == ["looked", "close"]
+
+
+class FakeTransport(asyncio.Transport):
+    def __init__(self, happened: list[str]) -> None:
+        super().__init__()
+        self.happened = happened
+        self.closing = False
+
+    def write(self, data: Any) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        if not self.closing:
+            self.happened.append("close")
+        self.closing = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+def connect(happened: list[str]) -> tuple[PipelineProtocol, FakeTransport]:
+    """Return a protocol on a connection that is not there."""
+    import uvicorn
+    from uvicorn.server import ServerState
+
+    from qashier_mock.pipeline import make_protocol
+
+    hooks = Hooks()
+    app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks, inline=["get_thing"])
+    config = uvicorn.Config(app, log_config=None)
+    config.load()
+    protocol = make_protocol(hooks)(config, ServerState(), {}, asyncio.get_running_loop())
+    transport = FakeTransport(happened)
+    protocol.connection_made(transport)
+    return protocol, transport
+
+
+class TestEager:
+    def test_a_coroutine_goes_on_in_a_task_where_it_waits(self) -> None:
+        story: list[str] = []
+
+        async def coroutine() -> None:
+            story.append(f"task: {asyncio.current_task() is not None}")
+            await task_of_its_own()
+            story.append(f"task: {asyncio.current_task() is not None}")
+            await asyncio.sleep(0)
+            story.append("end")
+
+        async def run() -> None:
+            started = coroutine()
+            loop = asyncio.get_running_loop()
+            loop.call_soon(lambda: story.append("begun"))
+            waits_for = started.send(None)
+            await go_on(started, waits_for)
+
+        asyncio.run(run())
+        assert [line for line in story if line != "begun"] == ["task: True", "task: True", "end"]
+
+    @pytest.mark.parametrize("swallow", [True, False])
+    def test_a_cancellation_reaches_the_coroutine(self, swallow: bool) -> None:  # noqa: FBT001
+        story: list[str] = []
+
+        async def coroutine() -> None:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                story.append("cancelled")
+                if not swallow:
+                    raise
+            await asyncio.sleep(0)
+            story.append("end")
+
+        async def run() -> None:
+            started = coroutine()
+            waits_for = started.send(None)
+
+            async def rest() -> None:
+                await go_on(started, waits_for)
+
+            task = asyncio.create_task(rest())
+            await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        asyncio.run(run())
+        assert story == (["cancelled", "end"] if swallow else ["cancelled"])
+
+    def test_a_cancellation_that_ends_the_coroutine_ends_the_task(self) -> None:
+        async def coroutine() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+
+        async def run() -> None:
+            started = coroutine()
+            waits_for = started.send(None)
+
+            async def rest() -> None:
+                await go_on(started, waits_for)
+
+            task = asyncio.create_task(rest())
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+
+        asyncio.run(run())
+
+
+def test_messages_out_of_order_are_refused() -> None:
+    """An app that breaks the rules of ASGI is told so."""
+
+    async def story() -> None:
+        protocol, _ = connect([])
+        scope = {"method": "GET", "type": "http"}
+        cycle = Cycle(protocol, scope, keep_alive=True, waits_for_continue=False)
+        with pytest.raises(RuntimeError, match="not what comes now"):
+            cycle.send({"type": "http.response.body"})
+        cycle.send({"type": "http.response.start", "status": 204})
+        with pytest.raises(RuntimeError, match="not what comes now"):
+            cycle.send({"type": "http.response.start", "status": 200})
+
+    asyncio.run(story())
