@@ -128,17 +128,28 @@ class AccountService:
 
     async def clock(self, account: AccountId) -> ClockReading:
         """What the account's clock shows."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             return await self._reading(tx)
 
     async def set_clock_of_new(self, account: AccountId, now: int, *, frozen: bool) -> None:
-        """Set the clock of an account that has nothing yet, to any instant (epoch seconds)."""
-        clock = AccountClock(frozen_at=now) if frozen else AccountClock(offset=now - self._clock())
-        await self._service.move_clock(account, clock)
+        """Set the clock of an account that has nothing yet, to any instant (epoch seconds).
+
+        Raises:
+            RequestInvalid: It has got something meanwhile.
+        """
+        async with self._store.transaction(account) as tx:
+            if not (await self._reading(tx)).is_new:
+                raise RequestInvalid(
+                    "The account has just got its first session; its clock can no longer go back.",
+                    code="parameter_invalid",
+                    param="now",
+                )
+            clock = AccountClock(frozen_at=now) if frozen else AccountClock(offset=now - self._clock())
+            await self._service.set_clock(tx, clock)
 
     async def settings(self, account: AccountId) -> Profile:
         """The account's settings."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             return replace(await tx.profile(), strict=await self._service.is_strict(tx))
 
     async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
@@ -159,12 +170,12 @@ class AccountService:
     ) -> Sequence[Event]:
         """Every event so far, oldest first; what is overdue expires first."""
         await self._service.sweep(account)
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             return await tx.events(session_id=session_id, event_type=event_type)
 
     async def endpoints(self, account: AccountId) -> Sequence[WebhookEndpoint]:
         """Where the account's events are delivered."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             return await self._service.endpoints(tx)
 
     async def add_endpoint(
@@ -199,14 +210,14 @@ class AccountService:
 
     async def attempts(self, account: AccountId) -> Sequence[Attempt]:
         """The attempts so far, oldest first."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             return await tx.attempts()
 
     # faults
 
     async def faults(self, account: AccountId) -> Sequence[FaultRule]:
         """The rules, in the order in which they were made."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             return await tx.faults()
 
     async def add_fault(self, account: AccountId, rule: FaultRule) -> FaultRule:
@@ -231,6 +242,8 @@ class AccountService:
 
     async def fault_of_call(self, account: AccountId, operation: str) -> FaultRule | None:
         """The rule that applies to a call, which is then used once."""
+        if not await self._store.has_faults(account):
+            return None
         async with self._store.transaction(account) as tx:
             return await self._service.pick_fault(tx, operation=operation)
 

@@ -79,6 +79,7 @@ class CheckoutService:
         self._public_url = public_url
         self._common_endpoints = tuple(common_endpoints)
         self._strict = strict
+        self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
 
     def on_due(self, wake: Wake) -> None:
@@ -93,10 +94,13 @@ class CheckoutService:
         Raises:
             ExpiresAtOutOfRange, CurrencyMixed: Rules of creation (CRE-7, CRE-13).
             IdempotencyKeyReused: The key came with another request, and the policy or strict mode refuses that.
+            IdempotencyKeyInUse: A request with the key is under way, and the policy refuses to wait for it.
         """
         self._check_currency(params)
-        async with self._store.transaction(account) as tx:
-            now = await self._arrive(tx)
+        key = request.idempotency_key if self._refuses_in_flight else None
+        async with self._store.transaction(account, key=key) as tx:
+            # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4).
+            now = max(await self._arrive(tx), await tx.newest())
             await self._heed(tx, request, now)
             replayed = await self._replay(tx, request, now)
             if replayed is not None:
@@ -116,7 +120,7 @@ class CheckoutService:
 
     async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> CheckoutSession:
         """The session as of now (RET-1, EXP-7)."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             now = await self._arrive(tx)
             session = await _found(tx, session_id)
             if session.is_open:
@@ -136,7 +140,7 @@ class CheckoutService:
         """
         if query.starting_after is not None and query.ending_before is not None:
             raise CursorsExclusive
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             await self._arrive(tx)
             cursor = query.starting_after if query.ending_before is None else query.ending_before
             if cursor is None:
@@ -153,8 +157,10 @@ class CheckoutService:
         Raises:
             SessionNotOpen: It has already ended (EXP-2, EXP-3).
             IdempotencyKeyReused: As for `create`.
+            IdempotencyKeyInUse: Likewise.
         """
-        async with self._store.transaction(account) as tx:
+        key = request.idempotency_key if self._refuses_in_flight else None
+        async with self._store.transaction(account, key=key) as tx:
             now = await self._arrive(tx)
             await self._heed(tx, request, now)
             session = await _found(tx, session_id)
@@ -185,7 +191,7 @@ class CheckoutService:
         account = await self._store.owner(session_id)
         if account is None:
             return None
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, reading=True) as tx:
             await self._arrive(tx)
             session = await tx.session(session_id)
             return None if session is None else (account, session)
@@ -200,10 +206,14 @@ class CheckoutService:
     async def move_clock(self, account: AccountId, clock: AccountClock) -> Sequence[str]:
         """Set the account's clock and expire what is overdue by it: the ids, earliest deadline first."""
         async with self._store.transaction(account) as tx:
-            await tx.save_profile(replace(await tx.profile(), clock=clock))
-            expired = await self._sweep(tx, await self.now(tx))
-            await self.announce(tx)
-            return expired
+            return await self.set_clock(tx, clock)
+
+    async def set_clock(self, tx: Transaction, clock: AccountClock) -> Sequence[str]:
+        """`move_clock`, within a transaction."""
+        await tx.save_profile(replace(await tx.profile(), clock=clock))
+        expired = await self._sweep(tx, await self.now(tx))
+        await self.announce(tx)
+        return expired
 
     async def now(self, tx: Transaction) -> int:
         """The account's clock, epoch seconds."""

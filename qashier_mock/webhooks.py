@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from heapq import heappop, heappush
 from hmac import new as hmac
 from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from qashier_mock.accounts import LATEST, ClockOutOfRange
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, after_attempt, is_success
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountClock, AccountId, Event, WebhookEndpoint
+from qashier_mock.stores.base import StoreUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -30,13 +33,24 @@ if TYPE_CHECKING:
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store, Transaction
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-_LEASE: Final = 30
-"""Seconds of the account's clock for which a delivery under way is nobody else's."""
+_log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 64
 """Attempts under way at the same time, of all accounts."""
+
+_CLAIMED_AT_ONCE: Final = 2 * _AT_ONCE
+"""Deliveries of one account that are claimed at the same time: the others stay for whoever has time."""
+
+_SEEN_TO_AT_ONCE: Final = 8
+"""Accounts that are seen to at the same time, where the store has to be waited for."""
+
+_GLANCE: Final = 0.02
+"""Seconds between two looks at what another process is doing, while somebody waits for it."""
+
+_RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
+"""Seconds to wait for a store that is gone, the last one again and again."""
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -52,6 +66,16 @@ class _Errand:
     event: Event
     endpoint: WebhookEndpoint
     started_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A clock that is being moved: where it stood, where it goes, whether it stands there, what has expired so far."""
+
+    begin: int
+    target: int
+    stands: bool
+    expired: Sequence[str]
 
 
 class Dispatcher:
@@ -89,7 +113,9 @@ class Dispatcher:
         self._client: httpx.AsyncClient | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._under_way: dict[AccountId, set[asyncio.Task[Attempt]]] = {}
-        self._clock_moves: dict[AccountId, asyncio.Lock] = {}
+        self._clock_moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
+        self._repairs: set[asyncio.Task[object]] = set()
+        self._is_store_gone = False
         self._agenda: list[tuple[int, AccountId]] = []
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
@@ -99,6 +125,9 @@ class Dispatcher:
 
     def wake(self, account: AccountId, machine_instant: int) -> None:
         """See to the account when the machine's clock shows `machine_instant`, unless that is planned already."""
+        look_every = self._store.look_every
+        if look_every is not None and machine_instant > self._clock() + look_every:
+            return  # the store remembers it: any process that lives then will find it there
         planned = self._scheduled.get(account)
         if planned is not None and planned <= machine_instant:
             return
@@ -110,53 +139,101 @@ class Dispatcher:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work in the background for as long as the context lasts."""
-        for account in await self._store.due_accounts():
-            self.wake(account, self._clock())
-        task = asyncio.create_task(self._run())
+        for account, instant in (await self._store.due_accounts(self._clock())).items():
+            self.wake(account, instant)
+        tasks = [asyncio.create_task(self._run())]
+        if self._store.look_every is not None:
+            tasks.append(asyncio.create_task(self._watch(self._store.look_every)))
         try:
             yield
         finally:
-            attempts = [each for tasks in self._under_way.values() for each in tasks]
-            for each in (task, *attempts):
+            tasks += self._repairs
+            attempts = [each for under_way in self._under_way.values() for each in under_way]
+            for each in (*tasks, *attempts):
                 each.cancel()
-            await asyncio.gather(task, *attempts, return_exceptions=True)
+            await asyncio.gather(*tasks, *attempts, return_exceptions=True)
             if self._client is not None:
                 await self._client.aclose()
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
-            while self._agenda and self._agenda[0][0] <= self._timer():
-                instant, account = heappop(self._agenda)
-                if self._scheduled.get(account) != instant:
-                    continue
-                del self._scheduled[account]
-                try:
-                    await self._service.sweep(account)
-                    await self._start_due(account)
-                except Exception:  # noqa: BLE001 - one account's trouble must not stop the others'
-                    _log.exception("an account's deadlines and deliveries could not be seen to")
-                    self.wake(account, self._clock() + 1)
+            while due := self._take_due():
+                await asyncio.gather(*map(self._see_to, due))
             delay = self._agenda[0][0] - self._timer() if self._agenda else None
             try:
                 await asyncio.wait_for(self._changed.wait(), delay)
             except TimeoutError:
                 continue
 
+    def _take_due(self) -> list[AccountId]:
+        """A few accounts whose time has come."""
+        found: list[AccountId] = []
+        while len(found) < _SEEN_TO_AT_ONCE and self._agenda and self._agenda[0][0] <= self._timer():
+            instant, account = heappop(self._agenda)
+            if self._scheduled.get(account) == instant:
+                del self._scheduled[account]
+                found.append(account)
+        return found
+
+    async def _see_to(self, account: AccountId) -> None:
+        try:
+            if self._store.look_every is not None:
+                await self._resume_clock(account)
+            await self._service.sweep(account)
+            await self._start_due(account)
+        except StoreUnavailable as error:
+            self._note_store(error)
+            self.wake(account, self._clock() + 1)
+        except Exception:  # noqa: BLE001 - one account's trouble must not stop the others'
+            _log.exception("an account's deadlines and deliveries could not be seen to")
+            self.wake(account, self._clock() + 1)
+
+    async def _watch(self, every: float) -> None:
+        """Find what processes that died, or other machines, have left in the store."""
+        while True:
+            await asyncio.sleep(every)
+            try:
+                found = await self._store.due_accounts(self._clock())
+            except StoreUnavailable as error:
+                self._note_store(error)
+                continue
+            except Exception:  # noqa: BLE001 - looking again is all that can be done
+                _log.exception("the store could not be looked through")
+                continue
+            self._note_store(None)
+            for account, instant in found.items():
+                self.wake(account, instant)
+
+    def _note_store(self, error: StoreUnavailable | None) -> None:
+        """Log once that the store is gone, and once that it is back."""
+        if error is not None and not self._is_store_gone:
+            _log.warning("the store cannot be used; webhooks and deadlines wait for it: %s", error)
+        if error is None and self._is_store_gone:
+            _log.warning("the store is back")
+        self._is_store_gone = error is not None
+
     # on demand
 
     async def flush(self, account: AccountId) -> list[Attempt]:
-        """Attempt all that is due now, and wait for what is under way: every attempt that ended meanwhile."""
-        async with self._store.transaction(account) as tx:
+        """Attempt all that is due now, and wait for what is under way, here and elsewhere.
+
+        Returns:
+            Every attempt that ended meanwhile.
+        """
+        async with self._store.transaction(account, reading=True) as tx:
             until = await self._service.now(tx)
-        attempts: list[Attempt] = []
+            made = await tx.attempts_made()
         while True:
             await self._start_due(account, until=until)
             tasks = tuple(self._under_way.get(account, ()))
-            if not tasks:
-                return attempts
-            await asyncio.wait(tasks)
-            attempts += [task.result() for task in tasks]
+            if tasks:
+                await asyncio.wait(tasks)
+                continue
+            async with self._store.transaction(account, reading=True) as tx:
+                if not await tx.is_attempted_elsewhere():
+                    return list(await tx.attempts(after=made))
+            await asyncio.sleep(_GLANCE)
 
     async def resend(self, account: AccountId, event_id: str) -> list[Attempt]:
         """Send an event again, now, to every endpoint that takes its type; the attempts.
@@ -199,48 +276,93 @@ class Dispatcher:
             ClockOutOfRange: The clock cannot show that instant.
         """
         async with self._clock_moves.setdefault(account, asyncio.Lock()):
-            async with self._store.transaction(account) as tx:
-                before = (await tx.profile()).clock
-                now = await self._service.now(tx)
-            target = now + by if to is None else to
-            if target > LATEST:
-                raise ClockOutOfRange(target)
-            stands = before.frozen_at is not None if frozen is None else frozen
-            expired = [*await self._service.move_clock(account, AccountClock(frozen_at=now))]
+            move = await self._begin_move(account, to=to, by=by, frozen=frozen)
+            now, expired = move.begin, [*move.expired]
             try:
                 while True:
                     await self.flush(account)
                     due = await self._next_due(account)
-                    if due is None or due > target:
+                    if due is None or due > move.target:
                         break
                     now = max(now, due)
                     expired += await self._service.move_clock(account, AccountClock(frozen_at=now))
-                now = max(now, target)
+                now = max(now, move.target)
             finally:
-                clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
-                expired += await self._service.move_clock(account, clock)
+                try:
+                    expired += await self._end_move(account, now, stands=move.stands)
+                except StoreUnavailable:
+                    self._repair(partial(self._end_move, account, now, stands=move.stands))
+                    raise
             return expired
 
-    async def _next_due(self, account: AccountId) -> int | None:
+    async def _begin_move(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> _Move:
+        """Stop the account's clock, once no other process moves it."""
+        while True:
+            async with self._store.transaction(account) as tx:
+                expired = await self._resume(tx)
+                before = (await tx.profile()).clock
+                stands = before.frozen_at is not None if frozen is None else frozen
+                now = await self._service.now(tx)
+                target = now + by if to is None else to
+                if target > LATEST:
+                    raise ClockOutOfRange(target)
+                if await tx.begin_clock_move(stands=stands):
+                    expired = [*expired, *await self._service.set_clock(tx, AccountClock(frozen_at=now))]
+                    return _Move(now, target, stands, expired)
+            await asyncio.sleep(_GLANCE)
+
+    async def _end_move(self, account: AccountId, now: int, *, stands: bool) -> Sequence[str]:
         async with self._store.transaction(account) as tx:
+            await tx.end_clock_move()
+            clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
+            return await self._service.set_clock(tx, clock)
+
+    async def _resume_clock(self, account: AccountId) -> None:
+        """Let a clock go on that a process was moving when it died."""
+        async with self._store.transaction(account, reading=True) as tx:
+            if await tx.abandoned_clock_move() is None:
+                return
+        async with self._store.transaction(account) as tx:
+            await self._resume(tx)
+
+    async def _resume(self, tx: Transaction) -> Sequence[str]:
+        stands = await tx.abandoned_clock_move()
+        if stands is None:
+            return ()
+        await tx.end_clock_move()
+        now = (await tx.profile()).clock.frozen_at
+        if stands or now is None:
+            return ()
+        return await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
+
+    async def _next_due(self, account: AccountId) -> int | None:
+        async with self._store.transaction(account, reading=True) as tx:
             instants = (await tx.next_deadline(), await tx.next_delivery_due())
         return min((each for each in instants if each is not None), default=None)
+
+    def _repair(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Do in the background what the store could not take."""
+        task: asyncio.Task[object] = asyncio.create_task(_insist(step))
+        self._repairs.add(task)
+        task.add_done_callback(self._repairs.discard)
 
     # one attempt
 
     async def _start_due(self, account: AccountId, *, until: int | None = None) -> None:
         """Claim what is due at or before `until` (the account's now if None) and start an attempt for each."""
         errands: list[_Errand] = []
+        room = _CLAIMED_AT_ONCE - len(self._under_way.get(account, ()))
+        if room <= 0:
+            return  # each attempt that ends announces what is still due
         async with self._store.transaction(account) as tx:
             now = await self._service.now(tx)
             endpoints = {each.id: each for each in await self._service.endpoints(tx)}
-            for delivery in await tx.due_deliveries(now if until is None else until):
+            for delivery in await tx.claim_deliveries(now if until is None else until, room):
                 event = await tx.event(delivery.event_id)
                 endpoint = endpoints.get(delivery.endpoint_id)
                 if event is None or endpoint is None:
                     await tx.remove_delivery(delivery.id)
                     continue
-                await tx.put_delivery(replace(delivery, due=now + _LEASE))
                 errands.append(_Errand(delivery, event, endpoint, now))
         tasks = self._under_way.setdefault(account, set()) if errands else set()
         for errand in errands:
@@ -258,8 +380,12 @@ class Dispatcher:
                 began = perf_counter()
                 status, error = await self._post(errand)
         duration_ms = round((perf_counter() - began) * 1000, 3)
-        async with self._store.transaction(account) as tx:
-            return await self._settle(tx, errand, status, error, duration_ms)
+
+        async def settle() -> Attempt:
+            async with self._store.transaction(account) as tx:
+                return await self._settle(tx, errand, status, error, duration_ms)
+
+        return await _insist(settle)
 
     async def _settle(
         self, tx: Transaction, errand: _Errand, status: int | None, error: str | None, duration_ms: float
@@ -293,8 +419,9 @@ class Dispatcher:
         await tx.add_attempt(attempt)
         if later is None:
             await tx.remove_delivery(delivery.id)
-        else:
+        elif await tx.is_claimed(delivery.id):
             await tx.put_delivery(later)
+        # else another process took this one for dead, and its own attempt decides what comes next
         if attempt.outcome is Outcome.DELIVERED:
             await tx.set_unconfirmed(event.session.id, unconfirmed=True)
         for held in await tx.held_deliveries(endpoint.id):
@@ -326,6 +453,18 @@ class Dispatcher:
             return None, f"no answer within {ATTEMPT_TIMEOUT:.0f} seconds"
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             return None, f"{type(error).__name__}: {error}"[:200]
+
+
+async def _insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Do what has to be done in the end, as soon as the store can be used."""
+    delays = iter(_RETRY_AFTER)
+    delay = 0.0
+    while True:
+        try:
+            return await step()
+        except StoreUnavailable:
+            delay = next(delays, delay)
+            await asyncio.sleep(delay)
 
 
 def _report(task: asyncio.Task[Attempt]) -> None:

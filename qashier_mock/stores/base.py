@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from qashier_mock.core.advice import Advice, AdviceNote, PollWatch
 from qashier_mock.core.delivery import Attempt, Delivery
@@ -17,6 +17,9 @@ from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, WebhookEndpoint
 from qashier_mock.core.paging import ListQuery, Page
+
+ATTEMPTS_KEPT: Final = 10_000
+"""Attempts that an account remembers."""
 
 
 class Transaction(Protocol):
@@ -37,6 +40,9 @@ class Transaction(Protocol):
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         """This account's session, or None."""
+
+    async def newest(self) -> int:
+        """The `created` of the newest session, 0 where there is none."""
 
     async def add_session(self, session: CheckoutSession) -> None:
         """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
@@ -84,25 +90,51 @@ class Transaction(Protocol):
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """What is still to be delivered, or None."""
 
-    async def put_delivery(self, delivery: Delivery) -> None: ...
+    async def put_delivery(self, delivery: Delivery) -> None:
+        """Add a delivery, or change one; nobody attempts it from here on."""
 
     async def remove_delivery(self, delivery_id: str) -> None: ...
 
-    async def due_deliveries(self, now: int) -> Sequence[Delivery]:
-        """Those whose attempt is due at or before `now`, earliest first."""
+    async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
+        """Those that are due at or before `now` and that nobody attempts, earliest first, at most `limit`.
 
-    async def next_delivery_due(self) -> int | None: ...
+        They are this process's to attempt until it puts or removes them. When it dies, anyone may claim them again.
+        """
+
+    async def is_claimed(self, delivery_id: str) -> bool:
+        """Whether the delivery is this process's to attempt."""
+
+    async def is_attempted_elsewhere(self) -> bool:
+        """Whether another process has deliveries of the account to attempt."""
+
+    async def next_delivery_due(self) -> int | None:
+        """The earliest `due` of a delivery that nobody attempts."""
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        """What is held at an endpoint until something else was attempted there."""
+        """What is held at an endpoint until something else was attempted there, and that nobody attempts."""
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
         """All that is still to be delivered; O(n) in that."""
 
     async def add_attempt(self, attempt: Attempt) -> None: ...
 
-    async def attempts(self) -> Sequence[Attempt]:
-        """The last 10,000, oldest first."""
+    async def attempts_made(self) -> int:
+        """How many attempts were ever added."""
+
+    async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
+        """The last 10,000, oldest first, without the first `after` that were ever added."""
+
+    async def begin_clock_move(self, *, stands: bool) -> bool:
+        """Say that this process moves the clock in steps; False, and nothing said, while another does.
+
+        Args:
+            stands: Whether the clock is to stand when the move has ended.
+        """
+
+    async def end_clock_move(self) -> None: ...
+
+    async def abandoned_clock_move(self) -> bool | None:
+        """The `stands` of a move whose process died on the way, or None."""
 
     async def faults(self) -> Sequence[FaultRule]:
         """In the order in which they were made."""
@@ -139,12 +171,33 @@ class Store(Protocol):
     """All accounts. A command works inside `async with store.transaction(account)`.
 
     Leaving a transaction commits it, also by an `ApiError`: a refusal is an answer, and what the command did before it
-    (expiring what was overdue) stays done. Any other exception rolls it back, as far as the store can.
+    (expiring what was overdue) stays done. Any other exception rolls it back, as far as the store can. Whatever cannot
+    be done because the store is gone, full or otherwise unable raises `StoreUnavailable`, and nothing was done.
+
+    Attributes:
+        name: What `health` shows.
+        look_every: Seconds after which to look at `due_accounts` again, because other processes, living or dead, may
+            have left something there. None: nobody else works on this store.
     """
 
     name: str
+    look_every: float | None
 
-    def transaction(self, account: AccountId) -> AbstractAsyncContextManager[Transaction]: ...
+    def transaction(
+        self, account: AccountId, *, reading: bool = False, key: str | None = None
+    ) -> AbstractAsyncContextManager[Transaction]:
+        """Work on an account, while no other command does.
+
+        Args:
+            account: Whose.
+            reading: The command reads, and others need not wait for it; what it writes in the end all the same it
+                decides after it was first told so by this store (`overdue`, `note_advice`).
+            key: An idempotency key: raises `IdempotencyKeyInUse` where a transaction with the same key is under way,
+                instead of waiting for that.
+        """
+
+    async def has_faults(self, account: AccountId) -> bool:
+        """Whether the account has fault rules; asked for every call, so it is the cheapest question of all."""
 
     async def owner(self, session_id: str) -> AccountId | None:
         """The account that a session belongs to."""
@@ -155,8 +208,12 @@ class Store(Protocol):
     async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
         """The last 1,000 requests, oldest first."""
 
-    async def due_accounts(self) -> Mapping[AccountId, int]:
-        """For each account that has something waiting for time, the earliest instant of its own clock; O(accounts)."""
+    async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
+        """Accounts that have something waiting for time, and when that is due by the machine's clock.
+
+        A store with `look_every` gives those that are due, some at a time, and each to one process only for a few
+        seconds: whoever got it sees to it, and if that one dies another will. Any other store gives all: O(accounts).
+        """
 
     async def open(self) -> None:
         """Get ready. Raises `StoreUnavailable` when it cannot."""

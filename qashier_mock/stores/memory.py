@@ -9,7 +9,8 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final, Self
+from itertools import islice
+from typing import TYPE_CHECKING, Self
 
 from sortedcontainers import SortedList
 
@@ -25,17 +26,42 @@ from qashier_mock.core.model import (
     WebhookEndpoint,
 )
 from qashier_mock.core.paging import Interval, ListQuery, Page, take
+from qashier_mock.stores.base import ATTEMPTS_KEPT
 
 if TYPE_CHECKING:
     from qashier_mock.core.delivery import Attempt, Delivery
     from qashier_mock.core.faults import FaultRule
     from qashier_mock.core.idempotency import IdempotencyRecord
 
-_ATTEMPTS_KEPT: Final = 10_000
-
 
 class MemoryAccount:
-    """One account's state, and at the same time its unit of work: see `Transaction`."""
+    """One account's state, and at the same time its unit of work: see `Transaction`.
+
+    What many accounts never use, and what is large even when empty, is made on first use: there may be more accounts
+    than any of them has sessions.
+    """
+
+    __slots__ = (
+        "_advice",
+        "_attempts",
+        "_attempts_made",
+        "_by_status",
+        "_claimed",
+        "_deadlines",
+        "_deliveries",
+        "_due",
+        "_endpoints",
+        "_events",
+        "_faults",
+        "_polls",
+        "_profile",
+        "_records",
+        "_sessions",
+        "_store",
+        "_unconfirmed",
+        "account",
+        "journal",
+    )
 
     def __init__(self, account: AccountId, store: MemoryStore) -> None:
         self.account = account
@@ -45,19 +71,21 @@ class MemoryAccount:
 
     def _empty(self) -> None:
         self._sessions: list[CheckoutSession] = []  # by sequence
-        self._by_status: dict[Status, SortedList] = {status: SortedList() for status in Status}
+        self._by_status: dict[Status, SortedList] = {}  # of sequences
         self._deadlines: list[tuple[int, int]] = []  # a heap of (expires_at, sequence); ended sessions leave it late
         self._records: dict[str, IdempotencyRecord] = {}  # in the order of their answers
         self._events: dict[str, Event] = {}
         self._endpoints: dict[str, WebhookEndpoint] = {}
         self._deliveries: dict[str, Delivery] = {}
-        self._due = SortedList()  # of (due, delivery id)
-        self._attempts: deque[Attempt] = deque(maxlen=_ATTEMPTS_KEPT)
+        self._due: SortedList | None = None  # of (due, delivery id), without those that are being attempted
+        self._claimed: set[str] | None = None  # ids of deliveries that are
+        self._attempts: deque[Attempt] | None = None
+        self._attempts_made = 0
         self._faults: dict[str, FaultRule] = {}
         self._advice: dict[AdviceKind, AdviceNote] = {}
-        self._unconfirmed: set[str] = set()
-        self._polls = PollWatch()
-        self.journal: deque[JournalEntry] = deque(maxlen=CAPACITY)
+        self._unconfirmed: set[str] | None = None
+        self._polls: PollWatch | None = None
+        self.journal: deque[JournalEntry] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,6 +104,9 @@ class MemoryAccount:
     async def next_sequence(self) -> int:
         return len(self._sessions)
 
+    async def newest(self) -> int:
+        return self._sessions[-1].created if self._sessions else 0
+
     async def session(self, session_id: str) -> CheckoutSession | None:
         session = self._store.sessions.get(session_id)
         return session if session is not None and session.account == self.account else None
@@ -83,7 +114,7 @@ class MemoryAccount:
     async def add_session(self, session: CheckoutSession) -> None:
         self._sessions.append(session)
         self._store.sessions[session.id] = session
-        self._by_status[session.status].add(session.sequence)
+        self._sequences(session.status).add(session.sequence)
         if session.is_open:
             heappush(self._deadlines, (session.expires_at, session.sequence))
 
@@ -93,7 +124,13 @@ class MemoryAccount:
         self._store.sessions[session.id] = session
         if before.status is not session.status:
             self._by_status[before.status].remove(session.sequence)
-            self._by_status[session.status].add(session.sequence)
+            self._sequences(session.status).add(session.sequence)
+
+    def _sequences(self, status: Status) -> SortedList:
+        found = self._by_status.get(status)
+        if found is None:
+            found = self._by_status[status] = SortedList()
+        return found
 
     def _earliest_open(self) -> CheckoutSession | None:
         while self._deadlines:
@@ -117,7 +154,7 @@ class MemoryAccount:
         interval = self._created_interval(query).after_cursor(query, cursor)
         positions: Iterable[int]
         if query.status is not None:
-            positions = self._by_status[query.status].irange(
+            positions = self._sequences(query.status).irange(
                 interval.first, interval.end, inclusive=(True, False), reverse=interval.newest_first
             )
         elif interval.newest_first:
@@ -190,30 +227,80 @@ class MemoryAccount:
     async def put_delivery(self, delivery: Delivery) -> None:
         await self.remove_delivery(delivery.id)
         self._deliveries[delivery.id] = delivery
+        if self._due is None:
+            self._due = SortedList()
         self._due.add((delivery.due, delivery.id))
 
     async def remove_delivery(self, delivery_id: str) -> None:
         delivery = self._deliveries.pop(delivery_id, None)
-        if delivery is not None:
+        if delivery is None:
+            return
+        if self._claimed is not None and delivery_id in self._claimed:
+            self._claimed.remove(delivery_id)
+        elif self._due is not None:
             self._due.remove((delivery.due, delivery_id))
 
-    async def due_deliveries(self, now: int) -> Sequence[Delivery]:
-        return tuple(self._deliveries[delivery_id] for _, delivery_id in self._due.irange(None, (now + 1, "")))
+    async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
+        if not self._due:
+            return ()
+        chosen = list(islice(self._due.irange(None, (now + 1, "")), limit))
+        if self._claimed is None:
+            self._claimed = set()
+        for each in chosen:
+            self._due.remove(each)
+            self._claimed.add(each[1])
+        return tuple(self._deliveries[delivery_id] for _, delivery_id in chosen)
+
+    async def is_claimed(self, delivery_id: str) -> bool:
+        return self._claimed is not None and delivery_id in self._claimed
+
+    async def is_attempted_elsewhere(self) -> bool:
+        return False
 
     async def next_delivery_due(self) -> int | None:
         return self._due[0][0] if self._due else None
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        return tuple(each for each in self._deliveries.values() if each.is_held and each.endpoint_id == endpoint_id)
+        claimed = self._claimed or ()
+        return tuple(
+            each
+            for each in self._deliveries.values()
+            if each.is_held and each.endpoint_id == endpoint_id and each.id not in claimed
+        )
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
         return tuple(self._deliveries.values())
 
-    async def add_attempt(self, attempt: Attempt) -> None:
-        self._attempts.append(attempt)
+    def release(self) -> None:
+        """Take back every claim: whoever made them is gone."""
+        for delivery_id in self._claimed or ():
+            assert self._due is not None  # noqa: S101 - what is claimed was due
+            self._due.add((self._deliveries[delivery_id].due, delivery_id))
+        self._claimed = None
 
-    async def attempts(self) -> Sequence[Attempt]:
-        return tuple(self._attempts)
+    async def add_attempt(self, attempt: Attempt) -> None:
+        if self._attempts is None:
+            self._attempts = deque(maxlen=ATTEMPTS_KEPT)
+        self._attempts.append(attempt)
+        self._attempts_made += 1
+
+    async def attempts_made(self) -> int:
+        return self._attempts_made
+
+    async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
+        kept = self._attempts or ()
+        return tuple(islice(kept, max(0, after - (self._attempts_made - len(kept))), None))
+
+    # Only this process moves clocks here, and when it dies nothing is left.
+
+    async def begin_clock_move(self, *, stands: bool) -> bool:  # noqa: ARG002 - the protocol's
+        return True
+
+    async def end_clock_move(self) -> None:
+        return None
+
+    async def abandoned_clock_move(self) -> bool | None:
+        return None
 
     # faults and advice
 
@@ -238,15 +325,19 @@ class MemoryAccount:
         return tuple(self._advice.values())
 
     async def unconfirmed(self) -> Collection[str]:
-        return self._unconfirmed
+        return self._unconfirmed or ()
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
         if unconfirmed:
+            if self._unconfirmed is None:
+                self._unconfirmed = set()
             self._unconfirmed.add(session_id)
-        else:
+        elif self._unconfirmed:
             self._unconfirmed.discard(session_id)
 
     async def polls(self) -> PollWatch:
+        if self._polls is None:
+            self._polls = PollWatch()
         return self._polls
 
     # ids
@@ -275,39 +366,51 @@ class MemoryStore:
     """Every account of one app: see `Store`."""
 
     name = "memory"
+    look_every: float | None = None
 
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}
         self.sessions: dict[str, CheckoutSession] = {}  # of all accounts
         self.reserved: dict[str, AccountId] = {}
 
-    def transaction(self, account: AccountId) -> MemoryAccount:
+    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> MemoryAccount:  # noqa: ARG002
         found = self._accounts.get(account)
         if found is None:
             found = self._accounts[account] = MemoryAccount(account, self)
         return found
+
+    async def has_faults(self, account: AccountId) -> bool:
+        found = self._accounts.get(account)
+        return found is not None and bool(await found.faults())
 
     async def owner(self, session_id: str) -> AccountId | None:
         session = self.sessions.get(session_id)
         return None if session is None else session.account
 
     def record(self, account: AccountId, entry: JournalEntry) -> None:
-        self.transaction(account).journal.append(entry)
+        found = self.transaction(account)
+        if found.journal is None:
+            found.journal = deque(maxlen=CAPACITY)
+        found.journal.append(entry)
 
     async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        return tuple(self.transaction(account).journal)
+        return tuple(self.transaction(account).journal or ())
 
-    async def due_accounts(self) -> Mapping[AccountId, int]:
+    async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         found: dict[AccountId, int] = {}
         for account in self._accounts.values():
             instants = [await account.next_deadline(), await account.next_delivery_due()]
             known = [instant for instant in instants if instant is not None]
-            if known:
-                found[account.account] = min(known)
+            clock = (await account.profile()).clock
+            if known and clock.frozen_at is None:
+                found[account.account] = min(known) - clock.offset
+            elif known and min(known) <= clock.read(machine_now):
+                found[account.account] = machine_now
         return found
 
     async def open(self) -> None:
-        return None
+        for account in self._accounts.values():
+            account.release()
 
     async def close(self) -> None:
         return None
