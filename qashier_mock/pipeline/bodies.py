@@ -75,7 +75,7 @@ def check_media_type(types: Sequence[bytes], codings: Sequence[bytes]) -> None:
         raise Refused(Reason.MEDIA_TYPE_UNSUPPORTED, text)
     if types and types[0] != MEDIA_TYPE:
         essence = types[0].partition(b";")[0].strip().lower()
-        if essence and essence != MEDIA_TYPE:
+        if types[0] and essence != MEDIA_TYPE:  # an empty header is none
             text = f"The body must be application/json, not {wording.quote(essence.decode('latin-1'))}."
             raise Refused(Reason.MEDIA_TYPE_UNSUPPORTED, text)
     if codings and codings[0].strip().lower() not in {b"identity", b""}:
