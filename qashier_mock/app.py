@@ -32,7 +32,8 @@ from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.journal import JournalEntry, redacted
 from qashier_mock.core.model import AccountId, WebhookEndpoint
 from qashier_mock.core.policy import Policy
-from qashier_mock.core.sources import Clock, SeededIds
+from qashier_mock.core.request import RequestRef
+from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
 from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Transmit, create_pipeline
 from qashier_mock.service import CheckoutService
@@ -132,7 +133,7 @@ class MockApp:
             signature_header=settings.policy.signature_header,
             refuses=refuses,
         )
-        self.hooks = AppHooks(settings.policy, ids, self.accounts, self.store, whole)
+        self.hooks = AppHooks(settings.policy, ids, self.service, self.accounts, self.store)
         control = ControlHandlers(
             self.service, self.accounts, self.dispatcher, version=__version__, store=self.store.name
         )
@@ -184,11 +185,13 @@ class _WholeSeconds:
 class AppHooks:
     """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember."""
 
-    def __init__(self, policy: Policy, ids: SeededIds, accounts: AccountService, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, policy: Policy, ids: SeededIds, service: CheckoutService, accounts: AccountService, store: Store
+    ) -> None:
         self._policy = policy
+        self._service = service
         self._accounts = accounts
         self._store = store
-        self._clock = clock
         self._known: dict[bytes, AccountId] = {}
         self.new_request_id = ids.request_id
 
@@ -269,28 +272,34 @@ class AppHooks:
         return Reply(self._policy.status(error.kind), wire.error_to_json(error), headers)
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Write the journal; the control API and the health check are not the integration's doing."""
-        if not _is_control(call):
-            key = call.arguments.get("idempotency_key")
-            path = call.path if not call.query else f"{call.path}?{call.query.decode('latin-1')}"
-            self._store.record(
-                call.principal,
-                JournalEntry(
-                    call.request_id,
-                    call.operation.operation_id,
-                    call.method,
-                    redacted(path.encode("latin-1")) or b"",
-                    reply.status,
-                    self._clock(),
-                    round((time.perf_counter() - call.started) * 1000, 3),
-                    key,
-                    redacted(call.raw_body),
-                    redacted(body),
-                ),
-            )
-        return ()
+        """Write the journal, and tell new advice; the control API is not the integration's doing."""
+        if _is_control(call):
+            return ()
+        key = redacted(call.headers.get(b"idempotency-key"))
+        path = call.path if not call.query else f"{call.path}?{call.query.decode('latin-1')}"
+        is_sent = reply.transmit is not Transmit.DROPPED
+        self._store.record(
+            call.principal,
+            JournalEntry(
+                call.request_id,
+                call.operation.operation_id,
+                call.method,
+                redacted(path.encode("latin-1")) or b"",
+                reply.status if is_sent else None,
+                self._service.time_of(call.principal),
+                round((time.perf_counter() - call.started) * 1000, 3),
+                None if key is None else key.decode("latin-1"),
+                redacted(call.raw_body),
+                redacted(body) if is_sent else None,
+            ),
+        )
+        request: RequestRef | None = call.context
+        if request is None or not request.earned:
+            return ()
+        return ((_ADVICE, ", ".join(each.kind for each in request.earned).encode("ascii")),)
 
 
+_ADVICE: Final = b"qashier-mock-advice"
 _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = 500
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')

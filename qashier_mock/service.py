@@ -25,6 +25,7 @@ from qashier_mock.core.faults import FaultRule, pick
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, decide
 from qashier_mock.core.lifecycle import Trigger, advance, open_session
 from qashier_mock.core.model import (
+    MACHINE_CLOCK,
     AccountClock,
     AccountId,
     CheckoutSession,
@@ -81,6 +82,7 @@ class CheckoutService:
         self._strict = strict
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
+        self._clocks: dict[AccountId, AccountClock] = {}  # as last seen, of accounts whose clock was ever moved
 
     def on_due(self, wake: Wake) -> None:
         """Have `wake` told of what becomes due."""
@@ -217,7 +219,14 @@ class CheckoutService:
 
     async def now(self, tx: Transaction) -> int:
         """The account's clock, epoch seconds."""
-        return (await tx.profile()).clock.read(self._clock())
+        clock = (await tx.profile()).clock
+        if self._clocks.get(tx.account, MACHINE_CLOCK) is not clock:
+            self._clocks[tx.account] = clock
+        return clock.read(self._clock())
+
+    def time_of(self, account: AccountId) -> int:
+        """What the account's clock shows, as far as this process has seen it moved: not worth a transaction."""
+        return self._clocks.get(account, MACHINE_CLOCK).read(self._clock())
 
     async def is_strict(self, tx: Transaction) -> bool:
         """Whether the account refuses what is otherwise only advised against."""

@@ -391,6 +391,13 @@ class TestBodies:
         assert ask(app, "POST", "/things", chunks=[b'{"name": "a"}', b" " * 8]).status == 413
         assert ask(app, "POST", "/things", chunks=[b" " * 21]).status == 413
 
+    def test_an_operation_may_have_a_limit_of_its_own(self) -> None:
+        document = tiny(lambda d: operation(d, "/things", "post").update({"x-max-body": 20}))
+        app = create_pipeline([(document, [""])], echoes(TINY), Hooks(), max_body=10)
+        assert ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(20)).status == 200
+        refused = ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(21))
+        assert (refused.status, refused.code) == (413, "body_too_large")
+
     @pytest.mark.parametrize("declared", [b"21", b"9" * 400])
     def test_a_body_announced_as_too_large_is_not_read(self, declared: bytes) -> None:
         answer = ask(build(max_body=20), "POST", "/things", headers=[(b"content-length", declared)], chunks=[])
@@ -564,6 +571,23 @@ class TestFaults:
             ask(app, "GET", "/things/a", extensions=extensions)
         assert calls == ["abort"]
 
+    @pytest.mark.parametrize("transmit", Transmit)
+    def test_the_observer_is_told_how_much_is_sent(self, transmit: Transmit) -> None:
+        hooks = Hooks(Fault(transmit=transmit))
+        extensions = {"qashier_mock.abort": lambda: None, "qashier_mock.close": lambda: None}
+        with contextlib.suppress(IndexError):
+            ask(build(hooks), "GET", "/things/a", extensions=extensions)
+        assert [reply.transmit for _, reply, _ in hooks.seen] == [transmit]
+
+    def test_a_handler_may_leave_something_for_the_observer(self) -> None:
+        async def handler(call: Call, **_: Any) -> Reply:
+            call.context = call.headers[b"x-mood"]
+            raise LookupError
+
+        hooks = Hooks()
+        ask(build(hooks, {**echoes(TINY), "get_thing": handler}), "GET", "/things/a", headers=[(b"x-mood", b"good")])
+        assert [call.context for call, _, _ in hooks.seen] == [b"good"]
+
     def test_a_truncated_reply_has_half_its_body(self) -> None:
         whole = ask(build(), "GET", "/things/a")
         calls: list[str] = []
@@ -717,6 +741,8 @@ UNSUPPORTED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
         key={"type": "apiKey", "in": "header", "name": "X-Key"}), "Authorization"),
     ("optional security", lambda d: operation(d).update(security=[{"key": []}, {}]), "optional security"),
     ("no operationId", lambda d: operation(d).pop("operationId"), "operationId"),
+    ("a limit that is no number", lambda d: operation(d, "/things", "post").update({"x-max-body": "1 MiB"}), "x-max-"),
+    ("a limit for a body that is not there", lambda d: operation(d).update({"x-max-body": 1}), "x-max-body"),
     ("two operations of one place", lambda d: d["paths"].update(
         {"/things/{other}": {"get": {**operation(d, "/things/{id}"), "operationId": "twice", "parameters": [
             {"name": "other", "in": "path", "required": True, "schema": {"type": "string"}}]}}}), "twice"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 AccountId = NewType("AccountId", str)
 
@@ -140,6 +140,10 @@ class AccountClock:
         return machine_now + self.offset if self.frozen_at is None else self.frozen_at
 
 
+MACHINE_CLOCK: Final = AccountClock()
+"""The clock of an account that never moved it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """What an account is apart from its objects.
@@ -150,7 +154,7 @@ class Profile:
         drawn: How many ids have been drawn; never goes back, so that no id comes twice (CRE-10).
     """
 
-    clock: AccountClock = AccountClock()
+    clock: AccountClock = MACHINE_CLOCK
     strict: bool | None = None
     seed: int | None = None
     drawn: int = 0

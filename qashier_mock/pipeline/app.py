@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import inspect
 import time
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ def create_pipeline(
         pages: Foreign ASGI apps by path prefix (`/pay`); they get what no document has. The longest prefix wins, base
             paths of documents included. Their replies get a Request-Id too.
         lifespan: Called once at start; the context lasts as long as the app.
-        max_body: Bytes of a request body at most.
+        max_body: Bytes of a request body at most; an operation's `x-max-body` says otherwise.
         inline: Ids of operations whose handlers may begin without an asyncio task of their own: they await nothing that
             asks for the current task (`asyncio.timeout`, anyio). They may suspend. Saves a tenth of a request.
         validate_responses: Judge every reply by the document, and raise `ReplyOutsideDocument` out of the app for one
@@ -205,16 +206,18 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             return
         if operation.operation_id not in self._inline and INLINE in (scope.get("extensions") or ()):
             await task_of_its_own()
-        call = Call(operation, request_id, started, None, method, raw_path.decode("latin-1"), scope["query_string"], {})
         headers = _Headers(scope["headers"])
+        path, query = raw_path.decode("latin-1"), scope["query_string"]
+        call = Call(operation, request_id, started, None, method, path, query, headers.one, {})
         try:
-            reply, transmit = await self._answer(call, values, headers, receive)
+            reply = await self._answer(call, values, headers, receive)
             body = _encode(reply)
         except bodies.ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one error door
             reply = self._render(error, call)
-            transmit, body = reply.transmit, _encode(reply)
+            body = _encode(reply)
+        transmit = reply.transmit
         extra = self._hooks.observe(call, reply, body) if call.principal is not None else ()
         out = _headers(reply, body, request_id, extra)
         if self._judge is not None and transmit is not Transmit.DROPPED:
@@ -227,10 +230,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await send({"type": "http.response.start", "status": reply.status, "headers": out})
             await send({"type": "http.response.body", "body": body})
 
-    async def _answer(
-        self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive
-    ) -> tuple[Reply, Transmit]:
-        """Return the reply to a call and how much of it is to be sent; raise what the error door is to render."""
+    async def _answer(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> Reply:
+        """Return the reply to a call, or raise what the error door is to render."""
         operation = call.operation
         if not operation.is_secured:
             return await self._perform(call, values, headers, receive)
@@ -240,26 +241,23 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             return await self._perform(call, values, headers, receive)
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
-        reply, transmit = fault.reply or Reply(503), fault.transmit
+        reply = fault.reply or Reply(503)
         if fault.perform:
             try:
-                reply, kept = await self._perform(call, values, headers, receive)
+                done = await self._perform(call, values, headers, receive)
             except bodies.ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001 - the one error door
-                reply = self._render(error, call)
-                kept = reply.transmit
-            reply = fault.reply or reply
-            transmit = kept if transmit is Transmit.WHOLE else transmit
-        return reply, transmit
+                done = self._render(error, call)
+            reply = fault.reply or done
+        if fault.transmit is not Transmit.WHOLE:
+            reply = dataclasses.replace(reply, transmit=fault.transmit)
+        return reply
 
-    async def _perform(
-        self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive
-    ) -> tuple[Reply, Transmit]:
+    async def _perform(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> Reply:
         await self._fill(call, values, headers, receive)
         self._hooks.admit(call)
-        reply = await call.operation.handler(call, **call.arguments)
-        return reply, reply.transmit
+        return await call.operation.handler(call, **call.arguments)
 
     async def _fill(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> None:
         """Read, parse and validate all that the operation takes."""
@@ -268,7 +266,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         arguments: dict[str, Any] = {}
         raw = b""
         if expected is not None:
-            raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), self._max_body)
+            limit = operation.max_body or self._max_body
+            raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
             if raw or expected.required:
                 bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
         if values:

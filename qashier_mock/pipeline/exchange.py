@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from qashier_mock.pipeline.operations import CompiledOperation
 
@@ -135,10 +135,12 @@ class Call:
         method: As received.
         path: As received: not decoded.
         query: As received: not decoded.
+        headers: By name in lower case; of one that was sent more than once, the last.
         arguments: Parsed parameters by the snake_case of their name; left out where optional and absent, defaults
             filled in. The body is `body`. Empty until everything is validated.
         raw_body: The bytes that came; None until they are read, and where the operation takes no body.
         unknown_fields: Properties of the body that the schema does not name.
+        context: For hooks and handlers to leave each other what they know of the call.
     """
 
     operation: CompiledOperation
@@ -148,9 +150,11 @@ class Call:
     method: str
     path: str
     query: bytes
+    headers: Mapping[bytes, bytes]
     arguments: dict[str, Any]
     raw_body: bytes | None = None
     unknown_fields: tuple[UnknownField, ...] = ()
+    context: Any = None
 
 
 class Hooks(Protocol):
@@ -180,4 +184,7 @@ class Hooks(Protocol):
         """
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Run once an authenticated call has its reply, before it is sent; return further headers for it."""
+        """Run once an authenticated call has its reply, before it is sent; return further headers for it.
+
+        `reply.transmit` tells how much of it will be sent.
+        """

@@ -35,6 +35,7 @@ class CompiledOperation:
         extensions: Its `x-…` entries.
         tags: As in the document.
         is_secured: Whether a caller must be authenticated.
+        max_body: Bytes of a request body at most, where `x-max-body` gives the operation a limit of its own.
         writes_secret: Whether its body may hold a secret (a property that is `writeOnly` or a password), so that it
             belongs in no log.
         responses: As in the document, by status, references resolved.
@@ -46,6 +47,7 @@ class CompiledOperation:
     extensions: Mapping[str, Any]
     tags: tuple[str, ...]
     is_secured: bool
+    max_body: int | None
     writes_secret: bool
     responses: Mapping[str, Any]
     handler: Callable[..., Awaitable[Reply]]
@@ -95,6 +97,7 @@ def compile_operation(specification: Any, path: str, method: str, resolver: Any)
         extensions={key: value for key, value in raw.items() if key.startswith("x-")},
         tags=tuple(raw.get("tags", ())),
         is_secured=_is_secured(model, where),
+        max_body=_max_body(raw, where),
         writes_secret=body is not None and body.holds_secret,
         responses=model.responses,
         handler=model.function,
@@ -124,6 +127,13 @@ def _is_secured(model: Any, where: str) -> bool:
             if scheme.get("type") != "http":
                 raise Unsupported(f"{where}: the security scheme {name!r} is not one of the Authorization header")
     return True
+
+
+def _max_body(raw: Mapping[str, Any], where: str) -> int | None:
+    limit = raw.get("x-max-body")
+    if limit is not None and (type(limit) is not int or limit < 1 or "requestBody" not in raw):
+        raise Unsupported(f"{where}: x-max-body is a number of bytes, of an operation that has a body")
+    return limit
 
 
 def _check_responses(responses: Mapping[str, Any], where: str) -> None:

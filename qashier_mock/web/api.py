@@ -11,11 +11,12 @@ from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import wire
 
-ADVICE_HEADER = b"qashier-mock-advice"
-
 
 class ApiHandlers:
-    """Handlers over a checkout service; `call.principal` is the account."""
+    """Handlers over a checkout service; `call.principal` is the account.
+
+    Each leaves its `RequestRef` in `call.context`: what advice was earned is told also where the request is refused.
+    """
 
     def __init__(self, service: CheckoutService) -> None:
         self._service = service
@@ -26,7 +27,7 @@ class ApiHandlers:
         """Open a session."""
         request = _request(call, idempotency_key, "", body)
         session = await self._service.create(call.principal, wire.parse_create(body), request)
-        return _reply(wire.session_to_json(session), request)
+        return Reply(200, wire.session_to_json(session))
 
     async def list_checkout_sessions(self, call: Call, **parameters: Any) -> Reply:
         """A page of sessions, newest first."""
@@ -35,9 +36,9 @@ class ApiHandlers:
 
     async def retrieve_checkout_session(self, call: Call, *, id: str) -> Reply:  # noqa: A002 - the document's name
         """One session as of now."""
-        request = RequestRef(call.request_id)
+        request = call.context = RequestRef(call.request_id)
         session = await self._service.retrieve(call.principal, id, request)
-        return _reply(wire.session_to_json(session), request)
+        return Reply(200, wire.session_to_json(session))
 
     async def expire_checkout_session(
         self,
@@ -49,7 +50,7 @@ class ApiHandlers:
         """End an open session."""
         request = _request(call, idempotency_key, id, None)
         session = await self._service.expire(call.principal, id, request)
-        return _reply(wire.session_to_json(session), request)
+        return Reply(200, wire.session_to_json(session))
 
 
 def _request(call: Call, key: str | None, session_id: str, body: dict[str, Any] | None) -> RequestRef:
@@ -63,19 +64,5 @@ def _request(call: Call, key: str | None, session_id: str, body: dict[str, Any] 
     advice.extend(rules.unknown_field(field.path, field.nearest) for field in call.unknown_fields)
     if body is not None and rules.is_insecure(body["success_url"]):
         advice.append(rules.INSECURE_URL)
-    return RequestRef(call.request_id, key, fingerprint, advice)
-
-
-def _reply(payload: wire.Json, request: RequestRef) -> Reply:
-    if not request.earned:
-        return Reply(200, payload)
-    return Reply(200, payload, headers=((ADVICE_HEADER, advice_header(request.earned)),))
-
-
-_HEADER_LENGTH = 500
-
-
-def advice_header(earned: list[Advice]) -> bytes:
-    """What a reply says of new advice: printable ASCII, at most 500 characters."""
-    text = "; ".join(f"{each.kind}: {each.message}" for each in earned)
-    return text.encode("unicode_escape")[:_HEADER_LENGTH]
+    request = call.context = RequestRef(call.request_id, key, fingerprint, advice)
+    return request
