@@ -159,11 +159,13 @@ class FaultRule:
 
     Attributes:
         id: Names the rule.
+        is_about_webhooks: Whether it is about webhooks; otherwise it is about calls.
     """
 
     def __init__(self, account: MockAccount, rule: answers.Fault) -> None:
         self._account = account
         self.id = rule["id"]
+        self.is_about_webhooks = "webhook" in rule
 
     @property
     def applied(self) -> int:
@@ -423,6 +425,9 @@ class MockAccount:
             "probability": probability,
         }
         body = {name: value for name, value in said.items() if value is not None}
+        return self._make_rule(body)
+
+    def _make_rule(self, body: Mapping[str, Any]) -> FaultRule:
         return FaultRule(self, self.call("POST", "/_mock/v1/faults", body))
 
     def clear_faults(self) -> None:

@@ -1,19 +1,197 @@
 """The pytest plugin: a payment provider in a fixture.
 
-At the top only the standard library and pytest are imported: test runs that do not ask for a fixture pay for nothing.
+    def test_a_paid_order_is_shipped(qashier_mock):
+        shop = Shop(provider=qashier_mock.base_url, api_key=qashier_mock.api_key)
+        order = shop.checkout()
+        qashier_mock.pay(order.session_id)
+        ...
+
+At the top only the standard library and pytest are imported, and nothing is started before a test asks for a fixture:
+test runs that ask for none pay for nothing.
 """
+
+# ruff: noqa: PLC0415 - what a test run may not need is imported where it is needed
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
 
 if TYPE_CHECKING:
-    import pytest
+    from pathlib import Path
+
+    from qashier_mock.testing import QashierMock, QashierMockConfig, QashierMockServer, WebhookDisorder
+
+_ACCOUNT: Final = pytest.StashKey["QashierMock"]()
+_MARKER: Final = "qashier_mock"
+_MARKER_OPTIONS: Final = ("strict", "seed", "frozen_at")
+_DISORDERS: Final = ("in_order", "duplicated", "late", "swapped", "lost", "forged", "replayed", "mixed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options and ini keys; an option comes before its ini key."""
+    group = parser.getgroup("qashier_mock", "a mock of Qashier Checkout for tests")
+    group.addoption("--qashier-mock-url", metavar="URL", help="use the mock that runs there, and start none")
+    group.addoption(
+        "--qashier-mock-port",
+        metavar="PORT",
+        type=int,
+        help="where a started mock listens, plus the number of the xdist worker (default: any free port)",
+    )
+    group.addoption(
+        "--qashier-mock-seed",
+        metavar="N",
+        type=int,
+        help="draw the ids of a started mock from N, so that each test gets the same ones in every run",
+    )
+    parser.addini("qashier_mock_url", "as --qashier-mock-url")
+    parser.addini("qashier_mock_port", "as --qashier-mock-port")
+    parser.addini("qashier_mock_seed", "as --qashier-mock-seed")
+    parser.addini(
+        "qashier_mock_strict", "refuse with 4xx what is otherwise only advised against", "bool", default=False
+    )
+    parser.addini("qashier_mock_policy", "a TOML file with the open choices of a started mock", "paths", default=[])
+    parser.addini("qashier_mock_webhook_bind", "the address on which receivers listen", default="127.0.0.1")
+    parser.addini("qashier_mock_webhook_host", "what the mock calls this machine when it delivers to receivers")
+    parser.addini("qashier_mock_report", "entries of each kind in a failing test's report; 0: none", default="20")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line(
         "markers",
-        "qashier_mock(strict=False, seed=None, frozen_at=None): configure the account of the qashier_mock fixture",
+        f"{_MARKER}(strict=False, seed=None, frozen_at=None): configure the account of the qashier_mock fixture: "
+        "refuse what is otherwise only advised against; draw ids and chances from a seed; freeze its clock at an "
+        "instant (epoch seconds, a datetime with a time zone, or such a time in ISO 8601)",
     )
+
+
+@pytest.fixture(scope="session")
+def qashier_mock_config(pytestconfig: pytest.Config) -> QashierMockConfig:
+    """How the mock is to be, from the options and ini keys. Override it to say so in Python."""
+    from qashier_mock.testing import QashierMockConfig
+
+    policy: list[Path] = pytestconfig.getini("qashier_mock_policy")
+    return QashierMockConfig(
+        url=pytestconfig.getoption("qashier_mock_url") or pytestconfig.getini("qashier_mock_url") or None,
+        port=_whole_number(pytestconfig, "qashier_mock_port") or 0,
+        seed=_whole_number(pytestconfig, "qashier_mock_seed"),
+        strict=pytestconfig.getini("qashier_mock_strict"),
+        policy=policy[0] if policy else None,
+        webhook_bind=pytestconfig.getini("qashier_mock_webhook_bind"),
+        webhook_host=pytestconfig.getini("qashier_mock_webhook_host") or None,
+        report=_whole_number(pytestconfig, "qashier_mock_report") or 0,
+    )
+
+
+@pytest.fixture(scope="session")
+def qashier_mock_server(
+    qashier_mock_config: QashierMockConfig, request: pytest.FixtureRequest
+) -> Iterator[QashierMockServer]:
+    """The server alone, one for the test run, and one for each worker under xdist."""
+    from qashier_mock.address import AddressUnavailable
+    from qashier_mock.client import MockError
+    from qashier_mock.testing import QashierMockServer
+
+    config = qashier_mock_config
+    if config.port:
+        config = replace(config, port=config.port + _worker_number(request.config))
+    server = QashierMockServer(config)
+    try:
+        server.start()
+    except MockError as error:
+        pytest.fail(f"no mock answers at {config.url}: {error}. Start one with qashier-mock serve.", pytrace=False)
+    except (AddressUnavailable, OSError, ValueError) as error:
+        pytest.fail(f"the mock could not be started: {error}", pytrace=False)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def qashier_mock(qashier_mock_server: QashierMockServer, request: pytest.FixtureRequest) -> Iterator[QashierMock]:
+    """A fresh account for this test: its own sessions, events, webhooks, faults, journal and clock."""
+    account = qashier_mock_server.account(request.node.nodeid)
+    request.node.stash[_ACCOUNT] = account
+    try:
+        _configure(account, request.node)
+        yield account
+    finally:
+        account.close()
+
+
+@pytest.fixture(params=_DISORDERS)
+def qashier_webhook_disorder(qashier_mock: QashierMock, request: pytest.FixtureRequest) -> WebhookDisorder:
+    """Runs the test once for each way in which webhooks can come; `settle()` lets it happen to its end."""
+    from qashier_mock.testing import WebhookDisorder
+
+    try:
+        return WebhookDisorder(qashier_mock, request.param)
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failing test's report what its account has seen."""
+    report = yield
+    account = item.stash.get(_ACCOUNT, None)
+    if report.failed and account is not None:
+        from qashier_mock.client import MockError
+
+        try:
+            sections = account.report()
+        except MockError as error:
+            sections = {"journal": f"not to be had: {error}"}
+        report.sections += [(f"qashier_mock {title}", text) for title, text in sections.items()]
+    return report
+
+
+def _configure(account: QashierMock, node: pytest.Item) -> None:
+    """Do what the markers say; the closest one to the test has the last word."""
+    wanted: dict[str, Any] = {}
+    for marker in reversed(list(node.iter_markers(_MARKER))):
+        unknown = [name for name in marker.kwargs if name not in _MARKER_OPTIONS]
+        if unknown or marker.args:
+            from difflib import get_close_matches
+
+            said = unknown[0] if unknown else repr(marker.args[0])
+            near = get_close_matches(said, _MARKER_OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(_MARKER_OPTIONS)}, each by its name"
+            pytest.fail(f"the marker qashier_mock does not take {said}; {hint}", pytrace=False)
+        wanted.update(marker.kwargs)
+    if wanted.get("strict") is not None or wanted.get("seed") is not None:
+        account.configure(strict=wanted.get("strict"), seed=wanted.get("seed"))
+    if wanted.get("frozen_at") is not None:
+        account.freeze(_instant(wanted["frozen_at"]))
+
+
+def _instant(said: Any) -> Any:
+    if not isinstance(said, str):
+        return said
+    try:
+        return datetime.fromisoformat(said)
+    except ValueError:
+        pytest.fail(f"frozen_at is no time in ISO 8601: {said!r}", pytrace=False)
+
+
+def _whole_number(config: pytest.Config, name: str) -> int | None:
+    option = config.getoption(name, None)
+    said = config.getini(name) if option is None else option
+    if said in {"", None}:
+        return None
+    try:
+        return int(said)
+    except ValueError:
+        raise pytest.UsageError(f"{name} is a whole number, not {said!r}") from None
+
+
+def _worker_number(config: pytest.Config) -> int:
+    """0 for the first xdist worker and without xdist, 1 for the second, and so on."""
+    worker: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
+    return int(worker.removeprefix("gw"))

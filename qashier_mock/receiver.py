@@ -93,17 +93,30 @@ class _Arrival:
 
 
 class WebhookReceiver:
-    """Receives webhooks on a free port of 127.0.0.1, until it is closed.
+    """Receives webhooks on a free port, until it is closed.
 
     Attributes:
         url: Where it receives.
         secret: What to have its webhooks signed with; it takes others and unsigned ones too.
     """
 
-    def __init__(self, *, secret: str = "whsec_receiver") -> None:  # noqa: S107 - protects nothing
-        """Prepare a receiver; nothing is bound yet."""
+    def __init__(
+        self,
+        *,
+        bind: str = "127.0.0.1",
+        host: str | None = None,
+        secret: str = "whsec_receiver",  # noqa: S107 - it protects nothing
+    ) -> None:
+        """Prepare a receiver; nothing is bound yet.
+
+        Args:
+            bind: The address of this machine to listen on.
+            host: What the mock calls this machine, where that differs, as for a mock in a container.
+            secret: What its webhooks are to be signed with.
+        """
         self.secret = secret
         self.url = ""
+        self._bind, self._host = bind, host or bind
         self._arrivals: list[_Arrival] = []
         self._changed = Condition()
         self._script: deque[_Scripted] = deque()
@@ -115,8 +128,8 @@ class WebhookReceiver:
 
     def start(self) -> Self:
         """Listen; it receives from now on."""
-        self._server = _Server(self._take_in)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/webhooks"
+        self._server = _Server(self._bind, self._take_in)
+        self.url = f"http://{self._host}:{self._server.server_port}/webhooks"
         self._thread = Thread(target=self._server.run, name="qashier-mock-receiver", daemon=True)
         self._thread.start()
         return self
@@ -312,17 +325,17 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
 
-    def __init__(self, take_in: Callable[[ReceivedWebhook], int | None]) -> None:
+    def __init__(self, bind: str, take_in: Callable[[ReceivedWebhook], int | None]) -> None:
         self.take_in = take_in
         self._connections: dict[socket.socket, Thread] = {}
         self._lock = Lock()
         self._is_stopping = False
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((bind, 0), _Handler)
 
     def server_bind(self) -> None:
         # HTTPServer would ask the name service for its own name, which can take seconds.
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def run(self) -> None:
         """Accept until stopped; unlike `serve_forever`, without looking up twice a second."""
@@ -351,7 +364,7 @@ class _Server(ThreadingHTTPServer):
     def stop_accepting(self) -> None:
         """Let `run` end: it waits for a connection, so it gets one."""
         self._is_stopping = True
-        with socket.create_connection(("127.0.0.1", self.server_port)):
+        with socket.create_connection((self.server_name, self.server_port)):
             return
 
     def end_connections(self) -> None:
