@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -301,7 +301,7 @@ def ask(
         "raw_path": path,
         "query_string": query,
         "headers": all_headers,
-        "extensions": extensions,
+        "extensions": {} if extensions is None else extensions,
     }
 
     async def receive() -> Any:
@@ -342,7 +342,7 @@ class Wire:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._buffer = b""
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -385,3 +385,8 @@ class Wire:
         if not data:
             raise ConnectionError(f"closed after {self._buffer[:200]!r}")
         self._buffer += data
+
+
+def bearer_info(token: str) -> dict[str, str] | None:
+    """Who has a bearer token: Connexion finds this function by its name."""
+    return {"sub": token} if token.startswith("sk_test_") else None
