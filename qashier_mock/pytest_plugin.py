@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qashier_mock.testing import QashierMock, QashierMockConfig, QashierMockServer, WebhookDisorder
 
 _ACCOUNT: Final = pytest.StashKey["QashierMock"]()
+_LATEST: Final = pytest.StashKey["QashierMock"]()
 _MARKER: Final = "qashier_mock"
 _MARKER_OPTIONS: Final = ("strict", "seed", "frozen_at")
 _DISORDERS: Final = ("in_order", "duplicated", "late", "swapped", "lost", "forged", "replayed", "mixed")
@@ -110,6 +111,9 @@ def qashier_mock_server(
     try:
         yield server
     finally:
+        latest = request.config.stash.get(_LATEST, None)
+        if latest is not None:
+            latest.keep_report()  # whether the last test's teardown failed is known only when the server is gone
         server.stop()
 
 
@@ -117,7 +121,7 @@ def qashier_mock_server(
 def qashier_mock(qashier_mock_server: QashierMockServer, request: pytest.FixtureRequest) -> Iterator[QashierMock]:
     """A fresh account for this test: its own sessions, events, webhooks, faults, journal and clock."""
     account = qashier_mock_server.account(request.node.nodeid)
-    request.node.stash[_ACCOUNT] = account
+    request.node.stash[_ACCOUNT] = request.config.stash[_LATEST] = account
     try:
         _configure(account, request.node)
         yield account

@@ -80,6 +80,7 @@ class QashierMock(MockAccount):
         self._is_receiver_asked_for = False
         self._endpoints: list[str] = []
         self._secrets = {api_key}
+        self._kept_report: dict[str, str] | None = None
 
     @staticmethod
     def sign(body: bytes | str, secret: str) -> str:
@@ -221,6 +222,8 @@ class QashierMock(MockAccount):
         limit = self._config.report if entries is None else entries
         if limit <= 0:
             return {}
+        if self._kept_report is not None:
+            return self._kept_report
         texts = {
             "requests": _told("requests", self.requests, limit, _request_line),
             "events": _told("events", self.events, limit, _event_line),
@@ -231,6 +234,11 @@ class QashierMock(MockAccount):
         if "requests" not in texts:
             texts["requests"] = "none: nothing has used this account's base_url and api_key"
         return {title: self._without_secrets(text) for title, text in texts.items()}
+
+    def keep_report(self) -> None:
+        """Make the report now, since the server is about to end."""
+        with suppress(MockError):
+            self._kept_report = self.report()
 
     def _without_secrets(self, text: str) -> str:
         for secret in sorted(self._secrets, key=len, reverse=True):
