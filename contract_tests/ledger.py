@@ -406,7 +406,7 @@ class Ledger:
         return frozenset(
             trait
             for creation in self.creations
-            if creation.is_faultless and creation.exchange.succeeded
+            if creation.is_faultless and creation.exchange.succeeded and not creation.key_was_seen
             for trait in creation.traits
         )
 
@@ -495,16 +495,16 @@ class Ledger:
         if not life.born.is_before(exchange):
             return None
         state: oracle.State | None = self.initial(life)
-        previous: Exchange | None = None
+        busy_until_ns = 0
         for write in life.writes:
             if write is exchange or exchange.is_before(write):
                 continue
-            if write.overlaps(exchange) or (previous is not None and previous.overlaps(write)):
+            if write.overlaps(exchange) or write.sent_ns <= busy_until_ns:
                 return None
             state = self._after_write(life, state, write)
             if state is None:
                 return None
-            previous = write
+            busy_until_ns = max(busy_until_ns, write.received_ns)
         return self._by_clock(life, state, exchange)
 
     def initial(self, life: Life) -> oracle.State:
@@ -546,8 +546,15 @@ class Ledger:
         before = self.state_before(life, write)
         return None if before is None else self._after_write(life, before, write)
 
+    @staticmethod
+    def is_alone(life: Life, write: Exchange) -> bool:
+        """Whether no other write to the session was under way at the same time."""
+        return not any(other is not write and other.overlaps(write) for other in life.writes)
+
     def following_read(self, life: Life, write: Exchange) -> Exchange | None:
         """The first retrieve after a write with no other write in between, before the clock could interfere."""
+        if not self.is_alone(life, write):
+            return None
         for read in life.reads:
             if not write.is_before(read):
                 continue
@@ -560,6 +567,8 @@ class Ledger:
 
     def preceding_view(self, life: Life, write: Exchange) -> Mapping[str, Json] | None:
         """The session as it was last shown before a write, with no other write in between; None if it is not known."""
+        if not self.is_alone(life, write):
+            return None
         earlier = [w for w in life.writes if w.is_before(write)]
         reads = [read for read in life.reads if read.is_before(write)]
         views = [read for read in reads if not earlier or earlier[-1].is_before(read)]

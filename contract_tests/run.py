@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from contract_tests.clauses import CLAUSES
 from contract_tests.drive import World
 from contract_tests.drive.plan import plan, selected
-from contract_tests.history import Capability, Credentials, Exchange, Operation, Policy, Recorder, Terms
-from contract_tests.ledger import is_integer
+from contract_tests.history import Capability, Credentials, Exchange, Policy, Recorder, Terms
+from contract_tests.ledger import entries_of, is_integer
 from contract_tests.target import Account, Key, OutOfSessions, OutOfTime, Pace, Target
 from contract_tests.verdicts import Report, judge
 
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from contract_tests.drive import Driver
+    from contract_tests.target import Transport
 
 _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
 _CLEAN_UP_S: Final = 30.0
 """The clean-up's own budget."""
+_PAGES_SEARCHED: Final = 5
+"""How many pages of open sessions are looked through at the end for what a faulty target opened unasked."""
 _CURRENCIES: Final = ("SGD", "MYR", "PHP", "USD", "IDR", "THB", "VND", "HKD", "EUR", "JPY")
 """What is tried, in this order, where a tester did not say what the account may charge."""
 
@@ -87,6 +90,7 @@ def check(
     allow_live: bool = False,
     timeout_s: float = 30.0,
     progress: Callable[[Progress], None] | None = None,
+    transport: Transport | None = None,
 ) -> Report:
     """Check an implementation against the contract.
 
@@ -108,6 +112,7 @@ def check(
         allow_live: Whether a live key may be used.
         timeout_s: After how many seconds an answer counts as lost.
         progress: Told before each driver.
+        transport: Carries the requests instead of HTTP: a target inside this process.
 
     Returns:
         The report. After Ctrl-C it holds what was seen so far and says `interrupted`; the sessions are expired even so.
@@ -131,6 +136,7 @@ def check(
         allow_live=allow_live,
         timeout_s=timeout_s,
         progress=progress,
+        transport=transport,
     )
     return run.whole(only, skip)
 
@@ -194,6 +200,7 @@ class Run:
         allow_live: bool = False,
         timeout_s: float = 30.0,
         progress: Callable[[Progress], None] | None = None,
+        transport: Transport | None = None,
     ) -> None:
         parts = urlsplit(target_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -235,6 +242,7 @@ class Run:
             recorder=self.recorder,
             pace=pace,
             timeout_s=timeout_s,
+            transport=transport,
         )
         self.account = Account(self.target, 0)
         self.other: Account | None = Account(self.target, 1) if len(keys) > 1 else None
@@ -438,14 +446,32 @@ class Run:
         try:
             for account, session_id in self._left_open():
                 left += not Account(self.target, account).expire(session_id).succeeded
+            for account, session_id in self._unasked():
+                left += not Account(self.target, account).expire(session_id).succeeded
             self._restore_control()
         except OutOfTime:
             self.notes.append("The clean-up ran out of time: some sessions may still be open.")
         if left:
             self.notes.append(f"{left} sessions could not be expired at the end; they may have ended by themselves.")
 
+    def _unasked(self) -> list[tuple[int, str]]:
+        """Open sessions that carry the mark of this run, though no answer named them: a faulty target made them."""
+        found = []
+        for account in (self.account, self.other):
+            page = account.list(status="open", limit=100) if account is not None else None
+            for _ in range(_PAGES_SEARCHED):
+                if account is None or page is None or not (entries := entries_of(page)):
+                    break
+                found += [
+                    (account.number, str(e.get("id"))) for e in entries if self.nonce in str(e.get("success_url"))
+                ]
+                if page.object.get("has_more") is not True:
+                    break
+                page = account.list(status="open", limit=100, starting_after=str(entries[-1].get("id")))
+        return found
+
     def _left_open(self) -> list[tuple[int, str]]:
-        """The sessions that we may have opened and that may still be open, unasked ones included."""
+        """The sessions that answers named, and that may still be open."""
         history = self.recorder.history()
         ledger = history.ledger
         found: dict[str, int] = {}
@@ -455,13 +481,6 @@ class Run:
                 state = ledger.state_before(life, _after(history.exchanges[-1], life.account))
             if state is None or state.status == "open":
                 found[life.id] = life.account
-        for exchange in history.of(Operation.LIST):
-            data = exchange.object.get("data")
-            for entry in data if isinstance(data, list) else ():
-                if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"] not in ledger.lives:
-                    marker = entry.get("success_url")
-                    if isinstance(marker, str) and (exchange.account or 0, marker) in ledger.markers:
-                        found[entry["id"]] = exchange.account or 0
         return [(account, session_id) for session_id, account in found.items()]
 
     def _restore_control(self) -> None:

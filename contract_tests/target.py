@@ -17,7 +17,7 @@ import threading
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from contract_tests.history import (
@@ -32,12 +32,16 @@ from contract_tests.history import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _MOST_WAITS: Final = 8
 """How often one request is sent again after 429 before its last answer is taken as it is."""
 _LONGEST_WAIT_S: Final = 60.0
 _MOST_BYTES: Final = 64 * 1024 * 1024
+
+
+Transport: TypeAlias = "Callable[[str, str, Sequence[tuple[str, str]], bytes | None], tuple[Reply | None, str | None]]"
+"""Carries one request (method, absolute URL, headers, body) to a target: its reply, or why there is none."""
 
 
 class OutOfTime(Exception):
@@ -140,6 +144,7 @@ class Target:
         pace: How fast and until when.
         control_url: Where `/_mock/v1` hangs; None if the target has no control API.
         timeout_s: After how many seconds without an answer its outcome counts as unknown.
+        transport: Carries the requests instead of HTTP: a target inside this process.
     """
 
     def __init__(
@@ -151,7 +156,9 @@ class Target:
         pace: Pace | None = None,
         control_url: str | None = None,
         timeout_s: float = 30.0,
+        transport: Transport | None = None,
     ) -> None:
+        self.carry: Transport = transport or self._exchange
         self.base_url = base_url.rstrip("/")
         self.keys = list(keys)
         self.recorder = recorder
@@ -224,7 +231,7 @@ class Target:
             self.pace.take(opens_session=opens and waits == 0)
             number = self.recorder.next_number()
             sent_ns = time.monotonic_ns()
-            reply, failure = self._exchange(method, whole, sent, body)
+            reply, failure = self.carry(method, whole, sent, body)
             exchange = Exchange(
                 number=number,
                 request=request,

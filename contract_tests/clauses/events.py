@@ -176,7 +176,7 @@ def ending_sends_one_event(history: History) -> Findings:
             yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write, feed))
         for endpoint in _listening(history, life, write):
             arrived = {
-                sighting.event.get("id"): sighting
+                repr(sighting.event.get("id")): sighting
                 for sighting in told.get((life.id, None), [])
                 if sighting.delivery is not None and sighting.delivery.endpoint.url == endpoint.url
             }
@@ -256,10 +256,10 @@ def an_event_names_its_request(history: History) -> Findings:
 def nothing_else_sends_an_event(history: History) -> Findings:
     """Nothing else sends an event; a session has at most one terminal event in its life."""
     ledger = history.ledger
-    ids: dict[str, dict[Json, Sighting]] = defaultdict(dict)
+    ids: dict[str, dict[str, Sighting]] = defaultdict(dict)
     for sighting, life in _told(history):
-        ids[life.id].setdefault(sighting.event.get("id"), sighting)
-        if sighting.event.get("type") not in _OF_STATUS.values():
+        ids[life.id].setdefault(repr(sighting.event.get("id")), sighting)
+        if sighting.event.get("type") not in list(_OF_STATUS.values()):
             yield _with(
                 broken("only terminal events", sighting.event.get("type"), life.born, *sighting.exchanges), sighting
             )
@@ -350,13 +350,13 @@ def _session_id(delivery: Delivery) -> Json:
 
 
 def _retries(history: History) -> Findings:
-    by_target: dict[tuple[str, Json], list[Delivery]] = defaultdict(list)
+    by_target: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
     for delivery in history.deliveries:
-        by_target[delivery.endpoint.url, _session_id(delivery)].append(delivery)
+        by_target[delivery.endpoint.url, repr(_session_id(delivery))].append(delivery)
     for tries in by_target.values():
-        ids = {delivery.event.get("id") for delivery in tries}
+        ids = {repr(delivery.event.get("id")) for delivery in tries}
         if len(tries) > 1:
-            yield _delivered(len(ids) == 1, "the same event id at every try", f"{sorted(map(str, ids))}", tries[-1])
+            yield _delivered(len(ids) == 1, "the same event id at every try", f"{sorted(ids)}", tries[-1])
         taken = next((place for place, delivery in enumerate(tries) if 200 <= delivery.answered < 300), None)
         if taken is not None:
             yield _delivered(

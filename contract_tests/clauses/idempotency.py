@@ -95,14 +95,14 @@ def _made_twice(history: History, identifier: str) -> Findings:
         del key
         if not marks or len(uses) < 2:
             continue
-        answered = {e.object.get("id") for e in uses if e.succeeded}
+        answered = {str(e.object.get("id")) for e in uses if e.succeeded}
         for page in history.of(Operation.LIST):
             if page.account != account:
                 continue
             strays = [
                 entry
                 for entry in entries_of(page)
-                if entry.get("success_url") in marks and entry.get("id") not in answered
+                if str(entry.get("success_url")) in marks and str(entry.get("id")) not in answered
             ]
             if strays and not any(e.is_unknown for e in uses):
                 cause = _cause(uses, strays[0].get("success_url"))
@@ -185,8 +185,8 @@ def the_same_key_at_once_is_done_once(history: History) -> Findings:
         if not all(_same_request(group[0], use) for use in group):
             continue
         made = [use for use in group if use.succeeded]
-        ids = {use.object.get("id") for use in made}
-        yield kept_if(len(ids) == 1, "one session", f"{len(ids)}: {sorted(map(str, ids))}", *group)
+        ids = {str(use.object.get("id")) for use in made}
+        yield kept_if(len(ids) == 1, "one session", f"{len(ids)}: {sorted(ids)}", *group)
         odd = [use for use in group if not use.succeeded and use.status != 409]
         yield kept_if(not odd, "the same answer, or 409", f"{[use.status for use in odd]}", *group)
         different = [use for use in made if not same(use.json, made[0].json)]

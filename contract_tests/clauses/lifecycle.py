@@ -60,6 +60,10 @@ def an_open_session_can_be_expired(history: History) -> Findings:
         if write.succeeded:
             seen = (write.object.get("id"), write.object.get("status"))
             yield kept_if(seen == (life.id, "expired"), f"{life.id}, expired", f"{seen}", *story)
+            read = history.ledger.following_read(life, write)
+            if read is not None:
+                status = read.object.get("status")
+                yield kept_if(status == "expired", "expired from then on", status, *story, read)
 
 
 @clause("EXP-2", source=DOCUMENTED)

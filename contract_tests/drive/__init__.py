@@ -6,7 +6,9 @@ order until it is done or the budget is spent.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from contract_tests.history import Capability, Exchange, Json, Recorder
@@ -78,10 +80,30 @@ class World:
         return (account or self.account).create(self.body(*lines, **fields), key=key)
 
 
+def page_url_of(exchange: Exchange) -> str | None:
+    """The address of the hosted page of the session that an answer shows, None if that is no absolute one."""
+    url = exchange.object.get("url")
+    return url if isinstance(url, str) and re.match(r"https?://[^/]", url) else None
+
+
 def id_of(exchange: Exchange) -> str | None:
     """The id of the session that an answer shows, None if it shows none."""
     session_id = exchange.object.get("id")
     return session_id if exchange.succeeded and isinstance(session_id, str) else None
+
+
+class Stage(IntEnum):
+    """When a driver's turn comes."""
+
+    FIRST = 1
+    BREADTH = 2
+    """Touches each clause once or a few times, in few requests: what a short budget is for."""
+    DEPTH = 3
+    """Goes through all boundaries and forms."""
+    ENDLESS = 4
+    """Goes on until the budget is spent."""
+    HARSH = 5
+    """What may bring a weak target down, and so comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,5 +115,6 @@ class Driver:
     clauses: tuple[str, ...]
     run: Callable[[World], None]
     needs: frozenset[Capability] = frozenset()
+    stage: Stage = Stage.BREADTH
     requests: int = 0
     """About how many requests it sends; 0 for one that goes on until the budget is spent."""

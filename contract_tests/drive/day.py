@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from contract_tests import oracle
-from contract_tests.drive import Driver, World, id_of
+from contract_tests.drive import Driver, World, id_of, page_url_of
 from contract_tests.history import Capability
 from contract_tests.ledger import is_integer
 
@@ -96,7 +96,7 @@ def _look(world: World, opened: Exchange) -> None:
 
 
 def _touch(world: World, opened: Exchange, how: str) -> None:
-    session_id, url = id_of(opened), opened.object.get("url")
+    session_id, url = id_of(opened), page_url_of(opened)
     if session_id is None:
         return
     if how == "pay":
@@ -108,7 +108,7 @@ def _touch(world: World, opened: Exchange, how: str) -> None:
         world.account.list(status="expired", limit=5)
     elif how == "retrieve":
         world.account.retrieve(session_id)
-    elif how == "view" and isinstance(url, str) and Capability.PAGE in world.capabilities:
+    elif how == "view" and url is not None and Capability.PAGE in world.capabilities:
         world.account.view(session_id, url)
 
 

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from contract_tests import oracle
-from contract_tests.drive import Driver, World, id_of
+from contract_tests.drive import Driver, Stage, World, id_of
 from contract_tests.history import SESSIONS_PATH
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ DRIVERS: Final = (
         purpose="Send what breaks careless servers: no 5xx, no dropped connection.",
         clauses=("HTTP-6", "HTTP-3", "HTTP-2", "HTTP-1", "HTTP-5"),
         run=hostile,
+        stage=Stage.HARSH,
         requests=105,
     ),
     Driver(
@@ -141,6 +142,7 @@ DRIVERS: Final = (
         purpose="Send the largest valid body, and some that are too large.",
         clauses=("HTTP-4", "HTTP-6", "CRE-19", "CRE-14"),
         run=large,
+        stage=Stage.HARSH,
         requests=6,
     ),
 )

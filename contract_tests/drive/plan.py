@@ -1,6 +1,6 @@
 """The plan: which drivers run, in which order.
 
-The directed scenarios come first, so that a short budget still exercises every clause that the target allows.
+Breadth comes before depth, so that a short budget still exercises every clause that the target allows.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 MODULES: Final = (
     "contract_tests.drive.scenarios",
     "contract_tests.drive.rounds",
-    "contract_tests.drive.hostile",
     "contract_tests.drive.day",
     "contract_tests.drive.webhooks",
+    "contract_tests.drive.hostile",
 )
 """The modules that offer drivers, each as a tuple `DRIVERS`, in the order of the plan. They are imported when a plan is
 made, so that what only some of them need is not loaded before."""
@@ -37,8 +37,9 @@ def selected(identifiers: Iterable[str], only: Sequence[str] = (), skip: Sequenc
 
 
 def every_driver() -> list[Driver]:
-    """All drivers, in the order of the plan."""
-    return [driver for module in MODULES for driver in import_module(module).DRIVERS]
+    """All drivers, in the order of the plan: by stage, and within one as the modules have them."""
+    drivers: list[Driver] = [driver for module in MODULES for driver in import_module(module).DRIVERS]
+    return sorted(drivers, key=lambda driver: driver.stage)
 
 
 def plan(clauses: Iterable[str], capabilities: frozenset[Capability]) -> list[Driver]:

@@ -1,0 +1,1 @@
+"""Targets for the checker's own tests, apart from the mock."""

@@ -1,0 +1,230 @@
+"""The checker as a whole, against an implementation of its own that can be broken in two hundred ways."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from contract_tests import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable, Verdict, check
+from contract_tests.history import Capability, Credentials, History, Operation
+from contract_tests.report.json import as_json, render
+from contract_tests.run import Run, planned
+from tests.targets.reference import DEFECTS, VARIANTS, serving, within
+
+if TYPE_CHECKING:
+    from contract_tests import Report, Violation
+
+CONCURRENT = {"CON-1", "CON-2", "IDM-6"}
+IN_PROCESS = "http://127.0.0.1"
+
+
+def told(violations: tuple[Violation, ...]) -> str:
+    return "; ".join(f"{v.clause}: {v.expected}, not {v.seen}" for v in violations)
+
+
+def checked(*quirks: str, **options: Any) -> Report:
+    return check(IN_PROCESS, transport=within(*quirks), seed=1, **options)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Report:
+    with serving() as url:
+        return check(url, seed=1, strict=True)
+
+
+def test_a_correct_implementation_keeps_every_clause(whole: Report) -> None:
+    assert told(whole.violations) == ""
+    assert whole.verdict is Verdict.PASSED
+    assert {entry.clause.id for entry in whole.clauses if not entry.exercised} == set()
+
+
+def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
+    history = whole.history
+    first = history.exchanges[:600]
+    number = first[-1].number
+    early = History(
+        exchanges=first,
+        deliveries=tuple(delivery for delivery in history.deliveries if delivery.number < number),
+        endpoints=history.endpoints,
+        terms=history.terms,
+    )
+    assert [identifier for identifier, clause in CLAUSES.items() if not clause.findings(early)[0]] == []
+
+
+def test_the_matrix_shows_every_operation_in_every_status(whole: Report) -> None:
+    assert set(whole.matrix) == {"create", "retrieve", "list", "expire"}
+    for operation in ("retrieve", "expire", "pay"):
+        assert set(whole.visited[operation]) == {"open", "complete", "expired"}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_the_documents_leave_open_is_never_accused(variant: str) -> None:
+    with serving(variant) as url:
+        report = check(url, seed=2, skip=["HTTP-6"])
+    assert told(report.violations) == ""
+
+
+def sample() -> list[str]:
+    """One defect of each clause; all of them where time does not matter."""
+    if os.environ.get("QASHIER_SOAK"):
+        return sorted(DEFECTS)
+    return sorted({clause: defect for defect, clause in DEFECTS.items()}.values())
+
+
+@pytest.mark.parametrize("defect", [defect for defect in sample() if DEFECTS[defect] not in CONCURRENT])
+def test_a_defect_is_reported_under_its_clause(defect: str) -> None:
+    report = checked(defect, strict=True, only=[DEFECTS[defect]])
+    assert report[DEFECTS[defect]].verdict is Verdict.FAILED, told(report.violations)
+
+
+@pytest.mark.parametrize("defect", sorted(d for d, c in DEFECTS.items() if c in CONCURRENT))
+def test_a_race_is_reported_under_its_clause(defect: str) -> None:
+    with serving(defect) as url:
+        report = check(url, seed=1, strict=True, only=[DEFECTS[defect]])
+    assert report[DEFECTS[defect]].verdict is Verdict.FAILED
+
+
+def test_an_assumed_clause_that_is_broken_is_a_warning_unless_strict() -> None:
+    report = checked("101 lines accepted", only=["CRE-14"])
+    assert report["CRE-14"].verdict is Verdict.WARNED
+    assert report.verdict is Verdict.WARNED
+
+
+def test_without_control_api_nothing_is_passed_that_was_not_exercised() -> None:
+    report = checked("no control", only=["EXP-7", "IDM-4", "EXP-3", "RET-1"])
+    assert report["EXP-7"].verdict is Verdict.NOT_EXERCISED
+    assert report["EXP-7"].reason == Capability.CLOCK.lack
+    assert report["RET-1"].verdict is Verdict.PASSED
+    assert report["AMT-1"].reason == "skipped"
+
+
+def test_a_spent_budget_is_said_and_not_passed() -> None:
+    report = checked(max_time_s=0.0001)
+    assert report.verdict in {Verdict.NOT_EXERCISED, Verdict.PASSED}
+    assert report["LIS-9"].verdict is Verdict.NOT_EXERCISED
+    assert report["LIS-9"].reason == "out of time"
+
+
+def test_no_more_sessions_are_opened_than_allowed() -> None:
+    report = checked(max_sessions=5)
+    creates = [e for e in report.history.exchanges if e.operation is Operation.CREATE]
+    assert len(creates) == 5
+    assert "max-sessions" in str(report["LIS-9"].reason)
+
+
+# ── safety ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_live_key_is_refused() -> None:
+    with pytest.raises(LiveKeyRefused):
+        check("https://api.example", keys=["sk_live_x"])
+
+
+def test_a_target_that_is_not_this_machine_needs_a_key() -> None:
+    with pytest.raises(CheckError, match="QASHIER_API_KEY"):
+        check("https://api.example")
+
+
+def test_a_target_that_does_not_answer_is_said() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(TargetUnreachable):
+            check(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_a_wrong_key_is_said_after_bearer_was_tried() -> None:
+    with pytest.raises(KeyRefused):
+        checked(keys=["not a key"])
+
+
+def test_a_target_that_refuses_basic_is_tried_with_bearer() -> None:
+    carry = within()
+
+    def bearer_only(method: str, url: str, headers: Any, body: bytes | None) -> Any:
+        kept = [(name, value) for name, value in headers if not value.startswith("Basic ")]
+        return carry(method, url, kept, body)
+
+    report = check(IN_PROCESS, transport=bearer_only, seed=1, only=["AUTH-2", "RET-1"])
+    assert report["RET-1"].verdict is Verdict.PASSED
+    assert report["AUTH-2"].verdict is Verdict.FAILED
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, ZeroDivisionError])
+@pytest.mark.parametrize("quirk", ["no control", "replay creates in silence"])
+def test_nothing_is_left_open(quirk: str, end: type[BaseException] | None) -> None:
+    carry = within(quirk)
+    sent = 0
+
+    def watched(method: str, url: str, headers: Any, body: bytes | None) -> Any:
+        nonlocal sent
+        sent += 1
+        if end is not None and sent == 150:
+            raise end
+        return carry(method, url, headers, body)
+
+    run = Run(IN_PROCESS, transport=watched, seed=1, keys=["sk_test_a", "sk_test_b"])
+    if end is ZeroDivisionError:
+        with pytest.raises(ZeroDivisionError):
+            run.whole(["CRE-*", "IDM-*", "LIS-*"], [])
+    else:
+        report = run.whole(["CRE-*", "IDM-*", "LIS-*"], [])
+        assert report.interrupted is (end is KeyboardInterrupt)
+    left = 0
+    for key in ("sk_test_a", "sk_test_b"):
+        reply, _ = carry(
+            "GET", f"{IN_PROCESS}/checkout/sessions?status=open&limit=100", [("Authorization", f"Bearer {key}")], None
+        )
+        assert reply is not None
+        left += len(reply.json["data"])
+    assert left == 0
+
+
+def test_clocks_go_on_afterwards() -> None:
+    carry = within()
+    check(IN_PROCESS, transport=carry, seed=1, keys=["sk_test_a"], only=["CRE-4"])
+    reply, _ = carry("GET", f"{IN_PROCESS}/_mock/v1/clock", [("Authorization", "Bearer sk_test_a")], None)
+    assert reply is not None
+    assert reply.json["frozen"] is False
+
+
+def test_keys_and_secrets_are_nowhere_in_what_was_recorded() -> None:
+    with serving() as url:
+        report = check(url, seed=1, keys=["sk_test_hushhush"], only=["AUTH-*", "EVT-7"])
+    text = render(report) + repr(report.history.exchanges) + repr(report.history.endpoints)
+    assert "hushhush" not in text
+    assert "whsec_" not in text
+
+
+def test_the_plan_opens_nothing() -> None:
+    carry = within()
+    steps = planned(IN_PROCESS, transport=carry, keys=["sk_test_a"], only=["LIS-*"])
+    assert {clause for step in steps for clause in step.clauses} == {f"LIS-{n}" for n in range(1, 15)}
+    reply, _ = carry("GET", f"{IN_PROCESS}/checkout/sessions", [("Authorization", "Bearer sk_test_a")], None)
+    assert reply is not None
+    assert reply.json["data"] == []
+
+
+# ── determinism, report ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_seed_sends_the_same_requests() -> None:
+    def shapes() -> list[tuple[str, str, Credentials]]:
+        report = checked(only=["CRE-*", "LIS-*", "IDM-1", "EXP-7"])
+        sequence = [e for e in report.history.exchanges if e.scenario not in {"the same at once", "clean-up"}]
+        return [(e.request.method, e.operation.value, e.credentials) for e in sequence]
+
+    assert shapes() == shapes()
+
+
+def test_the_json_report_has_the_agreed_keys() -> None:
+    report = checked("default 23 h", only=["CRE-5"], strict=True)
+    plain = as_json(report)
+    assert {"verdict", "target", "seed", "requests", "duration_s", "clauses"} <= plain.keys()
+    entry = next(entry for entry in plain["clauses"] if entry["id"] == "CRE-5")
+    assert entry["verdict"] == "failed"
+    violation = entry["violations"][0]
+    assert violation["expected"] == "expires_at 86400 s after created"
+    assert violation["request_ids"]

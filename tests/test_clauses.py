@@ -1,0 +1,241 @@
+"""Every clause has teeth: a history that keeps it, and one that breaks it.
+
+The histories are those of the tests' own implementation, once correct and once with a defect. Below them, by hand, the
+judgements that are easy to get wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from contract_tests import CLAUSES, ClauseBroken, Report, check
+from contract_tests.clauses import Source
+from contract_tests.history import Capability, Credentials, Exchange, History, Reply, Request, Terms
+from tests.targets.reference import DEFECTS, serving
+
+DEFECT_OF = {clause: defect for defect, clause in DEFECTS.items()}
+CLAUSE_COUNT = 87
+
+
+@pytest.fixture(scope="module")
+def kept() -> Report:
+    with serving() as url:
+        return check(url, seed=3, strict=True)
+
+
+def test_the_contract_is_whole() -> None:
+    assert len(CLAUSES) == CLAUSE_COUNT
+    for clause in CLAUSES.values():
+        assert clause.statement.endswith(".")
+        assert clause.source in set(Source)
+
+
+@pytest.mark.parametrize("identifier", CLAUSES)
+def test_a_clause_is_kept_by_a_correct_history(kept: Report, identifier: str) -> None:
+    assert CLAUSES[identifier](kept.history) > 0
+
+
+@pytest.mark.parametrize("identifier", CLAUSES)
+def test_a_clause_is_broken_by_a_faulty_history(identifier: str) -> None:
+    with serving(DEFECT_OF[identifier]) as url:
+        history = check(url, seed=3, only=[identifier]).history
+    with pytest.raises(ClauseBroken) as caught:
+        CLAUSES[identifier](history)
+    assert caught.value.exchanges or caught.value.deliveries
+    assert caught.value.expected
+    assert caught.value.seen
+
+
+# ── by hand ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+NOW = 1_800_000_000
+
+
+class Story:
+    """Exchanges, one after another, a millisecond each, on an account whose clock stands still."""
+
+    def __init__(self, *capabilities: Capability) -> None:
+        self.exchanges: list[Exchange] = []
+        self.terms = Terms(capabilities=frozenset({Capability.CLOCK, *capabilities}))
+        self.add("GET", "/_mock/v1/clock", 200, {"now": NOW, "frozen": True})
+
+    def add(self, method: str, path: str, status: int, answer: Any, body: Any = None, **more: Any) -> Exchange:
+        number = len(self.exchanges) + 1
+        path, _, query = path.partition("?")
+        sent = more.pop("sent_ns", number * 2_000_000)
+        exchange = Exchange(
+            number=number,
+            request=Request(
+                method=method,
+                path=path,
+                query=query,
+                headers=more.pop("headers", (("Content-Type", "application/json"),)),
+                body=None if body is None else json.dumps(body).encode(),
+            ),
+            reply=Reply(
+                status=status,
+                headers=(("content-type", "application/json"), ("request-id", f"req_{number}")),
+                body=json.dumps(answer).encode(),
+            ),
+            sent_ns=sent,
+            received_ns=more.pop("received_ns", sent + 1_000_000),
+            credentials=Credentials.BASIC,
+            **more,
+        )
+        self.exchanges.append(exchange)
+        return exchange
+
+    def opened(self, name: str, **changes: Any) -> dict[str, Any]:
+        """A session that was created as it should be, `changes` aside; as it was shown."""
+        line = {"price_data": {"currency": "SGD", "product_data": {"name": "Kopi"}, "unit_amount": 180}, "quantity": 2}
+        body = {"line_items": [line], "success_url": f"https://s.example/{name}", "return_url": "https://s.example/r"}
+        session = {
+            "id": name,
+            "currency": "SGD",
+            "line_items": {
+                "object": "list",
+                "data": [{"amount_total": 360, "currency": "SGD", "description": "Kopi", "quantity": 2}],
+            },
+            "object": "checkout.session",
+            "amount_total": 360,
+            "created": NOW,
+            "expires_at": NOW + 86_400,
+            "mode": "payment",
+            "payment_status": "unpaid",
+            "status": "open",
+            "return_url": body["return_url"],
+            "success_url": body["success_url"],
+            "url": f"https://pay.example/{name}",
+            **changes,
+        }
+        self.add("POST", "/checkout/sessions", 200, session, body)
+        return session
+
+    def listed(self, query: str, *sessions: dict[str, Any], more: bool = False) -> None:
+        answer = {"object": "list", "data": list(sessions), "has_more": more, "url": "/checkout/sessions"}
+        self.add("GET", f"/checkout/sessions{query}", 200, answer)
+
+    @property
+    def history(self) -> History:
+        return History(exchanges=tuple(self.exchanges), terms=self.terms)
+
+
+def verdict(identifier: str, story: Story) -> bool | None:
+    """Whether a story keeps a clause, None if it does not touch it."""
+    exercised, broken = CLAUSES[identifier].findings(story.history)
+    return None if not exercised else not broken
+
+
+def test_more_is_only_false_for_sure_where_nobody_else_is() -> None:
+    story = Story()
+    first, second = story.opened("a"), story.opened("b")
+    story.listed("?limit=10", second, first)
+    story.listed("?limit=2", second, first, more=True)
+    assert verdict("LIS-7", story) is False
+    shared = Story()
+    first, second = shared.opened("a"), shared.opened("b")
+    stranger = {**first, "id": "x", "success_url": "https://elsewhere.example/"}
+    shared.listed("?limit=10", second, first, stranger)
+    shared.listed("?limit=2", second, first, more=True)
+    assert CLAUSES["LIS-7"].findings(shared.history)[1] == ()
+
+
+def test_strangers_between_our_sessions_are_no_fault() -> None:
+    story = Story()
+    first, second, third = story.opened("a"), story.opened("b"), story.opened("c")
+    stranger = {**first, "id": "x", "created": NOW, "success_url": "https://elsewhere.example/"}
+    story.listed("?limit=3", third, stranger, second, more=True)
+    story.listed("?limit=2&starting_after=c", stranger, second, more=True)
+    for identifier in ("LIS-3", "LIS-4", "LIS-5", "LIS-7"):
+        assert CLAUSES[identifier].findings(story.history)[1] == ()
+    story.listed("?limit=2&starting_after=c", stranger, first, more=True)
+    assert verdict("LIS-5", story) is False
+
+
+def test_the_order_of_two_creates_that_overlapped_is_not_judged() -> None:
+    story = Story()
+    first = story.opened("a")
+    second = story.opened("b")
+    last = story.exchanges[-1]
+    story.exchanges[-1] = Exchange(
+        number=last.number,
+        request=last.request,
+        reply=last.reply,
+        sent_ns=story.exchanges[-2].sent_ns,
+        received_ns=last.received_ns,
+    )
+    story.listed("", first, second)
+    assert CLAUSES["LIS-4"].findings(story.history)[1] == ()
+
+
+def test_a_currency_that_this_account_may_not_charge_is_no_fault() -> None:
+    story = Story()
+    story.opened("a")
+    line = {"price_data": {"currency": "JPY", "product_data": {"name": "Kopi"}, "unit_amount": 1}, "quantity": 1}
+    body = {"line_items": [line], "success_url": "https://s.example/j", "return_url": "https://s.example/r"}
+    story.add("POST", "/checkout/sessions", 400, {"error": {"message": "not this currency"}}, body)
+    assert verdict("CRE-1", story) is True
+    story.terms = Terms(capabilities=story.terms.capabilities, currencies=frozenset({"JPY"}))
+    assert verdict("CRE-12", story) is False
+
+
+def test_a_refusal_is_put_down_to_what_is_special_about_the_request() -> None:
+    story = Story()
+    story.opened("a")
+    line = {"price_data": {"currency": "SGD", "product_data": {"name": "Kopi"}, "unit_amount": 1}, "quantity": 10_000}
+    body = {"line_items": [line], "success_url": "https://s.example/q", "return_url": "https://s.example/r"}
+    story.add("POST", "/checkout/sessions", 400, {"error": {"message": "too many of them"}}, body)
+    assert verdict("CRE-11", story) is False
+    assert verdict("CRE-1", story) is True
+
+
+def test_a_limited_request_is_not_judged() -> None:
+    story = Story()
+    story.add("GET", "/checkout/sessions/nothing", 429, "slow down")
+    for identifier in ("HTTP-1", "HTTP-2", "HTTP-3", "RET-2"):
+        assert verdict(identifier, story) is None
+
+
+def test_a_lost_answer_leaves_the_session_unknown() -> None:
+    story = Story()
+    session = story.opened("a")
+    last = story.add("POST", "/checkout/sessions/a/expire", 200, session)
+    story.exchanges[-1] = Exchange(
+        number=last.number,
+        request=last.request,
+        reply=None,
+        failure="timed out",
+        sent_ns=last.sent_ns,
+        received_ns=last.received_ns,
+    )
+    story.add("GET", "/checkout/sessions/a", 200, {**session, "status": "expired"})
+    for identifier in ("RET-1", "EXP-7", "HTTP-6", "LIS-8"):
+        assert CLAUSES[identifier].findings(story.history)[1] == ()
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 5, "x", [], {}, {"data": None}, {"data": [None, 5]}, {"id": {}}, {"id": []}, [[]]]
+)
+def test_no_answer_makes_a_clause_fall_over(odd: Any) -> None:
+    story = Story(*Capability)
+    session = story.opened("a")
+    line = {"price_data": {"currency": "SGD", "product_data": {"name": "Kopi"}, "unit_amount": 180}, "quantity": 2}
+    body = {"line_items": [line], "success_url": "https://s.example/o", "return_url": "https://s.example/r"}
+    for status in (200, 400):
+        story.add("POST", "/checkout/sessions", status, odd, body, headers=(("Idempotency-Key", "k"),))
+        story.add("GET", "/checkout/sessions", status, odd)
+        story.add("GET", "/checkout/sessions/a", status, odd)
+        story.add("POST", "/checkout/sessions/a/expire", status, odd)
+        story.add("POST", "/_mock/v1/sessions/a/pay", status, odd, {"outcome": "succeeded"})
+        story.add("GET", "/_mock/v1/clock", status, odd)
+        story.add(
+            "GET", "/_mock/v1/events", status, {"data": [odd, {"data": odd}, {"data": {"object": odd}, "id": odd}]}
+        )
+        story.listed("", {**session, "id": odd}, {**session, "success_url": odd}, {**session, "line_items": odd})
+        broken = {name: odd for name in session if name != "id"}
+        story.add("POST", "/checkout/sessions", status, {**broken, "id": f"b{status}"}, body)
+    for clause in CLAUSES.values():
+        clause.findings(story.history)
