@@ -17,7 +17,7 @@ from qashier_mock.core.errors import ErrorKind, IdTaken, InvalidRequestError, Ob
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
-from qashier_mock.core.lifecycle import LONGEST_LIFE
+from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE
 from qashier_mock.core.model import (
     AccountClock,
     AccountId,
@@ -186,9 +186,7 @@ class AccountService:
         Raises:
             RequestInvalid: Webhooks of this server may not go there.
         """
-        refusal = self._refuses(url)
-        if refusal is not None:
-            raise RequestInvalid(refusal, code="parameter_invalid", param="url")
+        self._check_url(url, "url")
         async with self._store.transaction(account) as tx:
             endpoint = WebhookEndpoint(await self._service.draw(tx, "we_"), url, types, secret)
             await tx.put_endpoint(endpoint)
@@ -255,16 +253,17 @@ class AccountService:
 
     async def advice(self, account: AccountId) -> Sequence[AdviceNote]:
         """What is to be said to the integrator, as things stand."""
-        async with self._store.transaction(account) as tx:
-            now = await self._service.now(tx)
-            for each in rules.about_webhooks(
+        async with self._store.transaction(account, reading=True) as tx:
+            noted = await tx.advice()
+            standing = rules.about_webhooks(
                 events=await tx.events(),
                 endpoints=await self._service.endpoints(tx),
                 attempts=await tx.attempts(),
                 unconfirmed=await tx.unconfirmed(),
-            ):
-                await tx.note_advice(each, None, now)
-            return await tx.advice()
+            )
+        kinds = {note.advice.kind for note in noted}
+        new = [note for note in standing if note.advice.kind not in kinds]
+        return sorted([*noted, *new], key=lambda note: note.at)
 
     # the whole
 
@@ -275,8 +274,9 @@ class AccountService:
             return await self._reading(tx)
 
     async def snapshot(self, account: AccountId) -> AccountSnapshot:
-        """The whole account."""
-        async with self._store.transaction(account) as tx:
+        """The whole account as of now."""
+        await self._service.sweep(account)
+        async with self._store.transaction(account, reading=True) as tx:
             return AccountSnapshot(
                 clock=await self._reading(tx),
                 profile=replace(await tx.profile(), strict=await self._service.is_strict(tx)),
@@ -300,9 +300,7 @@ class AccountService:
         """
         _check(snapshot)
         for index, endpoint in enumerate(snapshot.endpoints):
-            refusal = self._refuses(endpoint.url)
-            if refusal is not None:
-                raise RequestInvalid(refusal, code="parameter_invalid", param=f"webhook_endpoints[{index}].url")
+            self._check_url(endpoint.url, f"webhook_endpoints[{index}].url")
         async with self._store.transaction(account) as tx:
             taken = await tx.reserve(list(_ids(snapshot)))
             if taken is not None:
@@ -314,6 +312,11 @@ class AccountService:
             await tx.save_profile(replace(snapshot.profile, clock=clock, drawn=drawn))
             await _fill(tx, snapshot)
             await self._service.announce(tx)
+
+    def _check_url(self, url: str, param: str) -> None:
+        refusal = self._refuses(url)
+        if refusal is not None:
+            raise RequestInvalid(refusal, code="parameter_invalid", kind=ErrorKind.RULE, param=param)
 
     async def _reading(self, tx: Transaction) -> ClockReading:
         profile = await tx.profile()
@@ -340,7 +343,7 @@ async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
     for rule in snapshot.faults:
         await tx.put_fault(rule)
     for note in snapshot.advice:
-        await tx.note_advice(note.advice, note.request_id, note.at)
+        await tx.note_advice(note.advice, note.request_id, note.at, count=note.count)
     for session_id in snapshot.unconfirmed:
         await tx.set_unconfirmed(session_id, unconfirmed=True)
 
@@ -355,26 +358,58 @@ def _ids(snapshot: AccountSnapshot) -> Collection[str]:
     ]
 
 
-_PAYMENT_STATUSES: Mapping[Status, Collection[PaymentStatus]] = {
-    Status.OPEN: (PaymentStatus.UNPAID, PaymentStatus.NO_PAYMENT_REQUIRED),
-    Status.COMPLETE: (PaymentStatus.PAID, PaymentStatus.NO_PAYMENT_REQUIRED),
-    Status.EXPIRED: (PaymentStatus.UNPAID, PaymentStatus.NO_PAYMENT_REQUIRED),
+_STATUSES: Mapping[Status, tuple[PaymentStatus, EventType | None]] = {
+    Status.OPEN: (PaymentStatus.UNPAID, None),
+    Status.COMPLETE: (PaymentStatus.PAID, EventType.COMPLETED),
+    Status.EXPIRED: (PaymentStatus.UNPAID, EventType.EXPIRED),
 }
+"""What a session with a status is, and the one event that it has given rise to."""
 
 
 def _check(snapshot: AccountSnapshot) -> None:
-    """Refuse a snapshot that no account could be."""
+    """Refuse a snapshot that no account could be.
+
+    Raises:
+        RequestInvalid: It contradicts itself; the error names where.
+    """
+    now = snapshot.clock.now
+    if now > LATEST:
+        _refuse(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")
     for index, session in enumerate(snapshot.sessions):
-        if session.payment_status not in _PAYMENT_STATUSES[session.status]:
-            _refuse(f"a session that is {session.status} cannot be {session.payment_status}", f"sessions[{index}]")
-        if session.created > snapshot.clock.now:
-            _refuse("a session was created after the snapshot's now", f"sessions[{index}].created")
+        _check_session(session, now, f"sessions[{index}]")
     for index, (earlier, later) in enumerate(pairwise(snapshot.sessions)):
         if later.created < earlier.created:
             _refuse("sessions must stand in order of creation", f"sessions[{index + 1}].created")
+    told = set()
+    for index, event in enumerate(snapshot.events):
+        _, expected = _STATUSES[event.session.status]
+        if event.type is not expected:
+            _refuse(
+                f"an event of a session that is {event.session.status} is not {event.type}", f"events[{index}].type"
+            )
+        if event.session.id in told:
+            _refuse("a session ends once, with one event", f"events[{index}].session")
+        told.add(event.session.id)
 
 
-def _refuse(what: str, param: str | None) -> None:
+def _check_session(session: CheckoutSession, now: int, where: str) -> None:
+    free = session.amount_total == 0
+    expected = PaymentStatus.NO_PAYMENT_REQUIRED if free else _STATUSES[session.status][0]
+    if session.payment_status is not expected:
+        what = f"a session that is {session.status} with a total of {session.amount_total} is {expected}"
+        _refuse(f"{what}, not {session.payment_status}", f"{where}.payment_status")
+    if any(line.currency != session.currency for line in session.line_items):
+        _refuse("the lines of a session have one currency", f"{where}.line_items")
+    if session.created > now:
+        _refuse("a session was created after the snapshot's now", f"{where}.created")
+    if not SHORTEST_LIFE <= session.expires_at - session.created <= LONGEST_LIFE:
+        _refuse("a session lives 1,800 to 86,400 seconds", f"{where}.expires_at")
+
+
+def _refuse(what: str, param: str) -> None:
     raise RequestInvalid(
-        f"This is no snapshot of an account: {what}. Put back what GET answered.", code="parameter_invalid", param=param
+        f"This is no snapshot of an account: {what}. Put back what GET answered.",
+        code="parameter_invalid",
+        kind=ErrorKind.RULE,
+        param=param,
     )

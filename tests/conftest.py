@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from mock_house import Client, Receiver
 
-    from qashier_mock import MockServer
+    from qashier_mock import MockApp, MockServer
     from qashier_mock.core.sources import ManualClock, SeededIds
     from qashier_mock.service import CheckoutService
 
@@ -27,14 +28,21 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 _KEYS = itertools.count()
 
 
+@pytest.fixture(scope="session")
+def machine() -> ManualClock:
+    """The clock of the app that tests share."""
+    from qashier_mock.core.sources import ManualClock
+
+    return ManualClock()
+
+
 @pytest.fixture
-def clock() -> ManualClock:
+def clock(machine: ManualClock) -> ManualClock:
     """The machine's clock, in the hands of the test."""
     from mock_house import NOW
 
-    from qashier_mock.core.sources import ManualClock
-
-    return ManualClock(NOW)
+    machine.now = NOW
+    return machine
 
 
 @pytest.fixture
@@ -55,27 +63,56 @@ def service(clock: ManualClock, ids: SeededIds) -> CheckoutService:
     return CheckoutService(MemoryStore(), clock=clock, ids=ids, policy=Policy(), public_url=lambda: "http://mock.test")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runner() -> Iterator[asyncio.Runner]:
-    """An event loop that lives as long as the test."""
+    """The event loop of everything in process."""
     with asyncio.Runner() as runner:
         yield runner
 
 
+@pytest.fixture(scope="session")
+def make_app(machine: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MockApp]:
+    """Makes an app with the given `Settings`; its clock is `clock`, and its replies are judged by the document."""
+    from qashier_mock import app
+    from qashier_mock.documents import documents_folder
+    from qashier_mock.pipeline import precompile
+
+    folder = shutil.copytree(documents_folder(), tmp_path_factory.mktemp("documents") / "openapi")
+    for name in ("qashier.yaml", "control.yaml"):
+        precompile(folder / name)  # most of what a new app costs
+
+    def make(**settings: Any) -> MockApp:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app, "documents_folder", lambda: folder)
+            return app.MockApp(app.Settings(**{"seed": 1, **settings}), clock=machine, validate_responses=True)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_app(make_app: Callable[..., MockApp]) -> MockApp:
+    """The app of all tests that need no settings of their own."""
+    return make_app()
+
+
 @pytest.fixture
-def make_client(runner: asyncio.Runner, clock: ManualClock) -> Callable[..., Client]:
-    """Makes a client of a new app with the given `Settings`; its clock is `clock`."""
-    from functools import partial
+def make_client(
+    make_app: Callable[..., MockApp], runner: asyncio.Runner, clock: ManualClock, api_key: str
+) -> Callable[..., Client]:
+    """Makes a client of a new app with the given `Settings`."""
+    from mock_house import Client
 
-    import mock_house
-
-    return partial(mock_house.make_client, runner, clock)
+    return lambda **settings: Client(make_app(**settings), runner, api_key)
 
 
 @pytest.fixture
-def client(make_client: Callable[..., Client]) -> Client:
-    """An app in process, called with one key; every answer is judged by the document."""
-    return make_client()
+def client(shared_app: MockApp, runner: asyncio.Runner, clock: ManualClock, api_key: str) -> Client:
+    """An app in process, called with a key of this test alone; every answer is judged by the document."""
+    from mock_house import Client
+
+    # The machine's clock never goes back, but between tests.
+    cast("Any", shared_app.service)._clock._latest = 0
+    return Client(shared_app, runner, api_key)
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The rules of advice: what an integration does that will hurt in production.
 
 Each kind is told once per account. Rules about a request are asked while it is answered, so that the answer can carry
-the advice; rules about webhooks are asked when someone reads the advice.
+the advice, and are remembered; rules about webhooks are asked when someone reads the advice, and speak of that moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -123,40 +123,40 @@ def is_insecure(url: str) -> bool:
 
 def about_webhooks(
     *,
-    events: Collection[Event],
-    endpoints: Iterable[WebhookEndpoint],
-    attempts: Iterable[Attempt],
+    events: Sequence[Event],
+    endpoints: Collection[WebhookEndpoint],
+    attempts: Sequence[Attempt],
     unconfirmed: Collection[str],
-) -> list[Advice]:
-    """What is to be said about an account's webhooks, as things stand.
+) -> list[AdviceNote]:
+    """What is to be said about an account's webhooks, as things stand; nothing of it is remembered.
 
     Args:
-        events: Every event so far.
+        events: Every event so far, oldest first.
         endpoints: Where events are delivered now.
-        attempts: Every attempt so far.
+        attempts: The attempts so far, oldest first.
         unconfirmed: Ids of sessions whose webhook was acknowledged and that were not retrieved since.
     """
-    found: list[Advice] = []
-    endpoints = tuple(endpoints)
+    found: list[AdviceNote] = []
     if events and not endpoints:
-        found.append(NO_ENDPOINT)
-    outcomes: dict[str, set[Outcome]] = {}
-    for attempt in attempts:
-        outcomes.setdefault(attempt.endpoint_id, set()).add(attempt.outcome)
-    for endpoint in endpoints:
-        seen = outcomes.get(endpoint.id, set())
-        if Outcome.FAILED in seen and Outcome.DELIVERED not in seen:
-            found.append(
-                Advice(
-                    AdviceKind.WEBHOOK_NEVER_ACKNOWLEDGED,
-                    f"Webhook endpoint {endpoint.id} has never answered 2xx. Answer 2xx at once and do the work "
-                    "afterwards; anything else is retried and in the end given up.",
-                )
-            )
-            break
-    if unconfirmed:
-        found.append(NOT_CONFIRMED)
+        found.append(AdviceNote(NO_ENDPOINT, None, events[0].created))
+    acknowledged = {each.endpoint_id for each in attempts if each.outcome is Outcome.DELIVERED}
+    silent = {each.id for each in endpoints} - acknowledged
+    failed = next((each for each in attempts if each.outcome is Outcome.FAILED and each.endpoint_id in silent), None)
+    if failed is not None:
+        found.append(AdviceNote(_never_acknowledged(failed.endpoint_id), None, failed.at))
+    delivered = (each for each in attempts if each.outcome is Outcome.DELIVERED and each.session_id in unconfirmed)
+    forgotten = next(delivered, None)
+    if forgotten is not None:
+        found.append(AdviceNote(NOT_CONFIRMED, None, forgotten.at))
     return found
+
+
+def _never_acknowledged(endpoint_id: str) -> Advice:
+    return Advice(
+        AdviceKind.WEBHOOK_NEVER_ACKNOWLEDGED,
+        f"Webhook endpoint {endpoint_id} has never answered 2xx. Answer 2xx at once and do the work afterwards; "
+        "anything else is retried and in the end given up.",
+    )
 
 
 @dataclass(slots=True)

@@ -143,8 +143,8 @@ class Transaction(Protocol):
 
     async def remove_fault(self, rule_id: str) -> None: ...
 
-    async def note_advice(self, advice: Advice, request_id: str | None, at: int) -> bool:
-        """Remember an advice; True when its kind is new to the account."""
+    async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
+        """Remember an advice, earned `count` times more; True when its kind is new to the account."""
 
     async def advice(self) -> Sequence[AdviceNote]:
         """In the order in which the kinds were first earned."""
@@ -158,7 +158,10 @@ class Transaction(Protocol):
         """The watch over polling; it is changed in place, and may be forgotten at any time."""
 
     async def reserve(self, ids: Collection[str]) -> str | None:
-        """Claim ids that were drawn elsewhere; or return the first that is another account's, and claim none."""
+        """Claim ids that were drawn elsewhere; or return the first that another account holds, and claim none.
+
+        An account holds the ids of its sessions, events, endpoints, deliveries to come and fault rules.
+        """
 
     async def is_taken(self, object_id: str) -> bool:
         """Whether an id is that of a session of any account, or was reserved."""

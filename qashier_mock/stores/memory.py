@@ -215,6 +215,7 @@ class MemoryAccount:
 
     async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
         self._endpoints[endpoint.id] = endpoint
+        self._store.reserved[endpoint.id] = self.account
 
     async def remove_endpoint(self, endpoint_id: str) -> None:
         del self._endpoints[endpoint_id]
@@ -309,16 +310,17 @@ class MemoryAccount:
 
     async def put_fault(self, rule: FaultRule) -> None:
         self._faults[rule.id] = rule
+        self._store.reserved[rule.id] = self.account
 
     async def remove_fault(self, rule_id: str) -> None:
         del self._faults[rule_id]
 
-    async def note_advice(self, advice: Advice, request_id: str | None, at: int) -> bool:
+    async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         note = self._advice.get(advice.kind)
         if note is not None:
-            note.count += 1
+            note.count += count
             return False
-        self._advice[advice.kind] = AdviceNote(advice, request_id, at)
+        self._advice[advice.kind] = AdviceNote(advice, request_id, at, count)
         return True
 
     async def advice(self) -> Sequence[AdviceNote]:
@@ -344,13 +346,14 @@ class MemoryAccount:
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         for each in ids:
-            session = self._store.sessions.get(each)
-            if (session is not None and session.account != self.account) or self._store.reserved.get(
-                each, self.account
-            ) != self.account:
+            if self._store.holder(each) not in (None, self.account):
                 return each
         self._store.reserved.update(dict.fromkeys(ids, self.account))
         return None
+
+    def holds(self, object_id: str) -> bool:
+        """Whether the account has anything else than a session with that id."""
+        return any(object_id in each for each in (self._events, self._endpoints, self._deliveries, self._faults))
 
     async def is_taken(self, object_id: str) -> bool:
         return object_id in self._store.sessions or object_id in self._store.reserved
@@ -371,7 +374,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}
         self.sessions: dict[str, CheckoutSession] = {}  # of all accounts
-        self.reserved: dict[str, AccountId] = {}
+        self.reserved: dict[str, AccountId] = {}  # ids of anything else, as far as nothing else tells whose they are
 
     def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> MemoryAccount:  # noqa: ARG002
         found = self._accounts.get(account)
@@ -386,6 +389,14 @@ class MemoryStore:
     async def owner(self, session_id: str) -> AccountId | None:
         session = self.sessions.get(session_id)
         return None if session is None else session.account
+
+    def holder(self, object_id: str) -> AccountId | None:
+        """The account that holds an id now."""
+        session = self.sessions.get(object_id)
+        if session is not None:
+            return session.account
+        account = self.reserved.get(object_id)
+        return account if account is not None and self._accounts[account].holds(object_id) else None
 
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         found = self.transaction(account)

@@ -16,7 +16,7 @@ import orjson
 from qashier_mock.accounts import AccountSnapshot, ClockReading
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery, Outcome
-from qashier_mock.core.errors import ApiError, RequestInvalid
+from qashier_mock.core.errors import ApiError, ErrorKind, RequestInvalid
 from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
@@ -407,6 +407,7 @@ def _refuse_repeated(ids: Sequence[str]) -> None:
         raise RequestInvalid(
             "This is no snapshot of an account: a session stands in it twice. Put back what GET answered.",
             code="parameter_invalid",
+            kind=ErrorKind.RULE,
             param="sessions",
         )
 
@@ -477,6 +478,7 @@ def _held(known: Mapping[str, T], object_id: str, param: str) -> T:
         raise RequestInvalid(
             f"This is no snapshot of an account: it does not hold {object_id}. Put back what GET answered.",
             code="parameter_invalid",
+            kind=ErrorKind.RULE,
             param=param,
         )
     return found

@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from qashier_mock.app import MockApp, Settings
+from qashier_mock.app import MockApp, account_of
 from qashier_mock.core.model import AccountId, CreateSession, LineItem
+from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
-from qashier_mock.core.sources import ManualClock
+from qashier_mock.core.sources import ManualClock, SeededIds
 from qashier_mock.service import CheckoutService
+from qashier_mock.stores.memory import MemoryStore
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -22,8 +24,6 @@ Json = dict[str, Any]
 NOW: Final = 1_767_225_600
 """Where a manual clock of the tests begins: 2026-01-01, 00:00 UTC."""
 
-KEY: Final = "sk_test_main"
-OTHER_KEY: Final = "sk_test_other"
 ACCOUNT: Final = AccountId("acct_main")
 OTHER_ACCOUNT: Final = AccountId("acct_other")
 HANG: Final = 0
@@ -86,13 +86,9 @@ def request(key: str | None = None, *, fingerprint: bytes = b"", **more: Any) ->
 
 def make_service(**options: Any) -> tuple[CheckoutService, ManualClock]:
     """A service over an empty memory, and its clock."""
-    from qashier_mock.core.policy import Policy
-    from qashier_mock.core.sources import SeededIds
-    from qashier_mock.stores.memory import MemoryStore
-
     clock = ManualClock(NOW)
-    given: Json = {"policy": Policy(), "public_url": lambda: "http://mock.test", **options}
-    return CheckoutService(given.pop("store", None) or MemoryStore(), clock=clock, ids=SeededIds(1), **given), clock
+    given: Json = {"store": MemoryStore(), "policy": Policy(), "public_url": lambda: "http://mock.test", **options}
+    return CheckoutService(clock=clock, ids=SeededIds(1), **given), clock
 
 
 @dataclass(frozen=True)
@@ -115,10 +111,20 @@ class Answer:
 class Client:
     """Calls an app in process, as the shop of one key; every answer is judged by the document."""
 
-    def __init__(self, app: MockApp, runner: asyncio.Runner, key: str = KEY) -> None:
+    def __init__(self, app: MockApp, runner: asyncio.Runner, key: str) -> None:
         self.app = app
         self.key = key
         self.runner = runner
+
+    @property
+    def account(self) -> AccountId:
+        """The account of the key."""
+        return account_of(self.key)
+
+    @property
+    def other(self) -> Client:
+        """The same app with the key of another account."""
+        return self.of(f"{self.key}_other")
 
     def of(self, key: str) -> Client:
         """The same app with another key."""
@@ -257,11 +263,6 @@ class Client:
         """A new fault rule."""
         made: Json = self.ok("POST", "/_mock/v1/faults", rule)
         return made
-
-
-def make_client(runner: asyncio.Runner, clock: ManualClock, **settings: Any) -> Client:
-    """A client of a new app, which shows the time of `clock`."""
-    return Client(MockApp(Settings(**{"seed": 1, **settings}), clock=clock, validate_responses=True), runner)
 
 
 @dataclass
