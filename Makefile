@@ -26,7 +26,7 @@ serve: $(VENV)/.set-up-serve  ## serve the mock on http://127.0.0.1:4010 until C
 	@exec $(RUN) -m qashier_mock serve $(ARGS)
 
 test: develop node browser  ## run the tests
-	$(RUN) -m pytest -n auto $(ARGS)
+	$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: develop node  ## formatting, lint rules, import rules, the OpenAPI documents
 	$(RUN) -m ruff format --check .
