@@ -711,6 +711,11 @@ UNSUPPORTED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("a cookie", lambda d: parameter(d, 1).update({"in": "cookie"}), "cookie"),
     ("an array parameter", lambda d: parameter(d, 1).update(schema={"type": "array", "items": {}}), "array"),
     ("a number parameter", lambda d: parameter(d, 1).update(schema={"type": "number"}), "number"),
+    (
+        "a nullable parameter",
+        lambda d: parameter(d, 1).update(schema={"type": "string", "nullable": True}),
+        "null",
+    ),
     ("another style", lambda d: parameter(d, 1).update(style="pipeDelimited"), "pipeDelimited"),
     ("allowReserved", lambda d: parameter(d, 1).update(allowReserved=True), "allowReserved"),
     ("an open deepObject", lambda d: parameter(d, 4)["schema"].pop("additionalProperties"), "closed object"),

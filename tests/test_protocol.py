@@ -499,9 +499,9 @@ def test_messages_out_of_order_are_refused() -> None:
         scope = {"method": "GET", "type": "http"}
         cycle = Cycle(protocol, scope, keep_alive=True, waits_for_continue=False)
         with pytest.raises(RuntimeError, match="not what comes now"):
-            cycle.send({"type": "http.response.body"})
-        cycle.send({"type": "http.response.start", "status": 204})
+            cycle({"type": "http.response.body"})
+        cycle({"type": "http.response.start", "status": 204})
         with pytest.raises(RuntimeError, match="not what comes now"):
-            cycle.send({"type": "http.response.start", "status": 200})
+            cycle({"type": "http.response.start", "status": 200})
 
     asyncio.run(story())

@@ -27,7 +27,7 @@ import orjson
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.eager import task_of_its_own
-from qashier_mock.pipeline.exchange import ABORT, CLOSE, INLINE, Call, Hooks, Reason, Refused, Reply, Transmit
+from qashier_mock.pipeline.exchange import ABORT, CLOSE, INLINE, Call, Fault, Hooks, Reason, Refused, Reply, Transmit
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
 from qashier_mock.pipeline.logs import log_unexpected
 from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 MAX_BODY: Final = 2 * 1024 * 1024
 CONTENT_TYPE: Final = (b"content-type", b"application/json")
+HEADER_LINES: Final = b"content-type: application/json\r\ncontent-length: %d\r\nrequest-id: %b\r\n"
+NO_CONTENT: Final = 204
 CONNECTION_CLOSE: Final = (b"connection", b"close")
 DRAIN_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an unwanted body that are read and thrown away, for a client that sends before it reads."""
@@ -157,6 +159,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         self._max_body = max_body
         self._timer = timer
         self._router = Router()
+        self._static = self._router.static
         self._base_paths: list[str] = []
         self._pages = Pages({}, ())
         self._judge: Any = None
@@ -195,7 +198,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         request_id = self._hooks.new_request_id()
         raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
         values: Sequence[bytes] = ()
-        route = self._router.static.get(raw_path)
+        route = self._static.get(raw_path)
         if route is None:
             route, values = self._router.match(raw_path)
             if route is None:
@@ -211,6 +214,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         headers = _Headers(scope["headers"])
         path, query = raw_path.decode("latin-1"), scope["query_string"]
         call = Call(operation, request_id, started, None, method, path, query, headers.one, {})
+        extra: Sequence[tuple[bytes, bytes]] = ()
         try:
             reply = await self._answer(call, values, headers, receive)
             body = _encode(reply)
@@ -219,34 +223,54 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         except Exception as error:  # noqa: BLE001 - the one error door
             reply = self._render(error, call)
             body = _encode(reply)
-        transmit = reply.transmit
-        extra = self._hooks.observe(call, reply, body) if call.principal is not None else ()
-        out = _headers(reply, body, request_id, extra)
-        if self._judge is not None and transmit is not Transmit.DROPPED:
-            self._judge.check(operation, reply, body, out)
-        if transmit is not Transmit.WHOLE:
-            await _cut_short(transmit, _Answer(reply.status, out, body), scope, receive, send)
-        elif call.raw_body is None and headers.announce_body():
-            await _send_beside_body(_Answer(reply.status, out, body), headers, scope, receive, send)
-        else:
-            await send({"type": "http.response.start", "status": reply.status, "headers": out})
-            await send({"type": "http.response.body", "body": body})
+        if call.principal is not None:
+            extra = self._hooks.observe(call, reply, body)
+        if self._judge is not None and reply.transmit is not Transmit.DROPPED:
+            self._judge.check(operation, reply, body, _header_list(reply, body, request_id, extra))
+        if reply.transmit is not Transmit.WHOLE:
+            answer = _Answer(reply.status, _header_list(reply, body, request_id, extra), body)
+            await _cut_short(reply.transmit, answer, scope, receive, send)
+            return
+        if call.raw_body is None and headers.announce_body():
+            answer = _Answer(reply.status, _header_list(reply, body, request_id, extra), body)
+            await _send_beside_body(answer, headers, scope, receive, send)
+            return
+        respond = getattr(send, "respond", None)
+        if respond is not None:  # our own protocol takes it all at once
+            await respond(reply.status, _header_block(reply, body, request_id, extra), body)
+            return
+        out = _header_list(reply, body, request_id, extra)
+        await send({"type": "http.response.start", "status": reply.status, "headers": out})
+        await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> Reply:
         """Return the reply to a call, or raise what the error door is to render."""
-        operation = call.operation
-        if not operation.is_secured:
-            return await self._perform(call, values, headers, receive)
-        call.principal = self._hooks.authenticate(headers.all(b"authorization"))
-        fault = await self._hooks.intercept(call)
-        if fault is None:
-            return await self._perform(call, values, headers, receive)
+        operation, hooks = call.operation, self._hooks
+        if operation.is_secured:
+            call.principal = hooks.authenticate(headers.all(b"authorization"))
+            fault = await hooks.intercept(call)
+            if fault is not None:
+                return await self._spoil(fault, call, values, headers, receive)
+        if operation.body is not None:
+            await self._read(call, operation.body, headers, receive)
+        self._parse(call, values, headers)
+        hooks.admit(call)
+        return await operation.handler(call, **call.arguments)
+
+    async def _spoil(
+        self, fault: Fault, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive
+    ) -> Reply:
+        """Return the reply to a call that a fault has been planned for."""
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         reply = fault.reply or Reply(503)
         if fault.perform:
             try:
-                done = await self._perform(call, values, headers, receive)
+                if call.operation.body is not None:
+                    await self._read(call, call.operation.body, headers, receive)
+                self._parse(call, values, headers)
+                self._hooks.admit(call)
+                done = await call.operation.handler(call, **call.arguments)
             except bodies.ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001 - the one error door
@@ -256,32 +280,27 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             reply = dataclasses.replace(reply, transmit=fault.transmit)
         return reply
 
-    async def _perform(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> Reply:
-        await self._fill(call, values, headers, receive)
-        self._hooks.admit(call)
-        return await call.operation.handler(call, **call.arguments)
+    async def _read(self, call: Call, expected: bodies.BodyParser, headers: _Headers, receive: Receive) -> None:
+        limit = call.operation.max_body or self._max_body
+        raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
+        if raw or expected.required:
+            bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
 
-    async def _fill(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> None:
-        """Read, parse and validate all that the operation takes."""
+    @staticmethod
+    def _parse(call: Call, values: Sequence[bytes], headers: _Headers) -> None:
+        """Parse and validate all that the operation takes."""
         operation = call.operation
-        expected = operation.body
         arguments: dict[str, Any] = {}
-        raw = b""
-        if expected is not None:
-            limit = operation.max_body or self._max_body
-            raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
-            if raw or expected.required:
-                bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
         if values:
             for scalar, value in zip(operation.path_parameters, values, strict=True):
                 arguments[scalar.argument] = scalar.parse(value.decode(errors="replace"))
         operation.query.parse(call.query, arguments)
         for name, scalar in operation.headers:
             scalar.parse_header(headers.all(name), arguments)
-        if expected is not None:
-            if raw:
-                arguments["body"], call.unknown_fields = expected.parse(raw)
-            elif expected.required:
+        if operation.body is not None:
+            if call.raw_body:
+                arguments["body"], call.unknown_fields = operation.body.parse(call.raw_body)
+            elif operation.body.required:
                 raise bodies.missing()
         call.arguments = arguments
 
@@ -312,7 +331,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         """Answer a request that has no operation."""
         reply = self._render(error, None)
         body = _encode(reply)
-        answer = _Answer(reply.status, _headers(reply, body, request_id, ()), body)
+        answer = _Answer(reply.status, _header_list(reply, body, request_id, ()), body)
         await _send_beside_body(answer, _Headers(scope["headers"]), scope, receive, send)
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -369,13 +388,28 @@ def _encode(reply: Reply) -> bytes:
     return payload if type(payload) is bytes else orjson.dumps(payload)
 
 
-def _headers(
+def _header_list(
     reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]
 ) -> list[tuple[bytes, bytes]]:
     stamp = (b"request-id", request_id.encode())
-    if not body and reply.status == 204:  # noqa: PLR2004
+    if not body and reply.status == NO_CONTENT:
         return [stamp, *reply.headers, *extra]
     return [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), stamp, *reply.headers, *extra]
+
+
+def _header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the same as lines."""
+    if not body and reply.status == NO_CONTENT:
+        block, lines = b"request-id: %b\r\n" % request_id.encode(), 1
+    else:
+        block, lines = HEADER_LINES % (len(body), request_id.encode()), 3
+    more = (*reply.headers, *extra)
+    if more:
+        block += b"".join([b"%b: %b\r\n" % header for header in more])
+        lines += len(more)
+    if block.count(b"\n") != lines or block.count(b"\r") != lines:
+        raise RuntimeError("a header of the reply holds a line break")
+    return block
 
 
 def _path_unknown(raw_path: bytes) -> Refused:

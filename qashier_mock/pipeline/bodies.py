@@ -128,10 +128,11 @@ class BodyParser:
         except (TypeError, ValueError, RecursionError):
             text = f"The body is nested too deeply; {DEPTH} levels are enough for anything."
             raise Refused(Reason.BODY_INVALID, text) from None
-        if schema.walk is None:
+        walker = schema.walker
+        if walker is None or walker.knows(value):
             return value, ()
         found: list[UnknownField] = []
-        schema.walk(value, "", found)
+        walker.find(value, "", found)
         return value, tuple(found)
 
 

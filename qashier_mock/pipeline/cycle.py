@@ -85,7 +85,7 @@ class Cycle:
     async def run(self, app: ASGIApp) -> None:
         """Call the app, and see that the client gets an answer or a closed connection."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(self.scope, self.receive, self)
         except Exception as error:  # noqa: BLE001 - the last one who can
             log_unexpected(error, "the app", "-")
         except BaseException:
@@ -117,12 +117,40 @@ class Cycle:
         body, self.body = self.body, b""
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
-    def send(self, message: Message) -> Awaitable[None]:
-        """Take an event of the response (ASGI)."""
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Take an event of the response (ASGI): a cycle is what the app is given as `send`."""
         if self._owner.flow.write_paused and not self.disconnected:
             return self._send_later(message)
         self._send(message)
         return DONE
+
+    def respond(self, status: int, head: bytes, body: bytes) -> Awaitable[None]:
+        """Take a whole response at once, for an app that knows it all.
+
+        Args:
+            status: Of the response.
+            head: Its header lines, Content-Length among them; no Connection and no Transfer-Encoding.
+            body: As long as Content-Length says; left out for HEAD.
+        """
+        if self._owner.flow.write_paused and not self.disconnected:
+            return self._respond_later(status, head, body)
+        self._respond(status, head, body)
+        return DONE
+
+    async def _respond_later(self, status: int, head: bytes, body: bytes) -> None:
+        await self._owner.flow.drain()
+        self._respond(status, head, body)
+
+    def _respond(self, status: int, head: bytes, body: bytes) -> None:
+        if self.disconnected:
+            return
+        if self.response_started:
+            raise RuntimeError("the response has been started already")
+        self.response_started = self.response_complete = True
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        parts = (STATUS_LINE[status], self._owner.default_head(), head, end, b"" if self._is_head else body)
+        self._owner.transport.write(b"".join(parts))
+        self._finish()
 
     async def _send_later(self, message: Message) -> None:
         await self._owner.flow.drain()
@@ -145,11 +173,14 @@ class Cycle:
         self._owner.transport.write(data + self._frame(message.get("body", b""), more=more))
         if not more:
             self.response_complete = True
-            if self._event is not None:
-                self.set()
-            if not self.keep_alive:
-                self._owner.transport.close()
-            self._owner.on_response_complete()
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._event is not None:
+            self.set()
+        if not self.keep_alive:
+            self._owner.transport.close()
+        self._owner.on_response_complete()
 
     def _frame(self, body: bytes, *, more: bool) -> bytes:
         if self._is_head:

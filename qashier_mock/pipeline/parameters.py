@@ -37,7 +37,18 @@ def argument_name(name: str) -> str:
 class Scalar:
     """One value in text form: a path segment, a header, a query parameter or a bound of a deepObject."""
 
-    __slots__ = ("argument", "default", "has_default", "key", "kind", "label", "name", "required", "schema")
+    __slots__ = (
+        "_is_bounded",
+        "argument",
+        "default",
+        "has_default",
+        "key",
+        "kind",
+        "label",
+        "name",
+        "required",
+        "schema",
+    )
 
     def __init__(
         self, name: str, schema: Mapping[str, Any], *, where: str, required: bool, key: str | None = None
@@ -53,7 +64,7 @@ class Scalar:
         """
         source = translate(schema, where, request=True)
         self.kind = source.get("type")
-        if self.kind not in {"string", "integer", "boolean"}:
+        if self.kind not in ("string", "integer", "boolean"):
             raise Unsupported(f"{where}: a parameter must be a string, an integer or a boolean, not {self.kind!r}")
         self.name = name
         self.key = key
@@ -61,6 +72,7 @@ class Scalar:
         self.argument = argument_name(name)
         self.required = required
         self.schema = Schema(source)
+        self._is_bounded = source.keys() > {"type"}
         self.has_default = "default" in schema
         self.default = schema.get("default")
 
@@ -73,7 +85,7 @@ class Scalar:
             value = BOOLEANS.get(text)
         if value is None:
             raise self._wrong(f"must be {describe(self.schema.source)}, not {wording.quote(text)}")
-        if not self.schema.is_valid(value):
+        if self._is_bounded and not self.schema.is_valid(value):
             raise self.schema.refusal(value, self.label)
         return value
 

@@ -65,6 +65,7 @@ class PipelineProtocol(HttpToolsProtocol):
         self._too_large = False
         self._left: int | None = None  # bytes that a refused client may still send
         self._active_at = 0.0
+        self._asgi: Any = {"version": self.asgi_version, "spec_version": "2.3"}
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_head = b""
 
@@ -175,6 +176,12 @@ class PipelineProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self._in_headers = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lower = name.lower()
+        if lower == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((lower, value))
+
     def on_headers_complete(self) -> None:
         self._in_headers = False
         self._header_bytes = 0
@@ -200,7 +207,7 @@ class PipelineProtocol(HttpToolsProtocol):
         http_version = parser.get_http_version()
         self.scope = {
             "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "asgi": self._asgi,
             "http_version": http_version,
             "server": self.server,
             "client": self.client,

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from qashier_mock.pipeline.schemas import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from starlette.types import ASGIApp
 
@@ -53,11 +53,12 @@ class Router:
         static: Routes without parameters, by raw path.
     """
 
-    __slots__ = ("_root", "static")
+    __slots__ = ("_last", "_root", "static")
 
     def __init__(self) -> None:
         self.static: dict[bytes, Route] = {}
         self._root = _Node()
+        self._last: dict[bytes, Route] = {}  # routes whose only parameter is their last segment, by what is before it
 
     def add(self, base_path: str, operation: CompiledOperation) -> None:
         """Add an operation under a base path.
@@ -80,17 +81,23 @@ class Router:
         if operation.method in route.operations:
             raise Unsupported(f"{operation.method} {template} is described twice")
         route.add(operation)
+        before, _, last = template.rpartition("/")
         if "{" not in template:
             self.static[template.encode()] = route
+        elif "{" not in before and last.startswith("{"):
+            self._last[before.encode()] = route
 
-    def match(self, raw_path: bytes) -> tuple[Route | None, list[bytes]]:
-        """Return the route of a raw path and the decoded values of its parameters, in order.
+    def match(self, raw_path: bytes) -> tuple[Route | None, Sequence[bytes]]:
+        """Return the route of a raw path that is none of `static`, and the decoded values of its parameters, in order.
 
         Named segments win over parameters. An empty segment is no value.
         """
-        segments = raw_path.split(b"/")[1:]
-        if b"%" in raw_path:
-            segments = [unquote_to_bytes(segment) for segment in segments]
+        if b"%" not in raw_path:
+            before, _, last = raw_path.rpartition(b"/")
+            route = self._last.get(before)
+            if route is not None and last:
+                return route, (last,)
+        segments = [unquote_to_bytes(segment) for segment in raw_path.split(b"/")[1:]]
         values: list[bytes] = []
         return self._descend(self._root, segments, 0, values), values
 

@@ -114,13 +114,13 @@ class Schema:
         is_valid: Whether a value is valid; raises ValueError where it is nested too deeply to be judged.
     """
 
-    __slots__ = ("_validator", "is_valid", "source", "walk")
+    __slots__ = ("_validator", "is_valid", "source", "walker")
 
     def __init__(self, source: JSON) -> None:
         self.source = source
         self._validator = jsonschema_rs.Draft4Validator(source, validate_formats=False)
         self.is_valid: Callable[[Any], bool] = self._validator.is_valid
-        self.walk = _walker(source)
+        self.walker = _walker(source)
 
     def refusal(self, value: Any, name: str = "") -> Refused:
         """Say what is wrong with an invalid value.
@@ -294,23 +294,38 @@ class Walker:
         self._below = tuple(below.items())
         self._each = each
 
-    def __call__(self, value: Any, path: str, found: list[UnknownField]) -> None:
+    def knows(self, value: Any) -> bool:
+        """Whether the schema names every field. Most bodies are so, and need no path to be written."""
+        if type(value) is dict:
+            names = self._names
+            if names is None:
+                return True
+            if not value.keys() <= names:
+                return False
+            for name, deeper in self._below:
+                below = value.get(name)
+                if below is not None and not deeper.knows(below):
+                    return False
+        elif self._each is not None and type(value) is list:
+            knows = self._each.knows
+            for element in value:
+                if not knows(element):
+                    return False
+        return True
+
+    def find(self, value: Any, path: str, found: list[UnknownField]) -> None:
         """Add the fields that the schema does not name to `found`, at most `MAX_UNKNOWN` in all."""
         names = self._names
-        if type(value) is dict:
-            if names is None:
-                return
-            if not value.keys() <= names:
-                found.extend(
-                    UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
-                    for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
-                )
+        if type(value) is dict and names is not None:
+            found.extend(
+                UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
+                for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
+            )
             for name, deeper in self._below:
-                if name in value:
-                    deeper(value[name], f"{path}.{name}" if path else name, found)
+                deeper.find(value.get(name), f"{path}.{name}" if path else name, found)
         elif self._each is not None and type(value) is list:
             for i, element in enumerate(value):
-                self._each(element, f"{path}[{i}]", found)
+                self._each.find(element, f"{path}[{i}]", found)
 
 
 def _shape(schema: JSON) -> tuple[JSON | None, JSON | None]:
