@@ -141,7 +141,7 @@ class Dispatcher:
         """Work in the background for as long as the context lasts."""
         for account, instant in (await self._store.due_accounts(self._clock())).items():
             self.wake(account, instant)
-        tasks = [asyncio.create_task(self._run())]
+        tasks: list[asyncio.Task[object]] = [asyncio.create_task(self._run())]
         if self._store.look_every is not None:
             tasks.append(asyncio.create_task(self._watch(self._store.look_every)))
         try:

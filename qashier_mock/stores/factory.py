@@ -1,0 +1,51 @@
+"""From the URL of `--store` to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from qashier_mock.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from qashier_mock.stores.base import Store
+
+MEMORY: Final = "memory"
+_SQLITE: Final = "sqlite:///"
+_POSTGRES: Final = ("postgresql://", "postgres://")
+
+
+class StoreUrlError(ValueError):
+    """A URL that names no store, or one whose extra is not installed; the message says what to write or install."""
+
+
+def open_store(url: str) -> Store:
+    """The store that `url` names; nothing is connected to before its `open()`.
+
+    Args:
+        url: `memory`, `sqlite:///FILE` (`sqlite:////var/lib/mock.db` for a path from the root) or
+            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+
+    Raises:
+        StoreUrlError: It names none, or PostgreSQL's driver is not installed.
+    """
+    if url == MEMORY:
+        return MemoryStore()
+    if url.startswith(_SQLITE):
+        from qashier_mock.stores.sqlite import SqliteStore  # noqa: PLC0415 - who keeps state in memory need not wait
+
+        return SqliteStore(_file(url))
+    scheme = url.partition(":")[0]
+    raise StoreUrlError(f"a store is memory, sqlite:///FILE or postgresql://…, not {scheme}:…")
+
+
+def is_shared(url: str) -> bool:
+    """Whether several processes may work on the store at the same time."""
+    return url.startswith(_POSTGRES)
+
+
+def _file(url: str) -> Path:
+    name = url.removeprefix(_SQLITE)
+    if not name or name == ":memory:" or name.endswith("/"):
+        raise StoreUrlError(f"{url} names no file: write sqlite:///mock.db, or sqlite:////var/lib/mock.db")
+    return Path(name)

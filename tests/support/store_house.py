@@ -1,0 +1,305 @@
+"""What the tests of the stores share: places where state is kept, and a mock without a web in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mock_house import NOW, order
+
+from qashier_mock.accounts import AccountService
+from qashier_mock.core.delivery import Attempt
+from qashier_mock.core.errors import ApiError
+from qashier_mock.core.faults import FaultAction, FaultRule
+from qashier_mock.core.lifecycle import Trigger
+from qashier_mock.core.model import AccountId, CheckoutSession, EventType, Status
+from qashier_mock.core.paging import CreatedRange, ListQuery
+from qashier_mock.core.policy import Policy
+from qashier_mock.core.request import RequestRef
+from qashier_mock.core.sources import ManualClock, SeededIds
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import Store
+from qashier_mock.stores.factory import open_store
+from qashier_mock.stores.memory import MemoryStore
+from qashier_mock.web import wire
+from qashier_mock.webhooks import Dispatcher
+
+NOWHERE = "http://nowhere.example/hooks"
+"""A webhook endpoint that the mocks here refuse to deliver to: each attempt fails, without a network."""
+
+ACCOUNTS = (AccountId("acct_one"), AccountId("acct_two"))
+
+
+@dataclass
+class Place:
+    """Where state is kept. Each `store()` is one process's way to it.
+
+    Attributes:
+        survives: A new store finds what an earlier one has left there.
+    """
+
+    kind: str
+    url: str
+    survives: bool = True
+    _memory: MemoryStore = field(default_factory=MemoryStore)
+
+    def store(self) -> Store:
+        return self._memory if self.kind == "memory" else open_store(self.url)
+
+
+class Mock:
+    """The services over a store, with a clock in the hands of the test. Webhooks fail at once."""
+
+    def __init__(self, store: Store, clock: ManualClock | None = None, **policy: Any) -> None:
+        self.store = store
+        self.clock = clock or ManualClock(NOW)
+        self.ids = SeededIds(1)
+        given = Policy(**policy)
+        self.service = CheckoutService(
+            store, clock=self.clock, ids=self.ids, policy=given, public_url=lambda: "http://mock.test"
+        )
+        self.accounts = AccountService(store, self.service, clock=self.clock, refuses_webhooks_to=lambda _: None)
+        self.dispatcher = Dispatcher(
+            store,
+            self.service,
+            clock=self.clock,
+            timer=self.clock,
+            render=wire.event_to_bytes,
+            signature_header=given.signature_header,
+            refuses=lambda _: "refused by the test",
+        )
+
+    async def create(self, account: AccountId = ACCOUNTS[0], key: str | None = None, **changes: Any) -> CheckoutSession:
+        return await self.service.create(account, order(**changes), RequestRef("req_1", key, b"create"))
+
+    async def pay(self, session: CheckoutSession) -> CheckoutSession:
+        return await self.service.apply(session.account, session.id, Trigger.PAYMENT_SUCCEEDED)
+
+
+Command = tuple[str, int, int, int]
+"""A name and three small numbers that choose what it is done to and how: any command can follow any other."""
+
+COMMANDS = (
+    "create",
+    "create_with_key",
+    "retrieve",
+    "expire",
+    "expire_with_key",
+    "pay",
+    "fail",
+    "list",
+    "list_of_status",
+    "list_after",
+    "list_before",
+    "list_created",
+    "find",
+    "wait",
+    "freeze",
+    "advance",
+    "subscribe",
+    "unsubscribe",
+    "disturb",
+    "calm",
+    "flush",
+    "resend",
+    "be_strict",
+    "reset",
+    "restore",
+    "restart",
+)
+
+
+@dataclass
+class Play:
+    """Plays commands on a place and writes down what came of each.
+
+    Attributes:
+        story: The outcome of each command: a value, or the type and text of an error.
+    """
+
+    place: Place
+    story: list[Any] = field(default_factory=list)
+    _sessions: list[CheckoutSession] = field(default_factory=list)
+
+    async def run(self, commands: list[Command]) -> list[Any]:
+        """Play them; what has been written down, and in the end everything that the accounts hold."""
+        self._mock = Mock(self.place.store())
+        await self._mock.store.open()
+        try:
+            for name, *numbers in commands:
+                act: Callable[..., Awaitable[Any]] = getattr(self, f"_{name}")
+                try:
+                    self.story.append((name, _comparable(await act(*numbers))))
+                except ApiError as error:
+                    self.story.append((name, type(error).__name__, error.message))
+            for account in ACCOUNTS:
+                self.story.append(await self._everything(account))
+        finally:
+            await self._mock.store.close()
+        return self.story
+
+    def _session(self, number: int) -> tuple[AccountId, str]:
+        if not self._sessions:
+            return ACCOUNTS[0], "cs_test_none"
+        session = self._sessions[number % len(self._sessions)]
+        return session.account, session.id
+
+    async def _create(self, account: int, life: int, _: int, key: str | None = None) -> CheckoutSession:
+        whose = ACCOUNTS[account % 2]
+        async with self._mock.store.transaction(whose) as tx:
+            now = await self._mock.service.now(tx)
+        request = RequestRef(f"req_{len(self.story)}", key, b"%d" % life)
+        params = order(expires_at=now + 1_800 + 600 * (life % 10))
+        session = await self._mock.service.create(whose, params, request)
+        self._sessions.append(session)
+        return session
+
+    async def _create_with_key(self, account: int, life: int, key: int) -> CheckoutSession:
+        return await self._create(account, life, 0, f"key {key}")
+
+    async def _retrieve(self, number: int, _: int, __: int) -> CheckoutSession:
+        account, session_id = self._session(number)
+        return await self._mock.service.retrieve(account, session_id, RequestRef("req_r"))
+
+    async def _expire(self, number: int, _: int, __: int, key: str | None = None) -> CheckoutSession:
+        account, session_id = self._session(number)
+        return await self._mock.service.expire(account, session_id, RequestRef("req_e", key, session_id.encode()))
+
+    async def _expire_with_key(self, number: int, _: int, key: int) -> CheckoutSession:
+        return await self._expire(number, 0, 0, f"key {key}")
+
+    async def _pay(self, number: int, _: int, __: int) -> CheckoutSession:
+        return await self._mock.service.apply(*self._session(number), Trigger.PAYMENT_SUCCEEDED)
+
+    async def _fail(self, number: int, _: int, __: int) -> CheckoutSession:
+        return await self._mock.service.apply(*self._session(number), Trigger.PAYMENT_FAILED)
+
+    async def _page(self, account: int, query: ListQuery) -> Any:
+        page = await self._mock.service.list_sessions(ACCOUNTS[account % 2], query)
+        return page.has_more, page.sessions
+
+    async def _list(self, account: int, limit: int, _: int) -> Any:
+        return await self._page(account, ListQuery(limit=1 + limit))
+
+    async def _list_of_status(self, account: int, limit: int, status: int) -> Any:
+        return await self._page(account, ListQuery(limit=1 + limit, status=list(Status)[status % 3]))
+
+    async def _list_after(self, number: int, limit: int, status: int) -> Any:
+        account, session_id = self._session(number)
+        wanted = [*Status, None][status % 4]
+        return await self._page(
+            ACCOUNTS.index(account), ListQuery(limit=1 + limit, starting_after=session_id, status=wanted)
+        )
+
+    async def _list_before(self, number: int, limit: int, status: int) -> Any:
+        account, session_id = self._session(number)
+        wanted = [*Status, None][status % 4]
+        return await self._page(
+            ACCOUNTS.index(account), ListQuery(limit=1 + limit, ending_before=session_id, status=wanted)
+        )
+
+    async def _list_created(self, account: int, since: int, length: int) -> Any:
+        bounds = CreatedRange(NOW + 700 * since, NOW + 700 * (since + length))
+        return await self._page(account, ListQuery(limit=5, created=bounds))
+
+    async def _find(self, number: int, _: int, __: int) -> Any:
+        return await self._mock.service.find(self._session(number)[1])
+
+    async def _wait(self, steps: int, _: int, __: int) -> None:
+        self._mock.clock.now += 600 * steps
+
+    async def _freeze(self, account: int, _: int, frozen: int) -> Any:
+        whose = ACCOUNTS[account % 2]
+        return await self._mock.dispatcher.advance(whose, frozen=frozen % 2 == 0)
+
+    async def _advance(self, account: int, seconds: int, _: int) -> Any:
+        return await self._mock.dispatcher.advance(ACCOUNTS[account % 2], by=700 * seconds)
+
+    async def _subscribe(self, account: int, types: int, _: int) -> Any:
+        wanted = [(EventType.COMPLETED,), (EventType.EXPIRED,), tuple(EventType)][types % 3]
+        return await self._mock.accounts.add_endpoint(ACCOUNTS[account % 2], NOWHERE, secret="ssh", types=wanted)
+
+    async def _unsubscribe(self, account: int, number: int, _: int) -> Any:
+        whose = ACCOUNTS[account % 2]
+        endpoints = await self._mock.accounts.endpoints(whose)
+        chosen = endpoints[number % len(endpoints)].id if endpoints else "we_none"
+        await self._mock.accounts.remove_endpoint(whose, chosen)
+
+    async def _disturb(self, account: int, action: int, times: int) -> Any:
+        actions = (
+            FaultAction.DROP,
+            FaultAction.DUPLICATE,
+            FaultAction.DELAY,
+            FaultAction.REORDER,
+            FaultAction.BAD_SIGNATURE,
+        )
+        rule = FaultRule("", actions[action % 5], webhook="*", seconds=90, times=1 + times % 2, probability=0.7)
+        return await self._mock.accounts.add_fault(ACCOUNTS[account % 2], rule)
+
+    async def _calm(self, account: int, _: int, __: int) -> Any:
+        await self._mock.accounts.remove_faults(ACCOUNTS[account % 2])
+
+    async def _flush(self, account: int, _: int, __: int) -> Any:
+        return await self._mock.dispatcher.flush(ACCOUNTS[account % 2])
+
+    async def _resend(self, account: int, number: int, _: int) -> Any:
+        whose = ACCOUNTS[account % 2]
+        events = await self._mock.accounts.events(whose)
+        chosen = events[number % len(events)].id if events else "evt_none"
+        return await self._mock.dispatcher.resend(whose, chosen)
+
+    async def _be_strict(self, account: int, strict: int, seed: int) -> Any:
+        return await self._mock.accounts.change_settings(ACCOUNTS[account % 2], strict=strict % 2 == 0, seed=seed)
+
+    async def _reset(self, account: int, _: int, __: int) -> Any:
+        reading = await self._mock.accounts.reset(ACCOUNTS[account % 2])
+        self._sessions = [each for each in self._sessions if each.account != ACCOUNTS[account % 2]]
+        return reading
+
+    async def _restore(self, account: int, _: int, __: int) -> Any:
+        """Put a whole account back in its own place, or refuse to put it into the other's."""
+        whose = ACCOUNTS[account % 2]
+        snapshot = await self._mock.accounts.snapshot(whose)
+        await self._mock.accounts.restore(whose, snapshot)
+        await self._mock.accounts.restore(ACCOUNTS[1 - account % 2], snapshot)
+
+    async def _restart(self, _: int, __: int, ___: int) -> None:
+        """End this process and start another, where what was kept survives that."""
+        await self._mock.store.close()
+        self._mock = Mock(self.place.store(), self._mock.clock)
+        await self._mock.store.open()
+
+    async def _everything(self, account: AccountId) -> Any:
+        snapshot = await self._mock.accounts.snapshot(account)
+        return _comparable(
+            replace(
+                snapshot,
+                pending=sorted(snapshot.pending, key=lambda each: each.id),
+                attempts=sorted(_comparable(snapshot.attempts), key=lambda each: (each.delivery_id, each.number)),
+                unconfirmed=sorted(snapshot.unconfirmed),
+                sessions=list(snapshot.sessions),
+                records=list(snapshot.records),
+                events=list(snapshot.events),
+                endpoints=list(snapshot.endpoints),
+                faults=list(snapshot.faults),
+                # Polling is watched by each process for itself, and anew after a restart.
+                advice=[note for note in snapshot.advice if note.advice.kind != "tight_polling"],
+            )
+        )
+
+
+def _comparable(value: Any) -> Any:
+    """Without what differs from run to run: how long an attempt took, and which of several ended first."""
+    if isinstance(value, list | tuple) and value and all(isinstance(each, Attempt) for each in value):
+        timeless = [replace(each, duration_ms=0) for each in value]
+        return sorted(timeless, key=lambda each: (each.delivery_id, each.number))
+    return value
+
+
+async def until(claim: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something has come true that happens in the background."""
+    async with asyncio.timeout(20):
+        while not await claim():  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.005)
