@@ -285,5 +285,5 @@ _SHOWN_LENGTH = 60
 
 def shown(value: str) -> str:
     """A caller's text, safe and short enough to stand in a message: escaped, quoted, cut at 60 characters."""
-    cut = value if len(value) <= _SHOWN_LENGTH else value[:_SHOWN_LENGTH] + "…"
-    return '"' + cut.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
+    escaped = value[:_SHOWN_LENGTH].encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"' if len(value) <= _SHOWN_LENGTH else f'"{escaped}…"'

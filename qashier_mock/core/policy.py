@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 _CLIENT_ERRORS: Final = range(400, 500)
+_CODE: Final = re.compile(r"[A-Z]{3}")
 
 
 class PolicyError(ValueError):
@@ -95,7 +97,7 @@ def _checked(name: str, value: Any) -> Any:
             raise PolicyError(f"policy field {name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
         return value
     if name == "currencies":
-        if not isinstance(value, list) or not all(isinstance(code, str) for code in value):
+        if not isinstance(value, list) or not all(isinstance(code, str) and _CODE.fullmatch(code) for code in value):
             raise PolicyError(f'policy field currencies must be a list of codes such as ["SGD"], not {value!r}')
         return tuple(value)
     if not isinstance(value, str) or not value.isascii() or not value.replace("-", "").isalnum():
