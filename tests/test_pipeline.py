@@ -28,7 +28,7 @@ from qashier_mock.pipeline import (
     precompile,
 )
 from qashier_mock.pipeline.document import PRECOMPILED_SUFFIX
-from qashier_mock.pipeline.schemas import MAX_UNKNOWN
+from qashier_mock.pipeline.unknown import MAX_UNKNOWN
 
 GOOD = {"name": "Kopi"}
 
@@ -275,6 +275,75 @@ class TestParameters:
 
     def test_headers_that_nobody_declared_may_come_twice(self, app: Any) -> None:
         assert ask(app, "POST", "/things", body=GOOD, headers=[(b"x-a", b"1"), (b"x-a", b"2")]).status == 200
+
+
+class TestRequiredAndDefault:
+    """What the served documents do not use today, and the pipeline claims to know."""
+
+    @pytest.fixture
+    def app(self) -> Any:
+        def change(document: dict[str, Any]) -> None:
+            parameter(document, 1)["required"] = True
+            operation(document, "/things/{id}")["parameters"] += [
+                {"name": "X-Must", "in": "header", "required": True, "schema": {"type": "integer"}},
+                {"name": "X-May", "in": "header", "schema": {"type": "integer", "default": 5}},
+            ]
+
+        return build(document=tiny(change))
+
+    def test_a_required_query_parameter(self, app: Any) -> None:
+        assert ask(app, "GET", "/things?status=open").status == 200
+        for query in ("", "?limit=1"):
+            answer = ask(app, "GET", f"/things{query}")
+            assert (answer.code, answer.param) == ("parameter_missing", "status")
+            assert answer.message == '`status` is required: send one of "open", "complete".'
+
+    def test_a_required_header_and_a_default(self, app: Any) -> None:
+        answer = ask(app, "GET", "/things/a", headers=[(b"x-must", b"7")])
+        assert answer.json["arguments"] == {"id": "a", "x_must": 7, "x_may": 5}
+        answer = ask(app, "GET", "/things/a")
+        assert (answer.code, answer.param) == ("parameter_missing", "X-Must")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        ({"type": "string", "nullable": True, "enum": ["a", "b"]}, "c", 'one of "a", "b", null, not "c"'),
+        ({"type": "string", "enum": ["a"]}, 5, '"a", not 5'),
+        ({"enum": list("abcdefghij"), "type": "string"}, "x", "one of 10 known values"),
+        (
+            {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
+            0,
+            "an integer at least 0 (that itself excluded)",
+        ),
+        ({"type": "integer", "maximum": 5}, 6, "an integer at most 5, not 6"),
+        ({"type": "number", "multipleOf": 0.5}, 0.3, "a number, not 0.3"),
+        ({"type": "array", "items": {}, "uniqueItems": True}, [1, 1], "all different, not one with equal elements"),
+        ({"type": "array", "items": {}, "minItems": 1}, [], "an array of at least 1 elements, not one of 0"),
+        ({"type": "object", "minProperties": 1}, {}, "an object with at least 1 properties, not one with 0 properties"),
+        ({"type": "object", "maxProperties": 1}, {"a": 1, "b": 2}, "at most 1 properties"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, [], "a string or an integer, not an array of 0"),
+        ({"allOf": [{"type": "integer"}, {"maximum": 5}]}, 6, "an integer at most 5, not 6"),
+        ({"not": {"type": "string"}}, "x", 'something else, not "x"'),
+        ({"type": "string", "pattern": "^a+$"}, "b", 'a string that matches ^a+$, not "b"'),
+        ({"type": "string", "pattern": "^a$", "x-must-be": "an a"}, "b", 'an a, not "b"'),
+        ({"type": "boolean"}, {}, "true or false, not an empty object"),
+        ({"type": "boolean"}, {"a": 1}, "true or false, not an object"),
+        ({"type": "integer"}, None, "an integer, not null"),
+        ({"type": "integer"}, "x\r\ny", 'not the string "x\\x0d\\x0ay"'),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+            {"a\nb": "c"},
+            "`x.a\\x0ab` must be an integer",
+        ),
+    ],
+)
+def test_a_schema_says_what_it_takes(schema: dict[str, Any], value: Any, message: str) -> None:
+    from qashier_mock.pipeline.schemas import Schema, translate
+
+    compiled = Schema(translate(schema, "here", request=True))
+    assert not compiled.is_valid(value)
+    assert message in compiled.refusal(value, "x").message
 
 
 BODIES: list[tuple[bytes, Any]] = [
@@ -559,6 +628,10 @@ class TestFaults:
         assert ask(build(hooks, handlers), "GET", "/things/a").status == 429
         assert ask(build(hooks, replying(RuntimeError())), "GET", "/things/a").status == 429
 
+    def test_a_client_that_goes_away_from_a_fault_gets_no_answer(self) -> None:
+        with pytest.raises(IndexError):  # nothing was sent
+            ask(build(Hooks(Fault(delay_s=0.001))), "POST", "/things", chunks=[])
+
     def test_a_delay_lets_the_request_through(self) -> None:
         assert ask(build(Hooks(Fault(delay_s=0.001))), "GET", "/things/a").status == 200
 
@@ -711,6 +784,8 @@ UNSUPPORTED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     ("a cookie", lambda d: parameter(d, 1).update({"in": "cookie"}), "cookie"),
     ("an array parameter", lambda d: parameter(d, 1).update(schema={"type": "array", "items": {}}), "array"),
     ("a number parameter", lambda d: parameter(d, 1).update(schema={"type": "number"}), "number"),
+    ("a blank in a path", lambda d: d["paths"].update(
+        {"/a%20b": {"get": {**operation(d, "/things/newest"), "operationId": "x"}}}), "whole segment"),
     (
         "a nullable parameter",
         lambda d: parameter(d, 1).update(schema={"type": "string", "nullable": True}),
@@ -770,6 +845,28 @@ class TestLoading:
         schema["properties"]["again"] = schema
         with pytest.raises(Unsupported, match="contains itself"):
             translate(schema, "here", request=True)
+
+    def test_a_schema_that_is_none_is_refused(self) -> None:
+        from qashier_mock.pipeline.schemas import translate
+
+        with pytest.raises(Unsupported, match="must be an object, not true"):
+            translate(True, "here", request=True)
+
+    def test_handlers_may_be_a_module(self) -> None:
+        import types
+
+        module = types.ModuleType("handlers_of_a_test")
+        exec("async def get_thing(call, id): ...\nasync def _hidden(): ...", module.__dict__)  # noqa: S102
+        module.__dict__["imported"] = echo
+        rest = {name: handler for name, handler in echoes(TINY).items() if name != "get_thing"}
+        build(handlers=[module, rest])
+        exec("async def get_nothing(call): ...", module.__dict__)  # noqa: S102
+        with pytest.raises(Unsupported, match="'get_nothing'"):
+            build(handlers=[module, rest])
+
+    def test_an_inline_operation_that_is_none_is_told(self) -> None:
+        with pytest.raises(Unsupported, match="no operation is named get_thingy"):
+            build(inline=["get_thing", "get_thingy"])
 
     def test_a_missing_handler_is_told(self) -> None:
         handlers = echoes(TINY)

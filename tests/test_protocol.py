@@ -62,6 +62,11 @@ async def streamed(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     if scope["path"] == "/pay/wrong":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"a\r\nSet-Cookie: b")]})
+    elif scope["path"] == "/pay/large":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"5000000")]})
+        for i in range(50):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": i < 49})
+        return
     elif scope["path"] == "/pay/short":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
         await send({"type": "http.response.body", "body": b"abc"})
@@ -183,6 +188,21 @@ class TestServing:
     def test_an_answer_larger_than_the_buffers_arrives_whole(self, port: int) -> None:
         answer = exchange(port, b"PUT /settings HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
         assert len(answer.json["text"]) == 5_000_000
+
+    @pytest.mark.parametrize("target", [b"PUT /settings", b"GET /pay/large"])
+    def test_a_client_that_is_slow_to_read_gets_every_answer(self, port: int, target: bytes) -> None:
+        """The second answer has to wait until the first one has left."""
+        with Wire(port) as wire:
+            wire.send((target + b" HTTP/1.1\r\n" + CREDENTIALS + b"\r\n") * 3)
+            for _ in range(3):
+                assert len(wire.read().body) >= 5_000_000
+
+    def test_a_client_that_leaves_amid_the_answer_is_forgotten(self, port: int) -> None:
+        for target in (b"PUT /settings", b"GET /pay/large"):
+            with Wire(port) as wire:
+                wire.send((target + b" HTTP/1.1\r\n" + CREDENTIALS + b"\r\n") * 3)
+                assert wire.socket.recv(100)
+        assert exchange(port, GET).status == 200
 
     def test_a_page_of_unknown_length_is_chunked(self, port: int) -> None:
         with Wire(port) as wire:
@@ -491,6 +511,35 @@ class TestEager:
         asyncio.run(run())
 
 
+@pytest.mark.parametrize("header", [b"a\r\nSet-Cookie: b", b"a\n", b"\r"])
+def test_a_header_of_a_reply_holds_no_line_break(header: bytes) -> None:
+    async def handler(call: Call, **_: Any) -> Reply:
+        return Reply(200, {}, ((b"x-a", header),))
+
+    hooks = Hooks()
+    app = create_pipeline([(tiny(), [""])], {**echoes(TINY), "get_thing": handler}, hooks)
+    with serving(app, hooks) as port, Wire(port) as wire:
+        wire.send(GET)
+        answer = wire.read()
+        assert (answer.status, answer.code) == (500, "internal_error")
+
+
+def test_a_reply_without_content_has_no_length() -> None:
+    async def handler(call: Call, **_: Any) -> Reply:
+        return Reply(204)
+
+    hooks = Hooks()
+    app = create_pipeline([(tiny(), [""])], {**echoes(TINY), "delete_thing": handler}, hooks)
+    with serving(app, hooks) as port, Wire(port) as wire:
+        wire.send(b"DELETE /things/a HTTP/1.1\r\n" + CREDENTIALS + b"Connection: close\r\n\r\n")
+        received = b""
+        while data := wire.socket.recv(4096):
+            received += data
+    assert received.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert b"content-length" not in received
+    assert b"transfer-encoding" not in received
+
+
 def test_messages_out_of_order_are_refused() -> None:
     """An app that breaks the rules of ASGI is told so."""
 
@@ -501,6 +550,8 @@ def test_messages_out_of_order_are_refused() -> None:
         with pytest.raises(RuntimeError, match="not what comes now"):
             cycle({"type": "http.response.body"})
         cycle({"type": "http.response.start", "status": 204})
+        with pytest.raises(RuntimeError, match="started already"):
+            cycle.respond(200, b"", b"")
         with pytest.raises(RuntimeError, match="not what comes now"):
             cycle({"type": "http.response.start", "status": 200})
 

@@ -2,8 +2,8 @@
 
     from qashier_mock.pipeline import Call, Fault, Hooks, Reason, Refused, Reply, Transmit, create_pipeline
 
-    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, validate_responses=False,
-                    timer=time.perf_counter) -> ASGI app
+    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, inline=(),
+                    validate_responses=False, timer=time.perf_counter) -> ASGI app
 
 - documents: pairs of a document (mapping, path, `Document`) and its base paths, `[(path, ("", "/v3/payment/qpay"))]`.
 - handlers: objects, modules or mappings with one `async def operation_id(call, **arguments) -> Reply` per operation.
@@ -19,7 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from qashier_mock.pipeline.app import Dropped, create_pipeline
+    from qashier_mock.pipeline.app import create_pipeline
     from qashier_mock.pipeline.document import Document, precompile
     from qashier_mock.pipeline.exchange import (
         Call,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.judgement import ReplyOutsideDocument
     from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.protocol import make_protocol
+    from qashier_mock.pipeline.replies import Dropped
     from qashier_mock.pipeline.schemas import Unsupported
 
 __all__ = [
@@ -59,7 +60,7 @@ _HOMES: Final = {
     "Call": "exchange",
     "CompiledOperation": "operations",
     "Document": "document",
-    "Dropped": "app",
+    "Dropped": "replies",
     "Fault": "exchange",
     "Hooks": "exchange",
     "Reason": "exchange",

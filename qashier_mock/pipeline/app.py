@@ -15,22 +15,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import inspect
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
-
-import orjson
 
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.eager import task_of_its_own
-from qashier_mock.pipeline.exchange import ABORT, CLOSE, INLINE, Call, Fault, Hooks, Reason, Refused, Reply, Transmit
+from qashier_mock.pipeline.exchange import INLINE, Call, Fault, Hooks, Reason, Refused, Reply, Transmit
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
+from qashier_mock.pipeline.handlers import Handlers
 from qashier_mock.pipeline.logs import log_unexpected
 from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
+from qashier_mock.pipeline.replies import (
+    Answer,
+    Headers,
+    cut_short,
+    encode,
+    header_block,
+    header_list,
+    send_beside_body,
+)
 from qashier_mock.pipeline.routing import Pages, Router
 from qashier_mock.pipeline.schemas import Unsupported
 
@@ -41,16 +48,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY: Final = 2 * 1024 * 1024
-CONTENT_TYPE: Final = (b"content-type", b"application/json")
-HEADER_LINES: Final = b"content-type: application/json\r\ncontent-length: %d\r\nrequest-id: %b\r\n"
-NO_CONTENT: Final = 204
-CONNECTION_CLOSE: Final = (b"connection", b"close")
-DRAIN_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of an unwanted body that are read and thrown away, for a client that sends before it reads."""
-
-
-class Dropped(ConnectionError):
-    """A fault drops the connection, and the server has no way to do so: raised in place of it."""
 
 
 def create_pipeline(
@@ -86,7 +83,7 @@ def create_pipeline(
         Unsupported: A document uses what is not done here, has an operation without a handler, or a handler has no
             operation.
     """
-    found = _Handlers(handlers)
+    found = Handlers(handlers)
     app = CompiledApp(hooks, pages or {}, max_body=max_body, timer=timer, inline=frozenset(inline))
     for source, base_paths in documents:
         document = Document.load(source)
@@ -103,42 +100,6 @@ def create_pipeline(
     # and have no way to take one that is known to be valid.
     shell: ASGIApp = ConnexionMiddleware(app, import_name=__name__, middlewares=[LifespanMiddleware], lifespan=within)
     return shell
-
-
-class _Handlers:
-    """Where handlers are looked up, and which have been."""
-
-    def __init__(self, handlers: object | Sequence[object]) -> None:
-        self._owners = list(handlers) if isinstance(handlers, Sequence) else [handlers]
-        self._used: set[str] = set()
-        self.resolver = Resolver(function_resolver=self._resolve)
-
-    def _resolve(self, operation_id: str) -> Any:
-        for owner in self._owners:
-            function = owner.get(operation_id) if isinstance(owner, Mapping) else getattr(owner, operation_id, None)
-            if function is not None:
-                self._used.add(operation_id)
-                return function
-        raise Unsupported(f"no handler is named {operation_id!r}")
-
-    def check_all_used(self) -> None:
-        """Refuse a handler that no operation calls: it is a typing error, or a forgotten piece of the document."""
-        offered = {name for owner in self._owners for name in _offered(owner)}
-        idle = sorted(offered - self._used)
-        if idle:
-            raise Unsupported(
-                f"no operation is named {', '.join(map(repr, idle))}, but there is a handler of that name"
-            )
-
-
-def _offered(owner: object) -> list[str]:
-    """Return the names of an owner's public coroutine functions; of a module, those written in it."""
-    if isinstance(owner, Mapping):
-        return [str(name) for name in owner]
-    members = inspect.getmembers(owner, inspect.iscoroutinefunction)
-    if inspect.ismodule(owner):
-        members = [(name, member) for name, member in members if member.__module__ == owner.__name__]
-    return [name for name, _ in members if not name.startswith("_")]
 
 
 class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types
@@ -211,39 +172,39 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             return
         if operation.operation_id not in self._inline and INLINE in (scope.get("extensions") or ()):
             await task_of_its_own()
-        headers = _Headers(scope["headers"])
+        headers = Headers(scope["headers"])
         path, query = raw_path.decode("latin-1"), scope["query_string"]
         call = Call(operation, request_id, started, None, method, path, query, headers.one, {})
         extra: Sequence[tuple[bytes, bytes]] = ()
         try:
             reply = await self._answer(call, values, headers, receive)
-            body = _encode(reply)
+            body = encode(reply)
         except bodies.ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one error door
             reply = self._render(error, call)
-            body = _encode(reply)
+            body = encode(reply)
         if call.principal is not None:
             extra = self._hooks.observe(call, reply, body)
         if self._judge is not None and reply.transmit is not Transmit.DROPPED:
-            self._judge.check(operation, reply, body, _header_list(reply, body, request_id, extra))
+            self._judge.check(operation, reply, body, header_list(reply, body, request_id, extra))
         if reply.transmit is not Transmit.WHOLE:
-            answer = _Answer(reply.status, _header_list(reply, body, request_id, extra), body)
-            await _cut_short(reply.transmit, answer, scope, receive, send)
+            answer = Answer(reply.status, header_list(reply, body, request_id, extra), body)
+            await cut_short(reply.transmit, answer, scope, receive, send)
             return
         if call.raw_body is None and headers.announce_body():
-            answer = _Answer(reply.status, _header_list(reply, body, request_id, extra), body)
-            await _send_beside_body(answer, headers, scope, receive, send)
+            answer = Answer(reply.status, header_list(reply, body, request_id, extra), body)
+            await send_beside_body(answer, headers, scope, receive, send)
             return
         respond = getattr(send, "respond", None)
         if respond is not None:  # our own protocol takes it all at once
-            await respond(reply.status, _header_block(reply, body, request_id, extra), body)
+            await respond(reply.status, header_block(reply, body, request_id, extra), body)
             return
-        out = _header_list(reply, body, request_id, extra)
+        out = header_list(reply, body, request_id, extra)
         await send({"type": "http.response.start", "status": reply.status, "headers": out})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive) -> Reply:
+    async def _answer(self, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive) -> Reply:
         """Return the reply to a call, or raise what the error door is to render."""
         operation, hooks = call.operation, self._hooks
         if operation.is_secured:
@@ -258,7 +219,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         return await operation.handler(call, **call.arguments)
 
     async def _spoil(
-        self, fault: Fault, call: Call, values: Sequence[bytes], headers: _Headers, receive: Receive
+        self, fault: Fault, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive
     ) -> Reply:
         """Return the reply to a call that a fault has been planned for."""
         if fault.delay_s:
@@ -280,14 +241,14 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             reply = dataclasses.replace(reply, transmit=fault.transmit)
         return reply
 
-    async def _read(self, call: Call, expected: bodies.BodyParser, headers: _Headers, receive: Receive) -> None:
+    async def _read(self, call: Call, expected: bodies.BodyParser, headers: Headers, receive: Receive) -> None:
         limit = call.operation.max_body or self._max_body
         raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
         if raw or expected.required:
             bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
 
     @staticmethod
-    def _parse(call: Call, values: Sequence[bytes], headers: _Headers) -> None:
+    def _parse(call: Call, values: Sequence[bytes], headers: Headers) -> None:
         """Parse and validate all that the operation takes."""
         operation = call.operation
         arguments: dict[str, Any] = {}
@@ -330,9 +291,9 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     async def _refuse(self, error: Refused, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that has no operation."""
         reply = self._render(error, None)
-        body = _encode(reply)
-        answer = _Answer(reply.status, _header_list(reply, body, request_id, ()), body)
-        await _send_beside_body(answer, _Headers(scope["headers"]), scope, receive, send)
+        body = encode(reply)
+        answer = Answer(reply.status, header_list(reply, body, request_id, ()), body)
+        await send_beside_body(answer, Headers(scope["headers"]), scope, receive, send)
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
@@ -354,64 +315,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await self._refuse(hidden, request_id, scope, receive, send)
 
 
-class _Headers:
-    """The headers of a request. Most have none twice, and looking one up is then one step."""
-
-    __slots__ = ("_raw", "one")
-
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-        self.one = dict(raw)
-
-    def all(self, name: bytes) -> Sequence[bytes]:
-        """Return every value of a header, in order."""
-        if len(self.one) == len(self._raw):
-            value = self.one.get(name)
-            return () if value is None else (value,)
-        return [value for other, value in self._raw if other == name]
-
-    def announce_body(self) -> bool:
-        """Whether the request may have a body."""
-        return b"content-length" in self.one or b"transfer-encoding" in self.one
-
-
-class _Answer(NamedTuple):
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-def _encode(reply: Reply) -> bytes:
-    payload = reply.payload
-    if payload is None:
-        return b""
-    return payload if type(payload) is bytes else orjson.dumps(payload)
-
-
-def _header_list(
-    reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]
-) -> list[tuple[bytes, bytes]]:
-    stamp = (b"request-id", request_id.encode())
-    if not body and reply.status == NO_CONTENT:
-        return [stamp, *reply.headers, *extra]
-    return [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), stamp, *reply.headers, *extra]
-
-
-def _header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the same as lines."""
-    if not body and reply.status == NO_CONTENT:
-        block, lines = b"request-id: %b\r\n" % request_id.encode(), 1
-    else:
-        block, lines = HEADER_LINES % (len(body), request_id.encode()), 3
-    more = (*reply.headers, *extra)
-    if more:
-        block += b"".join([b"%b: %b\r\n" % header for header in more])
-        lines += len(more)
-    if block.count(b"\n") != lines or block.count(b"\r") != lines:
-        raise RuntimeError("a header of the reply holds a line break")
-    return block
-
-
 def _path_unknown(raw_path: bytes) -> Refused:
     shown = wording.shorten(raw_path[: 2 * wording.VALUE_LIMIT].decode("latin-1"), wording.VALUE_LIMIT)
     return Refused(Reason.PATH_UNKNOWN, wording.message(f"There is nothing at {shown}; check the path."))
@@ -422,58 +325,8 @@ def _method_not_allowed(method: str, allow: bytes) -> Refused:
     return Refused(Reason.METHOD_NOT_ALLOWED, wording.message(text), headers=((b"allow", allow),))
 
 
-async def _send_beside_body(answer: _Answer, headers: _Headers, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request whose body has not been read.
-
-    On a connection that stays open the server reads and discards the body. Where it is about to close, closing with
-    bytes unread resets the connection, and the client may lose the answer: then the body is read to its end first.
-    A client that waits for `100 Continue` is told to close, because it may never send the body.
-    """
-    out, body = answer.headers, answer.body
-    waits = b"expect" in headers.one and headers.announce_body()
-    if waits:
-        out = [*out, CONNECTION_CLOSE]
-    await send({"type": "http.response.start", "status": answer.status, "headers": out})
-    closes = scope.get("http_version") == "1.0" or b"close" in headers.one.get(b"connection", b"").lower()
-    if closes and not waits and headers.announce_body():
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-        await _drain(receive)
-        body = b""
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _drain(receive: Receive) -> None:
-    left = DRAIN_LIMIT
-    while left > 0:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
-        left -= len(message.get("body", b""))
-
-
-async def _cut_short(transmit: Transmit, answer: _Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    extensions = scope.get("extensions") or {}
-    if ABORT not in extensions:
-        raise Dropped("the server cannot close a connection on purpose")
-    if transmit is Transmit.TRUNCATED:
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        half = answer.body[: len(answer.body) // 2]
-        await send({"type": "http.response.body", "body": half, "more_body": True})
-        extensions[CLOSE]()
-    else:
-        extensions[ABORT]()
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer what is no HTTP request: a WebSocket is refused, a lifespan without a manager just runs."""
+    """Refuse what is no HTTP request; the shell has dealt with the lifespan."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1003})
-    elif scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return

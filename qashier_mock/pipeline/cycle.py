@@ -198,7 +198,8 @@ class Cycle:
         headers: list[tuple[bytes, bytes]] = message.get("headers", [])
         lines = []
         framed = self._is_head or status in NO_BODY
-        for name, value in headers:
+        for raw_name, value in headers:
+            name = raw_name.lower()
             if name in FRAMING:
                 if name == b"content-length":
                     self._left = 0 if framed and not self._is_head else int(value)

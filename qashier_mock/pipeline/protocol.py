@@ -58,6 +58,7 @@ class PipelineProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._extensions: dict[str, Any] = {}
         self._to_start: Cycle | None = None
+        self._running: Cycle | None = None
         self._is_upgrade = False
         self._in_headers = False
         self._header_bytes = 0  # of chunks that held nothing but headers
@@ -76,6 +77,7 @@ class PipelineProtocol(HttpToolsProtocol):
         self._extensions = {ABORT: transport.abort, CLOSE: transport.close, INLINE: True}
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._desert()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
@@ -92,12 +94,14 @@ class PipelineProtocol(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError:
-            if self._to_start is not None and not self._to_start.more_body:
-                self._start()
+            cycle, self._to_start = self._to_start, None
+            if cycle is not None and not cycle.more_body:
+                self._start(cycle)
             self.send_400_response(NOT_HTTP)
             return
-        if self._to_start is not None:
-            self._start()
+        cycle, self._to_start = self._to_start, None
+        if cycle is not None:
+            self._start(cycle)
         if self._in_headers and was_in_headers:
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_LIMIT:
@@ -134,9 +138,7 @@ class PipelineProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer in the envelope what is no request, then let the client close."""
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.set()
+        self._desert()
         refused = Refused(Reason.PROTOCOL_ERROR, TOO_LARGE if self._too_large else msg)
         self.transport.write(self._render(refused))
         self._left = LINGER_LIMIT
@@ -144,6 +146,14 @@ class PipelineProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def _desert(self) -> None:
+        """Tell the requests under way that nobody waits for them any more."""
+        for cycle in {self._running, self.cycle}:
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.set()
+        self.pipeline.clear()
 
     def fail(self) -> None:
         """Answer for an app that has failed to."""
@@ -251,10 +261,10 @@ class PipelineProtocol(HttpToolsProtocol):
 
     # Events of the cycle
 
-    def _start(self) -> None:
-        cycle, self._to_start = self._to_start, None
-        if cycle is None:
+    def _start(self, cycle: Cycle) -> None:
+        if self.transport.is_closing():
             return
+        self._running = cycle
         coroutine = cycle.run(self.app)
         try:
             waits_for = coroutine.send(None)
@@ -271,8 +281,8 @@ class PipelineProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._to_start, _ = self.pipeline.pop()  # type: ignore[assignment]
-            self.loop.call_soon(self._start)  # not now: many in one packet would end in too deep a stack
+            cycle: Any = self.pipeline.pop()[0]
+            self.loop.call_soon(self._start, cycle)  # not now: many in one packet would end in too deep a stack
         elif self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 

@@ -1,4 +1,4 @@
-"""JSON schemas of a document, compiled: is a value valid, what is wrong in plain words, which fields are unknown.
+"""JSON schemas of a document, compiled: is a value valid, and if not, what is wrong in plain words.
 
 OpenAPI 3.0 schemas are Draft 4 plus `nullable`. Validation is jsonschema-rs's; its messages are not used, because they
 quote what was sent, however long it is.
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from qashier_mock.pipeline import wording
-from qashier_mock.pipeline.exchange import Reason, Refused, UnknownField
+from qashier_mock.pipeline.exchange import Reason, Refused
+from qashier_mock.pipeline.unknown import compile_walker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +41,6 @@ KINDS: Final = {
     "boolean": "true or false",
     "null": "null",
 }
-MAX_UNKNOWN: Final = 20
-"""Unknown fields that are reported of one body."""
 
 
 class Unsupported(ValueError):
@@ -120,7 +119,7 @@ class Schema:
         self.source = source
         self._validator = jsonschema_rs.Draft4Validator(source, validate_formats=False)
         self.is_valid: Callable[[Any], bool] = self._validator.is_valid
-        self.walker = _walker(source)
+        self.walker = compile_walker(source)
 
     def refusal(self, value: Any, name: str = "") -> Refused:
         """Say what is wrong with an invalid value.
@@ -179,6 +178,9 @@ def _blamed(error: jsonschema_rs.ValidationError) -> list[str | int]:
 
 
 def _descend(schema: Any, path: Sequence[str | int]) -> JSON:
+    """Return the schema that a path leads to; of one that is part of an `allOf`, the whole."""
+    while len(path) > 1 and path[-2] == "allOf":
+        path = path[:-2]
     for step in path:
         schema = schema[step]
     return schema if isinstance(schema, dict) else {}
@@ -264,80 +266,3 @@ def _between(low: Any, high: Any) -> str:
     if low is not None:
         return f"at least {low}"
     return f"at most {high}" if high is not None else ""
-
-
-def _walker(schema: JSON) -> Walker | None:
-    """Compile the search for fields that a schema does not name.
-
-    None where nothing can be unknown: free objects, scalars. A schema with alternatives knows the fields of all.
-    """
-    known, items = _shape(schema)
-    if known is None and items is None:
-        return None
-    names = frozenset(known or ())
-    below: dict[str, Walker] = {}
-    for name, sub in (known or {}).items():
-        deeper = _walker(sub)
-        if deeper is not None:
-            below[name] = deeper
-    each = _walker(items) if items is not None else None
-    return Walker(names if known is not None else None, below, each)
-
-
-class Walker:
-    """The search for unknown fields in a value of one schema."""
-
-    __slots__ = ("_below", "_each", "_names")
-
-    def __init__(self, names: frozenset[str] | None, below: Mapping[str, Walker], each: Walker | None) -> None:
-        self._names = names
-        self._below = tuple(below.items())
-        self._each = each
-
-    def knows(self, value: Any) -> bool:
-        """Whether the schema names every field. Most bodies are so, and need no path to be written."""
-        if type(value) is dict:
-            names = self._names
-            if names is None:
-                return True
-            if not value.keys() <= names:
-                return False
-            for name, deeper in self._below:
-                below = value.get(name)
-                if below is not None and not deeper.knows(below):
-                    return False
-        elif self._each is not None and type(value) is list:
-            knows = self._each.knows
-            for element in value:
-                if not knows(element):
-                    return False
-        return True
-
-    def find(self, value: Any, path: str, found: list[UnknownField]) -> None:
-        """Add the fields that the schema does not name to `found`, at most `MAX_UNKNOWN` in all."""
-        names = self._names
-        if type(value) is dict and names is not None:
-            found.extend(
-                UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
-                for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
-            )
-            for name, deeper in self._below:
-                deeper.find(value.get(name), f"{path}.{name}" if path else name, found)
-        elif self._each is not None and type(value) is list:
-            for i, element in enumerate(value):
-                self._each.find(element, f"{path}[{i}]", found)
-
-
-def _shape(schema: JSON) -> tuple[JSON | None, JSON | None]:
-    """Return the named properties of an object (None if it is free) and the schema of an array's elements."""
-    known: JSON | None = dict(schema["properties"]) if "properties" in schema else None
-    items: JSON | None = schema.get("items")
-    for key in ("allOf", "anyOf", "oneOf"):
-        for sub in schema.get(key, ()):
-            more, more_items = _shape(sub)
-            items = items or more_items
-            if more is not None:
-                known = {**more, **(known or {})}
-    if schema.get("additionalProperties", False) is not False:
-        known = None
-    return known, items

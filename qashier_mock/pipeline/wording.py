@@ -54,9 +54,8 @@ def quote(value: Any) -> str:
             return shorten(str(value), VALUE_LIMIT)
         case list():
             return f"an array of {len(value)}"
-        case dict():
+        case _:
             return "an object" if value else "an empty object"
-    return type(value).__name__
 
 
 def name(text: str) -> str:

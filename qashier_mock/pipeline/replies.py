@@ -1,0 +1,140 @@
+"""Replies on their way out: encoded, beside a body that nobody has read, or cut short on purpose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import orjson
+
+from qashier_mock.pipeline.exchange import ABORT, CLOSE, Reply, Transmit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import Receive, Scope, Send
+
+CONTENT_TYPE: Final = (b"content-type", b"application/json")
+HEADER_LINES: Final = b"content-type: application/json\r\ncontent-length: %d\r\nrequest-id: %b\r\n"
+NO_CONTENT: Final = 204
+CONNECTION_CLOSE: Final = (b"connection", b"close")
+DRAIN_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of an unwanted body that are read and thrown away, for a client that sends before it reads."""
+
+
+class Dropped(ConnectionError):
+    """A fault drops the connection, and the server has no way to do so: raised in place of it."""
+
+
+class Headers:
+    """The headers of a request. Most have none twice, and looking one up is then one step."""
+
+    __slots__ = ("_raw", "one")
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self.one = dict(raw)
+
+    def all(self, name: bytes) -> Sequence[bytes]:
+        """Return every value of a header, in order."""
+        if len(self.one) == len(self._raw):
+            value = self.one.get(name)
+            return () if value is None else (value,)
+        return [value for other, value in self._raw if other == name]
+
+    def announce_body(self) -> bool:
+        """Whether the request may have a body."""
+        return b"content-length" in self.one or b"transfer-encoding" in self.one
+
+
+class Answer(NamedTuple):
+    """A reply as it goes out."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def encode(reply: Reply) -> bytes:
+    """Return the body of a reply."""
+    payload = reply.payload
+    if payload is None:
+        return b""
+    return payload if type(payload) is bytes else orjson.dumps(payload)
+
+
+def header_list(
+    reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a reply, Content-Length and Request-Id among them."""
+    stamp = (b"request-id", request_id.encode())
+    if not body and reply.status == NO_CONTENT:
+        return [stamp, *reply.headers, *extra]
+    return [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), stamp, *reply.headers, *extra]
+
+
+def header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the same as lines of HTTP.
+
+    Raises:
+        RuntimeError: One of them holds a line break: whoever wrote it would write headers.
+    """
+    if not body and reply.status == NO_CONTENT:
+        block, lines = b"request-id: %b\r\n" % request_id.encode(), 1
+    else:
+        block, lines = HEADER_LINES % (len(body), request_id.encode()), 3
+    more = (*reply.headers, *extra)
+    if more:
+        block += b"".join([b"%b: %b\r\n" % header for header in more])
+        lines += len(more)
+    if block.count(b"\n") != lines or block.count(b"\r") != lines:
+        raise RuntimeError("a header of the reply holds a line break")
+    return block
+
+
+async def send_beside_body(answer: Answer, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request whose body has not been read.
+
+    On a connection that stays open the server reads and discards the body. Where it is about to close, closing with
+    bytes unread resets the connection, and the client may lose the answer: then the body is read to its end first.
+    A client that waits for `100 Continue` is told to close, because it may never send the body.
+    """
+    out, body = answer.headers, answer.body
+    waits = b"expect" in headers.one and headers.announce_body()
+    if waits:
+        out = [*out, CONNECTION_CLOSE]
+    await send({"type": "http.response.start", "status": answer.status, "headers": out})
+    closes = scope.get("http_version") == "1.0" or b"close" in headers.one.get(b"connection", b"").lower()
+    if closes and not waits and headers.announce_body():
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await _drain(receive)
+        body = b""
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _drain(receive: Receive) -> None:
+    left = DRAIN_LIMIT
+    while left > 0:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))
+
+
+async def cut_short(transmit: Transmit, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    """Hang up without an answer, or amid it.
+
+    Raises:
+        Dropped: The server cannot hang up on purpose.
+    """
+    extensions = scope.get("extensions") or {}
+    if ABORT not in extensions:
+        raise Dropped("the server cannot close a connection on purpose")
+    if transmit is Transmit.TRUNCATED:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        half = answer.body[: len(answer.body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        extensions[CLOSE]()
+    else:
+        extensions[ABORT]()
+    while (await receive())["type"] != "http.disconnect":
+        pass

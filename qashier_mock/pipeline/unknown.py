@@ -1,0 +1,93 @@
+"""Fields of a body that its schema does not name: allowed, but worth telling, with the name that was meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qashier_mock.pipeline import wording
+from qashier_mock.pipeline.exchange import UnknownField
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+JSON = dict[str, Any]
+
+MAX_UNKNOWN: Final = 20
+"""Unknown fields that are reported of one body."""
+
+
+def compile_walker(schema: JSON) -> Walker | None:
+    """Compile the search for fields that a schema does not name.
+
+    None where nothing can be unknown: free objects, scalars. A schema with alternatives knows the fields of all.
+    """
+    known, items = _shape(schema)
+    if known is None and items is None:
+        return None
+    names = frozenset(known or ())
+    below: dict[str, Walker] = {}
+    for name, sub in (known or {}).items():
+        deeper = compile_walker(sub)
+        if deeper is not None:
+            below[name] = deeper
+    each = compile_walker(items) if items is not None else None
+    return Walker(names if known is not None else None, below, each)
+
+
+class Walker:
+    """The search for unknown fields in a value of one schema."""
+
+    __slots__ = ("_below", "_each", "_names")
+
+    def __init__(self, names: frozenset[str] | None, below: Mapping[str, Walker], each: Walker | None) -> None:
+        self._names = names
+        self._below = tuple(below.items())
+        self._each = each
+
+    def knows(self, value: Any) -> bool:
+        """Whether the schema names every field. Most bodies are so, and need no path to be written."""
+        if type(value) is dict:
+            names = self._names
+            if names is None:
+                return True
+            if not value.keys() <= names:
+                return False
+            for name, deeper in self._below:
+                below = value.get(name)
+                if below is not None and not deeper.knows(below):
+                    return False
+        elif self._each is not None and type(value) is list:
+            knows = self._each.knows
+            for element in value:
+                if not knows(element):
+                    return False
+        return True
+
+    def find(self, value: Any, path: str, found: list[UnknownField]) -> None:
+        """Add the fields that the schema does not name to `found`, at most `MAX_UNKNOWN` in all."""
+        names = self._names
+        if type(value) is dict and names is not None:
+            found.extend(
+                UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
+                for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
+            )
+            for name, deeper in self._below:
+                deeper.find(value.get(name), f"{path}.{name}" if path else name, found)
+        elif self._each is not None and type(value) is list:
+            for i, element in enumerate(value):
+                self._each.find(element, f"{path}[{i}]", found)
+
+
+def _shape(schema: JSON) -> tuple[JSON | None, JSON | None]:
+    """Return the named properties of an object (None if it is free) and the schema of an array's elements."""
+    known: JSON | None = dict(schema["properties"]) if "properties" in schema else None
+    items: JSON | None = schema.get("items")
+    for key in ("allOf", "anyOf", "oneOf"):
+        for sub in schema.get(key, ()):
+            more, more_items = _shape(sub)
+            items = items or more_items
+            if more is not None:
+                known = {**more, **(known or {})}
+    if schema.get("additionalProperties", False) is not False:
+        known = None
+    return known, items
