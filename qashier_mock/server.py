@@ -57,6 +57,7 @@ def make_server(app: MockApp, on_ready: Callable[[], None]) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=_GRACE,
     )

@@ -7,8 +7,11 @@ has changed since, it is not used, so it can be missing or old but never wrong.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +65,24 @@ class Document:
                 return cls(stored["document"], proven=True, name=source.name)
         return cls(_read_yaml(source)[0], name=source.name)
 
+    @classmethod
+    def of_file(cls, source: Path) -> Document:
+        """Load a YAML document from its precompiled JSON, which is made now where there is none that fits.
+
+        It is kept as Python keeps bytecode: a folder that cannot be written to just costs the time again.
+
+        Raises:
+            OSError: The file cannot be read.
+            Unsupported: It is no valid OpenAPI 3.0 document.
+        """
+        document = cls.load(source)
+        if document.proven or sys.dont_write_bytecode:
+            return document
+        with contextlib.suppress(OSError):
+            precompile(source)
+            return cls.load(source)
+        return document
+
     def specification(self) -> Any:
         """Return Connexion's model of it, references resolved.
 
@@ -100,7 +121,9 @@ def precompile(source: Path) -> Path:
     Document(content, name=source.name).specification()
     target = source.with_suffix(PRECOMPILED_SUFFIX)
     digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in sources.items()}
-    target.write_bytes(orjson.dumps({"sources": digests, "document": content}))
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
+        file.write(orjson.dumps({"sources": digests, "document": content}))
+    Path(file.name).replace(target)  # whole or not at all: other processes may be starting
     return target
 
 
