@@ -47,26 +47,9 @@ from qashier_mock.stores.sqlite import SqliteStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytest_plugins = ["store_fixtures"]
+
 ONE, TWO = ACCOUNTS
-KINDS = ("memory", "sqlite")
-
-
-@pytest.fixture(params=KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """An empty place of each kind."""
-    return make_place(request.param, tmp_path)
-
-
-@pytest.fixture(params=[kind for kind in KINDS if kind != "memory"])
-def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """An empty place of each kind that outlives a process."""
-    return make_place(request.param, tmp_path)
-
-
-def make_place(kind: str, folder: Path) -> Place:
-    if kind == "memory":
-        return Place(kind, "memory", survives=False)
-    return Place(kind, f"sqlite:///{folder / 'mock.db'}")
 
 
 @pytest_asyncio.fixture
@@ -101,23 +84,22 @@ def a_long_life() -> list[Command]:
     return [*begin, ("pay", 0, 0, 0), ("pay", 1, 0, 0), ("restart", 0, 0, 0), ("flush", 0, 0, 0), *middle, *middle]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "memory"])
+def play(new_place: Callable[[str], Place], kind: str, commands: list[Command]) -> list[Any]:
+    return asyncio.run(Play(new_place(kind)).run(commands))
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(commands=PLAYS)
 @example(commands=a_long_life())
-def test_every_store_answers_as_the_memory_does(kind: str, commands: list[Command], new_place: Any) -> None:
-    expected = asyncio.run(Play(new_place("memory")).run(commands))
-    assert asyncio.run(Play(new_place(kind)).run(commands)) == expected
+def test_a_file_answers_as_the_memory_does(commands: list[Command], new_place: Callable[[str], Place]) -> None:
+    assert play(new_place, "sqlite", commands) == play(new_place, "memory", commands)
 
 
-@pytest.fixture
-def new_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Place]:
-    """Makes any number of empty places."""
-
-    def make(kind: str) -> Place:
-        return make_place(kind, tmp_path_factory.mktemp("place"))
-
-    return make
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(commands=PLAYS)
+@example(commands=a_long_life())
+def test_a_database_answers_as_the_memory_does(commands: list[Command], new_place: Callable[[str], Place]) -> None:
+    assert play(new_place, "postgresql", commands) == play(new_place, "memory", commands)
 
 
 # Values
@@ -289,10 +271,10 @@ async def found(tx: Any, session_id: str) -> CheckoutSession:
     return session
 
 
-def test_memory_and_sqlite_never_suspend(tmp_path: Path) -> None:
+def test_memory_and_a_file_never_suspend(new_place: Callable[[str], Place]) -> None:
     """So a command is atomic on the event loop, and needs no lock."""
     for kind in ("memory", "sqlite"):
-        mock = Mock(make_place(kind, tmp_path).store())
+        mock = Mock(new_place(kind).store())
         drive(mock.store.open())
         session = drive(mock.create(key="a key"))
         assert drive(mock.pay(session)).status is Status.COMPLETE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,15 @@ def open_store(url: str) -> Store:
         from qashier_mock.stores.sqlite import SqliteStore  # noqa: PLC0415 - who keeps state in memory need not wait
 
         return SqliteStore(_file(url))
+    if url.startswith(_POSTGRES):
+        if find_spec("psycopg") is None:
+            raise StoreUrlError("a PostgreSQL store needs a driver: pip install qashier-mock[postgres]")
+        from qashier_mock.stores.postgres import PostgresStore, PostgresUrlError  # noqa: PLC0415 - needs the extra
+
+        try:
+            return PostgresStore(url)
+        except PostgresUrlError as error:
+            raise StoreUrlError(str(error)) from None
     scheme = url.partition(":")[0]
     raise StoreUrlError(f"a store is memory, sqlite:///FILE or postgresql://…, not {scheme}:…")
 

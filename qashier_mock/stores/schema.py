@@ -89,10 +89,14 @@ VERSION_1: Final = (
 )
 
 VERSION_2: Final = (
-    # Which processes work on the store, and what each has claimed.
+    # Which processes work on the store, what each has claimed, and which idempotency keys are under way.
     """CREATE TABLE mock_workers (
         no {serial},
         alive_until BIGINT NOT NULL)""",
+    """CREATE TABLE mock_under_way (
+        account TEXT NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (account, key))""",
     "ALTER TABLE mock_accounts ADD COLUMN mover BIGINT",
     "CREATE INDEX mock_accounts_mover ON mock_accounts (mover) WHERE mover IS NOT NULL",
     "ALTER TABLE mock_deliveries ADD COLUMN worker BIGINT",

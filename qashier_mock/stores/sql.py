@@ -12,6 +12,7 @@ account happen one after the other, commands on others beside it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -26,6 +27,9 @@ from qashier_mock.core.paging import Interval, ListQuery, Page, take
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT
 from qashier_mock.stores.rows import SESSION, ClockMove, Head, Row
+
+_ENTRIES_WAITING: Final = 10_000
+"""Requests that wait to be written to their journals, at most."""
 
 _CHUNK: Final = 500
 """Values that one statement lists at most."""
@@ -70,25 +74,35 @@ class Rows(Protocol):
 class Journals:
     """What is to be written to the journals a little later, so that no request waits for it."""
 
-    def __init__(self, schedule: Callable[[], None]) -> None:
-        """Collect; `schedule` is called with the first entry after each `take`."""
+    def __init__(self, schedule: Callable[[], None], *, limit: int = _ENTRIES_WAITING) -> None:
+        """Collect at most `limit` entries; `schedule` is called when there are some after there were none."""
         self._schedule = schedule
-        self._waiting: list[tuple[AccountId, JournalEntry]] = []
+        self._waiting: deque[tuple[AccountId, JournalEntry]] = deque(maxlen=limit)
 
     def add(self, account: AccountId, entry: JournalEntry) -> None:
-        """Write that later."""
+        """Write that later. When too many wait already, the oldest is not remembered."""
         if not self._waiting:
             self._schedule()
         self._waiting.append((account, entry))
 
     def drop(self, account: AccountId) -> None:
         """Write nothing of that account."""
-        self._waiting = [each for each in self._waiting if each[0] != account]
+        kept = [each for each in self._waiting if each[0] != account]
+        self._waiting.clear()
+        self._waiting.extend(kept)
 
     def take(self) -> list[tuple[AccountId, JournalEntry]]:
         """All that is to be written now."""
-        taken, self._waiting = self._waiting, []
+        taken = [*self._waiting]
+        self._waiting.clear()
         return taken
+
+    def put_back(self, entries: Sequence[tuple[AccountId, JournalEntry]]) -> None:
+        """Write that later all the same."""
+        later = [*self._waiting]
+        self._waiting.clear()
+        self._waiting.extend([*entries, *later])
+        self._schedule()
 
 
 @dataclass(slots=True)
@@ -575,7 +589,7 @@ class SqlTransaction:
         for each in ids:
             if each in foreign:
                 return each
-        for each in ids:
+        for each in sorted(ids):  # in one order everywhere, so that two snapshots cannot wait for each other
             await self._reserve(each)
         return None
 

@@ -34,15 +34,10 @@ ACCOUNTS = (AccountId("acct_one"), AccountId("acct_two"))
 
 @dataclass
 class Place:
-    """Where state is kept. Each `store()` is one process's way to it.
-
-    Attributes:
-        survives: A new store finds what an earlier one has left there.
-    """
+    """Where state is kept. Each `store()` is one process's way to it."""
 
     kind: str
     url: str
-    survives: bool = True
     _memory: MemoryStore = field(default_factory=MemoryStore)
 
     def store(self) -> Store:

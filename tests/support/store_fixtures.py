@@ -1,0 +1,58 @@
+"""Fixtures of the tests that keep state: a test module that wants them names this module in `pytest_plugins`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import postgres_house
+import pytest
+from store_house import Place
+
+KINDS: Final = ("memory", "sqlite", "postgresql")
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The PostgreSQL server of this test run, which all its processes share."""
+    run = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    with postgres_house.running(postgres_house.folder_for(run)) as server:
+        yield server
+
+
+@pytest.fixture
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Place]:
+    """Makes any number of empty places, each of a kind."""
+
+    def make(kind: str) -> Place:
+        if kind == "memory":
+            return Place(kind, "memory")
+        if kind == "sqlite":
+            return Place(kind, f"sqlite:///{tmp_path_factory.mktemp('place') / 'mock.db'}")
+        schema = f"place_{os.getpid()}_{next(_NUMBERS)}"
+        return Place(kind, postgres_house.url_of(request.getfixturevalue("postgres"), schema=schema))
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, new_place: Callable[[str], Place]) -> Place:
+    """An empty place of each kind."""
+    return new_place(request.param)
+
+
+@pytest.fixture(params=KINDS[1:])
+def lasting(request: pytest.FixtureRequest, new_place: Callable[[str], Place]) -> Place:
+    """An empty place of each kind that outlives a process."""
+    return new_place(request.param)
+
+
+@pytest.fixture
+def database(new_place: Callable[[str], Place]) -> Place:
+    """An empty database, which several processes may work on."""
+    return new_place("postgresql")
