@@ -123,7 +123,9 @@ def precompile(source: Path) -> Path:
     digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in sources.items()}
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(orjson.dumps({"sources": digests, "document": content}))
-    Path(file.name).replace(target)  # whole or not at all: other processes may be starting
+    made = Path(file.name)
+    made.chmod(source.stat().st_mode & 0o777)  # as readable as what it was made from
+    made.replace(target)  # whole or not at all: other processes may be starting
     return target
 
 
