@@ -205,13 +205,8 @@ class CheckoutService:
             await self.announce(tx)
             return expired
 
-    async def move_clock(self, account: AccountId, clock: AccountClock) -> Sequence[str]:
-        """Set the account's clock and expire what is overdue by it: the ids, earliest deadline first."""
-        async with self._store.transaction(account) as tx:
-            return await self.set_clock(tx, clock)
-
     async def set_clock(self, tx: Transaction, clock: AccountClock) -> Sequence[str]:
-        """`move_clock`, within a transaction."""
+        """Set the account's clock and expire what is overdue by it: the ids, earliest deadline first."""
         await tx.save_profile(replace(await tx.profile(), clock=clock))
         expired = await self._sweep(tx, await self.now(tx))
         await self.announce(tx)

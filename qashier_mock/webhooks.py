@@ -37,11 +37,11 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 256
 """Attempts under way at the same time, of all accounts."""
 
-_CLAIMED_AT_ONCE: Final = 2 * _AT_ONCE
-"""Deliveries of one account that are claimed at the same time: the others stay for whoever has time."""
+AT_ONCE_OF_AN_ACCOUNT: Final = 32
+"""Those of one account, so that an endpoint that hangs holds up no other account; what else is due waits."""
 
 _SEEN_TO_AT_ONCE: Final = 8
 """Accounts that are seen to at the same time, where the store has to be waited for."""
@@ -182,6 +182,9 @@ class Dispatcher:
                 await self._resume_clock(account)
             await self._service.sweep(account)
             await self._start_due(account)
+            if self._room(account) <= 0:
+                # To look again at once would go round and round. Each attempt that ends announces what is still due.
+                self._scheduled.pop(account, None)
         except StoreUnavailable as error:
             self._note_store(error)
             self.wake(account, self._clock() + 1)
@@ -278,6 +281,7 @@ class Dispatcher:
         async with self._clock_moves.setdefault(account, asyncio.Lock()):
             move = await self._begin_move(account, to=to, by=by, frozen=frozen)
             now, expired = move.begin, [*move.expired]
+            shown = AccountClock(frozen_at=now)
             try:
                 while True:
                     await self.flush(account)
@@ -285,13 +289,18 @@ class Dispatcher:
                     if due is None or due > move.target:
                         break
                     now = max(now, due)
-                    expired += await self._service.move_clock(account, AccountClock(frozen_at=now))
+                    async with self._store.transaction(account) as tx:
+                        if (await tx.profile()).clock != shown:
+                            break  # the account was reset or restored meanwhile: this move no longer concerns it
+                        shown = AccountClock(frozen_at=now)
+                        expired += await self._service.set_clock(tx, shown)
                 now = max(now, move.target)
             finally:
+                end = partial(self._end_move, account, shown, now, stands=move.stands)
                 try:
-                    expired += await self._end_move(account, now, stands=move.stands)
+                    expired += await end()
                 except StoreUnavailable:
-                    self._repair(partial(self._end_move, account, now, stands=move.stands))
+                    self._repair(end)
                     raise
             return expired
 
@@ -311,9 +320,11 @@ class Dispatcher:
                     return _Move(now, target, stands, expired)
             await asyncio.sleep(_GLANCE)
 
-    async def _end_move(self, account: AccountId, now: int, *, stands: bool) -> Sequence[str]:
+    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> Sequence[str]:
         async with self._store.transaction(account) as tx:
             await tx.end_clock_move()
+            if (await tx.profile()).clock != shown:
+                return ()
             clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
             return await self._service.set_clock(tx, clock)
 
@@ -351,9 +362,9 @@ class Dispatcher:
     async def _start_due(self, account: AccountId, *, until: int | None = None) -> None:
         """Claim what is due at or before `until` (the account's now if None) and start an attempt for each."""
         errands: list[_Errand] = []
-        room = _CLAIMED_AT_ONCE - len(self._under_way.get(account, ()))
+        room = self._room(account)
         if room <= 0:
-            return  # each attempt that ends announces what is still due
+            return
         async with self._store.transaction(account) as tx:
             now = await self._service.now(tx)
             endpoints = {each.id: each for each in await self._service.endpoints(tx)}
@@ -364,12 +375,22 @@ class Dispatcher:
                     await tx.remove_delivery(delivery.id)
                     continue
                 errands.append(_Errand(delivery, event, endpoint, now))
-        tasks = self._under_way.setdefault(account, set()) if errands else set()
         for errand in errands:
             task = asyncio.create_task(self._attempt(account, errand))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            task.add_done_callback(_report)
+            self._under_way.setdefault(account, set()).add(task)
+            task.add_done_callback(partial(self._ended, account))
+
+    def _room(self, account: AccountId) -> int:
+        """How many more attempts of the account may be under way."""
+        return AT_ONCE_OF_AN_ACCOUNT - len(self._under_way.get(account, ()))
+
+    def _ended(self, account: AccountId, task: asyncio.Task[Attempt]) -> None:
+        tasks = self._under_way[account]
+        tasks.discard(task)
+        if not tasks:
+            del self._under_way[account]
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a webhook attempt could not be recorded", exc_info=task.exception())
 
     async def _attempt(self, account: AccountId, errand: _Errand) -> Attempt:
         began = perf_counter()
@@ -437,7 +458,10 @@ class Dispatcher:
         if refusal is not None:
             return None, refusal
         if self._client is None:
-            self._client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=ATTEMPT_TIMEOUT)
+            limits = httpx.Limits(max_connections=_AT_ONCE)
+            self._client = httpx.AsyncClient(
+                trust_env=False, follow_redirects=False, timeout=ATTEMPT_TIMEOUT, limits=limits
+            )
         body = self._render(errand.event)
         headers = {"content-type": "application/json", "user-agent": "Qashier-Mock-Webhooks"}
         if errand.endpoint.secret is not None:
@@ -465,8 +489,3 @@ async def _insist(step: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable:
             delay = next(delays, delay)
             await asyncio.sleep(delay)
-
-
-def _report(task: asyncio.Task[Attempt]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.error("a webhook attempt could not be recorded", exc_info=task.exception())

@@ -308,6 +308,10 @@ class Receiver:
 
     async def stop(self) -> None:
         self._closing.set()
+        await self.close()
+
+    async def close(self) -> None:
+        """Listen no longer."""
         assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
