@@ -70,8 +70,10 @@ def test_importing_the_plugin_costs_pytest_less_than_5_ms() -> None:
     """Processor time, the least of some tries: a busy machine counts for nothing."""
     script = "import pytest, time; began = time.process_time(); import qashier_mock.pytest_plugin as plugin; "
     script += "print(time.process_time() - began)"
-    tries = [float(subprocess.check_output([sys.executable, "-c", script], cwd=ROOT)) for _ in range(3)]
-    assert min(tries) < 0.005
+    tries: list[float] = []
+    while len(tries) < 5 and (not tries or tries[-1] >= 0.005):
+        tries.append(float(subprocess.check_output([sys.executable, "-c", script], cwd=ROOT)))
+    assert min(tries) < 0.005, tries
 
 
 def test_a_test_run_that_asks_for_nothing_imports_and_starts_nothing(pytester: pytest.Pytester) -> None:
