@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from secrets import randbits
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,7 +36,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
-from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Transmit, create_pipeline
+from qashier_mock.pipeline import Call, Document, Fault, Reason, Refused, Reply, Transmit, create_pipeline
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.stores.memory import MemoryStore
@@ -62,6 +63,7 @@ class Settings:
         seed: What ids are drawn from, so that they repeat run for run; None: drawn at random.
         strict: New accounts refuse what is otherwise only advised against.
         process: Tells apart the request ids of several processes with the same seed.
+        bugs: Known defects to serve, by name (`bugs.BUGS`).
     """
 
     public_url: str | None = None
@@ -72,6 +74,7 @@ class Settings:
     seed: int | None = None
     strict: bool = False
     process: str = ""
+    bugs: tuple[str, ...] = ()
 
 
 class MockApp:
@@ -102,6 +105,9 @@ class MockApp:
             store: Where state is kept; None: in memory.
             clock: The machine's time in epoch seconds; None: the real one. Tests pass their own.
             validate_responses: Judge each reply by the document and fail on one that it does not describe (tests).
+
+        Raises:
+            UnknownBug: `settings.bugs` names a defect that is not known.
         """
         self.settings = settings
         self.address = "http://127.0.0.1:4010"
@@ -137,15 +143,38 @@ class MockApp:
         control = ControlHandlers(
             self.service, self.accounts, self.dispatcher, version=__version__, store=self.store.name
         )
-        documents = documents_folder()
-        self.asgi = create_pipeline(
-            [(documents / "qashier.yaml", ("", PRODUCTION_PREFIX)), (documents / "control.yaml", ("",))],
-            [ApiHandlers(self.service), control],
+        api = ApiHandlers(self.service)
+        folder = documents_folder()
+        documents: list[tuple[Document | Path, tuple[str, ...]]] = [
+            (folder / "qashier.yaml", ("", PRODUCTION_PREFIX)),
+            (folder / "control.yaml", ("",)),
+        ]
+        pages = {"/pay": hosted.create_pages(self.service)}
+        wrap = None
+        if settings.bugs:
+            from qashier_mock.bugs import Parts, apply_bugs  # noqa: PLC0415 - costs nothing where none is asked for
+
+            parts = Parts(
+                self.store,
+                self.service,
+                self.accounts,
+                self.dispatcher,
+                self.hooks,
+                api,
+                control,
+                documents,
+                pages,
+            )
+            wrap = apply_bugs(parts, settings.bugs)
+        asgi = create_pipeline(
+            documents,
+            [api, control],
             self.hooks,
-            pages={"/pay": hosted.create_pages(self.service)},
+            pages=pages,
             lifespan=self._lifespan,
             validate_responses=validate_responses,
         )
+        self.asgi = asgi if wrap is None else wrap(asgi)
 
     def _public_url(self) -> str:
         return self.settings.public_url or self.address
