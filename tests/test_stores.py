@@ -14,7 +14,18 @@ import pytest_asyncio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mock_house import NOW, Client, basket, drive
-from store_house import ACCOUNTS, COMMANDS, NOWHERE, Command, Mock, Place, Play, until
+from store_house import (
+    ACCOUNTS,
+    COMMANDS,
+    NOWHERE,
+    VERSION_1_ROWS,
+    Command,
+    Mock,
+    Place,
+    Play,
+    a_long_life,
+    until,
+)
 
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
@@ -71,17 +82,6 @@ def mock(store: Store) -> Mock:
 
 NUMBERS = st.integers(0, 7)
 PLAYS = st.lists(st.tuples(st.sampled_from(COMMANDS), NUMBERS, NUMBERS, NUMBERS), max_size=40)
-
-
-def a_long_life() -> list[Command]:
-    """Every command at least once, in an account where much is going on."""
-    begin: list[Command] = [
-        ("subscribe", 0, 2, 0),
-        ("disturb", 0, 3, 1),
-        *[("create", 0, each, 0) for each in range(6)],
-    ]
-    middle: list[Command] = [(name, first, 1, 1) for name in COMMANDS for first in (0, 1)]
-    return [*begin, ("pay", 0, 0, 0), ("pay", 1, 0, 0), ("restart", 0, 0, 0), ("flush", 0, 0, 0), *middle, *middle]
 
 
 def play(new_place: Callable[[str], Place], kind: str, commands: list[Command]) -> list[Any]:
@@ -587,37 +587,6 @@ def test_what_is_no_database_is_refused(file: Path) -> None:
 def test_a_file_in_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="Is its folder there"):
         drive(SqliteStore(tmp_path / "nowhere" / "mock.db").open())
-
-
-VERSION_1_HEAD = (
-    '{"profile":{"clock":{"offset":0,"frozen_at":null},"strict":null,"seed":null,"drawn":3},"faults":[],'
-    '"endpoints":[{"id":"we_1","url":"http://nowhere.example/hooks","types":["checkout.session.completed"],'
-    '"secret":"whsec"}],"advice":[],"sessions":1,"newest":1767225600,"deadline":null,"ticks":2,'
-    '"oldest_answer":1767225600,"attempts":0,"delivery_due":1767225600}'
-)
-VERSION_1_ROWS = (
-    ("mock_accounts (no, id, head, wake_at)", 1, "acct_one", VERSION_1_HEAD, NOW),
-    (
-        "mock_sessions (id, account, sequence, status, payment_status, created, expires_at, body)",
-        *("cs_test_old", 1, 0, "complete", "paid", NOW, NOW + 86_400),
-        '["SGD",360,"https://s/t","https://s/o",null,"http://m/pay/cs_test_old",[["Kopi",null,"SGD",180,2]]]',
-    ),
-    (
-        "mock_records (account, key, place, fingerprint, session_id, status, payment_status, answered_at)",
-        *(1, "key 1", 0, b"create", "cs_test_old", "open", "unpaid", NOW),
-    ),
-    (
-        "mock_events (account, place, id, type, session_id, body)",
-        *(1, 1, "evt_old", "checkout.session.completed", "cs_test_old"),
-        '{"created":1767225600,"status":"complete","payment_status":"paid","request_id":null,"idempotency_key":null}',
-    ),
-    (
-        "mock_deliveries (account, id, endpoint_id, due, is_held, body)",
-        *(1, "dlv_old", "we_1", NOW, 0),
-        '{"id":"dlv_old","event_id":"evt_old","endpoint_id":"we_1","due":1767225600}',
-    ),
-)
-"""What a server of schema 1 has left in its tables."""
 
 
 def test_a_file_of_an_older_version_is_upgraded_with_all_that_is_in_it(file: Path) -> None:

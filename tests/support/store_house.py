@@ -293,6 +293,63 @@ def _comparable(value: Any) -> Any:
     return value
 
 
+def a_long_life() -> list[Command]:
+    """Every command at least once, in an account where much is going on."""
+    begin: list[Command] = [
+        ("subscribe", 0, 2, 0),
+        ("disturb", 0, 3, 1),
+        *[("create", 0, each, 0) for each in range(6)],
+    ]
+    some_expire: list[Command] = [
+        ("wait", 4, 0, 0),
+        ("list", 0, 7, 0),
+        ("advance", 0, 1, 0),
+        ("list_of_status", 0, 7, 2),
+    ]
+    middle: list[Command] = [(name, first, 1, 1) for name in COMMANDS for first in (0, 1)]
+    return [
+        *begin,
+        ("pay", 0, 0, 0),
+        ("pay", 1, 0, 0),
+        ("restart", 0, 0, 0),
+        ("flush", 0, 0, 0),
+        *some_expire,
+        *middle,
+        *middle,
+    ]
+
+
+VERSION_1_HEAD = (
+    '{"profile":{"clock":{"offset":0,"frozen_at":null},"strict":null,"seed":null,"drawn":3},"faults":[],'
+    '"endpoints":[{"id":"we_1","url":"http://nowhere.example/hooks","types":["checkout.session.completed"],'
+    '"secret":"whsec"}],"advice":[],"sessions":1,"newest":1767225600,"deadline":null,"ticks":2,'
+    '"oldest_answer":1767225600,"attempts":0,"delivery_due":1767225600}'
+)
+VERSION_1_ROWS = (
+    ("mock_accounts (no, id, head, wake_at)", 1, "acct_one", VERSION_1_HEAD, NOW),
+    (
+        "mock_sessions (id, account, sequence, status, payment_status, created, expires_at, body)",
+        *("cs_test_old", 1, 0, "complete", "paid", NOW, NOW + 86_400),
+        '["SGD",360,"https://s/t","https://s/o",null,"http://m/pay/cs_test_old",[["Kopi",null,"SGD",180,2]]]',
+    ),
+    (
+        "mock_records (account, key, place, fingerprint, session_id, status, payment_status, answered_at)",
+        *(1, "key 1", 0, b"create", "cs_test_old", "open", "unpaid", NOW),
+    ),
+    (
+        "mock_events (account, place, id, type, session_id, body)",
+        *(1, 1, "evt_old", "checkout.session.completed", "cs_test_old"),
+        '{"created":1767225600,"status":"complete","payment_status":"paid","request_id":null,"idempotency_key":null}',
+    ),
+    (
+        "mock_deliveries (account, id, endpoint_id, due, is_held, body)",
+        *(1, "dlv_old", "we_1", NOW, 0),
+        '{"id":"dlv_old","event_id":"evt_old","endpoint_id":"we_1","due":1767225600}',
+    ),
+)
+"""What a server of schema 1 has left in its tables."""
+
+
 async def until(claim: Callable[[], Awaitable[bool]]) -> None:
     """Wait until something has come true that happens in the background."""
     async with asyncio.timeout(20):
