@@ -46,6 +46,15 @@ from qashier_mock.web.control import ControlHandlers
 from qashier_mock.webhooks import Dispatcher
 
 PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
+_STORES_THAT_NEVER_SUSPEND: Final = frozenset({"memory", "sqlite"})
+_NEVER_ASK_FOR_A_TASK: Final = (
+    "create_checkout_session",
+    "list_checkout_sessions",
+    "retrieve_checkout_session",
+    "expire_checkout_session",
+)
+"""Operations that such a store lets run to their end at once."""
+
 _KEY_CACHE: Final = 10_000
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -86,7 +95,6 @@ class MockApp:
         accounts: Everything else of an account.
         dispatcher: Webhooks and clocks.
         hooks: What the pipeline, and the protocol of its server, is handed.
-        startup_error: Why the app could not start, if it could not.
         address: Where the server listens (`http://127.0.0.1:4010`); set by whoever binds it, before the first request.
     """
 
@@ -111,7 +119,7 @@ class MockApp:
         """
         self.settings = settings
         self.address = "http://127.0.0.1:4010"
-        self.startup_error: Exception | None = None
+        self._is_open = False
         self.store: Store = MemoryStore() if store is None else store
         timer = time.time if clock is None else clock  # noqa: TID251 - here is where it is chosen
         whole = _WholeSeconds(timer)
@@ -146,8 +154,8 @@ class MockApp:
         api = ApiHandlers(self.service)
         folder = documents_folder()
         documents: list[tuple[Document | Path, tuple[str, ...]]] = [
-            (folder / "qashier.yaml", ("", PRODUCTION_PREFIX)),
-            (folder / "control.yaml", ("",)),
+            (Document.of_file(folder / "qashier.yaml"), ("", PRODUCTION_PREFIX)),
+            (Document.of_file(folder / "control.yaml"), ("",)),
         ]
         pages = {"/pay": hosted.create_pages(self.service)}
         wrap = None
@@ -172,6 +180,7 @@ class MockApp:
             self.hooks,
             pages=pages,
             lifespan=self._lifespan,
+            inline=_NEVER_ASK_FOR_A_TASK if self.store.name in _STORES_THAT_NEVER_SUSPEND else (),
             validate_responses=validate_responses,
         )
         self.asgi = asgi if wrap is None else wrap(asgi)
@@ -179,13 +188,21 @@ class MockApp:
     def _public_url(self) -> str:
         return self.settings.public_url or self.address
 
+    async def open(self) -> None:
+        """Open the store, unless that has been done; the app's lifespan does it, and closes it again.
+
+        A server calls this first, to learn why it cannot start before its framework tells the log.
+
+        Raises:
+            StoreUnavailable: It cannot be reached or used.
+        """
+        if not self._is_open:
+            await self.store.open()
+            self._is_open = True
+
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[None]:
-        try:
-            await self.store.open()
-        except StoreUnavailable as error:
-            self.startup_error = error
-            raise
+        await self.open()
         try:
             async with self.dispatcher.running():
                 yield

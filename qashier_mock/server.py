@@ -134,6 +134,7 @@ class MockServer:
             app.address = self.url
             self._server = make_server(app, self._ready.set)
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(app.open())
                 runner.run(self._server.serve(sockets=[listener]))
         except BaseException as error:  # noqa: BLE001 - told to whoever started the thread
             self._failure = error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from qashier_mock.app import MockApp, Settings
+    from qashier_mock.stores.base import Store
 
 DEFAULT_PORT: Final = 4010
 _MAX_SEED: Final = 2**53 - 1
@@ -32,6 +34,12 @@ OPTIONS: Final = (
         default=DEFAULT_PORT,
         parse=partial(integer, at_least=0, at_most=65_535, what="the port"),
         help="the port to listen on; 0 picks a free one",
+    ),
+    Option(
+        name="store",
+        metavar="URL",
+        default="memory",
+        help="where state is kept: memory, sqlite:///FILE, or postgresql://…, which several servers can share",
     ),
     Option(
         name="webhook-url",
@@ -70,6 +78,13 @@ OPTIONS: Final = (
     Option(name="data", metavar="FILE", help="begin with this snapshot, in the account of QASHIER_API_KEY"),
     Option(name="strict", is_flag=True, default=False, help="refuse requests that are otherwise only advised against"),
     Option(
+        name="bug",
+        metavar="NAME",
+        is_repeatable=True,
+        default=(),
+        help="serve this known defect; qashier-mock selfcheck names them; may be repeated",
+    ),
+    Option(
         name="log-format",
         metavar="text|json",
         default="text",
@@ -82,6 +97,8 @@ OPTIONS: Final = (
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM."""
     options = parse("serve", "Run the mock until SIGINT or SIGTERM.", OPTIONS, arguments)
+    for each in (signal.SIGINT, signal.SIGTERM):  # until the server listens to them itself
+        signal.signal(each, lambda *_: sys.exit(DONE))
     secret = _secret(options.webhook_secret_file)
     snapshot = _snapshot(options.data)
     try:
@@ -128,7 +145,19 @@ def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
         policy=_policy(options.policy),
         seed=options.seed,
         strict=options.strict,
+        bugs=_bugs(options.bug),
     )
+
+
+def _bugs(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    from qashier_mock.bugs import UnknownBug, find  # noqa: PLC0415 - costs nothing where none is asked for
+
+    try:
+        return tuple(find(name).name for name in names)
+    except UnknownBug as error:
+        raise CommandError(str(error)) from None
 
 
 def _host(url: str) -> str:
@@ -171,19 +200,32 @@ def _compose(options: argparse.Namespace, secret: str | None) -> MockApp:
     gc.disable()
     from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
 
-    app = MockApp(_settings(options, secret))
+    app = MockApp(_settings(options, secret), store=_store(options.store))
     gc.freeze()
     gc.enable()
     return app
 
 
+def _store(url: str) -> Store:
+    from qashier_mock.stores.factory import StoreUrlError, open_store  # noqa: PLC0415
+
+    try:
+        return open_store(url)
+    except StoreUrlError as error:
+        raise CommandError(str(error)) from None
+
+
 def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None) -> None:
     import asyncio  # noqa: PLC0415
-    import signal  # noqa: PLC0415
 
     from qashier_mock.server import make_server, new_event_loop  # noqa: PLC0415
+    from qashier_mock.stores.base import StoreUnavailable  # noqa: PLC0415
 
     async def main() -> None:
+        try:
+            await app.open()
+        except StoreUnavailable as error:
+            raise CommandError(str(error)) from None
         started = asyncio.Event()
         server = make_server(app, started.set)
 
@@ -200,7 +242,7 @@ def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None
         waiting.cancel()
         if not started.is_set():
             await serving
-            raise CommandError(str(app.startup_error or "the server could not start; its log says why"))
+            raise CommandError("the server could not start; its log says why")
         try:
             if snapshot is not None:
                 await _restore(app, snapshot)
