@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
 from typing import Final
@@ -56,7 +57,6 @@ _NEVER_ASK_FOR_A_TASK: Final = (
 """Operations that such a store lets run to their end at once."""
 
 _KEY_CACHE: Final = 10_000
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -423,8 +423,8 @@ def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
         if host in hosts:
             return None
         return (
-            f"This server does not deliver webhooks to {host!r}: it listens beyond loopback. "
-            f"Start it with --webhook-allow {host} to allow that."
+            f"This server does not deliver webhooks to {host!r}: it listens beyond loopback, or was told where they "
+            f"may go. Start it with --webhook-allow {host} to allow that."
         )
 
     return refusal
@@ -432,4 +432,7 @@ def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
 
 def is_loopback(host: str) -> bool:
     """Whether binding to `host` keeps the server on this machine."""
-    return host in _LOOPBACK or host.startswith("127.")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -87,7 +87,9 @@ def parse(
         parser.add_argument(name, help=text, metavar=name.upper())
     for option in options:
         _declare(parser, option)
-    typed = parser.parse_args(list(arguments))
+    typed, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        raise CommandError(f"{_unknown(unknown, options)} See {parser.prog} --help.")
     layers = [
         _from_environment(command, options, os.environ if environ is None else environ),
         _from_file(command, options, Path.cwd() if folder is None else folder),
@@ -98,6 +100,15 @@ def parse(
         found = next((layer[option.key] for layer in layers if option.key in layer), option.default)
         setattr(typed, option.key, found)
     return typed
+
+
+def _unknown(typed: Sequence[str], options: Sequence[Option]) -> str:
+    name = next((each for each in typed if each.startswith("-")), None)
+    if name is None:
+        return f"there is no place for {typed[0]!r}."
+    name = name.partition("=")[0]
+    near = get_close_matches(name, [f"--{option.name}" for option in options], n=1)
+    return f"there is no option {name}; did you mean {near[0]}?" if near else f"there is no option {name}."
 
 
 def _declare(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -218,9 +229,12 @@ def _nearest_tables(folder: Path) -> tuple[Path | None, dict[str, Any]]:
                 content = tomllib.loads(path.read_text("utf-8"))
             except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
                 raise CommandError(f"{path} cannot be read: {error}") from None
-            tables = content.get("tool", {}).get("qashier-mock")
+            tool = content.get("tool")
+            tables = tool.get("qashier-mock") if isinstance(tool, dict) else None
             if isinstance(tables, dict):
                 return path, tables
+            if tables is not None:
+                raise CommandError(f"{path}: tool.qashier-mock must be a table")
     return None, {}
 
 
@@ -267,15 +281,28 @@ def choice(text: str, *, of: Sequence[str]) -> str:
     return text
 
 
-_HTTP_URL: Final = re.compile(r"https?://[^/?#\s]+[^\s]*", re.IGNORECASE)
+_HTTP_URL: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?([/?#][!-~]*)?", re.IGNORECASE)
 
 
 def http_url(text: str) -> str:
-    """An absolute http or https URL.
+    """An absolute http or https URL; what it quotes in a refusal may be shown, for it holds no user name.
+
+    Raises:
+        ValueError: It is none, or has a user name.
+    """
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ValueError("a URL here has no user name or password")
+    if not _HTTP_URL.fullmatch(text):
+        raise ValueError(f"{text!r} is no http or https URL")
+    return text
+
+
+def base_url(text: str) -> str:
+    """An http or https URL that more can be appended to, without a trailing slash.
 
     Raises:
         ValueError: It is none.
     """
-    if not _HTTP_URL.fullmatch(text):
-        raise ValueError(f"{text!r} is no http or https URL")
-    return text
+    if "?" in text or "#" in text:
+        raise ValueError(f"{text!r} has a query or a fragment; give a scheme, a host and at most a path")
+    return http_url(text).rstrip("/")

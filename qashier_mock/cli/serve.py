@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
-from qashier_mock.cli.options import Option, choice, http_url, integer, parse
+from qashier_mock.cli.options import Option, base_url, choice, http_url, integer, parse
 
 if TYPE_CHECKING:
     from socket import socket
@@ -65,7 +65,7 @@ OPTIONS: Final = (
     Option(
         name="public-url",
         metavar="URL",
-        parse=http_url,
+        parse=base_url,
         help="what the url of a session begins with; by default the address that is bound",
     ),
     Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
@@ -107,11 +107,18 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         raise CommandError(str(error)) from None
     with listener:
         # Clients can connect from here on, and wait while the rest is imported.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, _leave)
         _set_up_logging(options.log_format)
         app = _compose(options, secret)
         app.address = url_of(listener)
         _serve(app, listener, ready=partial(_tell_ready, app.address, options.log_format), snapshot=snapshot)
     return DONE
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    """Stop while there is nothing yet that would have to be stopped cleanly."""
+    raise SystemExit(DONE)
 
 
 def _secret(path: str | None) -> str | None:
@@ -138,7 +145,7 @@ def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
     hosts = {_host(url) for url in options.webhook_url} | {host.lower() for host in options.webhook_allow}
     anywhere = is_loopback(options.host) and not options.webhook_allow
     return Settings(
-        public_url=options.public_url.rstrip("/") if options.public_url else None,
+        public_url=options.public_url,
         webhook_urls=tuple(options.webhook_url),
         webhook_secret=secret,
         webhook_hosts=None if anywhere else frozenset(hosts),
