@@ -1,0 +1,1 @@
+"""The suite that is run with each pytest fixture."""
