@@ -108,8 +108,12 @@ class MockServer:
 
         Raises:
             AddressUnavailable: The address cannot be bound.
-            RuntimeError: The server could not start; its cause is chained.
+            RuntimeError: The server could not start, its cause is chained; or it runs already.
         """
+        if self._thread is not None:
+            raise RuntimeError("the mock server runs already")
+        self._server, self._failure = None, None
+        self._ready.clear()
         listener = bind(self._host, self._port)
         self.url = url_of(listener)
         self._thread = threading.Thread(target=self._run, args=(listener,), name="qashier-mock", daemon=True)
