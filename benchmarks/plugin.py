@@ -1,8 +1,8 @@
 """The pytest fixture beside pytest-httpserver's and moto's server: python -m benchmarks.plugin --help.
 
 The same suite runs with each, in a process of its own, in turns: from asking for the fixture to the first answer, a
-test that has the fixture and does nothing, a request. Beside it: importing the web stack, and what a plugin adds to each
-start of pytest, asked for or not. All are processor time, which says the same on a busy machine.
+test that has the fixture and does nothing, a request. Beside it: importing the web stack, and what a plugin adds to
+each start of pytest, asked for or not. All are processor time, which says the same on a busy machine.
 """
 
 from __future__ import annotations
