@@ -123,7 +123,7 @@ class MockApp:
         self.store: Store = MemoryStore() if store is None else store
         timer = time.time if clock is None else clock  # noqa: TID251 - here is where it is chosen
         whole = _WholeSeconds(timer)
-        ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
+        ids = self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
         self.service = CheckoutService(
             self.store,
             clock=whole,
@@ -198,6 +198,7 @@ class MockApp:
         """
         if not self._is_open:
             await self.store.open()
+            self._ids.tell_apart(f"{self.settings.process}/{self.store.incarnation}")
             self._is_open = True
 
     @asynccontextmanager
@@ -207,6 +208,7 @@ class MockApp:
             async with self.dispatcher.running():
                 yield
         finally:
+            self._is_open = False
             await self.store.close()
 
 

@@ -537,6 +537,18 @@ async def test_a_journal_is_written_without_anybody_reading_it(lasting: Place) -
     await store.close()
 
 
+@pytest.mark.asyncio
+async def test_request_ids_do_not_come_again_after_a_restart(lasting: Place) -> None:
+    """Although the seed is the same: events and journals of before still name those that were given out."""
+    given = []
+    for _ in range(2):
+        app = MockApp(Settings(seed=1), store=lasting.store())
+        await app.open()
+        given += [app.hooks.new_request_id() for _ in range(3)]
+        await app.store.close()
+    assert len(set(given)) == 6
+
+
 # A file
 
 

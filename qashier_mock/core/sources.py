@@ -52,7 +52,11 @@ class SeededIds:
         """Draw from `seed`; `process` keeps the request ids of several processes apart."""
         self._seed = seed
         self._requests = 0
-        self._request_prefix = "req_" + self._digest(seed, f"request/{process}")[:10]
+        self.tell_apart(process)
+
+    def tell_apart(self, process: str) -> None:
+        """Draw request ids that no source of this seed draws for another `process`."""
+        self._request_prefix = "req_" + self._digest(self._seed, f"request/{process}")[:10]
 
     @staticmethod
     def _digest(seed: int, text: str) -> str:

@@ -181,10 +181,13 @@ class Store(Protocol):
         name: What `health` shows.
         look_every: Seconds after which to look at `due_accounts` again, because other processes, living or dead, may
             have left something there. None: nobody else works on this store.
+        incarnation: Once it is open, a text that no other process has or had that worked on what it keeps; empty where
+            nothing outlives the process.
     """
 
     name: str
     look_every: float | None
+    incarnation: str
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, key: str | None = None

@@ -370,6 +370,7 @@ class MemoryStore:
 
     name = "memory"
     look_every: float | None = None
+    incarnation = ""
 
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}

@@ -94,6 +94,7 @@ class PostgresStore:
 
     name = "postgresql"
     look_every: float | None = 1.0
+    incarnation = ""
 
     def __init__(self, url: str, *, alive_for: float = _ALIVE_FOR) -> None:
         """Keep state in the database at `url`. Nothing is connected to yet.
@@ -144,6 +145,7 @@ class PostgresStore:
             await self._close_connections()
             raise
         self._shared.worker = row[0]
+        self.incarnation = str(row[0])
         self._regular_since = asyncio.get_running_loop().time()
         self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._write_journals())]
 
@@ -400,8 +402,12 @@ class _Pool:
     async def _connect(self) -> _Connection:
         try:
             connection: _Connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **self._options)
-            for statement in _SESSION:
-                await connection.execute(statement)
+            try:
+                for statement in _SESSION:
+                    await connection.execute(statement)
+            except BaseException:
+                await connection.close()
+                raise
         except psycopg.Error as error:
             raise self.translated(error) from error
         return connection

@@ -53,6 +53,7 @@ class SqliteStore:
 
     name = "sqlite"
     look_every: float | None = 1.0
+    incarnation = ""
 
     def __init__(self, path: Path) -> None:
         """Keep state in the file at `path`, which is made if there is none. Nothing is opened yet."""
@@ -119,6 +120,7 @@ class SqliteStore:
         rows_.begin()
         await rows_.run("INSERT INTO mock_workers (alive_until) VALUES (0)")
         self._shared.worker = (await rows_.all("SELECT max(no) FROM mock_workers"))[0][0]
+        self.incarnation = str(self._shared.worker)
         rows_.commit()
         for worker in gone:
             claimed = await rows_.all(
