@@ -71,10 +71,17 @@ class QashierMock(MockAccount):
     in an async test whose webhooks are received by its own event loop.
     """
 
-    def __init__(self, connections: Connections, api_key: str, config: QashierMockConfig) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        api_key: str,
+        config: QashierMockConfig,
+        on_close: Callable[[QashierMock], None],
+    ) -> None:
         """Name an account; nothing is sent yet."""
         super().__init__(connections.base_url, api_key, connections=connections)
         self._config = config
+        self._on_close = on_close
         self._lock = RLock()
         self._receiver: WebhookReceiver | None = None
         self._is_receiver_asked_for = False
@@ -206,12 +213,13 @@ class QashierMock(MockAccount):
         """End the receiver, and whatever the mock would still deliver for this account."""
         with self._lock:
             # What is retried later would reach whoever listens on the same port by then.
-            with suppress(MockError):
-                for endpoint_id in self._endpoints:
+            for endpoint_id in self._endpoints:
+                with suppress(MockError):
                     self.stop_delivering_to(endpoint_id)
             self._endpoints.clear()
             if self._receiver is not None:
                 self._receiver.close()
+        self._on_close(self)
 
     def report(self, entries: int | None = None) -> dict[str, str]:
         """What happened, for a person to read: title and text of each section, without secrets.
@@ -260,6 +268,7 @@ class QashierMockServer:
         self._server: MockServer | None = None
         self._connections: Connections | None = None
         self._names: dict[str, int] = {}
+        self._accounts: set[QashierMock] = set()
 
     def start(self) -> Self:
         """Start the mock, or look whether the one that is to be used is there.
@@ -282,7 +291,9 @@ class QashierMockServer:
         return self
 
     def stop(self) -> None:
-        """End what was started; harmless when it has ended already."""
+        """End what was started, with the accounts that are not closed; harmless when it has ended already."""
+        for account in tuple(self._accounts):
+            account.close()
         if self._connections is not None:
             self._connections.close()
             self._connections = None
@@ -299,7 +310,8 @@ class QashierMockServer:
         """
         if self._connections is None:
             raise RuntimeError("the server is not started: use it as a context manager, or call start()")
-        account = QashierMock(self._connections, self._fresh_key(name), self.config)
+        account = QashierMock(self._connections, self._fresh_key(name), self.config, self._accounts.discard)
+        self._accounts.add(account)
         if self.config.strict and self._server is None:
             account.configure(strict=True)
         return account

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 # Imported here, since a run inside this process forgets what it has imported, and some of it can be imported just once.
 import anyio.to_thread  # noqa: F401
@@ -716,6 +718,8 @@ def test_a_server_without_pytest_is_a_context_manager() -> None:
         accounts = [server.account("test_shop.py::test_it") for _ in range(2)]
         for account in accounts:
             assert account.create_session()["url"].startswith(server.base_url)
-            account.close()
         assert [len(each.sessions) for each in accounts] == [1, 1]
+        receiver = accounts[0].webhooks
     server.stop()
+    with pytest.raises(ConnectionRefusedError):  # what nobody closed is closed with the server
+        socket.create_connection(("127.0.0.1", urlsplit(receiver.url).port or 0))

@@ -191,7 +191,7 @@ def test_each_xdist_worker_has_a_server_of_its_own(pytester: pytest.Pytester, tm
             pathlib.Path({str(tmp_path)!r}, f"{{worker}}-{{number}}").write_text(qashier_mock.base_url)
         """
     )
-    result = run(pytester, "-p", "xdist.plugin", "-n", "2", "--dist", "worksteal")
+    result = run(pytester, "-p", "xdist", "-p", "randomly", "-n", "2", "--dist", "worksteal")
     result.assert_outcomes(passed=6)
     urls: dict[str, set[str]] = {}
     for file in tmp_path.glob("gw*-*"):

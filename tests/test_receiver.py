@@ -215,7 +215,7 @@ async def test_awaiting_leaves_the_event_loop_free(receiver: WebhookReceiver) ->
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_awaiting_works_under_anyio(receiver: WebhookReceiver) -> None:
     post(receiver, event())
     assert (await receiver.await_for(COMPLETED))["type"] == COMPLETED
