@@ -257,8 +257,8 @@ async def test_a_process_that_was_taken_for_dead_does_not_undo_what_another_did(
         async with other.store.transaction(ONE) as tx:
             (stolen,) = await tx.claim_deliveries(NOW, 9)
         release.set()
+        await until(lambda: attempts_made(one, 1))
         async with other.store.transaction(ONE) as tx:
-            await until(lambda: attempts_made(one, 1))
             assert await tx.is_claimed(stolen.id)
             await tx.remove_delivery(stolen.id)
         assert [each.delivery_id for each in await flushing] == [delivery_id]
@@ -440,10 +440,11 @@ async def test_a_connection_that_the_database_closed_meanwhile_fails_nobody(proc
 
 
 async def end_connections(url: str) -> None:
+    """End every connection to a place, as an administrator would."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = "
-            "'client backend' AND query LIKE '%mock_%'"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND application_name = current_setting('application_name')"
         )
 
 

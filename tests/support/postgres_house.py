@@ -50,4 +50,4 @@ def url_of(server: Any, *, schema: str | None = None, durable: bool = False) -> 
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
         options.append(f"-csearch_path={schema}")
-    return f"{url}{'&' if '?' in url else '?'}options={quote(' '.join(options))}"
+    return f"{url}{'&' if '?' in url else '?'}application_name={schema}&options={quote(' '.join(options))}"
