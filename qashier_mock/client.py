@@ -309,11 +309,15 @@ class MockAccount:
         """
         return self._move("POST", "/_mock/v1/clock/advance", {"seconds": whole_seconds(seconds, minutes, hours, days)})
 
-    def freeze(self, at: datetime | int | None = None) -> answers.ClockMoved:
+    def freeze(self, at: datetime | float | str | None = None) -> answers.ClockMoved:
         """Let the clock stand, at once or, jumping forward, at an instant.
 
         Args:
-            at: Epoch seconds, or a `datetime` with a time zone. Only an account that has nothing yet may go back.
+            at: Epoch seconds, a `datetime` with a time zone, or such a time in ISO 8601. Only an account that has
+                nothing yet may go back.
+
+        Raises:
+            ValueError: `at` names no instant.
         """
         body: dict[str, object] = {"frozen": True}
         if at is not None:
@@ -514,16 +518,21 @@ def whole_seconds(seconds: float = 0, minutes: float = 0, hours: float = 0, days
     return int(total)
 
 
-def epoch_seconds(instant: datetime | int) -> int:
-    """An instant in epoch seconds.
+def epoch_seconds(instant: datetime | float | str) -> int:
+    """An instant in whole epoch seconds.
 
     Raises:
-        ValueError: It is a `datetime` without a time zone.
+        ValueError: It is a time without a zone, or no time at all.
     """
-    if not isinstance(instant, datetime):
-        return instant
+    if isinstance(instant, int | float):
+        return int(instant)
+    if isinstance(instant, str):
+        try:
+            instant = datetime.fromisoformat(instant)
+        except ValueError:
+            raise ValueError(f"{instant!r} is no time in ISO 8601, like 2026-01-01T00:00:00Z") from None
     if instant.tzinfo is None:
-        raise ValueError(f"{instant!r} has no time zone, so it names no instant: add tzinfo=datetime.UTC")
+        raise ValueError(f"{instant.isoformat()} has no time zone, so it names no instant: add one, like Z for UTC")
     return int(instant.timestamp())
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -172,16 +171,10 @@ def _configure(account: QashierMock, node: pytest.Item) -> None:
     if wanted.get("strict") is not None or wanted.get("seed") is not None:
         account.configure(strict=wanted.get("strict"), seed=wanted.get("seed"))
     if wanted.get("frozen_at") is not None:
-        account.freeze(_instant(wanted["frozen_at"]))
-
-
-def _instant(said: Any) -> Any:
-    if not isinstance(said, str):
-        return said
-    try:
-        return datetime.fromisoformat(said)
-    except ValueError:
-        pytest.fail(f"frozen_at is no time in ISO 8601: {said!r}", pytrace=False)
+        try:
+            account.freeze(wanted["frozen_at"])
+        except ValueError as error:
+            pytest.fail(f"the marker qashier_mock, frozen_at: {error}", pytrace=False)
 
 
 def _whole_number(config: pytest.Config, name: str) -> int | None:

@@ -181,7 +181,7 @@ class QashierMock(MockAccount):
         """`advance`, while the test's event loop goes on."""
         return await _in_a_thread(partial(self.advance, seconds=seconds, minutes=minutes, hours=hours, days=days))
 
-    async def afreeze(self, at: datetime | int | None = None) -> answers.ClockMoved:
+    async def afreeze(self, at: datetime | float | str | None = None) -> answers.ClockMoved:
         """`freeze`, while the test's event loop goes on."""
         return await _in_a_thread(partial(self.freeze, at))
 
@@ -269,6 +269,11 @@ class QashierMockServer:
         self._connections: Connections | None = None
         self._names: dict[str, int] = {}
         self._accounts: set[QashierMock] = set()
+
+    @property
+    def url(self) -> str:
+        """`base_url`, under the name that `MockServer` has for it."""
+        return self.base_url
 
     def start(self) -> Self:
         """Start the mock, or look whether the one that is to be used is there.

@@ -92,9 +92,19 @@ def test_a_clock_moves_forward_by_whole_seconds_only(account: MockAccount, argum
 
 def test_lengths_and_instants_become_seconds() -> None:
     assert whole_seconds(days=1, hours=1, minutes=1, seconds=1) == 90_061
-    assert epoch_seconds(datetime(1970, 1, 2, tzinfo=UTC)) == 86_400
-    with pytest.raises(ValueError, match="tzinfo"):
-        epoch_seconds(datetime(1970, 1, 2))  # noqa: DTZ001 - that it has none is the point
+    for instant in (
+        86_400,
+        86_400.9,
+        datetime(1970, 1, 2, tzinfo=UTC),
+        "1970-01-02T00:00:00Z",
+        "1970-01-02T08:00+08:00",
+    ):
+        assert epoch_seconds(instant) == 86_400
+    for timeless in (datetime(1970, 1, 2), "1970-01-02T00:00:00"):  # noqa: DTZ001 - that it has no zone is the point
+        with pytest.raises(ValueError, match="1970-01-02T00:00:00 has no time zone"):
+            epoch_seconds(timeless)
+    with pytest.raises(ValueError, match="'noon' is no time in ISO 8601"):
+        epoch_seconds("noon")
 
 
 def test_a_fault_lasts_for_its_block(account: MockAccount) -> None:

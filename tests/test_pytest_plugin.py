@@ -74,7 +74,7 @@ def test_each_test_gets_a_fresh_account_on_the_one_server(pytester: pytest.Pytes
         def test_it(qashier_mock, qashier_mock_server, number):
             assert qashier_mock.sessions == []
             qashier_mock.create_session()
-            assert qashier_mock.base_url == qashier_mock_server.base_url
+            assert qashier_mock.base_url == qashier_mock_server.base_url == qashier_mock_server.url
             print(f"url={qashier_mock.base_url} key={qashier_mock.api_key}")
         """
     )
@@ -380,7 +380,7 @@ def test_the_marker_configures_the_account_and_the_closest_one_has_the_last_word
     [
         ("frozenat=1", "*does not take frozenat; did you mean frozen_at?*"),
         ("True", "*does not take True; it takes strict, seed, frozen_at, each by its name*"),
-        ("frozen_at='noon'", "*frozen_at is no time in ISO 8601: 'noon'*"),
+        ("frozen_at='noon'", "*frozen_at: 'noon' is no time in ISO 8601*"),
         ("frozen_at='2026-01-01'", "*has no time zone*"),
         ("seed=-1", "*seed*"),
     ],
