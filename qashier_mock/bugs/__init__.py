@@ -8,8 +8,10 @@ production code really does, and a checker has to report that clause. `apply_bug
 
 One module per group of clauses. A defect is a function under `@defect(clause)`, named as `--bug` names it, whose
 docstring says how it shows; it changes the `Parts` of one app, so that others in the same process stay as they are.
-Defects that need two requests at the same time wait a little in the middle of one (`RACE_S`), where the store is in
-memory; another store may put such requests one after the other and hide them.
+
+They are made for the store in memory. There, a defect that needs two requests at the same time waits a little in the
+middle of one (`RACE_S`); another store may let such requests through one by one only. And a database refuses an id that
+is given out twice, where memory takes it.
 """
 
 from __future__ import annotations
