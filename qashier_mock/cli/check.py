@@ -1,0 +1,226 @@
+"""`qashier-mock check URL`: does this implementation keep the contract, and if not, where?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qashier_mock.cli import DONE, FAILED, INTERRUPTED, USAGE, CommandError
+from qashier_mock.cli.extras import needs_contract
+from qashier_mock.cli.options import Option, duration, http_url, integer, parse
+
+if TYPE_CHECKING:
+    from contract_tests import Progress, Report
+
+_MAX_SEED: Final = 2**53 - 1
+_RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
+_KEY_VARIABLES: Final = ("QASHIER_API_KEY", "QASHIER_API_KEY_2")
+
+
+def _rate(text: str) -> float:
+    found = _RATE.fullmatch(text)
+    if found is None or float(found[1]) <= 0:
+        raise ValueError(f"{text!r} is no rate; write it like 20/s or 300/m")
+    return float(found[1]) / (60 if found[2] == "m" else 1)
+
+
+def _control(text: str) -> str:
+    return text if text in {"auto", "none"} else http_url(text)
+
+
+def _listen(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise ValueError(f"{text!r} is no HOST:PORT")
+    return text
+
+
+def _report(text: str) -> tuple[str, Path]:
+    from contract_tests.report import FORMATS  # noqa: PLC0415 - the checker is loaded when it is used
+
+    name, equals, path = text.partition("=")
+    if name not in FORMATS or not equals or not path:
+        raise ValueError(f"{text!r} is no FORMAT=FILE; the formats are {', '.join(FORMATS)}")
+    return name, Path(path)
+
+
+OPTIONS: Final = (
+    Option(
+        name="api-key-file",
+        metavar="FILE",
+        is_repeatable=True,
+        default=(),
+        help="a file with a secret key; a second one names another account. Or set QASHIER_API_KEY and "
+        "QASHIER_API_KEY_2. On loopback, keys are made up where none is given",
+    ),
+    Option(name="max-time", metavar="TIME", default=60, parse=duration, help="the most it takes, such as 60s or 5m"),
+    Option(
+        name="seed",
+        metavar="N",
+        parse=partial(integer, at_least=0, at_most=_MAX_SEED, what="the seed"),
+        help="draw from N, so that the same requests are sent again; by default drawn, and printed",
+    ),
+    Option(
+        name="rate-limit",
+        metavar="RATE",
+        parse=_rate,
+        help="such as 20/s; by default none on loopback, and 20/s elsewhere",
+    ),
+    Option(name="only", metavar="CLAUSES", is_repeatable=True, default=(), help="just these, such as 'LIS-*'"),
+    Option(name="skip", metavar="CLAUSES", is_repeatable=True, default=(), help="not these, such as 'EVT-*'"),
+    Option(name="strict", is_flag=True, default=False, help="a broken assumed clause is a failure, not a warning"),
+    Option(
+        name="control",
+        metavar="URL|none|auto",
+        default="auto",
+        parse=_control,
+        help="where the control API is, through which the checker pays and moves time",
+    ),
+    Option(
+        name="webhook-listen",
+        metavar="HOST:PORT",
+        parse=_listen,
+        help="where to receive webhooks; without it a target off loopback gets no delivery checks",
+    ),
+    Option(name="webhook-public-url", metavar="URL", parse=http_url, help="how the target reaches that receiver"),
+    Option(
+        name="currency",
+        metavar="CODE",
+        is_repeatable=True,
+        default=(),
+        help="what this account may charge; may be repeated",
+    ),
+    Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
+    Option(
+        name="report",
+        metavar="FORMAT=FILE",
+        is_repeatable=True,
+        default=(),
+        parse=_report,
+        help="write a report: json, junit, html, markdown or har; may be repeated",
+    ),
+    Option(
+        name="max-sessions",
+        metavar="N",
+        parse=partial(integer, at_least=1, at_most=1_000_000, what="the number of sessions"),
+        help="open no more sessions than this",
+    ),
+    Option(name="plan", is_flag=True, default=False, help="say what would be done, and do nothing"),
+    Option(name="allow-live", is_flag=True, default=False, help="take a key that begins with sk_live_"),
+)
+
+
+def run(_name: str, arguments: Sequence[str]) -> int:
+    """Check a target; 0 when no clause failed, 1 when one did, 2 when nothing was tested."""
+    needs_contract("check")
+    options = parse(
+        "check",
+        "Check an implementation against the contract.",
+        OPTIONS,
+        arguments,
+        positionals={"url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"},
+    )
+    from contract_tests import CheckError, check, planned  # noqa: PLC0415 - after --help
+
+    try:
+        target = http_url(options.url)
+        wanted = _wanted(options)
+        if options.plan:
+            _print_plan(planned(target, **wanted))
+            return DONE
+        report = check(target, progress=_progress(), **wanted)
+    except (CheckError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    _clear_progress()
+    _write(report, options.report)
+    return _exit_code(report)
+
+
+def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
+    from contract_tests.run import read_policy  # noqa: PLC0415
+
+    return {
+        "keys": _keys(options.api_key_file),
+        "max_time_s": float(options.max_time),
+        "seed": options.seed,
+        "rate": options.rate_limit,
+        "only": options.only,
+        "skip": options.skip,
+        "strict": options.strict,
+        "control": options.control,
+        "webhook_listen": options.webhook_listen,
+        "webhook_public_url": options.webhook_public_url,
+        "currencies": options.currency,
+        "policy": None if options.policy is None else read_policy(Path(options.policy)),
+        "max_sessions": options.max_sessions,
+        "allow_live": options.allow_live,
+    }
+
+
+def _keys(files: Sequence[str]) -> tuple[str, ...]:
+    """The keys of the accounts; they are never printed."""
+    if not files:
+        return tuple(key for key in map(os.environ.get, _KEY_VARIABLES) if key)
+    keys = []
+    for name in files:
+        try:
+            key = Path(name).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise CommandError(f"the key file {name} cannot be read: {reason}") from None
+        if not key:
+            raise CommandError(f"the key file {name} is empty")
+        keys.append(key)
+    return tuple(keys)
+
+
+def _print_plan(steps: Sequence[Any]) -> None:
+    for step in steps:
+        cost = f"about {step.driver.requests} requests" if step.driver.requests else "until the time is up"
+        print(f"{step.driver.name}: {step.driver.purpose} ({cost}; {', '.join(step.clauses)})")  # noqa: T201
+    print(f"{len(steps)} steps, {sum(step.driver.requests for step in steps)} requests planned")  # noqa: T201
+
+
+def _progress() -> Callable[[Progress], None] | None:
+    """Shown on a terminal, and only there."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(progress: Progress) -> None:
+        line = f"[{progress.done}/{progress.total}] {progress.driver} ({progress.requests} requests)"
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[K{line[:width]}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+
+
+def _write(report: Report, files: Sequence[tuple[str, Path]]) -> None:
+    from contract_tests.report import render, terminal  # noqa: PLC0415
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    sys.stdout.write(terminal.render(report, colour=colour, width=shutil.get_terminal_size().columns))
+    for name, path in files:
+        try:
+            path.write_text(render(name, report), "utf-8")
+        except OSError as error:
+            raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
+        print(f"{name} report: {path}")  # noqa: T201
+
+
+def _exit_code(report: Report) -> int:
+    if report.interrupted:
+        return INTERRUPTED
+    return {"failed": FAILED, "not exercised": USAGE}.get(report.verdict.value, DONE)

@@ -1,0 +1,59 @@
+"""`qashier-mock clauses`: the contract, clause by clause."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from qashier_mock.cli import DONE
+from qashier_mock.cli.extras import needs_contract
+from qashier_mock.cli.options import Option, choice, parse
+
+OPTIONS: Final = (
+    Option(
+        name="format",
+        metavar="text|json|markdown",
+        default="text",
+        parse=partial(choice, of=("text", "json", "markdown")),
+        help="how they are written",
+    ),
+)
+
+
+def run(_name: str, arguments: Sequence[str]) -> int:
+    """Print each clause, its source, and what checks it."""
+    needs_contract("clauses")
+    options = parse("clauses", "Print the contract: each clause, its source, what checks it.", OPTIONS, arguments)
+    if options.format == "markdown":
+        from contract_tests.report.contract import page  # noqa: PLC0415
+
+        sys.stdout.write(page())
+        return DONE
+    entries = _entries()
+    if options.format == "json":
+        sys.stdout.write(json.dumps({"clauses": entries}, indent=2, ensure_ascii=False) + "\n")
+        return DONE
+    for entry in entries:
+        print(f"{entry['id']} ({entry['source']}) {entry['statement']}")  # noqa: T201
+        print(f"    checked by: {', '.join(entry['checked_by'])}")  # noqa: T201
+    return DONE
+
+
+def _entries() -> list[dict[str, Any]]:
+    from contract_tests import CLAUSES  # noqa: PLC0415
+    from contract_tests.drive.plan import every_driver  # noqa: PLC0415
+
+    drivers = every_driver()
+    return [
+        {
+            "id": clause.id,
+            "source": clause.source.value,
+            "statement": clause.statement,
+            "needs": sorted(need.value for need in clause.needs),
+            "checked_by": [driver.name for driver in drivers if clause.id in driver.clauses],
+        }
+        for clause in CLAUSES.values()
+    ]
