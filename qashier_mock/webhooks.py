@@ -233,10 +233,13 @@ class Dispatcher:
             if tasks:
                 await asyncio.wait(tasks)
                 continue
-            async with self._store.transaction(account, reading=True) as tx:
-                if not await tx.is_attempted_elsewhere():
+            async with self._store.transaction(account) as tx:
+                due = await tx.next_delivery_due()
+                is_elsewhere = await tx.is_attempted_elsewhere()
+                if not is_elsewhere and (due is None or due > until):
                     return list(await tx.attempts(after=made))
-            await asyncio.sleep(_GLANCE)
+            if is_elsewhere:
+                await asyncio.sleep(_GLANCE)
 
     async def resend(self, account: AccountId, event_id: str) -> list[Attempt]:
         """Send an event again, now, to every endpoint that takes its type; the attempts.

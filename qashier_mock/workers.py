@@ -1,0 +1,255 @@
+"""Several processes behind one listening socket, over a store that they share.
+
+The parent binds the socket, forks, and then only watches: it takes no connection itself. All workers accept from the
+same socket, so a connection that waits there waits for whoever is free, and none is lost when a worker dies. (With
+`SO_REUSEPORT` each would have a queue of its own, which dies with it; and a second server could take the same port.)
+
+A worker that dies is reported and not replaced: the others go on, and what it had claimed in the store is theirs a few
+seconds later. A parent that dies takes its workers along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from socket import socket
+from typing import Any, Final, NoReturn
+
+from qashier_mock.app import MockApp
+from qashier_mock.server import make_server, new_event_loop
+from qashier_mock.stores.base import StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+_PATIENCE: Final = 15.0
+"""Seconds that workers have to end once they were told to, until they are killed."""
+
+_GLANCE: Final = 0.02
+"""Seconds between two looks at whether they have."""
+
+Prepare = Callable[[MockApp], Awaitable[None]]
+
+
+class WorkersFailed(Exception):
+    """The workers could not start, or all of them have died; the message says why."""
+
+
+def run_workers(
+    listener: socket,
+    count: int,
+    *,
+    make_app: Callable[[], MockApp],
+    ready: Callable[[], None],
+    prepare: Prepare | None = None,
+) -> None:
+    """Serve with `count` processes until SIGINT or SIGTERM; returns once all have ended cleanly.
+
+    It forks: call it while this process has one thread and no event loop, with the heavy modules imported, which the
+    workers then need not do again.
+
+    Args:
+        listener: The bound socket.
+        count: How many workers.
+        make_app: Makes the app of a worker, in its process. Its store must be one that can be shared.
+        ready: Called once every worker can answer.
+        prepare: Done by the first worker before it is ready; an error that it raises ends the start.
+
+    Raises:
+        WorkersFailed: A worker could not start, or none is left.
+    """
+    crew = _Crew()
+    previous = {each: signal.signal(each, crew.stop) for each in _SIGNALS}
+    try:
+        crew.start(listener, count, make_app, prepare)
+        if crew.wait_until_ready():
+            ready()
+        crew.watch()
+    finally:
+        crew.end()
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The workers, as their parent sees them.
+
+    Attributes:
+        is_stopping: They have been told to end.
+    """
+
+    is_stopping: bool = False
+    _living: dict[int, int] = field(default_factory=dict)  # process id -> number of the worker
+    _reports: int = -1  # where workers say how their start went
+    _lifeline: int = -1  # closed by the system when this process dies, which is how the workers learn of it
+
+    def start(self, listener: socket, count: int, make_app: Callable[[], MockApp], prepare: Prepare | None) -> None:
+        self._reports, reports = os.pipe()
+        lifeline, self._lifeline = os.pipe()
+        gc.freeze()  # what is there is there for good: collecting garbage in a worker need not touch, and so copy, it
+        for number in range(count):
+            # A signal that comes now is for the parent's handler, or for the worker's own, but not for a copy of the
+            # parent's in the worker.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            if self.is_stopping:
+                break
+            pid = os.fork()
+            if pid == 0:
+                for each in _SIGNALS:
+                    signal.signal(each, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+                os.close(self._reports)
+                os.close(self._lifeline)
+                _Worker(listener, reports, lifeline).run(make_app, prepare if number == 0 else None)
+            self._living[pid] = number
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        os.close(reports)
+        os.close(lifeline)
+        listener.close()  # the workers have it; this process must not keep it open when they are gone
+
+    def wait_until_ready(self) -> bool:
+        """Wait for every worker's report; whether all can answer, and nobody has asked to stop.
+
+        Raises:
+            WorkersFailed: One cannot.
+        """
+        missing = len(self._living)
+        with os.fdopen(self._reports, "r", encoding="utf-8") as reports:
+            self._reports = -1
+            for line in reports:
+                error = json.loads(line)["error"]
+                if error is not None and not self.is_stopping:
+                    raise WorkersFailed(error)
+                missing -= 1
+                if not missing:
+                    return not self.is_stopping
+        if self.is_stopping:
+            return False
+        raise WorkersFailed("a worker has died while it started; its log says why")
+
+    def watch(self) -> None:
+        """Wait until all have ended.
+
+        Raises:
+            WorkersFailed: Nobody told them to.
+        """
+        while self._living and not self.is_stopping:
+            pid, status = os.wait()
+            self._note(pid, status)
+        if not self.is_stopping:
+            raise WorkersFailed("no worker is left")
+
+    def _note(self, pid: int, status: int) -> None:
+        number = self._living.pop(pid, None)
+        if number is not None and not self.is_stopping:
+            code = os.waitstatus_to_exitcode(status)
+            how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+            _log.error("worker %d (process %d) has ended %s; %d are left", number, pid, how, len(self._living))
+
+    def stop(self, *_: Any) -> None:
+        """Tell all to end. Who asks again does not want to wait for that."""
+        self._tell(signal.SIGKILL if self.is_stopping else signal.SIGTERM)
+        self.is_stopping = True
+
+    def _tell(self, what: signal.Signals) -> None:
+        for pid in self._living:
+            with suppress(ProcessLookupError):
+                os.kill(pid, what)
+
+    def end(self) -> None:
+        """Wait for all to end, and kill those that do not."""
+        if not self.is_stopping:
+            self.stop()
+        deadline = time.monotonic() + _PATIENCE
+        while self._living:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid:
+                self._note(pid, status)
+            elif time.monotonic() > deadline:
+                self._tell(signal.SIGKILL)
+                deadline = float("inf")
+            else:
+                time.sleep(_GLANCE)
+        for each in (self._reports, self._lifeline):
+            if each >= 0:
+                os.close(each)
+
+
+class _Worker:
+    """One worker, in its own process."""
+
+    def __init__(self, listener: socket, reports: int, lifeline: int) -> None:
+        self._listener = listener
+        self._reports = reports
+        self._lifeline = lifeline
+
+    def run(self, make_app: Callable[[], MockApp], prepare: Prepare | None) -> NoReturn:
+        """Serve, and end the process; nothing of the parent's is ever run here."""
+        code = 1
+        try:
+            app = make_app()
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(self._serve(app, prepare))
+            code = 0
+        except StoreUnavailable as error:
+            self._report(str(error))
+        except BaseException as error:  # noqa: BLE001 - the process ends here, and says why
+            _log.exception("a worker has failed")
+            self._report(f"a worker could not start: {type(error).__name__}: {error}")
+        finally:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    async def _serve(self, app: MockApp, prepare: Prepare | None) -> None:
+        await app.open()
+        started = asyncio.Event()
+        server = make_server(app, started.set)
+
+        def stop() -> None:
+            # Told more than once, as when a terminal tells the whole group and the parent passes it on, it is the same.
+            server.should_exit = True
+
+        def parent_has_died() -> None:
+            loop.remove_reader(self._lifeline)
+            stop()
+
+        loop = asyncio.get_running_loop()
+        for each in _SIGNALS:
+            loop.add_signal_handler(each, stop)
+        loop.add_reader(self._lifeline, parent_has_died)
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if started.is_set():
+            try:
+                if prepare is not None:
+                    await prepare(app)
+                self._report(None)
+            except Exception as error:  # noqa: BLE001 - told to whoever starts the server
+                self._report(str(error))
+                server.should_exit = True
+        await serving
+
+    def _report(self, error: str | None) -> None:
+        """Tell the parent how the start went. Only the first report counts."""
+        if self._reports < 0:
+            return
+        with suppress(BrokenPipeError):
+            os.write(self._reports, json.dumps({"error": error}).encode() + b"\n")
+        os.close(self._reports)
+        self._reports = -1
