@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "run the mock"),
     "check": ("check", "check an implementation against the contract"),
     "clauses": ("clauses", "print the contract, clause by clause"),
+    "selfcheck": ("selfcheck", "prove that the checker finds every known defect"),
     "spec": ("spec", "print the OpenAPI documents"),
     "pay": ("control", "pay a session, as the customer"),
     "fail": ("control", "let the payment of a session fail"),
