@@ -6,7 +6,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,6 +40,13 @@ OPTIONS: Final = (
         metavar="URL",
         default="memory",
         help="where state is kept: memory, sqlite:///FILE, or postgresql://…, which several servers can share",
+    ),
+    Option(
+        name="workers",
+        metavar="N",
+        default=1,
+        parse=partial(integer, at_least=1, at_most=64, what="the number of workers"),
+        help="serve with N processes; more than one needs a store that they can share",
     ),
     Option(
         name="webhook-url",
@@ -110,9 +117,13 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, _leave)
         _set_up_logging(options.log_format)
-        app = _compose(options, secret)
-        app.address = url_of(listener)
-        _serve(app, listener, ready=partial(_tell_ready, app.address, options.log_format), snapshot=snapshot)
+        address = url_of(listener)
+        ready = partial(_tell_ready, address, options.log_format)
+        make_app = partial(_compose, options, secret, address)
+        if options.workers == 1:
+            _serve(make_app(), listener, ready=ready, snapshot=snapshot)
+        else:
+            _serve_with_workers(options, make_app, listener, ready=ready, snapshot=snapshot)
     return DONE
 
 
@@ -199,7 +210,7 @@ def _snapshot(path: str | None) -> bytes | None:
         raise CommandError(f"the snapshot cannot be read: {_reason(error)}") from None
 
 
-def _compose(options: argparse.Namespace, secret: str | None) -> MockApp:
+def _compose(options: argparse.Namespace, secret: str | None, address: str) -> MockApp:
     import gc  # noqa: PLC0415
 
     # Importing makes a great many objects that live as long as the process: looking through them for garbage costs a
@@ -208,6 +219,7 @@ def _compose(options: argparse.Namespace, secret: str | None) -> MockApp:
     from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
 
     app = MockApp(_settings(options, secret), store=_store(options.store))
+    app.address = address
     gc.freeze()
     gc.enable()
     return app
@@ -262,6 +274,30 @@ def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())
+
+
+def _serve_with_workers(
+    options: argparse.Namespace,
+    make_app: Callable[[], MockApp],
+    listener: socket,
+    *,
+    ready: Any,
+    snapshot: bytes | None,
+) -> None:
+    from qashier_mock.stores.factory import is_shared  # noqa: PLC0415
+    from qashier_mock.workers import WorkersFailed, run_workers  # noqa: PLC0415
+
+    _store(options.store)  # says what is wrong with its URL, if something is
+    if not is_shared(options.store):
+        raise CommandError(
+            f"--workers {options.workers} needs a store that several processes can share: --store postgresql://…"
+        )
+    _settings(options, None)  # says what is wrong with the other options, before there are processes to end
+    prepare = None if snapshot is None else partial(_restore, snapshot=snapshot)
+    try:
+        run_workers(listener, options.workers, make_app=make_app, ready=ready, prepare=prepare)
+    except WorkersFailed as error:
+        raise CommandError(str(error)) from None
 
 
 async def _restore(app: MockApp, snapshot: bytes) -> None:
