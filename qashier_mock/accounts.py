@@ -37,6 +37,10 @@ LATEST = 4_102_444_800 - LONGEST_LIFE
 """The last instant that a clock may show: what is created then still expires within what the document allows."""
 
 
+MOST_DRAWN = 2**52
+"""How many ids a snapshot may say were drawn: it leaves room for more before the document's largest integer."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClockReading:
     """What an account's clock shows.
@@ -375,6 +379,8 @@ def _check(snapshot: AccountSnapshot) -> None:
     now = snapshot.clock.now
     if now > LATEST:
         _refuse(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")
+    if snapshot.profile.drawn > MOST_DRAWN:
+        _refuse(f"nobody has drawn more than {MOST_DRAWN} ids", "counter")
     for index, session in enumerate(snapshot.sessions):
         _check_session(session, now, f"sessions[{index}]")
     for index, (earlier, later) in enumerate(pairwise(snapshot.sessions)):

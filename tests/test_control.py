@@ -209,6 +209,14 @@ def test_a_misspelt_field_is_a_mistake_that_names_the_nearest(
     assert f"`{near}`" in refused.error["message"]
 
 
+def test_a_field_without_a_name_is_a_mistake_that_can_be_named(client: Client) -> None:
+    refused = client.post("/_mock/v1/clock/advance", {"": 1})
+    assert (refused.status, refused.error["param"]) == (400, '""')
+    client.ok("PUT", "/_mock/v1/settings", {"strict": True})
+    refused = client.post("/checkout/sessions", basket(**{"": 1}), headers={"idempotency-key": "k"})
+    assert (refused.status, refused.error["param"]) == (400, '""')
+
+
 # the customer's acts
 
 
@@ -810,6 +818,7 @@ def changed(snapshot: Json, path: str, value: Any) -> Json:
     ("path", "value", "param"),
     [
         ("clock.now", LATEST + 1, "clock.now"),
+        ("counter", 2**53 - 1, "counter"),
         ("sessions[1].status", "complete", "sessions[1].payment_status"),
         ("sessions[1].payment_status", "paid", "sessions[1].payment_status"),
         ("sessions[1].payment_status", "no_payment_required", "sessions[1].payment_status"),

@@ -59,8 +59,8 @@ def quote(value: Any) -> str:
 
 
 def name(text: str) -> str:
-    """Show a name that a stranger chose."""
-    return shorten(text, NAME_LIMIT)
+    """Show a name that a stranger chose; an empty one as a pair of quotes."""
+    return shorten(text, NAME_LIMIT) or '""'
 
 
 def path(segments: Iterable[str | int], *, prefix: str = "") -> str:
