@@ -17,11 +17,39 @@ from qashier_mock._version import __version__
 
 if TYPE_CHECKING:
     from qashier_mock.app import MockApp, Settings, create_app
+    from qashier_mock.client import MockAccount, MockError, MockRefused, MockUnreachable
+    from qashier_mock.receiver import WebhookReceiver
     from qashier_mock.server import MockServer
+    from qashier_mock.testing import QashierMock, QashierMockServer
 
-__all__ = ["MockApp", "MockServer", "Settings", "__version__", "create_app"]
+__all__ = [
+    "MockAccount",
+    "MockApp",
+    "MockError",
+    "MockRefused",
+    "MockServer",
+    "MockUnreachable",
+    "QashierMock",
+    "QashierMockServer",
+    "Settings",
+    "WebhookReceiver",
+    "__version__",
+    "create_app",
+]
 
-_HOMES = {"MockApp": "app", "MockServer": "server", "Settings": "app", "create_app": "app"}
+_HOMES = {
+    "MockAccount": "client",
+    "MockApp": "app",
+    "MockError": "client",
+    "MockRefused": "client",
+    "MockServer": "server",
+    "MockUnreachable": "client",
+    "QashierMock": "testing",
+    "QashierMockServer": "testing",
+    "Settings": "app",
+    "WebhookReceiver": "receiver",
+    "create_app": "app",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -251,6 +251,8 @@ class CheckoutService:
             ids = [await self.draw(tx, "dlv_"), await self.draw(tx, "dlv_")]
             for delivery in plan(event, endpoint, now=now, fault=fault, ids=ids):
                 await tx.put_delivery(delivery)
+            # From here on, not from the endpoint's answer on: a good handler retrieves the session before it answers.
+            await tx.set_unconfirmed(event.session.id, unconfirmed=True)
 
     async def pick_fault(
         self, tx: Transaction, *, operation: str | None = None, webhook: EventType | None = None

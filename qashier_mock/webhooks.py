@@ -446,8 +446,6 @@ class Dispatcher:
         elif await tx.is_claimed(delivery.id):
             await tx.put_delivery(later)
         # else another process took this one for dead, and its own attempt decides what comes next
-        if attempt.outcome is Outcome.DELIVERED:
-            await tx.set_unconfirmed(event.session.id, unconfirmed=True)
         for held in await tx.held_deliveries(endpoint.id):
             if held.id != delivery.id:
                 await tx.put_delivery(replace(held, due=errand.started_at, is_held=False))

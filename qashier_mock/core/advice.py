@@ -134,7 +134,7 @@ def about_webhooks(
         events: Every event so far, oldest first.
         endpoints: Where events are delivered now.
         attempts: The attempts so far, oldest first.
-        unconfirmed: Ids of sessions whose webhook was acknowledged and that were not retrieved since.
+        unconfirmed: Ids of sessions that have ended with a webhook and were not retrieved since.
     """
     found: list[AdviceNote] = []
     if events and not endpoints:

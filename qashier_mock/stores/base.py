@@ -150,7 +150,7 @@ class Transaction(Protocol):
         """In the order in which the kinds were first earned."""
 
     async def unconfirmed(self) -> Collection[str]:
-        """Ids of sessions whose webhook was acknowledged and that were not retrieved since."""
+        """Ids of sessions that have ended with a webhook and were not retrieved since."""
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None: ...
 

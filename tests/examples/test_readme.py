@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,9 +90,27 @@ def _commands(folder: Path, url: str) -> Path:
     place = folder / "bin"
     place.mkdir()
     program = place / "qashier-mock"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qashier_mock "$@" --url {url}\n')
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case "$1" in advance|trigger) set -- "$@" --url {url};; esac\n'
+        f'exec "{sys.executable}" -m qashier_mock "$@"\n'
+    )
     program.chmod(0o755)
     return place
+
+
+def test_the_tests_shown_pass_beside_the_shop(tmp_path: Path) -> None:
+    shop = shutil.copytree(ROOT / "examples" / "shop", tmp_path / "shop", ignore=shutil.ignore_patterns("test_*"))
+    (shop / "test_readme.py").write_text(blocks("python")[0], "utf-8")
+    # Only the plugin that the shop needs: importing everything that is installed here would take longer than the tests.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin", "test_readme.py"]
+    run = subprocess.run(
+        [sys.executable, *arguments], cwd=shop, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"^9 passed", run.stdout, re.MULTILINE), run.stdout
 
 
 def test_the_commands_of_make_are_targets() -> None:
