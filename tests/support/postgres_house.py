@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,3 +53,22 @@ def url_of(server: Any, *, schema: str | None = None, durable: bool = False) -> 
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}".encode())
         options.append(f"-csearch_path={schema}")
     return f"{url}{'&' if '?' in url else '?'}application_name={schema}&options={quote(' '.join(options))}"
+
+
+def kill(server: Any) -> None:
+    """End a server at once, as a machine does that is switched off."""
+    postmaster = server.get_postmaster_info().process
+    postmaster.send_signal(signal.SIGQUIT)
+    postmaster.wait(60)
+
+
+def stay_away(seconds: float) -> None:
+    """Let time pass: how long a database is gone is what a test of that is about."""
+    threading.Event().wait(seconds)
+
+
+def start_again(server: Any) -> None:
+    """Start a server that was ended; it finds what it had written to the disk."""
+    with server._lock:
+        server._postmaster_info = None
+        server.ensure_postgres_running()

@@ -1,0 +1,97 @@
+"""Nothing that was acknowledged is lost and nothing happens twice, whenever the server dies or its store fails."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import postgres_house
+import pytest
+from crash_house import Pulse, Receiver, judge, killed_server, writing
+from store_house import Place
+
+pytest_plugins = ["store_fixtures"]
+
+ROUNDS = {"sample": 15, "full": 200}
+OUTAGE = {"sample": 1, "full": 10}
+"""Seconds."""
+
+
+def size(of: dict[str, int]) -> int:
+    return of[os.environ.get("QASHIER_SOAK", "full")]
+
+
+def die_again_and_again(url: str, *, servers: int, rounds: int, seed: int) -> None:
+    """Kill a server at whatever it is doing, so many times, while shops write; then ask for all that they were told."""
+    random = Random(seed)  # noqa: S311 - a test repeats with its seed
+    pulse = Pulse()
+    with Receiver() as receiver, killed_server(url, servers) as server:
+        with writing(server, receiver, pulse, seed) as writers:
+            for _ in range(rounds):
+                pulse.wait("answered", random.choice([0, 1, 5, 20, 50]))
+                server.kill(random.randrange(servers))
+            pulse.wait("answered", 1)
+        assert any(writer.lost for writer in writers), "no kill met a request under way"
+        judge(writers, receiver)
+        assert server.stop() == 0
+
+
+def test_a_file_survives_the_death_of_its_server(new_place: Callable[[str], Place]) -> None:
+    die_again_and_again(new_place("sqlite").url, servers=1, rounds=5, seed=1)
+
+
+def test_the_servers_of_a_database_do_without_one_that_dies(new_place: Callable[[str], Place]) -> None:
+    die_again_and_again(new_place("postgresql").url, servers=2, rounds=4, seed=2)
+
+
+@pytest.mark.soak
+def test_a_file_survives_the_death_of_its_server_hundreds_of_times(new_place: Callable[[str], Place]) -> None:
+    die_again_and_again(new_place("sqlite").url, servers=1, rounds=size(ROUNDS), seed=3)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("servers", [1, 3])
+def test_a_database_survives_the_death_of_its_servers_hundreds_of_times(
+    new_place: Callable[[str], Place], servers: int
+) -> None:
+    die_again_and_again(new_place("postgresql").url, servers=servers, rounds=size(ROUNDS), seed=4)
+
+
+def test_a_disk_that_is_full_for_a_while_loses_nothing(new_place: Callable[[str], Place]) -> None:
+    """No file of the server may grow: the system refuses what it writes, as it does when there is no room."""
+    pulse = Pulse()
+    with Receiver() as receiver, killed_server(new_place("sqlite").url) as server:
+        with writing(server, receiver, pulse, seed=5) as writers:
+            pulse.wait("answered", 100)
+            pid = server.pid()
+            _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (16_384, most))
+            pulse.wait("refused", 50)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+            pulse.wait("answered", 50)
+        judge(writers, receiver)
+        assert not any(writer.lost for writer in writers), "each request was answered"
+        assert server.stop() == 0
+
+
+@pytest.mark.soak
+def test_a_database_that_is_gone_for_a_while_loses_nothing(tmp_path: Path) -> None:
+    """It dies without saying goodbye, and what it acknowledged it had written to the disk."""
+    pulse = Pulse()
+    folder = postgres_house.folder_for(tmp_path)
+    with postgres_house.running(folder) as postgres, Receiver() as receiver:
+        url = postgres_house.url_of(postgres, schema="gone", durable=True)
+        with killed_server(url, count=2) as server:
+            with writing(server, receiver, pulse, seed=6) as writers:
+                pulse.wait("answered", 100)
+                postgres_house.kill(postgres)
+                postgres_house.stay_away(size(OUTAGE))
+                pulse.wait("refused", 10)
+                postgres_house.start_again(postgres)
+                pulse.wait("answered", 100)
+            judge(writers, receiver)
+            assert not any(writer.lost for writer in writers), "each request was answered"
+            assert server.stop() == 0
