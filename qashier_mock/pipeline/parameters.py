@@ -175,7 +175,7 @@ class QueryParser:
         if not hint:
             hint = f" Known here: {wording.listing(self._known)}." if self._known else " This operation knows none."
         text = f"The query parameter `{shown}` is unknown.{hint}"
-        return Refused(Reason.PARAMETER_UNKNOWN, wording.message(text), param=shown or None)
+        return Refused(Reason.PARAMETER_UNKNOWN, wording.message(text), param=shown)
 
 
 def decode(raw: bytes, label: str | None) -> str:
