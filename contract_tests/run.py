@@ -91,6 +91,8 @@ def check(
     timeout_s: float = 30.0,
     progress: Callable[[Progress], None] | None = None,
     transport: Transport | None = None,
+    drivers: Callable[[Driver], bool] | None = None,
+    own: bool = False,
 ) -> Report:
     """Check an implementation against the contract.
 
@@ -113,6 +115,9 @@ def check(
         timeout_s: After how many seconds an answer counts as lost.
         progress: Told before each driver.
         transport: Carries the requests instead of HTTP: a target inside this process.
+        drivers: Which drivers of the plan run; all by default.
+        own: Whether the target is our own mock, started by the caller: it is judged by the strict document as well,
+            and assumed clauses fail.
 
     Returns:
         The report. After Ctrl-C it holds what was seen so far and says `interrupted`; the sessions are expired even so.
@@ -137,6 +142,8 @@ def check(
         timeout_s=timeout_s,
         progress=progress,
         transport=transport,
+        drivers=drivers,
+        own=own,
     )
     return run.whole(only, skip)
 
@@ -201,6 +208,8 @@ class Run:
         timeout_s: float = 30.0,
         progress: Callable[[Progress], None] | None = None,
         transport: Transport | None = None,
+        drivers: Callable[[Driver], bool] | None = None,
+        own: bool = False,
     ) -> None:
         parts = urlsplit(target_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -214,7 +223,9 @@ class Run:
         self.is_local = local
         self.max_time_s = max_time_s
         self.seed = secrets.randbelow(2**32) if seed is None else seed
-        self.strict = strict
+        self.strict = strict or own
+        self.own = own
+        self.drivers = drivers
         self.control = control
         self.webhook_listen, self.webhook_public_url = webhook_listen, webhook_public_url
         self.currencies = tuple(currencies)
@@ -283,7 +294,7 @@ class Run:
             target=self.target_url,
             seed=self.seed,
             clauses=tuple(by_id[identifier] for identifier in CLAUSES),
-            requests=len(history.exchanges),
+            requests=self.target.pace.sent,
             duration_s=(time.monotonic_ns() - self.started_ns) / 1e9,
             interrupted=interrupted,
             notes=tuple(self.notes),
@@ -412,13 +423,18 @@ class Run:
             receiver_port=int(port or 0),
             receiver_url=self.webhook_public_url,
             strict=self.strict,
+            seed=self.seed,
+            budget_s=self.max_time_s,
+            keys_are_free=self.second_key_is_made_up and self.other is not None,
+            own=self.own,
         )
 
     def drive(self, wanted: Sequence[str]) -> dict[str, str]:
         """Run the plan; why clauses of drivers that did not run may be unexercised."""
         world = self.world()
         world._count = 1_000  # noqa: SLF001 - past the marks that connecting used
-        steps = plan(wanted, self.terms.capabilities)
+        world.wanted = frozenset(wanted)
+        steps = [d for d in plan(wanted, self.terms.capabilities) if self.drivers is None or self.drivers(d)]
         reasons: dict[str, str] = {}
         for done, driver in enumerate(steps):
             if self.progress is not None:

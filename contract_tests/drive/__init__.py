@@ -41,6 +41,15 @@ class World:
     receiver_port: int = 0
     receiver_url: str | None = None
     strict: bool = False
+    seed: int = 0
+    wanted: frozenset[str] = frozenset()
+    """The ids of the clauses that will be judged; empty for all."""
+    budget_s: float = 60.0
+    """How long the whole run may take: how much is drawn at random depends on it."""
+    keys_are_free: bool = False
+    """Whether the target takes keys that were made up, each as an account of its own."""
+    own: bool = False
+    """Whether the target is our own mock, which must answer exactly as the document says."""
     _count: int = field(default=0)
 
     def can(self, *needs: Capability) -> bool:
