@@ -131,6 +131,7 @@ class Request(TypedDict):
     request_body: str | None
     response_body: str | None
     idempotency_key: str | None
+    advice: list[str]
 
 
 class Advice(TypedDict):

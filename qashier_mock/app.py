@@ -326,6 +326,8 @@ class AppHooks:
         key = redacted(call.headers.get(b"idempotency-key"))
         path = call.path if not call.query else f"{call.path}?{call.query.decode('latin-1')}"
         is_sent = reply.transmit is not Transmit.DROPPED
+        request: RequestRef | None = call.context
+        advice = tuple([each.kind.value for each in request.earned]) if request is not None and request.earned else ()
         self._store.record(
             call.principal,
             JournalEntry(
@@ -339,12 +341,10 @@ class AppHooks:
                 None if key is None else key.decode("latin-1"),
                 redacted(call.raw_body),
                 redacted(body) if is_sent else None,
+                advice,
             ),
         )
-        request: RequestRef | None = call.context
-        if request is None or not request.earned:
-            return ()
-        return ((_ADVICE, ", ".join(each.kind for each in request.earned).encode("ascii")),)
+        return ((_ADVICE, ", ".join(advice).encode("ascii")),) if advice else ()
 
 
 _ADVICE: Final = b"qashier-mock-advice"

@@ -491,6 +491,7 @@ def test_the_journal_shows_each_request_and_its_answer(client: Client) -> None:
         "request_body": json.dumps(basket()),
         "response_body": answer.body.decode(),
         "idempotency_key": "order-1",
+        "advice": [],
     }
     assert (refused["status"], refused["path"]) == (400, "/v3/payment/qpay/checkout/sessions/cs_test_1?x=%20y")
     assert (refused["request_body"], refused["idempotency_key"]) == (None, None)
@@ -574,6 +575,8 @@ def test_advice_is_told_once_in_the_header_and_counted(client: Client) -> None:
     assert first.headers["qashier-mock-advice"] == "idempotency_key_missing, unknown_field, insecure_success_url"
     second = client.post("/checkout/sessions", body)
     assert "qashier-mock-advice" not in second.headers
+    kinds = ["idempotency_key_missing", "unknown_field", "insecure_success_url"]
+    assert [each["advice"] for each in client.data("requests")] == [kinds, []]
     assert advised(client) == {"idempotency_key_missing": 2, "unknown_field": 2, "insecure_success_url": 2}
     note = client.data("advice")[1]
     assert (note["request_id"], note["at"]) == (first.headers["request-id"], NOW)

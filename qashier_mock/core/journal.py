@@ -22,6 +22,7 @@ class JournalEntry(NamedTuple):
         duration_ms: Real milliseconds.
         request_body: At most 16 KiB of it.
         response_body: Likewise.
+        advice: The kinds of advice that were new to the account.
     """
 
     request_id: str
@@ -34,6 +35,7 @@ class JournalEntry(NamedTuple):
     idempotency_key: str | None
     request_body: bytes | None
     response_body: bytes | None
+    advice: tuple[str, ...] = ()
 
 
 def redacted(content: bytes | None) -> bytes | None:

@@ -246,9 +246,9 @@ def pack_entry(entry: JournalEntry) -> Row:
 def unpack_entry(row: Row) -> JournalEntry:
     """A request from the columns body, path, request and response of the journal."""
     body, path, request, response = row
-    return JournalEntry(
-        **orjson.loads(body), path=bytes(path), request_body=_bytes(request), response_body=_bytes(response)
-    )
+    stored = orjson.loads(body)
+    stored["advice"] = tuple(stored.get("advice", ()))
+    return JournalEntry(**stored, path=bytes(path), request_body=_bytes(request), response_body=_bytes(response))
 
 
 def _bytes(content: Any) -> bytes | None:

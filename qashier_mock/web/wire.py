@@ -239,6 +239,7 @@ def journal_entry_to_json(entry: JournalEntry) -> Json:
         "request_body": _text(entry.request_body),
         "response_body": _text(entry.response_body),
         "idempotency_key": entry.idempotency_key,
+        "advice": list(entry.advice),
     }
 
 
