@@ -104,8 +104,6 @@ OPTIONS: Final = (
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM."""
     options = parse("serve", "Run the mock until SIGINT or SIGTERM.", OPTIONS, arguments)
-    for each in (signal.SIGINT, signal.SIGTERM):  # until the server listens to them itself
-        signal.signal(each, lambda *_: sys.exit(DONE))
     secret = _secret(options.webhook_secret_file)
     snapshot = _snapshot(options.data)
     try:
