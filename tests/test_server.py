@@ -29,6 +29,10 @@ def account(server: MockServer, api_key: str) -> Iterator[MockAccount]:
         yield account
 
 
+def new_threads(before: set[threading.Thread]) -> set[threading.Thread]:
+    return set(threading.enumerate()) - before
+
+
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
@@ -56,8 +60,8 @@ def test_a_server_answers_where_it_says_and_leaves_no_thread_and_no_port() -> No
         status, body = send(mock.url, KEY, "POST", "/checkout/sessions", basket())
         session = json.loads(body)
         assert (status, session["url"]) == (200, f"{mock.url}/pay/{session['id']}")
-        assert set(threading.enumerate()) > before
-    assert set(threading.enumerate()) == before
+        assert new_threads(before)
+    assert not new_threads(before)
     with pytest.raises(ConnectionRefusedError):
         send(mock.url, KEY, "GET", "/_mock/v1/health")
     bind("127.0.0.1", port_of(mock.url)).close()
@@ -106,7 +110,7 @@ def test_a_port_may_be_chosen_and_a_taken_one_is_told() -> None:
         before = set(threading.enumerate())
         with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{port}"):
             MockServer(port=port).start()
-        assert set(threading.enumerate()) == before
+        assert not new_threads(before)
 
 
 def test_a_store_that_cannot_be_opened_fails_the_start() -> None:
@@ -119,7 +123,7 @@ def test_a_store_that_cannot_be_opened_fails_the_start() -> None:
     with pytest.raises(RuntimeError, match="could not start") as failed:
         mock.start()
     assert "on fire" in str(failed.value.__cause__)
-    assert set(threading.enumerate()) == before
+    assert not new_threads(before)
     bind("127.0.0.1", port_of(mock.url)).close()
 
 
@@ -155,7 +159,7 @@ def test_a_client_and_a_receiver_that_hang_do_not_keep_a_server_from_stopping(mo
         )
         stack.enter_context(receiver.accept()[0])
         mock.stop()
-        assert set(threading.enumerate()) == before
+        assert not new_threads(before)
         bind("127.0.0.1", port_of(mock.url)).close()
 
 
