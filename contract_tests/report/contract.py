@@ -7,25 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from contract_tests.clauses import CLAUSES
+from contract_tests.report.facts import TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FRONT: Final = Path(__file__).parent / "templates" / "contract.md"
-
-_GROUPS: Final = {
-    "AUTH": "who is asking",
-    "HTTP": "every request",
-    "CRE": "creating a session",
-    "AMT": "money",
-    "RET": "retrieving a session",
-    "LIS": "listing sessions",
-    "EXP": "expiring",
-    "PAY": "paying",
-    "CON": "at the same time",
-    "EVT": "webhooks",
-    "IDM": "idempotency of both POSTs",
-}
 
 
 def page() -> str:
@@ -37,7 +24,7 @@ def _tables() -> Iterator[str]:
     yield "## Clauses"
     for group, clauses in groupby(CLAUSES.values(), key=lambda each: each.id.partition("-")[0]):
         yield ""
-        yield f"### {group}: {_GROUPS[group]}"
+        yield f"### {group}: {TITLES[group]}"
         yield ""
         yield "| id | source | statement |"
         yield "|---|---|---|"

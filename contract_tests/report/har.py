@@ -1,84 +1,177 @@
-"""The whole run as HAR 1.2, for tools that read recorded traffic. Keys are not in it: the record has none."""
+"""Everything that was sent and received, as HAR 1.2: what browsers' developer tools and HTTP proxies read.
+
+Credentials are not in it: the record never held them. Deliveries of webhooks are entries too, from the target to our
+receiver. What HAR has no field for starts with an underscore, as it asks.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
-import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from contract_tests.history import CONTROL_PATH
+from contract_tests.report.wall import iso_time
 
 if TYPE_CHECKING:
-    from contract_tests.history import Exchange, Json
+    from collections.abc import Iterable
+
+    from contract_tests.history import Delivery, Exchange, History, Json, Reply
     from contract_tests.verdicts import Report
 
-_UNKNOWN: Final = -1
-"""What HAR says for a size or time that is not known."""
+
+def as_har(report: Report) -> dict[str, Json]:
+    """The run as HAR."""
+    entries = [
+        *(_exchange(report, exchange) for exchange in report.history.exchanges),
+        *(_delivery(report.history, delivery) for delivery in report.history.deliveries),
+    ]
+    entries.sort(key=lambda entry: entry["startedDateTime"])
+    comment = f"contract check of {report.target}, seed {report.seed}, verdict: {report.verdict}"
+    return {
+        "log": {
+            "version": "1.2",
+            "creator": {"name": "qashier-mock check", "version": "1"},
+            "pages": [],
+            "entries": entries,
+            "comment": comment,
+        }
+    }
 
 
 def render(report: Report) -> str:
-    """Every exchange with the target, in the order in which it was sent."""
-    # The record's clock is monotonic; here it is pinned to the calendar, which it runs beside.
-    origin = datetime.now(UTC) - timedelta(microseconds=time.monotonic_ns() / 1_000)  # noqa: TID251 - a file's date
-    log = {
-        "version": "1.2",
-        "creator": {"name": "qashier-mock", "version": "1"},
-        "comment": f"Contract check of {report.target}, seed {report.seed}: {report.verdict.value}",
-        "entries": [_entry(exchange, report.target, origin) for exchange in report.history.exchanges],
-    }
-    return json.dumps({"log": log}, indent=1, ensure_ascii=False) + "\n"
+    """The run as the text of a HAR file."""
+    return json.dumps(as_har(report), indent=1, ensure_ascii=False) + "\n"
 
 
-def _entry(exchange: Exchange, target: str, origin: datetime) -> dict[str, Json]:
-    took_ms = (exchange.received_ns - exchange.sent_ns) / 1e6
-    started = origin + timedelta(microseconds=exchange.sent_ns / 1_000)
-    return {
-        "startedDateTime": started.isoformat(timespec="milliseconds"),
-        "time": took_ms,
-        "request": _request(exchange, target),
-        "response": _response(exchange),
-        "cache": {},
-        "timings": {"send": 0, "wait": took_ms, "receive": 0},
-        "comment": exchange.scenario,
-    }
-
-
-def _request(exchange: Exchange, target: str) -> dict[str, Json]:
+def _exchange(report: Report, exchange: Exchange) -> dict[str, Json]:
     request = exchange.request
+    time_ms = round((exchange.received_ns - exchange.sent_ns) / 1e6, 3)
     query = f"?{request.query}" if request.query else ""
-    address = request.path if "://" in request.path else target.rstrip("/") + request.path
-    told: dict[str, Json] = {
+    sent: dict[str, Json] = {
         "method": request.method,
-        "url": address + query,
+        "url": f"{_base(report, request.path)}{request.path}{query}",
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": [{"name": name, "value": value} for name, value in request.headers],
+        "headers": _headers(request.headers),
         "queryString": [
-            {"name": name, "value": value} for name, value in parse_qsl(request.query or "", keep_blank_values=True)
+            {"name": name, "value": value} for name, value in parse_qsl(request.query, keep_blank_values=True)
         ],
-        "headersSize": _UNKNOWN,
+        "headersSize": -1,
         "bodySize": len(request.body or b""),
     }
     if request.body is not None:
-        media_type = next((value for name, value in request.headers if name.lower() == "content-type"), "")
-        told["postData"] = {"mimeType": media_type, "text": request.body.decode("utf-8", "replace")}
-    return told
+        kind = request.header("Content-Type") or ""
+        sent["postData"] = {"mimeType": kind, "params": [], **_text(request.body, encoding="_encoding")}
+    entry = {
+        "startedDateTime": iso_time(report.history, exchange.sent_ns),
+        "time": time_ms,
+        "request": sent,
+        "response": _response(exchange.reply, exchange.failure),
+        "cache": {},
+        "timings": {"send": 0, "wait": time_ms, "receive": 0},
+        "_number": exchange.number,
+        "_scenario": exchange.scenario,
+        "_account": exchange.account,
+    }
+    if exchange.page_of is not None:
+        entry["_hostedPageOf"] = exchange.page_of
+    return entry
 
 
-def _response(exchange: Exchange) -> dict[str, Json]:
-    reply = exchange.reply
-    headers = [] if reply is None else [{"name": name, "value": value} for name, value in reply.headers]
-    body = b"" if reply is None else reply.body
-    media_type = next((str(each["value"]) for each in headers if str(each["name"]).lower() == "content-type"), "")
+def _base(report: Report, path: str) -> str:
+    if path.startswith(("http://", "https://")):
+        return ""
+    if path.startswith(CONTROL_PATH):
+        return "{0.scheme}://{0.netloc}".format(urlsplit(report.target))
+    return report.target
+
+
+def _response(reply: Reply | None, failure: str | None) -> dict[str, Json]:
+    if reply is None:
+        # HAR writes a missing answer as status 0; why it is missing stands beside it.
+        return {
+            "status": 0,
+            "statusText": "",
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": [],
+            "content": {"size": 0, "mimeType": "x-unknown"},
+            "redirectURL": "",
+            "headersSize": -1,
+            "bodySize": -1,
+            "_error": failure or "no answer",
+        }
+    content: dict[str, Json] = {"size": len(reply.body), "mimeType": reply.header("content-type") or "x-unknown"}
+    if reply.body:
+        content |= _text(reply.body, encoding="encoding")
     return {
-        "status": 0 if reply is None else reply.status,
-        "statusText": "",
+        "status": reply.status,
+        "statusText": _phrase(reply.status),
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": headers,
-        "content": {"size": len(body), "mimeType": media_type, "text": body.decode("utf-8", "replace")},
-        "redirectURL": next((str(each["value"]) for each in headers if str(each["name"]).lower() == "location"), ""),
-        "headersSize": _UNKNOWN,
-        "bodySize": len(body),
-        **({"comment": exchange.failure} if exchange.failure else {}),
+        "headers": _headers(reply.headers),
+        "content": content,
+        "redirectURL": reply.header("location") or "",
+        "headersSize": -1,
+        "bodySize": len(reply.body),
     }
+
+
+def _delivery(history: History, delivery: Delivery) -> dict[str, Json]:
+    return {
+        "startedDateTime": iso_time(history, delivery.received_ns),
+        "time": 0,
+        "request": {
+            "method": delivery.method,
+            "url": delivery.endpoint.url,
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": _headers(delivery.headers),
+            "queryString": [],
+            "postData": {
+                "mimeType": delivery.header("content-type") or "",
+                "params": [],
+                **_text(delivery.body, encoding="_encoding"),
+            },
+            "headersSize": -1,
+            "bodySize": len(delivery.body),
+        },
+        "response": {
+            "status": delivery.answered,
+            "statusText": _phrase(delivery.answered),
+            "httpVersion": "HTTP/1.1",
+            "cookies": [],
+            "headers": [],
+            "content": {"size": 0, "mimeType": "x-unknown"},
+            "redirectURL": "",
+            "headersSize": -1,
+            "bodySize": 0,
+        },
+        "cache": {},
+        "timings": {"send": 0, "wait": 0, "receive": 0},
+        "_number": delivery.number,
+        "_webhook": True,
+        "_account": delivery.endpoint.account,
+    }
+
+
+def _headers(headers: Iterable[tuple[str, str]]) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in headers]
+
+
+def _text(body: bytes, *, encoding: str) -> dict[str, Json]:
+    """A body as text, or as base64 where it is none. HAR has `encoding` for answers only."""
+    try:
+        return {"text": body.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"text": base64.b64encode(body).decode(), encoding: "base64"}
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from contract_tests.report.reproduce import reproduce
+
 if TYPE_CHECKING:
     from contract_tests.history import Delivery, Exchange, Json
     from contract_tests.verdicts import ClauseReport, Report, Violation
@@ -22,7 +24,7 @@ def as_json(report: Report) -> dict[str, Json]:
         "notes": list(report.notes),
         "matrix": {name: {str(status): n for status, n in sorted(row.items())} for name, row in report.matrix.items()},
         "visited": {name: dict(sorted(row.items())) for name, row in report.visited.items()},
-        "clauses": [_clause(entry) for entry in report.clauses],
+        "clauses": [_clause(report, entry) for entry in report.clauses],
     }
 
 
@@ -31,23 +33,26 @@ def render(report: Report) -> str:
     return json.dumps(as_json(report), indent=2, ensure_ascii=False) + "\n"
 
 
-def _clause(entry: ClauseReport) -> dict[str, Json]:
+def _clause(report: Report, entry: ClauseReport) -> dict[str, Json]:
     return {
         "id": entry.clause.id,
         "source": entry.clause.source.value,
         "statement": entry.clause.statement,
         "verdict": entry.verdict.value,
         "exercised": entry.exercised,
-        "violations": [_violation(violation) for violation in entry.violations],
+        "violations": [_violation(report, violation) for violation in entry.violations],
         **({"reason": entry.reason} if entry.reason else {}),
     }
 
 
-def _violation(violation: Violation) -> dict[str, Json]:
+def _violation(report: Report, violation: Violation) -> dict[str, Json]:
+    again = reproduce(report, violation)
     return {
         "expected": violation.expected,
         "seen": violation.seen,
         "request_ids": list(violation.request_ids),
+        "curl": list(again.curl),
+        "pytest": again.pytest,
         "exchanges": [_exchange(exchange) for exchange in violation.exchanges],
         "deliveries": [_delivery(delivery) for delivery in violation.deliveries],
     }
@@ -63,11 +68,11 @@ def _exchange(exchange: Exchange) -> dict[str, Json]:
         "method": request.method,
         "path": request.path + query,
         "headers": [list(header) for header in request.headers],
-        "body": _text(request.body),
+        "body": text(request.body),
         "status": exchange.status,
         "failure": exchange.failure,
         "request_id": exchange.request_id,
-        "reply": _text(reply.body) if reply is not None else None,
+        "reply": text(reply.body) if reply is not None else None,
     }
 
 
@@ -76,13 +81,14 @@ def _delivery(delivery: Delivery) -> dict[str, Json]:
         "number": delivery.number,
         "url": delivery.endpoint.url,
         "headers": [list(header) for header in delivery.headers],
-        "body": _text(delivery.body),
+        "body": text(delivery.body),
         "answered": delivery.answered,
     }
 
 
-def _text(body: bytes | None, most: int = 4_000) -> str | None:
+def text(body: bytes | None, most: int = 4_000) -> str | None:
+    """A body for showing, cut where it is long."""
     if body is None:
         return None
-    text = body.decode("utf-8", "replace")
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+    shown = body.decode("utf-8", "replace")
+    return shown if len(shown) <= most else f"{shown[:most]}… ({len(shown)} characters)"

@@ -1,74 +1,109 @@
-"""The report as JUnit XML: a test case per clause.
+"""The report as JUnit XML, for what collects test results: one test case for each clause, one suite for each group.
 
-A failed clause is a failure; a clause that was not exercised is skipped, with its reason. A warning passes, since it
-does not fail a run, and says what it warns about in `system-out`.
+A clause that failed is a failure; one that was not exercised is skipped, with the reason. JUnit knows no warnings: a
+clause that only warns counts as passed, says so in the property `verdict`, and has its violations in `system-out`.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Final
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from xml.etree import ElementTree as ET
 
+from contract_tests.report.facts import TITLES, again, groups
+from contract_tests.report.reproduce import reproduce
+from contract_tests.report.wall import iso_time
 from contract_tests.verdicts import Verdict
 
 if TYPE_CHECKING:
     from contract_tests.verdicts import ClauseReport, Report, Violation
 
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MOST_SHOWN: Final = 3
 
 
 def render(report: Report) -> str:
-    """One `testsuite` with a `testcase` for each clause."""
-    counts = Counter(entry.verdict for entry in report.clauses)
-    suite = Element(
-        "testsuite",
-        name="qashier-contract",
-        tests=str(len(report.clauses)),
-        failures=str(counts[Verdict.FAILED]),
-        errors="0",
-        skipped=str(counts[Verdict.NOT_EXERCISED]),
-        time=f"{report.duration_s:.3f}",
+    """The report as JUnit XML."""
+    root = ET.Element("testsuites", _totals(report, report.clauses), name="Qashier Checkout Sessions")
+    for group, entries in groups(report).items():
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            _totals(report, entries),
+            name=f"{group}: {TITLES.get(group, group)}",
+            timestamp=iso_time(report.history, report.history.terms.monotonic_ns, whole=True),
+        )
+        properties = ET.SubElement(suite, "properties")
+        for name, value in (
+            ("target", report.target),
+            ("seed", report.seed),
+            ("requests", report.requests),
+            ("interrupted", str(report.interrupted).lower()),
+        ):
+            ET.SubElement(properties, "property", name=name, value=_clean(str(value)))
+        for entry in entries:
+            suite.append(_case(report, entry))
+        if report.notes:
+            ET.SubElement(suite, "system-out").text = _clean("\n".join(report.notes))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _totals(report: Report, entries: tuple[ClauseReport, ...]) -> dict[str, str]:
+    share = len(entries) / max(1, len(report.clauses))
+    return {
+        "tests": str(len(entries)),
+        "failures": str(sum(entry.verdict is Verdict.FAILED for entry in entries)),
+        "errors": "0",
+        "skipped": str(sum(entry.verdict is Verdict.NOT_EXERCISED for entry in entries)),
+        "time": f"{report.duration_s * share:.3f}",
+    }
+
+
+def _case(report: Report, entry: ClauseReport) -> ET.Element:
+    # The clauses share one run: each gets an even part of its time.
+    time_s = report.duration_s / max(1, len(report.clauses))
+    case = ET.Element(
+        "testcase",
+        classname=f"contract.{entry.clause.group}",
+        name=_clean(f"{entry.clause.id} {entry.clause.statement}"),
+        time=f"{time_s:.3f}",
     )
-    properties = SubElement(suite, "properties")
-    for name, value in (("target", report.target), ("seed", report.seed), ("requests", report.requests)):
-        SubElement(properties, "property", name=name, value=_clean(str(value)))
-    for entry in report.clauses:
-        _case(suite, entry)
-    suites = Element("testsuites")
-    suites.append(suite)
-    indent(suites)
-    return tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _case(suite: Element, entry: ClauseReport) -> None:
-    group = entry.clause.id.partition("-")[0]
-    name = _clean(f"{entry.clause.id} {entry.clause.statement}")
-    case = SubElement(suite, "testcase", classname=f"contract.{group}", name=name, time="0")
+    properties = ET.SubElement(case, "properties")
+    for name, value in (
+        ("clause", entry.clause.id),
+        ("source", entry.clause.source.value),
+        ("verdict", entry.verdict.value),
+        ("exercised", str(entry.exercised)),
+    ):
+        ET.SubElement(properties, "property", name=name, value=value)
     if entry.verdict is Verdict.NOT_EXERCISED:
-        SubElement(case, "skipped", message=_clean(entry.reason or "not exercised"))
+        ET.SubElement(case, "skipped", message=_clean(f"not exercised: {entry.reason}"))
     elif entry.verdict is Verdict.FAILED:
         first = entry.violations[0]
-        failure = SubElement(
+        failure = ET.SubElement(
             case, "failure", type=entry.clause.id, message=_clean(f"expected {first.expected}; seen {first.seen}")
         )
-        failure.text = _clean("\n\n".join(map(_told, entry.violations)))
+        failure.text = _clean(_told(report, entry))
     elif entry.violations:
-        SubElement(case, "system-out").text = _clean("\n\n".join(["warning", *map(_told, entry.violations)]))
+        ET.SubElement(case, "system-out").text = _clean(f"warned: {_told(report, entry)}")
+    return case
 
 
-def _told(violation: Violation) -> str:
+def _told(report: Report, entry: ClauseReport) -> str:
+    shown = [_violation(report, violation) for violation in entry.violations[:_MOST_SHOWN]]
+    left = len(entry.violations) - len(shown)
+    more = [f"and {left} more"] if left else []
+    return "\n\n".join([*shown, *more, f"again: {again(report, entry.clause.id)}"])
+
+
+def _violation(report: Report, violation: Violation) -> str:
     lines = [f"expected: {violation.expected}", f"seen: {violation.seen}"]
-    for exchange in violation.exchanges:
-        query = f"?{exchange.request.query}" if exchange.request.query else ""
-        answer = exchange.failure or exchange.status
-        lines.append(
-            f"  {exchange.request.method} {exchange.request.path}{query} -> {answer} {exchange.request_id or ''}"
-        )
-    return "\n".join(line.rstrip() for line in lines)
+    if violation.request_ids:
+        lines.append(f"request ids: {', '.join(violation.request_ids)}")
+    return "\n".join([*lines, "", *reproduce(report, violation).curl])
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML cannot hold."""
+    """A text without the characters that XML cannot hold."""
     return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

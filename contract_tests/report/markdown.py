@@ -1,93 +1,140 @@
-"""The report as Markdown, fit for the summary of a CI job."""
+"""The report as Markdown, fit for a job summary of GitHub Actions or a merge request of GitLab."""
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from typing import TYPE_CHECKING, Final
 
+from contract_tests.report.facts import TITLES, again, broken, counts, duration, groups, judgement, unexercised
+from contract_tests.report.reproduce import reproduce
 from contract_tests.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from contract_tests.verdicts import ClauseReport, Report, Violation
 
-_MARKS: Final = {
-    Verdict.PASSED: "✅ passed",
-    Verdict.WARNED: "⚠️ warned",
-    Verdict.FAILED: "❌ failed",
-    Verdict.NOT_EXERCISED: "⏭️ not exercised",
-}
-_VIOLATIONS_SHOWN: Final = 3
+MARKS: Final = {Verdict.FAILED: "❌", Verdict.WARNED: "⚠️", Verdict.PASSED: "✅", Verdict.NOT_EXERCISED: "⚪"}
+_MOST_SHOWN: Final = 3
+"""Violations of one clause that are shown in full."""
+_MOST_CHARACTERS: Final = 900_000
+"""A job summary may have 1 MiB; what comes after this is left out, and said to be."""
 
 
 def render(report: Report) -> str:
-    """The verdict, what broke, and a table of all clauses folded below."""
-    return "\n".join(_lines(report)) + "\n"
+    """The report as Markdown."""
+    text = "\n".join(_head(report)) + "\n"
+    left_out = []
+    for entry in broken(report):
+        block = "\n".join(_broken(report, entry)) + "\n"
+        if len(text) + len(block) > _MOST_CHARACTERS:
+            left_out.append(entry.clause.id)
+        else:
+            text += block
+    if left_out:
+        text += f"\nToo long to show here: {', '.join(left_out)}. The HTML and JSON reports have them.\n"
+    return text + "\n".join(_tail(report)) + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
-    counts = Counter(entry.verdict for entry in report.clauses)
-    sums = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in reversed(Verdict) if counts[verdict])
-    yield f"## Qashier Checkout contract: {_MARKS[report.verdict]}"
+def _head(report: Report) -> Iterator[str]:
+    yield f"## {MARKS[report.verdict]} {judgement(report)}"
     yield ""
-    yield f"{_code(report.target)}: {len(report.clauses)} clauses, {sums}."
-    yield f"{report.requests} requests in {report.duration_s:.1f} s, seed {report.seed}."
-    if report.interrupted:
-        yield "Interrupted: the verdict is about what was seen until then."
+    yield f"{_code(report.target)}, seed {report.seed}, {report.requests} requests in {duration(report.duration_s)}."
+    yield ""
     for note in report.notes:
-        yield f"Note: {_plain(note)}"
-    for entry in report.clauses:
-        if entry.violations:
-            yield from _broken(entry)
+        yield f"> {_inline(note)}"
+        yield ""
+    yield "| | group | " + " | ".join(str(verdict) for verdict in counts(report)) + " |"
+    yield "|---|---|" + "---:|" * len(counts(report))
+    for name, entries in groups(report).items():
+        row = [sum(entry.verdict is verdict for entry in entries) for verdict in counts(report)]
+        worst = next(verdict for verdict, count in zip(counts(report), row, strict=True) if count)
+        cells = " | ".join(str(count) if count else "" for count in row)
+        yield f"| {MARKS[worst]} | {name}: {TITLES.get(name, name)} | {cells} |"
     yield ""
-    yield "<details><summary>All clauses</summary>"
+
+
+def _broken(report: Report, entry: ClauseReport) -> Iterator[str]:
+    yield f"### {MARKS[entry.verdict]} {entry.clause.id} {entry.verdict}"
     yield ""
-    yield "| clause | source | verdict | exercised | |"
-    yield "|---|---|---|---|---|"
-    for entry in report.clauses:
-        told = _plain(entry.reason) if entry.reason else entry.clause.statement.replace("|", "\\|")
-        cells = (entry.clause.id, entry.clause.source.value, _MARKS[entry.verdict], str(entry.exercised), told)
-        yield f"| {' | '.join(cells)} |"
+    yield f"{_inline(entry.clause.statement)} *({entry.clause.source})*"
+    yield ""
+    if entry.reason:
+        yield f"> {_inline(entry.reason)}"
+        yield ""
+    for violation in entry.violations[:_MOST_SHOWN]:
+        yield from _violation(report, violation)
+    left = len(entry.violations) - _MOST_SHOWN
+    if left > 0:
+        yield f"… and {left} more of this clause."
+        yield ""
+    yield f"Again: {_code(again(report, entry.clause.id))}"
+    yield ""
+
+
+def _violation(report: Report, violation: Violation) -> Iterator[str]:
+    yield f"- **expected** {_inline(violation.expected)}"
+    yield f"- **seen** {_inline(violation.seen)}"
+    if violation.request_ids:
+        yield f"- **request ids** {', '.join(_code(each) for each in violation.request_ids)}"
+    yield ""
+    reproduction = reproduce(report, violation)
+    yield from _folded("curl", "sh", "\n".join(reproduction.curl))
+    yield from _folded("pytest", "python", reproduction.pytest)
+
+
+def _folded(title: str, language: str, text: str) -> Iterator[str]:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
+    yield f"<details><summary>{title}</summary>"
+    yield ""
+    yield f"{fence}{language}"
+    yield text.rstrip("\n")
+    yield fence
     yield ""
     yield "</details>"
-
-
-def _broken(entry: ClauseReport) -> Iterator[str]:
     yield ""
-    yield f"### {entry.clause.id} {_MARKS[entry.verdict]} ({entry.clause.source.value})"
+
+
+def _tail(report: Report) -> Iterator[str]:
+    reasons = unexercised(report)
+    if reasons:
+        yield "### Not exercised"
+        yield ""
+        for reason, ids in reasons.items():
+            yield f"- {_inline(reason)}: {', '.join(ids)}"
+        yield ""
+    yield "<details><summary>What was visited</summary>"
     yield ""
-    yield entry.clause.statement
-    for violation in entry.violations[:_VIOLATIONS_SHOWN]:
-        yield ""
-        yield f"- expected: {_plain(violation.expected)}"
-        yield f"- seen: {_plain(violation.seen)}"
-        yield from _story(violation)
-    more = len(entry.violations) - _VIOLATIONS_SHOWN
-    if more > 0:
-        yield ""
-        yield f"and {more} more like it"
+    yield from _matrix("answers", {name: {str(k): n for k, n in row.items()} for name, row in report.matrix.items()})
+    yield from _matrix("session was", report.visited)
+    yield "</details>"
+    yield ""
+    yield f"Again: {_code(again(report))}"
 
 
-def _story(violation: Violation) -> Iterator[str]:
-    if not violation.exchanges:
+def _matrix(corner: str, rows: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    columns = sorted({column for row in rows.values() for column in row})
+    if not columns:
         return
+    yield f"| {corner} | " + " | ".join(columns) + " |"
+    yield "|---|" + "---:|" * len(columns)
+    for name, row in rows.items():
+        yield f"| {name} | " + " | ".join(str(row.get(column, "")) for column in columns) + " |"
     yield ""
-    yield "```text"
-    for exchange in violation.exchanges:
-        query = f"?{exchange.request.query}" if exchange.request.query else ""
-        answer = exchange.failure or exchange.status
-        line = f"{exchange.request.method} {exchange.request.path}{query} -> {answer} {exchange.request_id or ''}"
-        yield line.rstrip().replace("```", "'''")
-    yield "```"
 
 
-def _plain(text: str) -> str:
-    """Text that cannot become markup, a table's cell included."""
-    for mark in "\\`*_{}[]<>|":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+def _inline(text: str) -> str:
+    """A text of the target's in a line of Markdown: nothing in it is markup, but for the clauses' own code spans."""
+    plain = " ".join(text.split())
+    parts = re.split(r"(`[^`]*`)", plain)
+    return "".join(part if part.startswith("`") and len(part) > 1 else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    shown = re.sub(r"([\\*_\[\]|~#>])", r"\\\1", text)
+    return shown.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _code(text: str) -> str:
-    return "`" + text.replace("`", "'") + "`"
+    plain = " ".join(text.split())
+    return f"`` {plain} ``" if "`" in plain else f"`{plain}`"

@@ -7,17 +7,19 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, FAILED, INTERRUPTED, USAGE, CommandError
+from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli.extras import needs_contract
 from qashier_mock.cli.options import Option, duration, http_url, integer, parse
 
 if TYPE_CHECKING:
-    from contract_tests import Progress, Report
+    from contract_tests import Report
+    from contract_tests.baseline import Known
 
 _MAX_SEED: Final = 2**53 - 1
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
@@ -113,6 +115,17 @@ OPTIONS: Final = (
         help="open no more sessions than this",
     ),
     Option(name="plan", is_flag=True, default=False, help="say what would be done, and do nothing"),
+    Option(
+        name="baseline",
+        metavar="FILE",
+        help="known violations, each accepted until the day it names; a TOML file that --update-baseline writes",
+    ),
+    Option(
+        name="update-baseline",
+        is_flag=True,
+        default=False,
+        help="write what failed now into the file of --baseline, for ninety days, and take out what is gone",
+    ),
     Option(name="allow-live", is_flag=True, default=False, help="take a key that begins with sk_live_"),
 )
 
@@ -128,19 +141,72 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         positionals={"url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"},
     )
     from contract_tests import CheckError, check, planned  # noqa: PLC0415 - after --help
+    from contract_tests.report.terminal import ProgressLine  # noqa: PLC0415
 
+    if options.update_baseline and options.baseline is None:
+        raise CommandError("--update-baseline needs --baseline FILE, the file to write")
+    line = ProgressLine(sys.stderr, width=shutil.get_terminal_size().columns)
     try:
         target = http_url(options.url)
         wanted = _wanted(options)
+        known = _known(options.baseline)
         if options.plan:
             _print_plan(planned(target, **wanted))
             return DONE
-        report = check(target, progress=_progress(), **wanted)
+        with _ending_on_sigterm():
+            report = check(target, progress=line, **wanted)
     except (CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
-    _clear_progress()
+    finally:
+        line.clear()
+    report = _excused(report, known, options)
     _write(report, options.report)
+    if report.verdict.value == "not exercised" and not report.interrupted:
+        raise CommandError("nothing was tested; what stands above says why")
     return _exit_code(report)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: a job that is cancelled must not leave sessions open."""
+    import signal  # noqa: PLC0415
+    import threading  # noqa: PLC0415
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _known(path: str | None) -> tuple[Known, ...]:
+    """The accepted violations, read before anything is sent."""
+    if path is None:
+        return ()
+    from contract_tests.baseline import BaselineError, read  # noqa: PLC0415
+
+    try:
+        return read(Path(path))
+    except BaselineError as error:
+        raise CommandError(str(error)) from None
+
+
+def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespace) -> Report:
+    """The report with what is known excused, and the file of known violations brought up to date if that is asked."""
+    if options.baseline is None:
+        return report
+    from contract_tests import baseline  # noqa: PLC0415
+
+    if options.update_baseline and not report.interrupted:
+        known = baseline.updated(report, known)
+        try:
+            baseline.write(Path(options.baseline), known)
+        except OSError as error:
+            raise CommandError(f"the baseline cannot be written to {options.baseline}: {error.strerror}") from None
+    return baseline.apply(report, known)
 
 
 def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
@@ -188,39 +254,20 @@ def _print_plan(steps: Sequence[Any]) -> None:
     print(f"{len(steps)} steps, {sum(step.driver.requests for step in steps)} requests planned")  # noqa: T201
 
 
-def _progress() -> Callable[[Progress], None] | None:
-    """Shown on a terminal, and only there."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(progress: Progress) -> None:
-        line = f"[{progress.done}/{progress.total}] {progress.driver} ({progress.requests} requests)"
-        width = shutil.get_terminal_size().columns - 1
-        sys.stderr.write(f"\r\x1b[K{line[:width]}")
-        sys.stderr.flush()
-
-    return show
-
-
-def _clear_progress() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-
-
 def _write(report: Report, files: Sequence[tuple[str, Path]]) -> None:
-    from contract_tests.report import render, terminal  # noqa: PLC0415
+    from contract_tests.report import terminal, write  # noqa: PLC0415
 
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    sys.stdout.write(terminal.render(report, colour=colour, width=shutil.get_terminal_size().columns))
     for name, path in files:
         try:
-            path.write_text(render(name, report), "utf-8")
+            write(report, name, path)
         except OSError as error:
             raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
-        print(f"{name} report: {path}")  # noqa: T201
+    written = {name: str(path) for name, path in files}
+    colour, width = terminal.wants_colour(sys.stdout), shutil.get_terminal_size().columns
+    sys.stdout.write(terminal.summary(report, files=written, colour=colour, width=width))
 
 
 def _exit_code(report: Report) -> int:
     if report.interrupted:
         return INTERRUPTED
-    return {"failed": FAILED, "not exercised": USAGE}.get(report.verdict.value, DONE)
+    return FAILED if report.verdict.value == "failed" else DONE

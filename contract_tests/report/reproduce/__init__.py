@@ -1,0 +1,47 @@
+"""How to see a violation again: the shortest sequence of requests, as curl lines and as a pytest function.
+
+Both stand on their own, read the target and the key from the environment (`QASHIER_URL`, `QASHIER_API_KEY`, for a
+second account `QASHIER_API_KEY_2`), and never hold a secret. The function fails where the clause is broken and passes
+where it is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from contract_tests.report.reproduce.function import Function
+from contract_tests.report.reproduce.naming import Naming
+from contract_tests.report.reproduce.shell import Shell
+from contract_tests.report.reproduce.story import Story
+from contract_tests.run import is_loopback
+
+if TYPE_CHECKING:
+    from contract_tests.verdicts import Report, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """One violation, to be seen again: lines for a shell, and the source of a pytest function."""
+
+    curl: tuple[str, ...]
+    pytest: str
+
+
+def reproduce(report: Report, violation: Violation) -> Reproduction:
+    """The shortest sequence of requests that shows a violation again.
+
+    Args:
+        report: The report that holds it.
+        violation: The violation.
+    """
+    entry = report[violation.clause]
+    place = entry.violations.index(violation)
+    name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
+    if place:
+        name += f"_{place + 1}"
+    story = Story(violation, report.history)
+    local = is_loopback(report.target)
+    function = Function(Naming(story), name=name, title=entry.clause.statement, target=report.target, is_local=local)
+    shell = Shell(story, title=entry.clause.statement, target=report.target, is_local=local)
+    return Reproduction(shell.lines(), function.render())

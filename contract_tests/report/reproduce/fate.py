@@ -1,0 +1,105 @@
+"""What ought to become of the sessions of a story, by the rules alone.
+
+The history that a story comes from was made by a target that breaks them, so what it showed is no measure. Here each
+step of the story is followed through the reference model instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from contract_tests import oracle
+from contract_tests.history import Operation
+from contract_tests.ledger import Life, act_of, is_integer
+
+if TYPE_CHECKING:
+    from contract_tests.history import Exchange
+    from contract_tests.ledger import Listing
+    from contract_tests.report.reproduce.story import Story
+
+_PRESSED: Final = {
+    "pay-card": oracle.Act.PAYMENT_SUCCEEDED,
+    "authorise": oracle.Act.PAYMENT_SUCCEEDED,
+    "pay-declined": oracle.Act.PAYMENT_FAILED,
+    "cancel": oracle.Act.PAYMENT_CANCELED,
+}
+
+
+def deadline(life: Life) -> int:
+    """When a session expires by itself, epoch seconds."""
+    body = life.born.request.json
+    asked = body.get("expires_at") if isinstance(body, dict) else None
+    return asked if is_integer(asked) else life.created + oracle.LONGEST_LIFE
+
+
+def is_overdue(story: Story, life: Life, exchange: Exchange) -> bool:
+    """Whether the clock had reached a session's deadline when a request was served."""
+    least, most = story.ledger.clock_of(life, exchange)
+    known = least if least is not None else most
+    return known is not None and known >= deadline(life)
+
+
+def state_at(story: Story, life: Life, exchange: Exchange) -> oracle.State:
+    """What a session is when a request reaches it, after the steps of the story that come before."""
+    state = story.ledger.initial(life)
+    for step in story.steps:
+        write = step.exchange
+        if write.number >= exchange.number or step.moved_s is not None or story.life_of(write) is not life:
+            continue
+        act = _act(story, life, write)
+        if act is None:
+            continue
+        if is_overdue(story, life, write):
+            state = oracle.step(state, oracle.Act.DEADLINE_PASSED) or state
+        state = oracle.step(state, act) or state
+    if is_overdue(story, life, exchange):
+        state = oracle.step(state, oracle.Act.DEADLINE_PASSED) or state
+    return state
+
+
+def state_after(story: Story, life: Life, exchange: Exchange) -> oracle.State:
+    """What a session is right after a request."""
+    state = state_at(story, life, exchange)
+    act = _act(story, life, exchange)
+    return state if act is None else oracle.step(state, act) or state
+
+
+def _act(story: Story, life: Life, write: Exchange) -> oracle.Act | None:
+    """What a request does to a session; None if nothing: a read, a replay, another account's."""
+    if write.operation is Operation.PAGE:
+        return _PRESSED.get(write.page_act or "")
+    if write.operation not in {Operation.PAY, Operation.EXPIRE} or write.account != life.account:
+        return None
+    sent = {step.exchange.number for step in story.steps}
+    used = [use for use in story.ledger.earlier_uses(write) if use.number in sent and not use.refused]
+    return None if used else act_of(write)
+
+
+def opened_before(story: Story, exchange: Exchange) -> tuple[Life, ...]:
+    """The sessions that the story has opened in an account before a request, oldest first."""
+    return tuple(
+        life
+        for life in story.lives
+        if life.account == exchange.account
+        and life.born.number < exchange.number
+        and not [use for use in story.ledger.earlier_uses(life.born) if not use.refused]
+    )
+
+
+def matching(story: Story, listing: Listing) -> list[Life]:
+    """The sessions of the story that a list's filters and cursor leave, newest first."""
+    exchange, query = listing.exchange, listing.query
+    lives = opened_before(story, exchange)
+    ordinals = {life.id: life.ordinal for life in lives}
+    cursor = ordinals.get(query.starting_after or query.ending_before or "")
+    found = []
+    for life in reversed(lives):
+        if cursor is not None and query.starting_after is not None and life.ordinal >= cursor:
+            continue
+        if cursor is not None and query.ending_before is not None and life.ordinal <= cursor:
+            continue
+        if not query.keeps(life.created):
+            continue
+        if query.status is None or state_at(story, life, exchange).status == query.status:
+            found.append(life)
+    return found

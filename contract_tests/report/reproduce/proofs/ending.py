@@ -1,0 +1,179 @@
+"""Proofs for EXP, PAY and CON: how sessions end, and what their pages say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contract_tests.history import Exchange, Json, Operation
+from contract_tests.report.reproduce.fate import is_overdue, state_at
+from contract_tests.report.reproduce.naming import Naming
+from contract_tests.report.reproduce.proofs.table import (
+    Lines,
+    answers,
+    blamed,
+    proof,
+    refused,
+    same,
+    shows,
+    succeeds,
+)
+from contract_tests.report.reproduce.values import Code, literal
+
+if TYPE_CHECKING:
+    from contract_tests.ledger import Life
+
+
+def _still(naming: Naming, read: Exchange) -> Lines:
+    life = naming.story.life_of(read)
+    if life is None:
+        return []
+    state = state_at(naming.story, life, read)
+    return shows(naming, read, {"status": state.status, "payment_status": state.payment_status})
+
+
+@proof("EXP-1")
+def _expires(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    life = naming.story.life_of(guilty)
+    shown: dict[str, Json] = {"status": "expired"}
+    if life is not None:
+        shown["id"] = Code(naming.id(life.id))
+    return [succeeds(naming, guilty), *shows(naming, guilty, shown)]
+
+
+@proof("EXP-2", "EXP-3", "EXP-5", "PAY-2")
+def _cannot(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    if guilty.page_of is not None:
+        return _page_says(naming, "paid")
+    if guilty.operation is Operation.RETRIEVE:
+        return _still(naming, guilty)
+    demanded = naming.story.history.terms.policy.status_not_open
+    if guilty.operation is Operation.PAY:
+        return [f"assert not {naming.reply(guilty)}.is_success, {naming.reply(guilty)}.text"]
+    if guilty.refused and demanded is not None:
+        return [answers(naming, guilty, demanded)]
+    return [refused(naming, guilty)]
+
+
+def _page_says(naming: Naming, word: str) -> Lines:
+    reply = naming.reply(blamed(naming))
+    return [
+        f"page = Page({reply})",
+        f"assert {word!r} in page.text.lower() and not page.forms, page.text",
+    ]
+
+
+@proof("EXP-6")
+def _says_expired(naming: Naming) -> Lines:
+    return _page_says(naming, "expired")
+
+
+@proof("EXP-7")
+def _on_time(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    life = naming.story.life_of(guilty) or (naming.story.lives[0] if naming.story.lives else None)
+    if life is None:
+        return []
+    passed = is_overdue(naming.story, life, guilty)
+    if guilty.operation is Operation.LIST:
+        reply = naming.reply(guilty)
+        shown = f'[s["status"] for s in {reply}.json()["data"] if s["id"] == {naming.id(life.id)}]'
+        return [f"assert {shown} in ([], [{'expired' if passed else 'open'!r}]), {reply}.text"]
+    if guilty.operation is Operation.RETRIEVE:
+        return shows(naming, guilty, {"status": "expired" if passed else "open"})
+    reply = naming.reply(guilty)
+    return [f"assert {'not ' if passed else ''}{reply}.is_success, {reply}.text"]
+
+
+@proof("EXP-8")
+def _deadline_stays(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    return [same(naming, naming.story.told[0], guilty, '{"expires_at"}')]
+
+
+@proof("PAY-1", "PAY-3")
+def _pays(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    if guilty.page_of is not None:
+        life = naming.story.life_of(guilty)
+        wanted = "success_url"
+        if life is None:
+            return []
+        return [_arrives(naming, guilty, life, wanted)]
+    if guilty.operation is not Operation.RETRIEVE:
+        return [succeeds(naming, guilty)]
+    pressed = next((e for e in reversed(naming.story.told) if e.page_of is not None), None)
+    if pressed is not None:
+        status = "open" if (pressed.page_act or "").startswith("pay-declined") else "complete"
+        return shows(naming, guilty, {"status": status})
+    return _still(naming, guilty)
+
+
+def _arrives(naming: Naming, exchange: Exchange, life: Life, name: str) -> str:
+    return f'assert {naming.reply(exchange)}.headers.get("location") == {naming.session(life)}["{name}"]'
+
+
+@proof("PAY-4")
+def _way_back(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    life = naming.story.life_of(guilty)
+    if life is None:
+        return []
+    cancel = life.born.request.json.get("cancel_url")
+    lines = [f"links = Page({naming.reply(guilty)}).links"]
+    if cancel is not None:
+        return [*lines, f"assert {literal(naming.text(cancel))} in links, links"]
+    return [*lines, 'assert not [link for link in links if "//shop.example" in link], links']
+
+
+@proof("PAY-5")
+def _comes_back(naming: Naming) -> Lines:
+    guilty = blamed(naming)
+    life = naming.story.life_of(guilty)
+    if life is None:
+        return []
+    if guilty.page_of is not None:
+        return [_arrives(naming, guilty, life, "return_url")]
+    pressed = next((e.page_act or "" for e in reversed(naming.story.told) if e.page_of is not None), "")
+    return shows(naming, guilty, {"status": "open" if pressed.startswith("cancel") else "complete"})
+
+
+@proof("CON-1")
+def _one_wins(naming: Naming) -> Lines:
+    acts: list[str] = []
+    for step in naming.story.steps:
+        exchange = step.exchange
+        if exchange.operation in {Operation.PAY, Operation.EXPIRE}:
+            made = {"succeeded": "complete", "failed": None, "canceled": None}
+            body = exchange.request.json
+            status = "expired" if exchange.operation is Operation.EXPIRE else made.get(body.get("outcome"))
+            if status is not None:
+                acts.append(f'({naming.reply(exchange)}, "{status}")')
+    lines = [
+        f"won = [status for reply, status in [{', '.join(acts)}] if reply.is_success]",
+        "assert len(won) <= 1, won",
+    ]
+    life = next(iter(naming.story.lives), None)
+    last = naming.story.steps[-1].exchange
+    if life is not None:
+        end = (
+            f"{naming.reply(last)}"
+            if last.operation is Operation.RETRIEVE and len(naming.story.groups[-1]) == 1
+            else ""
+        )
+        read = f"{end}.json()" if end else f'api.get(f"/checkout/sessions/{{{naming.id(life.id)}}}").json()'
+        lines.append(f'assert {read}["status"] == (won or ["open"])[0]')
+    return lines
+
+
+@proof("CON-2")
+def _all_there(naming: Naming) -> Lines:
+    created = [e for group in naming.story.groups if len(group) > 1 for e in (step.exchange for step in group)]
+    created = [e for e in created if e.operation is Operation.CREATE]
+    replies = ", ".join(naming.reply(e) for e in created)
+    lines = [f'made = [reply.json()["id"] for reply in ({replies})]', "assert len(made) == len(set(made)), made"]
+    guilty = blamed(naming)
+    if guilty.operation is Operation.LIST:
+        lines.append(f"assert set(made) <= set(ids({naming.reply(guilty)}))")
+    return lines
