@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from contract_tests.report.facts import TITLES, again, broken, counts, duration, groups, judgement, unexercised
+from contract_tests.report.lanes import lanes
 from contract_tests.report.reproduce import reproduce
 from contract_tests.report.timeline import timeline
 from contract_tests.report.wall import iso_time
@@ -31,6 +33,10 @@ _CLASSES: Final = {
 }
 _MOST_SHOWN: Final = 3
 """Violations of one clause that are shown in full."""
+_MOST_BYTES: Final = 1_500_000
+"""How much the stories of what broke may add to a page."""
+_STEP_BYTES: Final = 600
+"""About what the markup of one step takes."""
 
 
 def render(report: Report) -> str:
@@ -43,7 +49,7 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["spans"] = _spans
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         report=report,
         headline=judgement(report),
         tone=_CLASSES[report.verdict],
@@ -53,13 +59,15 @@ def render(report: Report) -> str:
         when=iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
         if report.history.terms.wall_ns
         else "",
-        broken=[_entry(report, entry) for entry in broken(report)],
+        broken=_slim([_entry(report, entry) for entry in broken(report)]),
         groups=[_group(name, entries) for name, entries in groups(report).items()],
         unexercised=unexercised(report),
         answers=_table({name: {str(k): n for k, n in row.items()} for name, row in report.matrix.items()}),
         visited=_table(report.visited, ("open", "complete", "expired")),
         again=again(report),
     )
+    # What a target says may hold half of a surrogate pair, which no file can.
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def _group(name: str, entries: tuple[ClauseReport, ...]) -> dict[str, Json]:
@@ -111,9 +119,52 @@ def _violation(report: Report, violation: Violation) -> dict[str, Json]:
         "seen": violation.seen,
         "request_ids": violation.request_ids,
         "timeline": timeline(violation, report.history),
+        "lanes": lanes(violation, report.history),
         "curl": "\n".join(reproduction.curl),
         "pytest": reproduction.pytest,
     }
+
+
+def _slim(entries: list[dict[str, Json]]) -> list[dict[str, Json]]:
+    """The broken clauses, without what would make the page too large to send around.
+
+    The first violation of each clause stays, if need be without bodies and reproductions; others go.
+    """
+    spent = sum(_fit(entry["violations"][0], _MOST_BYTES // len(entries)) for entry in entries)
+    for entry in entries:
+        first, *others = entry["violations"]
+        kept = [first]
+        for violation in others:
+            size = _fit(violation, _MOST_BYTES - spent)
+            if spent + size <= _MOST_BYTES:
+                kept.append(violation)
+                spent += size
+        entry["left"] += len(others) + 1 - len(kept)
+        entry["violations"] = kept
+    return entries
+
+
+def _fit(violation: dict[str, Json], most: int) -> int:
+    """Make a violation fit into so many bytes, as far as it can be; how many it takes then."""
+    rows = violation["timeline"].rows
+    bodies = _bytes(*(text for row in rows for text in (row.sent, row.received)))
+    again = _bytes(violation["curl"], violation["pytest"])
+    least = _bytes(violation["lanes"], violation["expected"], violation["seen"], *(row.line for row in rows))
+    least += _STEP_BYTES * len(rows)
+    violation["is_cut"] = least + again + bodies > most
+    if violation["is_cut"]:
+        slim = tuple(replace(row, sent=None, received=None) for row in rows)
+        violation["timeline"] = replace(violation["timeline"], rows=slim)
+        bodies = 0
+    if least + again > most:
+        violation.update(curl="", pytest="")
+        again = 0
+    return least + again + bodies
+
+
+def _bytes(*texts: str | None) -> int:
+    """How much some texts add to a page."""
+    return sum(len(escape(text).encode("utf-8", "replace")) for text in texts if text)
 
 
 def _table(rows: Mapping[str, Mapping[str, int]], columns: tuple[str, ...] = ()) -> dict[str, Json]:
