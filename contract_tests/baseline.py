@@ -62,6 +62,7 @@ class Known:
 def kind(violation: Violation) -> str:
     """What a violation expected, without what differs from run to run."""
     text = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", violation.expected)
+    text = re.sub(r"'…'(?:, '…')+", "'…'", text)
     text = re.sub(r"\b(?:cs|evt|req|we|acct|ses|id)_\w+", "id", text)
     text = re.sub(r"\b[0-9a-f]{8,}\b", "#", text)
     return " ".join(re.sub(r"\d[\d.,]*\d|\d", "#", text).split())[:200]
@@ -134,7 +135,7 @@ def _excused(entry: ClauseReport, live: Sequence[Known]) -> ClauseReport:
             return entry
         used[found] = None
     reasons = [f"until {known.expires}" + (f" ({known.reason})" if known.reason else "") for known in used]
-    return replace(entry, verdict=Verdict.WARNED, reason=f"known {', '.join(reasons)}")
+    return replace(entry, verdict=Verdict.WARNED, reason=f"known {', '.join(dict.fromkeys(reasons))}")
 
 
 def stale(report: Report, baseline: Sequence[Known]) -> tuple[Known, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
+from urllib.parse import unquote
 
 from contract_tests.report.facts import again, broken, counted, duration, judgement, unexercised
 from contract_tests.report.reproduce.story import Story
@@ -14,12 +15,11 @@ from contract_tests.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from contract_tests.run import Progress
     from contract_tests.verdicts import ClauseReport, Report, Violation
 
 _NARROWEST: Final = 40
 _WIDEST: Final = 120
-_MOST_VIOLATIONS: Final = 2
+_MOST_VIOLATIONS: Final = 1
 _MOST_STEPS: Final = 8
 _COLOURS: Final = {
     Verdict.FAILED: "\x1b[1;31m",
@@ -35,6 +35,21 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bo
     """Whether to colour what is written to a stream: a terminal, and nobody said no (`NO_COLOR`)."""
     known = os.environ if environ is None else environ
     return stream.isatty() and not known.get("NO_COLOR") and known.get("TERM") != "dumb"
+
+
+class Progress(Protocol):
+    """How far a run is, as `contract_tests.Progress` tells it."""
+
+    @property
+    def driver(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def remaining_s(self) -> float: ...
 
 
 class ProgressLine:
@@ -134,7 +149,7 @@ class _Summary:
             elif step.batch:
                 text = f"{len(step.batch)} times {step.exchange.request.method} {step.exchange.request.path}"
             else:
-                text = str(step.exchange).partition(" ")[2]
+                text = unquote(str(step.exchange).partition(" ")[2])
                 if step.exchange.request_id and step.exchange in violation.exchanges:
                     text += f"  {step.exchange.request_id}"
             yield from self._wrapped(f"    {_plain(text)}", 6)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from contract_tests.report.reproduce.function import Function
 from contract_tests.report.reproduce.naming import Naming
 from contract_tests.report.reproduce.shell import Shell
 from contract_tests.report.reproduce.story import Story
-from contract_tests.run import is_loopback
 
 if TYPE_CHECKING:
     from contract_tests.verdicts import Report, Violation
@@ -41,7 +41,13 @@ def reproduce(report: Report, violation: Violation) -> Reproduction:
     if place:
         name += f"_{place + 1}"
     story = Story(violation, report.history)
-    local = is_loopback(report.target)
+    local = _is_this_machine(report.target)
     function = Function(Naming(story), name=name, title=entry.clause.statement, target=report.target, is_local=local)
     shell = Shell(story, title=entry.clause.statement, target=report.target, is_local=local)
     return Reproduction(shell.lines(), function.render())
+
+
+def _is_this_machine(url: str) -> bool:
+    """Whether a URL names this machine, where a key may be made up."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")

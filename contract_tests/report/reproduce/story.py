@@ -69,10 +69,14 @@ class Story:
 
     # ── what the story consists of ──────────────────────────────────────────────────────────────────────────────────
 
-    @property
+    @cached_property
     def told(self) -> tuple[Exchange, ...]:
-        """The exchanges that disagree, without looks at the clock."""
-        return tuple(e for e in self.violation.exchanges if e.operation is not Operation.CLOCK)
+        """The exchanges that disagree, without looks at the clock, and without what came after the page in question."""
+        told = tuple(e for e in self.violation.exchanges if e.operation is not Operation.CLOCK)
+        pages = [e.number for e in told if e.operation is Operation.LIST]
+        if self.clause.startswith("LIS-") and self.clause != "LIS-14" and pages:
+            return tuple(e for e in told if e.number <= pages[-1])
+        return told
 
     @property
     def guilty(self) -> Exchange | None:
