@@ -49,6 +49,9 @@ _SEEN_TO_AT_ONCE: Final = 8
 _GLANCE: Final = 0.02
 """Seconds between two looks at what another process is doing, while somebody waits for it."""
 
+_NOTED_AGAIN_AFTER: Final = 60.0
+"""Seconds between two lines in the log about a store that is gone."""
+
 _RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
 """Seconds to wait for a store that is gone, the last one again and again."""
 
@@ -115,7 +118,7 @@ class Dispatcher:
         self._under_way: dict[AccountId, set[asyncio.Task[Attempt]]] = {}
         self._clock_moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
         self._repairs: set[asyncio.Task[object]] = set()
-        self._is_store_gone = False
+        self._noted_at: float | None = None
         self._agenda: list[tuple[int, AccountId]] = []
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
@@ -204,17 +207,15 @@ class Dispatcher:
             except Exception:  # noqa: BLE001 - looking again is all that can be done
                 _log.exception("the store could not be looked through")
                 continue
-            self._note_store(None)
             for account, instant in found.items():
                 self.wake(account, instant)
 
-    def _note_store(self, error: StoreUnavailable | None) -> None:
-        """Log once that the store is gone, and once that it is back."""
-        if error is not None and not self._is_store_gone:
+    def _note_store(self, error: StoreUnavailable) -> None:
+        """Log that the store cannot be used, and not again for a while."""
+        now = asyncio.get_running_loop().time()
+        if self._noted_at is None or now - self._noted_at > _NOTED_AGAIN_AFTER:
+            self._noted_at = now
             _log.warning("the store cannot be used; webhooks and deadlines wait for it: %s", error)
-        if error is None and self._is_store_gone:
-            _log.warning("the store is back")
-        self._is_store_gone = error is not None
 
     # on demand
 

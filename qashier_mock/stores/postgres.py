@@ -25,6 +25,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -122,6 +123,9 @@ class PostgresStore:
         self._journal_waits = asyncio.Event()
         self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
         self._tasks: list[asyncio.Task[None]] = []
+        # Commands on one account wait for each other here and not in the database, where each would wait with a
+        # connection that others could use.
+        self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
         self._regular_since: float | None = None  # since when, by the event loop's clock, signs of life got through
 
     # opening and closing
@@ -256,7 +260,12 @@ class PostgresStore:
         return self._pool.rows()
 
     def _unit(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> _Unit:
-        return _Unit(account, self._pool, self._shared, reading=reading, key=key)
+        turn = None
+        if not reading and key is None:
+            turn = self._turns.get(account)
+            if turn is None:
+                turn = self._turns[account] = asyncio.Lock()
+        return _Unit(account, self._pool, self._shared, turn, reading=reading, key=key)
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, key: str | None = None
@@ -355,7 +364,7 @@ class _Pool:
 
     def __init__(self, url: str, where: str, options: Mapping[str, Any], *, size: int) -> None:
         self._url = url
-        self._where = where
+        self.where = where
         self._options = options
         self._size = size
         self._idle: list[_Connection] = []
@@ -378,16 +387,14 @@ class _Pool:
         Raises:
             StoreUnavailable: None gets free, or none can be made.
         """
-        if asyncio.current_task() is None:
-            # The server starts requests without a task of their own; what follows here needs one.
-            await asyncio.sleep(0)
+        await _have_a_task()
         if not self._is_open:
-            raise StoreUnavailable(f"{self._where} is not open.")
+            raise StoreUnavailable(f"{self.where} is not open.")
         try:
             async with asyncio.timeout(_WAIT):
                 await self._free.acquire()
         except TimeoutError:
-            raise StoreUnavailable(f"{self._where} does not keep up: no connection got free in time.") from None
+            raise StoreUnavailable(f"{self.where} does not keep up: no connection got free in time.") from None
         try:
             while self._idle:
                 connection = self._idle.pop()
@@ -437,7 +444,7 @@ class _Pool:
         if not isinstance(error, psycopg.OperationalError | psycopg.InternalError | psycopg.InterfaceError):
             return error
         told = " ".join(str(error).split())
-        return StoreUnavailable(f"{self._where} cannot be used: {told or type(error).__name__}")
+        return StoreUnavailable(f"{self.where} cannot be used: {told or type(error).__name__}")
 
 
 class _PostgresRows:
@@ -507,6 +514,12 @@ class _PostgresRows:
         await self.run(f"SET LOCAL lock_timeout = '{int(_WAIT)}s'")
 
 
+async def _have_a_task() -> None:
+    """A server may start requests without a task of their own; what waits for a database needs one."""
+    if asyncio.current_task() is None:
+        await asyncio.sleep(0)
+
+
 def _has_ended(connection: _Connection) -> bool:
     """Whether the database has closed a connection that nobody uses: nothing else is ever to be read from one."""
     if connection.closed:
@@ -525,9 +538,19 @@ def _spelled(sql: str) -> str:
 class _Unit:
     """A transaction as a context: see `Store`."""
 
-    __slots__ = ("_account", "_connection", "_key", "_pool", "_reading", "_rows", "_shared", "_tx")
+    __slots__ = ("_account", "_connection", "_key", "_pool", "_reading", "_rows", "_shared", "_turn", "_tx")
 
-    def __init__(self, account: AccountId, pool: _Pool, shared: Shared, *, reading: bool, key: str | None) -> None:
+    def __init__(
+        self,
+        account: AccountId,
+        pool: _Pool,
+        shared: Shared,
+        turn: asyncio.Lock | None,
+        *,
+        reading: bool,
+        key: str | None,
+    ) -> None:
+        self._turn = turn
         self._account = account
         self._pool = pool
         self._shared = shared
@@ -535,7 +558,18 @@ class _Unit:
         self._key = key
 
     async def __aenter__(self) -> SqlTransaction:
-        self._connection = await self._pool.take()
+        await _have_a_task()
+        if self._turn is not None:
+            try:
+                async with asyncio.timeout(_WAIT):
+                    await self._turn.acquire()
+            except TimeoutError:
+                raise StoreUnavailable(f"{self._pool.where} does not keep up with this account.") from None
+        try:
+            self._connection = await self._pool.take()
+        except BaseException:
+            self._pass_turn()
+            raise
         self._rows = _PostgresRows(self._pool, self._connection, self._key)
         try:
             if self._reading:
@@ -561,7 +595,15 @@ class _Unit:
         except BaseException as failure:
             await self._leave(failure)
             raise
-        await self._pool.give(self._connection, is_sound=True)
+        await self._give(is_sound=True)
+
+    async def _give(self, *, is_sound: bool) -> None:
+        self._pass_turn()
+        await self._pool.give(self._connection, is_sound=is_sound)
+
+    def _pass_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.release()
 
     def _is_within(self) -> bool:
         """Whether a transaction has begun and not ended."""
@@ -575,4 +617,4 @@ class _Unit:
                 await self._rows.run("ROLLBACK")
             except StoreUnavailable:
                 is_sound = False  # the database undoes it when the connection ends
-        await self._pool.give(self._connection, is_sound=is_sound)
+        await self._give(is_sound=is_sound)

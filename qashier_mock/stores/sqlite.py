@@ -62,6 +62,7 @@ class SqliteStore:
         self._heads: dict[AccountId, Held] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._shared = Shared(Journals(self._schedule_journal))
+        self._is_journal_told = False  # that requests are missing in it
         self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
 
     # opening and closing
@@ -241,7 +242,11 @@ class SqliteStore:
         except sqlite3.Error as error:
             if database.in_transaction:
                 database.execute("ROLLBACK")
-            _log.warning("%d requests are missing in the journal: %s", len(entries), _told(self._path, error))
+            if not self._is_journal_told:
+                _log.warning("requests are missing in the journal: %s", _told(self._path, error))
+            self._is_journal_told = True
+        else:
+            self._is_journal_told = False
 
 
 _PRUNE_AFTER: Final = 250
