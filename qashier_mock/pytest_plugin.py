@@ -48,6 +48,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="draw the ids of a started mock from N, so that each test gets the same ones in every run",
     )
+    contract = parser.getgroup("qashier_contract", "the contract of Qashier Checkout: --pyargs contract_tests")
+    contract.addoption("--qashier-url", metavar="URL", help="the implementation to check")
+    contract.addoption(
+        "--qashier-control", metavar="URL|none|auto", default="auto", help="where its control API is (default: auto)"
+    )
+    contract.addoption(
+        "--qashier-max-time", metavar="SECONDS", type=float, default=60.0, help="the most it takes (default: 60)"
+    )
+    contract.addoption("--qashier-seed", metavar="N", type=int, help="what the checker draws from (default: drawn)")
+    contract.addoption(
+        "--qashier-strict", action="store_true", help="a broken assumed clause is a failure, not a warning"
+    )
     parser.addini("qashier_mock_url", "as --qashier-mock-url")
     parser.addini("qashier_mock_port", "as --qashier-mock-port")
     parser.addini("qashier_mock_seed", "as --qashier-mock-seed")
