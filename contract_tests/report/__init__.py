@@ -36,4 +36,5 @@ def write(report: Report, form: str, path: Path) -> None:
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(report, form), encoding="utf-8")
+    # What a target says may hold half of a surrogate pair, which no encoding has; escaped, it is still valid JSON.
+    path.write_text(render(report, form), encoding="utf-8", errors="backslashreplace")

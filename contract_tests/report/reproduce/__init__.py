@@ -35,6 +35,14 @@ def reproduce(report: Report, violation: Violation) -> Reproduction:
         report: The report that holds it.
         violation: The violation.
     """
+    try:
+        return _written(report, violation)
+    except Exception as error:  # noqa: BLE001 - a verdict must not be lost because its story is hard to tell
+        told = f"# could not be written down ({type(error).__name__}: {error}); the exchanges of the report show it"
+        return Reproduction((told,), told + "\n")
+
+
+def _written(report: Report, violation: Violation) -> Reproduction:
     entry = report[violation.clause]
     place = entry.violations.index(violation)
     name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
