@@ -204,7 +204,7 @@ def test_a_truncated_answer_ends_halfway_and_was_done(account: MockAccount) -> N
 def test_a_delayed_answer_comes(account: MockAccount) -> None:
     account.fault("delay", operation="*", seconds=0.05, times=1)
     account.create_session()
-    assert account.requests[0]["duration_ms"] >= 50
+    assert account.requests[0]["duration_ms"] >= 45  # an event loop's timers are about a millisecond exact
 
 
 def test_a_broken_connection_breaks_no_other(account: MockAccount) -> None:
