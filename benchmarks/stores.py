@@ -26,17 +26,20 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 import orjson
+import psycopg
 
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.lifecycle import open_session
-from qashier_mock.core.model import AccountId, CheckoutSession, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Profile, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock, SeededIds
 from qashier_mock.service import CheckoutService
+from qashier_mock.stores import rows
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.factory import open_store
+from qashier_mock.stores.rows import Head
 from qashier_mock.web import wire
 
 STORES: Final = ("memory", "sqlite", "postgresql")
@@ -49,6 +52,8 @@ BATCH: Final = 1_000
 PER_SECOND: Final = 20
 """Sessions that are created within one second of the clock."""
 BEGIN: Final = ManualClock().now
+
+RECORD: Final = "account, key, place, fingerprint, session_id, status, payment_status, answered_at"
 
 BODY: Final = orjson.dumps(
     {
@@ -67,8 +72,8 @@ BODY: Final = orjson.dumps(
 class Load:
     """A store that is filled and asked."""
 
-    def __init__(self, store: Store, shape: str, filling: Store) -> None:
-        self.filling = filling
+    def __init__(self, store: Store, shape: str) -> None:
+        self.store = store
         self.clock = ManualClock()
         self.random = Random(1)  # noqa: S311 - the same choice each time
         self.ids = SeededIds(1)
@@ -93,33 +98,69 @@ class Load:
         return await self.service.create(account, wire.parse_create(orjson.loads(BODY)), self._request())
 
     async def fill(self, size: int) -> None:
-        """Have so many sessions, each with an idempotency key; many to a transaction, so that it takes minutes."""
+        """Have so many sessions, each with an idempotency key."""
         while len(self.sessions) < size:
             begin = len(self.sessions)
             step = BATCH if self.shape == SHAPES[0] else OF_AN_ACCOUNT
-            end = min(size, begin + step)
             account = self.account_of(begin)
-            self.clock.now = BEGIN + end // PER_SECOND
-            async with self.filling.transaction(account) as tx:
+            self.clock.now = BEGIN + begin // PER_SECOND
+            async with self.store.transaction(account) as tx:
                 profile = await tx.profile()
-                for _ in range(begin, end):
-                    session = open_session(
-                        wire.parse_create(orjson.loads(BODY)),
-                        session_id=self.ids.new_id("cs_test_", account, profile.drawn, profile.seed),
-                        account=account,
-                        sequence=await tx.next_sequence(),
-                        now=self.clock.now,
-                        pay_url="http://127.0.0.1:4010/pay/",
-                    )
+                for _ in range(begin, min(size, begin + step)):
+                    session = self._session(account, await tx.next_sequence(), profile.drawn)
                     profile = replace(profile, drawn=profile.drawn + 1)
-                    request = self._request()
                     await tx.add_session(session)
-                    assert request.idempotency_key is not None
-                    await tx.remember(
-                        IdempotencyRecord(request.idempotency_key, request.fingerprint, session, session.created)
-                    )
+                    await tx.remember(self._record(session))
                     self.sessions.append((account, session.id))
                 await tx.save_profile(profile)
+
+    async def copy(self, url: str, size: int) -> None:
+        """The same for a database, in its own way of loading: one by one it would take an hour."""
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            accounts = size // OF_AN_ACCOUNT if self.shape == SHAPES[1] else 1
+            each = size // accounts
+            numbers = range(1_000, 1_000 + accounts)
+            heads: list[tuple[int, AccountId, Head]] = []
+            async with connection.cursor().copy(f"COPY mock_sessions (account, {rows.SESSION}) FROM STDIN") as copy:
+                for number in numbers:
+                    account = AccountId("acct_one") if accounts == 1 else self.account_of(len(self.sessions))
+                    for sequence in range(each):
+                        self.clock.now = BEGIN + len(self.sessions) // PER_SECOND
+                        session = self._session(account, sequence, sequence)
+                        await copy.write_row((number, *rows.pack_session(session)))
+                        self.sessions.append((account, session.id))
+                    profile = Profile(drawn=each)
+                    deadline = self.clock.now + 40_000
+                    heads.append(
+                        (number, account, Head(profile, sessions=each, newest=self.clock.now, deadline=deadline))
+                    )
+            async with connection.cursor().copy("COPY mock_accounts (no, id, head, wake_at) FROM STDIN") as copy:
+                for number, account, head in heads:
+                    await copy.write_row((number, account, rows.pack_head(head), head.wake_at()))
+            async with connection.cursor().copy(f"COPY mock_records ({RECORD}) FROM STDIN") as copy:
+                for place, (_, session_id) in enumerate(self.sessions):
+                    number = numbers[place // each]
+                    key = f"order-{place}-first-try"
+                    await copy.write_row(
+                        (number, key, place, b"0123456789abcdef", session_id, "open", "unpaid", self.clock.now)
+                    )
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute("VACUUM ANALYZE")
+
+    def _session(self, account: AccountId, sequence: int, drawn: int) -> CheckoutSession:
+        return open_session(
+            wire.parse_create(orjson.loads(BODY)),
+            session_id=self.ids.new_id("cs_test_", account, drawn, None),
+            account=account,
+            sequence=sequence,
+            now=self.clock.now,
+            pay_url="http://127.0.0.1:4010/pay/",
+        )
+
+    def _record(self, session: CheckoutSession) -> IdempotencyRecord:
+        request = self._request()
+        assert request.idempotency_key is not None
+        return IdempotencyRecord(request.idempotency_key, request.fingerprint, session, session.created)
 
     async def measure(self) -> dict[str, float]:
         """Median microseconds of each command, on sessions drawn from all there are."""
@@ -185,38 +226,52 @@ def resident() -> int:
 
 async def run_one(url: str, shape: str, size: int) -> dict[str, Any]:
     """Measure one store with one shape."""
-    store = open_store(url)
-    await store.open()
-    filling = store
-    if url.startswith("postgresql:"):  # only what is measured waits for the disk
-        filling = open_store(f"{url}{'&' if '?' in url else '?'}options=-csynchronous_commit%3Doff")
-        await filling.open()
-    load = Load(store, shape, filling)
+    is_database = url.startswith("postgresql:")
+    small = await _filled(f"{url}{_schema('small')}" if is_database else url, shape, SMALL)
+    result: dict[str, Any] = {"small": await small.measure()}
     before = resident()
-    await load.fill(SMALL)
-    small = await load.measure()
-    await load.fill(size)
-    taken = resident() - before
-    large = await load.measure()
-    result: dict[str, Any] = {"small": small, "large": large, "sessions": len(load.sessions)}
+    large = small
+    if is_database:
+        await small.store.close()
+        large = await _filled(f"{url}{_schema('large')}", shape, size)
+    else:
+        await small.fill(size)
     if url == "memory":
-        result["bytes per session"] = taken / size
-    if filling is not store:
-        await filling.close()
-    await store.close()
+        result["bytes per session"] = (resident() - before) / (size - SMALL)
+    result["large"] = await large.measure()
+    result["sessions"] = len(large.sessions)
+    await large.store.close()
     begin = perf_counter_ns()
-    await store.open()
-    await store.due_accounts(load.clock.now)
+    await large.store.open()
+    await large.store.due_accounts(large.clock.now)
     result["open, ms"] = (perf_counter_ns() - begin) / 1_000_000
-    await store.close()
-    if url.startswith("postgresql:"):
-        result["bytes per session"] = await _size_of_database(url) / size
+    await large.store.close()
+    if is_database:
+        result["bytes per session"] = await _size_of_database(f"{url}{_schema('large')}") / size
     return result
 
 
-async def _size_of_database(url: str) -> int:
-    import psycopg  # noqa: PLC0415 - only where it is measured
+def _schema(name: str) -> str:
+    """What a URL says to use the tables of one schema."""
+    return f"&options=-csearch_path%3D{name}"
 
+
+async def _filled(url: str, shape: str, size: int) -> Load:
+    if url.startswith("postgresql:"):
+        schema = url.rpartition("%3D")[2]
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute(f"CREATE SCHEMA {schema}".encode())
+    store = open_store(url)
+    await store.open()
+    load = Load(store, shape)
+    if url.startswith("postgresql:"):
+        await load.copy(url, size)
+    else:
+        await load.fill(size)
+    return load
+
+
+async def _size_of_database(url: str) -> int:
     async with await psycopg.AsyncConnection.connect(url) as connection:
         cursor = await connection.execute(
             "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname LIKE 'mock_%'"
@@ -294,6 +349,7 @@ def main() -> int:
                 Path(folder).chmod(0o711)  # the database may run as another user, who has to get through
                 print(f"{kind}, {shape} ...", file=sys.stderr)
                 results[shape][kind] = measure(kind, shape, options.size, Path(folder))
+                print(json.dumps(results[shape][kind]), file=sys.stderr)
     print(table(results))
     if options.json is not None:
         options.json.write_text(json.dumps({"cores": os.cpu_count(), "results": results}, indent=1))
