@@ -26,6 +26,13 @@ Json: TypeAlias = Any
 
 SESSIONS_PATH: Final = "/checkout/sessions"
 CONTROL_PATH: Final = "/_mock/v1"
+_FIELD: Final = re.compile(r"[\t -~\x80-\uffff]*")
+"""What a header or a request line may be made of: no control characters."""
+_HEAD_MOST: Final = 8_192
+"""How long a request line may be, and all headers together, before any server may refuse them."""
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+GATEWAY: Final = frozenset({502, 503, 504})
+"""Statuses that something in front of the service gives when it cannot reach it: not an answer of the API."""
 
 
 class NotJson:
@@ -181,6 +188,16 @@ class Request:
     def idempotency_key(self) -> str | None:
         return self.header("Idempotency-Key")
 
+    @cached_property
+    def is_http(self) -> bool:
+        """Whether it is valid HTTP of a usual size: what is not may be answered anyhow, or not at all."""
+        lines = [f"{self.path}?{self.query}", *(f"{name}: {value}" for name, value in self.headers)]
+        return (
+            all(_FIELD.fullmatch(line) for line in lines)
+            and " " not in lines[0]
+            and max(len(lines[0]), sum(len(line) for line in lines[1:])) <= _HEAD_MOST
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
@@ -255,6 +272,11 @@ class Exchange:
     def is_unknown(self) -> bool:
         """Whether it may or may not have been carried out: no answer, or one that admits a fault of the server."""
         return self.reply is None or self.reply.status >= 500
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the API itself did not answer: nobody did, or what stands in front of it."""
+        return self.reply is None or self.reply.status in GATEWAY
 
     @property
     def was_limited(self) -> bool:
@@ -381,8 +403,15 @@ class History:
 
     @cached_property
     def judged(self) -> tuple[Exchange, ...]:
-        """The API's exchanges, unknown paths and bad credentials included, that were not turned away with 429."""
-        return tuple(e for e in self.exchanges if e.operation.is_judged and not e.was_limited)
+        """The API's exchanges, unknown paths and bad credentials included, that were not turned away with 429.
+
+        A method that hardly anyone uses is often answered by the server in front, before it is the API's affair.
+        """
+        return tuple(
+            e
+            for e in self.exchanges
+            if e.operation.is_judged and not e.was_limited and e.request.method in _METHODS and e.request.is_http
+        )
 
 
 class Recorder:

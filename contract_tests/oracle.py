@@ -42,7 +42,7 @@ LIMIT_DEFAULT: Final = 10
 URL: Final = re.compile(
     r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?"
 )
-_PLAIN_URL: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?/[A-Za-z0-9/_.-]*")
+_PLAIN_URL: Final = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+/[A-Za-z0-9/_.-]*")
 
 # ── lifecycle ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -61,7 +61,7 @@ def accounts_do_not_see_each_other(history: History) -> Findings:
     """
     lives = history.ledger.lives
     for exchange in history.of(Operation.RETRIEVE, Operation.EXPIRE, Operation.LIST):
-        if exchange.is_unknown:
+        if exchange.is_lost:
             continue
         life = lives.get(exchange.request.session_id or "")
         if life is not None and life.account != exchange.account and life.born.is_before(exchange):

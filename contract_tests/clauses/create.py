@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from contract_tests.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from contract_tests.document import currencies, shape_errors
-from contract_tests.history import History, Json, Operation
-from contract_tests.ledger import Creation, is_integer
+from contract_tests.history import Exchange, History, Json, Operation
+from contract_tests.ledger import Creation, Life, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,13 +185,18 @@ def a_session_has_a_page(history: History) -> Findings:
     for creation, session in answered(history):
         url = session.get("url")
         yield kept_if(isinstance(url, str) and _is_absolute(url), "an absolute http(s) address", url, creation.exchange)
+    pages: dict[str, Life] = {}
+    for life in ledger.lives.values():
+        url = life.first.get("url")
+        if isinstance(url, str) and (earlier := pages.setdefault(url, life)) is not life:
+            yield broken("a page of its own for each session", f"{url} twice", earlier.born, life.born)
     for exchange in history.exchanges:
-        life = ledger.lives.get(exchange.page_of or "")
-        if life is None or exchange.page_act != "view" or exchange.reply is None:
+        shown = ledger.lives.get(exchange.page_of or "")
+        if shown is None or exchange.page_act != "view" or exchange.reply is None:
             continue
-        state = ledger.state_before(life, exchange)
+        state = ledger.state_before(shown, exchange)
         if state is not None and state.status == "open":
-            yield kept_if(exchange.reply.status < 400, "a page to pay at", exchange.status, life.born, exchange)
+            yield kept_if(exchange.reply.status < 400, "a page to pay at", exchange.status, shown.born, exchange)
 
 
 def _is_absolute(url: str) -> bool:
@@ -215,8 +220,14 @@ def an_id_is_unique(history: History) -> Findings:
         earlier = first.setdefault(session_id, creation)
         if earlier is creation or ledger.may_be_replay(exchange):
             yield KEPT
-        elif exchange.request.idempotency_key is None and earlier.exchange.request.idempotency_key is None:
+        elif _is_apart(exchange, earlier.exchange):
             yield broken("a new id", f"{session_id} again", earlier.exchange, exchange)
+
+
+def _is_apart(one: Exchange, other: Exchange) -> bool:
+    """Whether no idempotency key, however it is understood, can make two creates the same request (IDM-2, IDM-7)."""
+    keys = {one.request.idempotency_key, other.request.idempotency_key}
+    return keys == {None} or (one.account != other.account and len(keys) == 2)
 
 
 @clause("CRE-11", source=PUBLIC)

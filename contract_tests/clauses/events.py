@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EVENTS, WEBHOOKS = (Capability.EVENTS,), (Capability.WEBHOOKS,)
 _EVENT_ID: Final = re.compile(r"evt_[A-Za-z0-9_]+")
 _OF_STATUS: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}
+_SLACK: Final = 2
+"""Seconds by which the time that an event gives may miss the change that it tells of."""
 _FIRST_RETRY: Final = 60
 """Seconds within which the first retry comes."""
 _PROMPT_NS: Final = 10 * 10**9
@@ -135,21 +137,40 @@ def an_event_has_its_shape(history: History) -> Findings:
                 ),
                 sighting,
             )
-    for life, state, write in endings(history):
-        if write is None:
+    yield from _created_then(history)
+    yield from _told_alike(said, history)
+
+
+def _created_then(history: History) -> Findings:
+    """An event was created when the session ended: by a request while that was served, by the clock not before."""
+    ends = {life.id: write for life, _, write in endings(history)}
+    for sighting, life in _told(history):
+        created = sighting.event.get("created")
+        if life.id not in ends or not is_integer(created):
             continue
-        least, most = history.ledger.clock(write)
-        for sighting, other in _told(history):
-            created = sighting.event.get("created")
-            if other is life and is_integer(created) and least is not None and most is not None and state:
-                right = least - 5 <= created <= most + 5
-                yield _with(
-                    kept_if(
-                        right, f"created between {least} and {most}", created, *_cause(life, write, sighting.exchange)
-                    ),
-                    sighting,
-                )
-                break
+        write = ends[life.id]
+        least, most = (life.expires_at, None) if write is None else history.ledger.clock(write)
+        if write is None and sighting.exchange is not None:
+            _, most = history.ledger.clock(sighting.exchange)
+        if least is None or (most is None and write is not None):
+            continue
+        right = least - _SLACK <= created and (most is None or created <= most + _SLACK)
+        story = _cause(life, write, sighting.exchange)
+        yield _with(kept_if(right, f"created from {least} to {most or 'now'}", created, *story), sighting)
+
+
+def _told_alike(said: Mapping[str, Sighting], history: History) -> Findings:
+    """Wherever and however often an event is told, it is the same."""
+    for sighting in sightings(history):
+        first = said.get(str(sighting.event.get("id")))
+        if first is None or first is sighting or first.session.get("id") != sighting.session.get("id"):
+            continue
+        names = ("api_version", "type", "account", "created", "request")
+        differing = [name for name in names if first.event.get(name) != sighting.event.get(name)]
+        wanted = {name: first.event.get(name) for name in differing}
+        seen = {name: sighting.event.get(name) for name in differing}
+        story = (*first.exchanges, *sighting.exchanges)
+        yield _with(kept_if(not differing, f"{wanted}, as told before", seen, *story), sighting)
 
 
 def _with(finding: object, sighting: Sighting) -> Json:
@@ -373,9 +394,11 @@ def _retries(history: History) -> Findings:
         if waited >= 4 * 86_400:
             yield _delivered(len(tries) > 5, "at least five retries", f"{len(tries) - 1}", tries[-1])
             delays = [b.clock - a.clock for a, b in pairwise(tries) if a.clock is not None and b.clock is not None]
-            # The clock moved in steps: a delay is known to within one, so only a series that never grows is certain.
+            # The clock moved in steps: a try is known to have come by the end of one. So the mean delay is at most what
+            # the times say, and the first one at most that; only a series that does not grow at all is certain.
             if len(delays) >= 5:
-                yield _delivered(delays[-1] > delays[0], "growing delays", f"{delays[:8]} s", tries[-1])
+                grows = delays[-1] > delays[0] and sum(delays) > len(delays) * delays[0]
+                yield _delivered(grows, "growing delays", f"{delays[:8]} s", tries[-1])
 
 
 def _removed_ns(history: History, delivery: Delivery) -> int | None:

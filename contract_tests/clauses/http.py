@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _REQUEST_ID: Final = re.compile(r"req_[A-Za-z0-9_]+")
-_GATEWAY: Final = frozenset({502, 503, 504})
-"""Statuses that something in front of the service gives when it cannot reach it: not an answer of the API."""
 _METHODS: Final = (
     (re.compile(SESSIONS_PATH), frozenset({"GET", "POST"})),
     (re.compile(rf"{SESSIONS_PATH}/[^/]+"), frozenset({"GET"})),
@@ -26,7 +24,7 @@ _COMMON: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
 def _answered(history: History) -> Iterator[Exchange]:
-    return (e for e in history.judged if e.reply is not None and e.status not in _GATEWAY)
+    return (e for e in history.judged if not e.is_lost)
 
 
 @clause("HTTP-1", source=PUBLIC)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from contract_tests import oracle
 from contract_tests.clauses.create import refusals
+from contract_tests.clauses.events import sightings
 from contract_tests.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from contract_tests.history import NOT_JSON, Capability, Exchange, History, Operation
 from contract_tests.ledger import entries_of, same
@@ -34,7 +35,7 @@ def repeats(history: History) -> Iterator[tuple[Exchange, Exchange, bool | None]
     ledger = history.ledger
     for uses in ledger.keyed.values():
         for exchange in uses:
-            if exchange.is_unknown:
+            if exchange.is_lost:
                 continue
             first = ledger.first_answer(exchange)
             # The memory runs from the first answer; once forgotten, the next success is the first one again.
@@ -75,6 +76,18 @@ def the_same_key_gets_the_same_answer(history: History) -> Findings:
                 again,
             )
     yield from _made_twice(history, "IDM-1")
+    yield from _told_twice(history)
+
+
+def _told_twice(history: History) -> Findings:
+    """Sessions that one key expired, several times asked, and of which more than one event tells."""
+    told: dict[str, set[str]] = {}
+    for sighting in sightings(history):
+        told.setdefault(str(sighting.session.get("id")), set()).add(repr(sighting.event.get("id")))
+    for first, again, forgotten in repeats(history):
+        if forgotten is False and again.operation is Operation.EXPIRE and _same_request(first, again):
+            events = told.get(again.request.session_id or "", set())
+            yield kept_if(len(events) < 2, "nothing done again", f"{len(events)} events", first, again)
 
 
 def _short(exchange: Exchange) -> str:
@@ -143,6 +156,11 @@ def other_keys_are_other_requests(history: History) -> Findings:
 def a_key_has_at_most_255_characters(history: History) -> Findings:
     """A key of 255 characters is accepted, a longer one is refused with 4xx."""
     yield from refusals(history, "IDM-3")
+    for exchange in history.of(Operation.EXPIRE):
+        key = exchange.request.idempotency_key or ""
+        known = exchange.request.session_id in history.ledger.lives
+        if len(key) > oracle.KEY_LENGTH and key.isascii() and known and not exchange.is_lost:
+            yield kept_if(exchange.refused, f"4xx: {len(key)} characters", exchange.status, exchange)
 
 
 @clause("IDM-4", source=PUBLIC, needs=(Capability.CLOCK,))
@@ -180,7 +198,7 @@ def the_same_key_at_once_is_done_once(history: History) -> Findings:
     """The same key twice at once opens one session; the other answer is the same one, or 409."""
     for uses in history.ledger.keyed.values():
         group = [use for use in uses if any(use.overlaps(other) for other in uses if other is not use)]
-        if len(group) < 2 or any(use.is_unknown for use in group):
+        if len(group) < 2 or any(use.is_lost for use in group):
             continue
         if not all(_same_request(group[0], use) for use in group):
             continue
@@ -203,7 +221,7 @@ def keys_belong_to_an_account(history: History) -> Findings:
             if same_key != key or other >= account:
                 continue
             first = next((use for use in theirs if use.succeeded), None)
-            mine = next((use for use in uses if not use.is_unknown), None)
+            mine = next((use for use in uses if not use.is_lost), None)
             if first is None or mine is None or not first.is_before(mine) or mine.operation is not Operation.CREATE:
                 continue
             fresh = mine.succeeded and mine.object.get("id") != first.object.get("id")
@@ -220,7 +238,7 @@ def a_refusal_does_not_use_a_key_up(history: History) -> Findings:
         if (
             creation.is_faultless
             and uses
-            and not exchange.is_unknown
+            and not exchange.is_lost
             and all(u.refused and u.is_before(exchange) for u in uses)
         ):
             yield kept_if(
@@ -233,7 +251,7 @@ def a_refusal_does_not_use_a_key_up(history: History) -> Findings:
     for life in ledger.lives.values():
         for write in life.writes:
             uses = ledger.earlier_uses(write)
-            if write.operation is not Operation.EXPIRE or not uses or write.is_unknown or write.account != life.account:
+            if write.operation is not Operation.EXPIRE or not uses or write.is_lost or write.account != life.account:
                 continue
             state = ledger.state_before(life, write)
             if (

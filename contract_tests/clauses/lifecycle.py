@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -24,7 +25,7 @@ def _writes(
     ledger = history.ledger
     for life in ledger.lives.values():
         for write in life.writes:
-            if write.operation is not operation or write.account != life.account or write.is_unknown:
+            if write.operation is not operation or write.account != life.account or write.is_lost:
                 continue
             if ledger.key_was_seen(write) or (act is not None and act_of(write) is not act):
                 continue
@@ -104,7 +105,7 @@ def an_unknown_session_cannot_be_expired(history: History) -> Findings:
     for exchange in history.of(Operation.EXPIRE):
         if (
             exchange.request.session_id not in known
-            and not exchange.is_unknown
+            and not exchange.is_lost
             and not history.ledger.key_was_seen(exchange)
         ):
             yield kept_if(exchange.status == 404, "404 for an unknown id", exchange.status, exchange)
@@ -125,7 +126,7 @@ def the_page_of_an_expired_session_says_so(history: History) -> Findings:
 
 
 def _ended_pages(history: History, status: str, word: str) -> Findings:
-    for life, exchange, page in views(history):
+    for life, exchange, page in views(history, failed=True):
         state = history.ledger.state_before(life, exchange)
         if state is None or state.status != status:
             continue
@@ -146,29 +147,37 @@ def a_session_expires_on_time(history: History) -> Findings:
         moves = [e for e in history.of(Operation.CLOCK) if e.account == life.account and e.request.method != "GET"]
         for exchange in life.reads:
             yield from _on_time(history, life, exchange, exchange.object.get("status"), moves)
-        for write in life.writes:
-            state = ledger.state_before(life, write)
-            passed = ledger.deadline_passed(life, write)
-            if state is None or ledger.key_was_seen(write) or any(w.is_before(write) for w in life.writes):
-                continue
-            if passed and write.succeeded:
-                yield broken(
-                    f"expired at {life.expires_at}",
-                    f"{write.request.path} still succeeds",
-                    life.born,
-                    *moves[-1:],
-                    write,
-                )
-            near = passed is False and (ledger.clock(write)[0] or 0) >= life.expires_at - 60
-            if near and write.refused and act_of(write) is not None:
-                yield broken(
-                    f"open until {life.expires_at}", f"{write.request.path} refused", life.born, *moves[-1:], write
-                )
+        yield from _ended_on_time(history, life, moves)
     for exchange in history.of(Operation.LIST):
         for entry in entries_of(exchange):
             named = ledger.lives.get(str(entry.get("id")))
             if named is not None and named.account == exchange.account:
                 yield from _on_time(history, named, exchange, entry.get("status"), [])
+
+
+def _ended_on_time(history: History, life: Life, moves: list[Exchange]) -> Findings:
+    """Judge the first write to a session, which nothing but the clock can have ended before."""
+    ledger = history.ledger
+    for write in life.writes:
+        state = ledger.state_before(life, write)
+        passed = ledger.deadline_passed(life, write)
+        if state is None or ledger.key_was_seen(write) or any(w.is_before(write) for w in life.writes):
+            continue
+        if write.account not in {None, life.account}:
+            continue  # another account's try: AUTH-5
+        if passed and write.succeeded:
+            yield broken(
+                f"expired at {life.expires_at}",
+                f"{write.request.path} still succeeds",
+                life.born,
+                *moves[-1:],
+                write,
+            )
+        near = passed is False and (ledger.clock_of(life, write)[0] or 0) >= life.expires_at - 60
+        if near and write.refused and act_of(write) is not None:
+            yield broken(
+                f"open until {life.expires_at}", f"{write.request.path} refused", life.born, *moves[-1:], write
+            )
 
 
 def _on_time(history: History, life: Life, exchange: Exchange, seen: object, moves: list[Exchange]) -> Findings:
@@ -224,9 +233,9 @@ def paying_completes(history: History) -> Findings:
         if write.succeeded:
             yield from _unchanged(history, life, write, after)
     for life, press, end in journeys(history, "pay-card"):
-        location = _left_to(history, end)
         wanted = life.first.get("success_url")
-        if location is None or not isinstance(wanted, str):
+        location = _left_to(end, wanted) if isinstance(wanted, str) else None
+        if location is None:
             continue
         yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
         read = next((read for read in life.reads if press.is_before(read)), None)
@@ -295,8 +304,9 @@ def the_customer_comes_back(history: History) -> Findings:
     """From the payment method's own page the customer comes back to `return_url`, after authorising or cancelling."""
     for act, status in (("authorise", "complete"), ("cancel", "open")):
         for life, press, end in journeys(history, act):
-            location, wanted = _left_to(history, end), life.first.get("return_url")
-            if location is None or not isinstance(wanted, str):
+            wanted = life.first.get("return_url")
+            location = _left_to(end, wanted) if isinstance(wanted, str) else None
+            if location is None:
                 continue
             yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
             read = next((read for read in life.reads if press.is_before(read)), None)
@@ -384,8 +394,11 @@ def page_of(exchange: Exchange) -> Page | None:
     return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
 
 
-def views(history: History) -> Iterator[tuple[Life, Exchange, Page]]:
-    """The hosted pages that were opened. A page that a script has to draw first cannot be judged without a browser."""
+def views(history: History, *, failed: bool = False) -> Iterator[tuple[Life, Exchange, Page]]:
+    """The hosted pages that were opened, error pages only if `failed`.
+
+    A page that a script has to draw first cannot be judged without a browser.
+    """
     if PAGE not in history.terms.capabilities:
         return
     for exchange in history.exchanges:
@@ -393,7 +406,7 @@ def views(history: History) -> Iterator[tuple[Life, Exchange, Page]]:
         if life is None or exchange.page_act != "view":
             continue
         page = page_of(exchange)
-        if page is not None and exchange.succeeded:
+        if page is not None and (exchange.succeeded or (failed and not exchange.is_lost)):
             yield life, exchange, page
 
 
@@ -412,7 +425,12 @@ def journeys(history: History, act: str) -> Iterator[tuple[Life, Exchange, Excha
             yield life, exchange, end
 
 
-def _left_to(history: History, end: Exchange) -> str | None:
-    """Where the last redirect of a journey leads; None if it ends on a page."""
-    del history
-    return end.reply.header("location") if end.reply is not None else None
+def _left_to(end: Exchange, wanted: str) -> str | None:
+    """Where a journey leads: by a redirect, or by what the page at its end holds; None if that cannot be told."""
+    location = end.reply.header("location") if end.reply is not None else None
+    page = page_of(end)
+    if location is not None or page is None or not end.succeeded or page.has_script:
+        return location
+    # No redirect: then the page itself must send the customer on, by whatever means.
+    words = unescape(end.reply.body.decode("utf-8", "replace")) if end.reply is not None else ""
+    return wanted if wanted in words else f"nowhere: {page.text[:80]!r}"

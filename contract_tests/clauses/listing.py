@@ -32,7 +32,7 @@ def _refused(history: History) -> Iterator[tuple[Exchange, oracle.Query, str]]:
     ledger = history.ledger
     for exchange in history.of(Operation.LIST):
         query = parse_query(exchange)
-        if isinstance(query, str) or not exchange.refused:
+        if isinstance(query, str) or exchange.succeeded or exchange.is_lost:
             continue
         cursor = query.starting_after or query.ending_before
         if cursor is not None and (cursor not in ledger.lives or ledger.lives[cursor].account != exchange.account):
@@ -68,12 +68,18 @@ def _pages(history: History, identifier: str) -> Findings:
             yield broken(expected, f"{wrong[0]}", *_stories(lives[wrong[0]], *_cursor_life(history, listing)), exchange)
             continue
         shown, due = set(listing.shown), listing.due
-        missing = [life for life in due if life not in shown]
+        instead = shown - set(due)
+        missing = [life for life in due if life not in shown and not any(_tied(life, other) for other in instead)]
         if not missing and listing.remaining and len(listing.entries) < listing.query.limit:
             missing = [life for life in listing.matching if life not in shown]
         story = _stories(*missing[:2], *_cursor_life(history, listing))
         expected = f"{[life.id for life in (due or missing)][:5]} …" if missing else ""
         yield kept_if(not missing, expected, f"{list(listing.ids)[:5]} …", *story, exchange)
+
+
+def _tied(one: Life, other: Life) -> bool:
+    """Whether either may come first: created in the same second, by requests that overlapped."""
+    return one.created == other.created and one.born.overlaps(other.born)
 
 
 def _cursor_life(history: History, listing: Listing) -> Sequence[Life]:
@@ -112,7 +118,7 @@ def limit_has_bounds(history: History) -> Findings:
     """`limit` is 1 to 100, 10 by default; anything else is refused with 4xx."""
     yield from _refusals(history, "LIS-2")
     for exchange in history.of(Operation.LIST):
-        if parse_query(exchange) == "LIS-2" and not exchange.is_unknown:
+        if parse_query(exchange) == "LIS-2" and not exchange.is_lost:
             limit = exchange.request.parameters.get("limit")
             yield kept_if(exchange.refused, f"4xx for limit={limit}", exchange.status, exchange)
     for listing in history.ledger.listings:
@@ -164,7 +170,7 @@ def newest_first(history: History) -> Findings:
                 break
         ours = [history.ledger.lives[i] for i in listing.ids if i in history.ledger.lives and i not in listing.doubtful]
         for first, second in pairwise(ours):
-            if first.born.overlaps(second.born) and first.created == second.created:
+            if _tied(first, second):
                 continue
             right = (first.created, first.ordinal) > (second.created, second.ordinal)
             if first is not second:
@@ -188,7 +194,7 @@ def ending_before_goes_back(history: History) -> Findings:
     """`ending_before=ID` gives the `limit` entries directly before ID, ID left out, in the same newest-first order."""
     yield from _pages(history, "LIS-6")
     for listing in history.ledger.listings:
-        if listing.query.ending_before is None or listing.filters:
+        if listing.query.ending_before is None:
             continue
         ours = [history.ledger.lives[i] for i in listing.ids if i in history.ledger.lives and i not in listing.doubtful]
         ranks = [(life.created, life.ordinal) for life in ours]
@@ -223,6 +229,12 @@ def status_filters(history: History) -> Findings:
             others = [entry for entry in listing.entries if entry.get("status") != listing.query.status]
             seen = others[0].get("status") if others else None
             yield kept_if(not others, f"only {listing.query.status} sessions", seen, listing.exchange)
+    for exchange in history.of(Operation.LIST):
+        asked = exchange.request.parameters.get("status", "open").lower()
+        if asked not in {"open", "complete", "expired"}:
+            # Refused or not, no session has that status.
+            odd = [entry.get("status") for entry in entries_of(exchange) if entry.get("status") != asked]
+            yield kept_if(not odd, f"no session for the status {asked!r}", odd[:3], exchange)
 
 
 @clause("LIS-9", source=DOCUMENTED)
@@ -241,7 +253,7 @@ def nothing_matches(history: History) -> Findings:
     """When nothing matches, `data` is empty and `has_more` is false."""
     for exchange in history.of(Operation.LIST):
         query = parse_query(exchange)
-        if isinstance(query, str) or exchange.account is None or exchange.is_unknown:
+        if isinstance(query, str) or exchange.account is None or exchange.is_lost:
             continue
         _, now = history.ledger.clock(exchange)
         # Nothing can have been created in the future, or inside an interval that is empty, whoever uses the account.
@@ -350,14 +362,15 @@ def cursors_that_make_no_sense_are_refused(history: History) -> Findings:
     for exchange in history.of(Operation.LIST):
         known.update(str(entry.get("id")) for entry in entries_of(exchange))
     for exchange in history.of(Operation.LIST):
-        if exchange.is_unknown:
+        if exchange.is_lost:
             continue
         query = parse_query(exchange)
         if query == "LIS-13":
-            yield kept_if(exchange.refused, "4xx for both cursors at once", exchange.status, exchange)
+            expected = "4xx for both cursors at once, or an empty one"
+            yield kept_if(exchange.refused, expected, exchange.status, exchange)
         elif isinstance(query, oracle.Query):
             cursor = query.starting_after if query.starting_after is not None else query.ending_before
-            if cursor and cursor not in known:
+            if cursor is not None and cursor not in known:
                 yield kept_if(exchange.refused, f"4xx for the unknown cursor {cursor[:60]}", exchange.status, exchange)
 
 

@@ -31,7 +31,7 @@ def a_session_is_as_last_written(history: History) -> Findings:
         life = ledger.lives.get(exchange.request.session_id or "")
         if life is None or life.account != exchange.account or not life.born.is_before(exchange):
             continue
-        if exchange.is_unknown:
+        if exchange.is_lost:
             continue
         if not exchange.succeeded:
             yield kept_if(False, "the session", exchange.status, life.born, exchange)
@@ -61,7 +61,7 @@ def an_unknown_session_is_not_found(history: History) -> Findings:
     """Retrieving an unknown id answers 404."""
     known = _known_ids(history)
     for exchange in history.of(Operation.RETRIEVE):
-        if exchange.request.session_id not in known and not exchange.is_unknown:
+        if exchange.request.session_id not in known and not exchange.is_lost:
             yield kept_if(exchange.status == 404, "404 for an unknown id", exchange.status, exchange)
 
 
