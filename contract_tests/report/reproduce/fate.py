@@ -70,6 +70,8 @@ def _act(story: Story, life: Life, write: Exchange) -> oracle.Act | None:
         return _PRESSED.get(write.page_act or "")
     if write.operation not in {Operation.PAY, Operation.EXPIRE} or write.account != life.account:
         return None
+    if story.is_about_a_list:
+        return act_of(write)
     sent = {step.exchange.number for step in story.steps}
     used = [use for use in story.ledger.earlier_uses(write) if use.number in sent and not use.refused]
     return None if used else act_of(write)
@@ -82,7 +84,7 @@ def opened_before(story: Story, exchange: Exchange) -> tuple[Life, ...]:
         for life in story.lives
         if life.account == exchange.account
         and life.born.number < exchange.number
-        and not [use for use in story.ledger.earlier_uses(life.born) if not use.refused]
+        and (story.is_about_a_list or not [use for use in story.ledger.earlier_uses(life.born) if not use.refused])
     )
 
 

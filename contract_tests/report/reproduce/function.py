@@ -197,8 +197,11 @@ class Function:
         if needs_older(self.naming) and self.story.guilty is not None:
             wanted = {"limit": 1, **self._filters(self.story.guilty)}
             done.append(f'older = api.get("/checkout/sessions", params={literal(wanted)}).json()["data"]')
-        for group in self.story.groups:
+        for group in self._moves_together():
             first = group[0].exchange
+            if len(group) > 1 and group[0].moved_s is not None:
+                done.append(self._moves_of(group))
+                continue
             if self.story.clause == "LIS-11" and first.operation is Operation.LIST and first in self.story.told:
                 done += self._walk(first)
             elif len(group) == 1:
@@ -208,12 +211,35 @@ class Function:
         proofs = prove(self.naming)
         times = any(".times" in line for line in proofs)
         if not times:
-            done = [line for line in done if not re.match(r"hook\d+\.now ", line)]
+            done = [re.sub(r"^ *hook\d+\.now .*\n?", "", line, flags=re.MULTILINE) for line in done]
+            done = [line for line in done if line]
         text = "\n".join([*done, *proofs])
         before, after = self._clocks(text)
         if re.search(r"\brun\b", text):
             before.insert(0, "run = uuid4().hex[:8]")
         return [*before, *done, *after, *proofs]
+
+    def _moves_together(self) -> list[tuple[Step, ...]]:
+        """The groups of the story, with moves of one clock in a row as one."""
+        together: list[tuple[Step, ...]] = []
+        for group in self.story.groups:
+            last = together[-1][0] if together else None
+            both = last is not None and last.moved_s is not None and group[0].moved_s is not None
+            if both and last is not None and last.exchange.account == group[0].exchange.account:
+                together[-1] = (*together[-1], *group)
+            else:
+                together.append(group)
+        return together
+
+    def _moves_of(self, group: tuple[Step, ...]) -> str:
+        control = "control" if group[0].exchange.account == 0 else "other_control"
+        seconds = ", ".join(str(step.moved_s) for step in group)
+        hooks = "".join(f"    hook{place + 1}.now += seconds\n" for place in range(len(self.story.endpoints)))
+        head = f"for seconds in ({seconds}):"
+        if len(head) > WIDTH - 12:
+            wrapped = textwrap.fill(seconds, WIDTH - 20, initial_indent="    ", subsequent_indent="    ")
+            head = f"for seconds in (\n{wrapped}\n):"
+        return f'{head}\n{hooks}    {control}.post("clock/advance", json={{"seconds": seconds}})'
 
     def _filters(self, exchange: Exchange) -> dict[str, Json]:
         return {name: value for name, value in exchange.request.parameters.items() if name == "status"}

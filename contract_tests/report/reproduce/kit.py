@@ -201,6 +201,9 @@ class Hook:
                     hook.requests.append((self.command, headers, body))
                     hook.times.append(hook.now)
                     hook.news.notify_all()
+                if not status:  # no answer at all
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()

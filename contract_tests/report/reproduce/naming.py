@@ -290,10 +290,10 @@ class Naming:
         """The headers that a request needs besides those of its client and its body."""
         wanted: dict[str, Json] = {}
         body = self.body(exchange)
-        filling = self.story.is_filling(exchange)
+        keyless = self.story.is_filling(exchange) or self.story.is_about_a_list
         for name, value in exchange.request.headers:
             lower = name.lower()
-            if filling and lower == "idempotency-key":
+            if keyless and lower == "idempotency-key":
                 continue
             if lower == "authorization":
                 expression = self._authorization(exchange, value)
@@ -352,7 +352,7 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-_BROKEN: Final = {
+BROKEN: Final = {
     "Basic <the key, with a password>": 'basic(KEY, "hunter2")',
     "Basic <no user name>": 'basic("")',
     "Basic <the key as password>": 'basic("", KEY)',
@@ -372,4 +372,4 @@ _BROKEN: Final = {
 
 def broken_credentials(shown: str) -> str:
     """The expression of a broken `Authorization`."""
-    return _BROKEN.get(shown, repr(shown))
+    return BROKEN.get(shown, repr(shown))

@@ -284,7 +284,7 @@ class Shell:
         key = "$QASHIER_API_KEY" if exchange.account in {0, None} else "$QASHIER_API_KEY_2"
         if exchange.credentials is Credentials.BROKEN:
             shown = exchange.request.header("Authorization") or ""
-            return [_BROKEN.get(shown) or f"-H {shlex.quote(f'Authorization: {shown}')}"]
+            return [BROKEN.get(shown) or f"-H {shlex.quote(f'Authorization: {shown}')}"]
         if exchange.credentials is Credentials.BEARER:
             return [f'-H "Authorization: Bearer {key}"']
         return [f'-u "{key}:"'] if exchange.credentials is Credentials.BASIC else []
@@ -325,7 +325,7 @@ class Shell:
         return f"python3 -c {shlex.quote(program)} | ", "--data-binary @-"
 
 
-_BROKEN: Final = {
+BROKEN: Final = {
     "Basic <the key, with a password>": '-u "$QASHIER_API_KEY:hunter2"',
     "Basic <no user name>": '-u ":"',
     "Basic <the key as password>": '-u ":$QASHIER_API_KEY"',

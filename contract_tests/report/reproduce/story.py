@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from contract_tests.history import Capability, Exchange, Operation
@@ -71,11 +72,14 @@ class Story:
 
     @cached_property
     def told(self) -> tuple[Exchange, ...]:
-        """The exchanges that disagree, without looks at the clock, and without what came after the page in question."""
+        """The exchanges that disagree, without looks at the clock, and without what came after the guilty one."""
         told = tuple(e for e in self.violation.exchanges if e.operation is not Operation.CLOCK)
         pages = [e.number for e in told if e.operation is Operation.LIST]
         if self.clause.startswith("LIS-") and self.clause != "LIS-14" and pages:
             return tuple(e for e in told if e.number <= pages[-1])
+        reads = [e.number for e in told if e.operation is Operation.RETRIEVE]
+        if self.clause == "AMT-6" and reads:
+            return tuple(e for e in told if e.number <= reads[-1])
         return told
 
     @property
@@ -86,6 +90,11 @@ class Story:
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         return tuple(step for group in self.groups for step in group)
+
+    @property
+    def is_about_a_list(self) -> bool:
+        """Whether what is judged is which sessions there are: then idempotency keys do not matter."""
+        return self.clause in _ABOUT_LISTS or self.clause == "CRE-10"
 
     @cached_property
     def is_concurrent(self) -> bool:
@@ -160,8 +169,8 @@ class Story:
         pending = [*self.told, *self._of_deliveries()]
         if self.clause == "CRE-10":
             # Which id is odd, or given out again, may depend on how many there were before.
-            before = [e for e in self.history.of(Operation.CREATE) if e.succeeded and e.is_before(self.told[-1])]
-            pending += before[-_MOST_CREATES:]
+            earlier = (e for e in self.history.of(Operation.CREATE) if e.succeeded and e.is_before(self.told[-1]))
+            pending += [e for e in earlier if not self.ledger.earlier_uses(e)][-_MOST_CREATES:]
         if self.clause in _AT_ONCE:
             pending += [partner for exchange in self.told for partner in self._partners(exchange)]
         while pending:
@@ -220,6 +229,8 @@ class Story:
     def _of_key(self, exchange: Exchange) -> Iterator[Exchange]:
         """Earlier uses of an idempotency key: all that count where the clause is about keys, else the first."""
         uses = self.ledger.earlier_uses(exchange)
+        if self.is_about_a_list:
+            return  # what a page shows does not depend on keys, and it is told without them
         if self.clause == "IDM-8" or (self.clause in _AT_ONCE and exchange in self.told):
             yield from uses
         elif self.clause.startswith("IDM-") and exchange in self.told:
@@ -238,6 +249,9 @@ class Story:
             if self.clause not in _ABOUT_THE_PAGE:
                 # Looking at its page ought to change nothing; here something did.
                 yield from self._looks(life, exchange)
+        yield from self._of_replay(exchange)
+        if exchange.operation is Operation.RETRIEVE and exchange in self.told:
+            yield from self._read_before(exchange)
         if exchange.page_act in {"authorise", "cancel"}:
             # The payment method's own page is reached by a way of its own.
             yield from (
@@ -245,6 +259,27 @@ class Story:
                 for e in self.history.exchanges
                 if e.page_of == exchange.page_of and e.page_act == "pay-redirect" and e.number < exchange.number
             )
+
+    def _of_replay(self, exchange: Exchange) -> Iterator[Exchange]:
+        """What became of a session between its creation and the request that is answered with that creation again."""
+        if (
+            exchange.operation is not Operation.CREATE
+            or not self.clause.startswith("IDM-")
+            or exchange not in self.told
+        ):
+            return
+        life = self.life_of(exchange)
+        if life is not None and self.guilty is not None:
+            yield from (w for w in life.writes if w.is_before(self.guilty) and not w.refused and w not in self.told)
+
+    def _read_before(self, exchange: Exchange) -> Iterator[Exchange]:
+        """The last look at a session before its last change: what is cached, was read before."""
+        life = self.life_of(exchange)
+        if life is None:
+            return
+        writes = [write for write in life.writes if write.is_before(exchange) and not write.refused]
+        reads = [read for read in life.reads if writes and read.is_before(writes[-1])]
+        yield from reads[-1:]
 
     def _looks(self, life: Life, exchange: Exchange) -> Iterator[Exchange]:
         return (
@@ -376,9 +411,10 @@ class Story:
             ):
                 steps.append(Step(exchange, moved_s=moved))
         merged = self._merged(steps)
+        at_once = self.clause in _AT_ONCE and any(a.overlaps(b) for a, b in pairwise(self.told))
         groups: list[list[Step]] = []
         for step in merged:
-            if groups and self.clause in _AT_ONCE and _crosses(step, groups[-1]):
+            if groups and at_once and _crosses(step, groups[-1]):
                 groups[-1].append(step)
             else:
                 groups.append([step])
@@ -439,7 +475,8 @@ class Story:
             return False
         if not self._population and self.clause != "CRE-10":
             return False
-        if [use for use in self.ledger.earlier_uses(exchange) if not use.refused]:
+        life = self.life_of(exchange)
+        if life is None or life.born is not exchange:
             return False
         body = exchange.request.json
         ends = isinstance(body, dict) and body.get("expires_at") is not None

@@ -163,11 +163,19 @@ def _signed(naming: Naming) -> Lines:
     story = naming.story
     secret = story.endpoints[0].secret if story.endpoints else ""
     header = story.history.terms.policy.signature_header
+    shown = story.violation.deliveries[-1:]
+    count = len(
+        [
+            d
+            for d in story.history.deliveries
+            if shown and d.endpoint.url == shown[0].endpoint.url and d.number <= shown[0].number
+        ]
+    )
     return [
-        "assert delivered(hook1, 1)",
-        "_, headers, body = hook1.requests[0]",
-        f'digest = hmac.new({secret!r}.encode(), body, "sha256").digest()',
-        f'assert headers.get("{header.lower()}") == base64.b64encode(digest).decode(), headers',
+        f"assert delivered(hook1, {max(1, count)})",
+        "for _, headers, body in hook1.requests:",
+        f'    digest = hmac.new({literal(secret or "")}.encode(), body, "sha256").digest()',
+        f'    assert headers.get("{header.lower()}") == base64.b64encode(digest).decode(), headers',
     ]
 
 
