@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from contract_tests.drive import Driver
     from contract_tests.target import Transport
+    from contract_tests.verdicts import Violation
 
 _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
@@ -231,6 +232,7 @@ class Run:
         self.currencies = tuple(currencies)
         self.progress = progress
         self.notes: list[str] = []
+        self.remarks: list[Violation] = []
         self.nonce = secrets.token_hex(4)
         self.second_key_is_made_up = len(keys) < 2
         secrets_given = [*keys] or [f"sk_test_check{self.nonce}"]
@@ -283,7 +285,7 @@ class Run:
             self.clean_up()
             self.target.close()
         history = self.recorder.history()
-        judged = judge(history, [CLAUSES[i] for i in wanted], strict=self.strict, reasons=reasons)
+        judged = judge(history, [CLAUSES[i] for i in wanted], strict=self.strict, reasons=reasons, remarks=self.remarks)
         skipped = judge(
             replace(history, exchanges=(), deliveries=()),
             [CLAUSES[i] for i in CLAUSES if i not in wanted],
@@ -427,6 +429,8 @@ class Run:
             budget_s=self.max_time_s,
             keys_are_free=self.second_key_is_made_up and self.other is not None,
             own=self.own,
+            remarks=self.remarks,
+            notes=self.notes,
         )
 
     def drive(self, wanted: Sequence[str]) -> dict[str, str]:

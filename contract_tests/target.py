@@ -375,8 +375,11 @@ class Account:
     def list_raw(self, query: str) -> Exchange:
         return self.target.send("GET", SESSIONS_PATH, account=self.number, query=query)
 
-    def expire(self, session_id: str, *, key: str | None = None, body: Json = None) -> Exchange:
-        return self._post(f"{_session_path(session_id)}/expire", body, key=key)
+    def expire(
+        self, session_id: str, *, key: str | None = None, body: Json = None, headers: Sequence[tuple[str, str]] = ()
+    ) -> Exchange:
+        """Expire a session. A body is what nobody reads."""
+        return self._post(f"{_session_path(session_id)}/expire", body, key=key, headers=headers)
 
     def pay(self, session_id: str, outcome: str = "succeeded") -> Exchange:
         """The customer's act: `succeeded`, `failed` or `canceled`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from contract_tests.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from contract_tests.clauses.table import Clause, ClauseBroken
     from contract_tests.history import Delivery, Exchange
@@ -25,6 +25,9 @@ class Verdict(StrEnum):
     NOT_EXERCISED = "not exercised"
 
 
+_MOST_COLLECTED: Final = 200
+_MOST_SHOWN: Final = 20
+"""Of the violations of one clause the shortest are shown, of as many as are collected."""
 _SEVERITY: Final = (Verdict.NOT_EXERCISED, Verdict.PASSED, Verdict.WARNED, Verdict.FAILED)
 
 
@@ -126,6 +129,7 @@ def judge(
     *,
     strict: bool = False,
     reasons: Mapping[str, str] | None = None,
+    remarks: Sequence[Violation] = (),
 ) -> tuple[ClauseReport, ...]:
     """Judge a history by some clauses.
 
@@ -134,18 +138,23 @@ def judge(
         clauses: By which clauses.
         strict: Whether an assumed clause that is broken fails, instead of being warned about.
         reasons: Why a clause may not have been exercised, by its id: skipped, out of time.
+        remarks: Violations that a driver with checks of its own has met.
     """
-    return tuple(_judge(history, clause, strict=strict, reasons=reasons or {}) for clause in clauses)
+    return tuple(
+        _judge(history, clause, [r for r in remarks if r.clause == clause.id], strict=strict, reasons=reasons or {})
+        for clause in clauses
+    )
 
 
-def _judge(history: History, clause: Clause, *, strict: bool, reasons: Mapping[str, str]) -> ClauseReport:
-    exercised, broken = clause.findings(history)
-    if broken:
+def _judge(
+    history: History, clause: Clause, remarks: Sequence[Violation], *, strict: bool, reasons: Mapping[str, str]
+) -> ClauseReport:
+    exercised, broken = clause.findings(history, most=_MOST_COLLECTED)
+    if broken or remarks:
         verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
-        violations = tuple(
-            Violation.of(clause.id, finding) for finding in sorted(broken, key=lambda b: len(b.exchanges))
-        )
-        return ClauseReport(clause, verdict, exercised, violations)
+        found = [*(Violation.of(clause.id, finding) for finding in broken), *remarks]
+        violations = tuple(sorted(found, key=lambda violation: len(violation.exchanges))[:_MOST_SHOWN])
+        return ClauseReport(clause, verdict, exercised + len(remarks), violations)
     if exercised:
         return ClauseReport(clause, Verdict.PASSED, exercised)
     lacks = [need.lack for need in sorted(clause.needs - history.terms.capabilities)]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from contract_tests.verdicts import Violation
+
 
 @dataclass(slots=True)
 class World:
@@ -50,6 +52,10 @@ class World:
     """Whether the target takes keys that were made up, each as an account of its own."""
     own: bool = False
     """Whether the target is our own mock, which must answer exactly as the document says."""
+    remarks: list[Violation] = field(default_factory=list)
+    """Where our own mock left the strict document, found by a driver that has checks of its own."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the report should know."""
     _count: int = field(default=0)
 
     def can(self, *needs: Capability) -> bool:

@@ -39,6 +39,11 @@ def a_day(world: World) -> None:
     touched = {
         how: world.open(expires_at=start + oracle.SHORTEST_LIFE + place) for place, how in enumerate(_FIRST_TOUCHES)
     }
+    free = world.open(world.line(0, 1), expires_at=start + oracle.SHORTEST_LIFE)
+    tried = world.open(expires_at=start + oracle.SHORTEST_LIFE)
+    if (tried_id := id_of(tried)) is not None:
+        account.pay(tried_id, "failed")
+        account.pay(tried_id, "canceled")
     early = {how: world.open(expires_at=start + oracle.SHORTEST_LIFE) for how in ("pay", "expire", "retrieve")}
     replaced = world.open(expires_at=start + 3_600)
     if (replaced_id := id_of(replaced)) is not None:
@@ -51,6 +56,8 @@ def a_day(world: World) -> None:
     for how, opened in touched.items():
         account.advance(1)
         _touch(world, opened, how)
+    for opened in (free, tried):
+        _look(world, opened)
     # A failed payment is none either.
     if (late := id_of(touched["nothing"])) is not None:
         account.pay(late, "failed")
@@ -117,11 +124,11 @@ DRIVERS: Final = (
         name="a day",
         purpose="Take sessions and idempotency keys past their deadlines, to the second.",
         clauses=(
-            *("EXP-7", "EXP-5", "EXP-2", "EXP-8", "CRE-5", "LIS-8", "IDM-4", "IDM-1", "IDM-5"),
-            *("EVT-2", "EVT-4", "EVT-5", "CRE-4", "EXP-1", "PAY-1", "RET-4"),
+            *("EXP-7", "EXP-5", "EXP-6", "EXP-2", "EXP-8", "CRE-5", "LIS-8", "IDM-4", "IDM-1", "IDM-5"),
+            *("AMT-6", "EVT-1", "EVT-2", "EVT-4", "EVT-5", "CRE-4", "EXP-1", "PAY-1", "RET-4"),
         ),
         run=a_day,
         needs=frozenset({Capability.CLOCK, Capability.PAY}),
-        requests=85,
+        requests=92,
     ),
 )

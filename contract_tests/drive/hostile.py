@@ -23,6 +23,10 @@ def _texts(world: World) -> Iterator[bytes]:
     yield b'{"a":' * 5_000 + b"1" + b"}" * 5_000
     yield valid.replace(b'"quantity": 2', b'"quantity": ' + b"9" * 5_001)
     yield valid.replace(b'"quantity": 2', b'"quantity": 1e400')
+    yield valid.replace(b'"quantity": 2', b'"quantity": 36893488147419103232')
+    yield valid.replace(b'"unit_amount": 1250', b'"unit_amount": -9223372036854775809')
+    yield valid[:-1] + b', "expires_at": 18446744073709551616}'
+    yield valid[:-1] + b', "expires_at": -' + b"9" * 40 + b"}"
     yield valid.replace(b'"quantity": 2', b'"quantity": NaN')
     yield valid.replace(b'"quantity": 2', b'"quantity": -Infinity')
     yield valid.replace(b"Kaya toast", b"\\ud800")
@@ -117,7 +121,7 @@ def large(world: World) -> None:
     escaped = escaped.replace(
         '"product_data": {', '"product_data": {"description": "' + "\\ud83c\\udf5c" * oracle.DESCRIPTION_MOST + '", '
     )
-    body = json.dumps(world.body()).encode()
+    body = json.dumps(world.body(world.line(1, 1))).encode()
     whole = body.replace(line.encode(), ",".join([escaped] * oracle.LINES_MOST).encode())
     session_id = id_of(world.account.create(whole))
     if session_id is not None:
@@ -135,12 +139,12 @@ DRIVERS: Final = (
         clauses=("HTTP-6", "HTTP-3", "HTTP-2", "HTTP-1", "HTTP-5"),
         run=hostile,
         stage=Stage.HARSH,
-        requests=105,
+        requests=110,
     ),
     Driver(
         name="large bodies",
         purpose="Send the largest valid body, and some that are too large.",
-        clauses=("HTTP-4", "HTTP-6", "CRE-19", "CRE-14"),
+        clauses=("HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "CRE-19", "CRE-14"),
         run=large,
         stage=Stage.HARSH,
         requests=6,

@@ -162,6 +162,8 @@ def lifecycle(world: World) -> None:
     accounts = _Accounts(world)
     stories = max(1, round(_STORIES * world.budget_s / 60))
     for number in range(_MOST_FINDINGS):
+        if not wanted:
+            return
         search = _Search(world, accounts, number, wanted, ends_ns)
         world.target.scenario = _SCENARIO
         try:
@@ -171,7 +173,7 @@ def lifecycle(world: World) -> None:
         except (OutOfTime, OutOfSessions):
             return
         if search.aim is None:
-            return
+            return  # the plan is done, or the time for it
         wanted -= {search.aim} | _retell(search, wanted)
 
 
@@ -229,7 +231,8 @@ def _machine(search: _Search) -> Any:
     timed = world.can(Capability.CLOCK)
     picks = st.integers(0, 7) | st.sampled_from((9, 10, 99, 100))
     counts = st.sampled_from((1, 1, 1, 2, 2, 5, 10, 100) if timed and search.accounts.can_be_made_up else (1, 2, 3))
-    lines = st.lists(
+    free: tuple[tuple[int, int], ...] = ((0, 4),)
+    lines = st.just(free) | st.lists(
         st.tuples(st.sampled_from(_UNIT_AMOUNTS), st.sampled_from(_QUANTITIES)), min_size=1, max_size=3
     ).map(tuple)
     statuses = st.sampled_from(_STATUSES)
@@ -274,8 +277,9 @@ def _machine(search: _Search) -> Any:
             self.go(Retrieve(**drawn))
 
         @rule(account=accounts, pick=picks, keyed=st.booleans())
-        def expire(self, **drawn: Any) -> None:
-            self.go(Expire(**drawn))
+        def expire(self, account: int, pick: int, **drawn: Any) -> None:
+            self.go(Expire(account, pick, **drawn))
+            self.go(Retrieve(account, pick))
 
         @rule(
             account=accounts,
@@ -305,21 +309,24 @@ def _machine(search: _Search) -> Any:
         if world.can(Capability.PAY):
 
             @rule(account=accounts, pick=picks, outcome=st.sampled_from((*OUTCOMES, "succeeded")))
-            def pay(self, **drawn: Any) -> None:
-                self.go(Pay(**drawn))
+            def pay(self, account: int, pick: int, **drawn: Any) -> None:
+                self.go(Pay(account, pick, **drawn))
+                self.go(Retrieve(account, pick))
+
+            @rule(account=accounts, lines=lines)
+            def open_and_pay(self, account: int, **drawn: Any) -> None:
+                self.go(Create(account, **drawn))
+                self.go(Pay(account))
+                self.go(Retrieve(account))
 
         if timed and search.accounts.can_be_made_up:
-
-            @rule(
-                account=accounts,
-                seconds=st.sampled_from(_WAITS),
+            waits = st.builds(Wait, accounts, st.sampled_from(_WAITS)) | st.builds(
+                Wait, accounts, st.sampled_from((-1, 0, 1)), until=picks
             )
-            def wait(self, **drawn: Any) -> None:
-                self.go(Wait(**drawn))
 
-            @rule(account=accounts, seconds=st.sampled_from((-1, 0, 1)), until=picks)
-            def wait_for_a_deadline(self, **drawn: Any) -> None:
-                self.go(Wait(**drawn))
+            @rule(step=waits)
+            def wait(self, step: Wait) -> None:
+                self.go(step)
 
         if search.accounts.count > 1:
 

@@ -20,7 +20,9 @@ MODULES: Final = (
     "contract_tests.drive.rounds",
     "contract_tests.drive.day",
     "contract_tests.drive.webhooks",
+    "contract_tests.drive.lifecycle",
     "contract_tests.drive.hostile",
+    "contract_tests.drive.conformance",
 )
 """The modules that offer drivers, each as a tuple `DRIVERS`, in the order of the plan. They are imported when a plan is
 made, so that what only some of them need is not loaded before."""

@@ -82,14 +82,14 @@ DRIVERS: Final = (
     Driver(
         name="the same at once",
         purpose="Send one idempotency key several times at once, and open several sessions at once.",
-        clauses=("IDM-6", "CON-2", "CRE-10"),
+        clauses=("IDM-6", "CON-2", "CRE-10", "HTTP-6"),
         run=twins,
         requests=20,
     ),
     Driver(
         name="races",
         purpose="Pay, expire and read one session at once: exactly one wins.",
-        clauses=("CON-1", "EVT-2", "EVT-5"),
+        clauses=("CON-1", "EVT-2", "EVT-5", "HTTP-6"),
         run=races,
         requests=40,
     ),

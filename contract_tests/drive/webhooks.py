@@ -18,8 +18,14 @@ from contract_tests.ledger import is_integer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t")
-"""Secrets that an implementation might strip or decode."""
+_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t", "0123abcdEF456789", "c2VjcmV0" * 16)
+"""Secrets that an implementation might strip, decode (from base64, from hex) or cut."""
+_DROP: Final = 0
+"""Stands for a connection that is closed without an answer."""
+_REFUSALS: Final = (500, 410, 302, _DROP, 404, 503, 429, 301)
+"""What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
+_SINK: Final = "/elsewhere"
+"""Where its redirects lead: there everything is fine, but no delivery belongs there."""
 _PATIENCE_S: Final = 3.0
 """How long is waited for a delivery that is sent at once."""
 
@@ -58,7 +64,12 @@ class Receiver:
             def _take(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status = receiver._receive(self.command, self.path, tuple(self.headers.items()), body)
+                if status == _DROP:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", _SINK)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -105,6 +116,8 @@ class Receiver:
 
     def _receive(self, method: str, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
         received_ns = time.monotonic_ns()
+        if path == _SINK:
+            return 200
         with self._news:
             hook = self._hooks.get(path.partition("?")[0])
             if hook is None:
@@ -171,12 +184,14 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[str, str]]) 
     def fine(_: int) -> int:
         return 200
 
-    names = [f"{world.nonce}-{word}" for word in ("plain", "signed", "odd", "failing", "late")]
-    plain, signed, odd, failing, late = names
+    names = [f"{world.nonce}-{word}" for word in ("plain", "signed", "odd", "hex", "long", "failing", "late")]
+    plain, signed, odd, in_hex, long, failing, late = names
     if not _register(world, receiver, registered, name=plain, secret=None, answer=fine):
         return
     _register(world, receiver, registered, name=signed, secret=_SECRETS[0], answer=lambda _: 204)
-    _register(world, receiver, registered, name=odd, secret=_SECRETS[1], answer=fine)
+    _register(world, receiver, registered, name=odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
+    _register(world, receiver, registered, name=in_hex, secret=_SECRETS[2], answer=lambda _: 201)
+    _register(world, receiver, registered, name=long, secret=_SECRETS[3], answer=fine)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
     paid, expired, failed, refused = (id_of(world.open(world.line(1250, 2, **texts))) for _ in range(4))
     if paid is None or expired is None or failed is None or refused is None:
@@ -188,19 +203,22 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[str, str]]) 
     account.pay(failed, "failed")
     account.pay(failed, "canceled")
     account.expire(paid)
-    for name in (plain, signed, odd):
-        receiver.wait(name, 2)
+    free = id_of(world.open(world.line(0, 1)))
+    if free is not None:
+        account.pay(free)
+    for name in (plain, signed, odd, in_hex, long):
+        receiver.wait(name, 2 if free is None else 3)
     account.retrieve(paid)
     account.retrieve(expired)
     # One more endpoint, which refuses everything, with a session of its own.
     _register(
-        world, receiver, registered, name=failing, secret=_SECRETS[0], answer=lambda n: (500, 404, 302, 503)[n % 4]
+        world, receiver, registered, name=failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)]
     )
     account.pay(refused)
     receiver.wait(failing, 1)
     _register(world, receiver, registered, name=late, secret=None, answer=fine)
     if world.can(Capability.CLOCK):
-        _let_retries_come(world, receiver)
+        _let_retries_come(world, receiver, failing)
     account.events()
 
 
@@ -210,15 +228,27 @@ def _tell_time(world: World, receiver: Receiver) -> None:
         receiver.clock = shown if is_integer(shown) else None
 
 
-def _let_retries_come(world: World, receiver: Receiver) -> None:
-    """Move the clock in growing steps over five days, noting at which step each retry came."""
-    if receiver.clock is None:
-        return
-    for step in (15, 30, 15, 240, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
-        receiver.clock += step
-        shown = world.account.advance(step).object.get("now")
-        if is_integer(shown):
-            receiver.clock = shown
+def _let_retries_come(world: World, receiver: Receiver, failing: str) -> None:
+    """Move the clock until the first retry comes, as far again some times, then in growing steps over five days.
+
+    Delays that do not grow betray themselves by as many retries in as many steps.
+    """
+
+    def move(step: int) -> None:
+        if receiver.clock is not None:
+            receiver.clock += step
+            shown = world.account.advance(step).object.get("now")
+            if is_integer(shown):
+                receiver.clock = shown
+
+    first = 0
+    while first < 60 and not receiver.wait(failing, 2, 0):
+        move(10)
+        first += 10
+    for _ in range(6):
+        move(first)
+    for step in (300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
+        move(step)
 
 
 DRIVERS: Final = (
@@ -228,6 +258,6 @@ DRIVERS: Final = (
         clauses=("EVT-6", "EVT-7", "EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
         run=webhooks,
         needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
-        requests=45,
+        requests=66,
     ),
 )

@@ -1,0 +1,80 @@
+"""The same seed sends the same requests in the same order; and no seed makes the checker accuse the mock."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from contract_tests import check
+from contract_tests.drive import conformance, lifecycle
+from contract_tests.history import Recorder
+from qashier_mock import MockServer
+
+if TYPE_CHECKING:
+    from contract_tests.history import Exchange
+
+CONCURRENT = {"the same at once", "races"}
+SEEDS = {"sample": 3, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
+
+
+def normalised(text: str, nonce: str) -> str:
+    """Without what the target gives (ids, times) and what is new in every run (marks, the receiver's port)."""
+    text = text.replace("\0", "")  # a body in UTF-16
+    text = re.sub(rf"{nonce}-\d+", "<mark>", text, flags=re.IGNORECASE)
+    text = re.sub(nonce, "<nonce>", text, flags=re.IGNORECASE)
+    text = re.sub(r"(cs_test|evt|req|we)_[0-9A-Za-z]+", "<id>", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<!\d)1[5-9]\d{8}(\d{3})?(?!\d)", "<time>", text)
+    return re.sub(r"127\.0\.0\.1:\d+", "<host>", text)
+
+
+def sequence(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that one run sends to a fresh mock, in the order of sending."""
+    sent: list[Exchange] = []
+    add = Recorder.add
+
+    def noted(recorder: Recorder, exchange: Exchange) -> None:
+        sent.append(exchange)
+        add(recorder, exchange)
+
+    monkeypatch.setattr(Recorder, "add", noted)
+    # Enough of what is drawn at random to see that it is drawn alike.
+    monkeypatch.setattr(lifecycle, "_STORIES", 3)
+    monkeypatch.setattr(conformance, "_EXAMPLES", 2)
+    with MockServer() as server:
+        report = check(server.url, seed=7, max_time_s=120)
+    assert report.violations == ()
+    (nonce,) = {found[1] for e in sent if (found := re.search(rb"thanks/([0-9a-f]{8})-", e.request.body or b""))}
+    told = []
+    for exchange in sent:
+        if exchange.scenario in CONCURRENT or exchange.scenario == "clean-up":
+            continue
+        request = exchange.request
+        body = normalised((request.body or b"").decode("utf-8", "backslashreplace"), nonce.decode())
+        target = normalised(f"{request.path}?{request.query}", nonce.decode())
+        headers = normalised(repr(request.headers), nonce.decode())
+        told.append(f"{exchange.scenario}: {request.method} {target} {headers} {body}")
+    return told
+
+
+def test_the_same_seed_sends_the_same_requests_in_the_same_order() -> None:
+    runs = []
+    for _ in range(2):
+        with pytest.MonkeyPatch.context() as patch:
+            runs.append(sequence(patch))
+    first, second = runs
+    assert {told.partition(":")[0] for told in first} >= {"a first session", "lifecycle", "conformance"}
+    for number, (one, other) in enumerate(zip(first, second, strict=False)):
+        assert one == other, f"request {number} differs"
+    assert len(first) == len(second)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(1_000, 1_000 + SEEDS))
+def test_no_seed_makes_the_checker_accuse_the_mock(seed: int) -> None:
+    with MockServer() as server:
+        report = check(server.url, seed=seed, own=True, max_time_s=120)
+    assert [f"{v.clause}: {v.expected}, not {v.seen}" for v in report.violations] == []
+    assert [entry.clause.id for entry in report.clauses if not entry.exercised] == []
