@@ -15,6 +15,8 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -230,14 +232,14 @@ class Target:
         for waits in range(_MOST_WAITS + 1):
             self.pace.take(opens_session=opens and waits == 0)
             number = self.recorder.next_number()
-            sent_ns = time.monotonic_ns()
+            sent_ns, self._local.released_ns = time.monotonic_ns(), 0
             reply, failure = self.carry(method, whole, sent, body)
             exchange = Exchange(
                 number=number,
                 request=request,
                 reply=reply,
                 failure=failure,
-                sent_ns=sent_ns,
+                sent_ns=self._local.released_ns or sent_ns,
                 received_ns=time.monotonic_ns(),
                 account=account if kind not in {Credentials.NONE, Credentials.BROKEN} else None,
                 credentials=kind,
@@ -250,6 +252,48 @@ class Target:
                 break
             self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
         return exchange
+
+    def at_once(self, acts: Sequence[Callable[[], Exchange]]) -> list[Exchange]:
+        """Send several requests at once: each but for its last byte, and those when all the others are out.
+
+        A server cannot act on a request before it has come whole, so that neither connecting nor writing keeps the
+        requests apart. They count as sent when their last byte is.
+
+        Args:
+            acts: What sends one request each.
+
+        Raises:
+            OutOfTime: The budget is spent.
+            OutOfSessions: No more sessions are allowed.
+        """
+        gate = threading.Barrier(len(acts))
+
+        def one(act: Callable[[], Exchange]) -> Exchange:
+            self._local.gate = gate
+            if self.carry != self._exchange and (wait := self._gate()) is not None:
+                wait()
+            try:
+                return act()
+            finally:
+                # Who never got to the gate must not be waited for; who is through does not mind.
+                gate.abort()
+
+        with ThreadPoolExecutor(max_workers=len(acts)) as pool:
+            waiting = [pool.submit(one, act) for act in acts]
+            return [result.result() for result in waiting]
+
+    def _gate(self) -> Callable[[], None] | None:
+        """What waits for the others before the last byte of a request, if this thread's request has others."""
+        gate: threading.Barrier | None = self._local.__dict__.pop("gate", None)
+        if gate is None:
+            return None
+
+        def wait() -> None:
+            with suppress(threading.BrokenBarrierError):
+                gate.wait()
+            self._local.released_ns = time.monotonic_ns()
+
+        return wait
 
     def _whole_url(self, path: str, query: str, url: str | None) -> str:
         if url is not None:
@@ -278,7 +322,7 @@ class Target:
             connection.close()
             return None, f"no connection: {error}"
         try:
-            broke_off = _write(connection, method, raw or "/", headers, body)
+            broke_off = _write(connection, method, raw or "/", headers, body, gate=self._gate())
             response = connection.getresponse()
             content = response.read(_MOST_BYTES)
         except TimeoutError:
@@ -327,8 +371,13 @@ def _write(
     path: str,
     headers: Sequence[tuple[str, str]],
     body: bytes | None,
+    *,
+    gate: Callable[[], None] | None,
 ) -> bool:
-    """Write a request; whether the server hung up before it was all written: it may have answered before that."""
+    """Write a request; whether the server hung up before it was all written: it may have answered before that.
+
+    A `gate` is called before the last byte.
+    """
     connection._validate_path = lambda _: None  # type: ignore[attr-defined]  # noqa: SLF001 - odd paths are sent on purpose
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in headers:
@@ -336,10 +385,26 @@ def _write(
     if body is not None or method in {"POST", "PUT", "PATCH"}:
         connection.putheader("Content-Length", str(len(body or b"")))
     try:
-        connection.endheaders(body)
+        if gate is None:
+            connection.endheaders(body)
+        else:
+            _write_past(gate, connection, body)
     except (BrokenPipeError, ConnectionResetError):
         return True
     return False
+
+
+def _write_past(gate: Callable[[], None], connection: http.client.HTTPConnection, body: bytes | None) -> None:
+    written: list[bytes] = []
+    connection.send = written.append  # type: ignore[method-assign,assignment]
+    try:
+        connection.endheaders(body)
+    finally:
+        del connection.send
+    whole = b"".join(written)
+    connection.send(whole[:-1])
+    gate()
+    connection.send(whole[-1:])
 
 
 def _retry_after_s(reply: Reply) -> float:

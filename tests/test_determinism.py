@@ -16,7 +16,7 @@ from qashier_mock import MockServer
 if TYPE_CHECKING:
     from contract_tests.history import Exchange
 
-CONCURRENT = {"the same at once", "races"}
+CONCURRENT = {"the same at once", "races", "the same at once, again", "races, again"}
 SEEDS = {"sample": 3, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
 
 

@@ -5,77 +5,109 @@ A round whose requests did not overlap shows nothing; it is repeated a few times
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from contract_tests import oracle
 from contract_tests.clauses.concurrency import overlap
-from contract_tests.drive import Driver, World, id_of
+from contract_tests.drive import Driver, Stage, World, id_of
 from contract_tests.history import Capability
+from contract_tests.ledger import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from contract_tests.history import Exchange
+    from contract_tests.history import Exchange, Json
 
 _THREADS: Final = 6
+_MANY: Final = 4
+_SPARE: Final = 2
+"""How many rounds more may be tried where some did not overlap."""
+_MARGIN_S: Final = 30
+"""Seconds that a session lives beyond the least, so that a second that ticks meanwhile does not make it too short."""
 
 
-def together(acts: Sequence[Callable[[], Exchange]]) -> list[Exchange]:
-    """Do several things at once: every thread waits until all are ready."""
-    barrier = threading.Barrier(len(acts))
+def _shapes(world: World) -> tuple[tuple[str, ...], ...]:
+    """Who does what at once in a round."""
+    shapes: list[tuple[str, ...]] = [("expire", "expire", "expire", "read")]
+    if world.can(Capability.PAY):
+        shapes += [("pay", "expire", "read", "expire", "pay"), ("pay", "pay", "pay"), ("pay", "expire")]
+    if world.can(Capability.PAY, Capability.CLOCK):
+        shapes += [("pay", "clock", "expire", "read")]
+    return tuple(shapes)
 
-    def one(act: Callable[[], Exchange]) -> Exchange:
-        barrier.wait(timeout=10)
-        return act()
 
-    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
-        waiting = [pool.submit(one, act) for act in acts]
-        return [result.result() for result in waiting]
+def _races(world: World, rounds: int) -> None:
+    """Pay, expire and read one session at once, and let its time run out; `rounds` that count of each shape."""
+    for shape in _shapes(world):
+        counted = 0
+        for _ in range(rounds + _SPARE):
+            if counted == rounds:
+                break
+            if not (done := _race(world, shape)):
+                return
+            counted += overlap(done)
+    if world.can(Capability.EVENTS):
+        world.account.events()
+
+
+def _race(world: World, shape: Sequence[str]) -> list[Exchange]:
+    """One round; empty if no session could be opened."""
+    account, now = world.account, None
+    if "clock" in shape:
+        now = account.clock().object.get("now")
+    timed: dict[str, Json] = {"expires_at": now + oracle.SHORTEST_LIFE + _MARGIN_S} if is_integer(now) else {}
+    session_id = id_of(account.create(world.body(**timed)))
+    if session_id is None:
+        return []
+    acts: dict[str, Callable[[], Exchange]] = {
+        "expire": partial(account.expire, session_id),
+        "pay": partial(account.pay, session_id),
+        "read": partial(account.retrieve, session_id),
+        "clock": partial(account.advance, oracle.SHORTEST_LIFE + _MARGIN_S),
+    }
+    done = world.target.at_once([acts[word] for word in shape])
+    account.retrieve(session_id)
+    return done
 
 
 def races(world: World) -> None:
-    """Pay, expire and read one session at once, round after round."""
-    account = world.account
-    can_pay = world.can(Capability.PAY)
-    shapes: tuple[tuple[str, ...], ...] = (
-        ("expire", "expire", "expire", "read"),
-        *((("pay", "expire", "read", "expire", "pay"), ("pay", "pay", "pay"), ("pay", "expire")) if can_pay else ()),
-    )
-    for shape in (*shapes, *shapes[:2]):
-        for _ in range(3):
-            session_id = id_of(world.open())
-            if session_id is None:
-                return
-            acts: dict[str, Callable[[], Exchange]] = {
-                "expire": partial(account.expire, session_id),
-                "pay": partial(account.pay, session_id),
-                "read": partial(account.retrieve, session_id),
-            }
-            done = together([acts[word] for word in shape])
-            account.retrieve(session_id)
-            if overlap(done):
-                break
-    if world.can(Capability.EVENTS):
-        account.events()
+    """One round of each shape."""
+    _races(world, 1)
+
+
+def more_races(world: World) -> None:
+    """A gap between a check and the act that it is for is narrow: it is hit once in a while."""
+    _races(world, _MANY)
+
+
+def _twins(world: World, rounds: int) -> None:
+    """Use one idempotency key several times at once, and open several sessions at once."""
+    counted = 0
+    for _ in range(rounds + _SPARE):
+        if counted == rounds:
+            break
+        body, key = world.body(), world.key()
+        counted += overlap(world.target.at_once([partial(world.account.create, body, key=key)] * 4))
+        world.account.list(limit=10)
+    for _ in range(rounds):
+        end_key, session_id = world.key(), id_of(world.open())
+        if session_id is not None:
+            world.target.at_once([partial(world.account.expire, session_id, key=end_key)] * 3)
+            world.account.retrieve(session_id)
+        bodies = [world.body() for _ in range(_THREADS)]
+        world.target.at_once([partial(world.account.create, body) for body in bodies])
+        world.account.list(limit=100)
 
 
 def twins(world: World) -> None:
-    """Create with the same idempotency key several times at once, and several sessions at once."""
-    for _ in range(3):
-        body, key = world.body(), world.key()
-        done = together([partial(world.account.create, body, key=key)] * 4)
-        world.account.list(limit=10)
-        if overlap(done):
-            break
-    end_key, session_id = world.key(), id_of(world.open())
-    if session_id is not None:
-        together([partial(world.account.expire, session_id, key=end_key)] * 3)
-        world.account.retrieve(session_id)
-    bodies = [world.body() for _ in range(_THREADS)]
-    together([partial(world.account.create, body) for body in bodies])
-    world.account.list(limit=100)
+    """One round of each."""
+    _twins(world, 1)
+
+
+def more_twins(world: World) -> None:
+    """Many rounds of each."""
+    _twins(world, _MANY)
 
 
 DRIVERS: Final = (
@@ -88,9 +120,25 @@ DRIVERS: Final = (
     ),
     Driver(
         name="races",
-        purpose="Pay, expire and read one session at once: exactly one wins.",
+        purpose="Pay, expire and read one session at once, as its time runs out: exactly one wins.",
         clauses=("CON-1", "EVT-2", "EVT-5", "HTTP-6"),
         run=races,
         requests=40,
+    ),
+    Driver(
+        name="the same at once, again",
+        purpose="Send one idempotency key several times at once, and open several sessions at once, round after round.",
+        clauses=("IDM-6", "CON-2", "CRE-10"),
+        run=more_twins,
+        stage=Stage.DEPTH,
+        requests=70,
+    ),
+    Driver(
+        name="races, again",
+        purpose="Pay, expire and read one session at once, as its time runs out, round after round.",
+        clauses=("CON-1", "EVT-2", "EVT-5"),
+        run=more_races,
+        stage=Stage.DEPTH,
+        requests=150,
     ),
 )
