@@ -231,15 +231,14 @@ class Target:
         opens = method == "POST" and path == SESSIONS_PATH and page_of is None
         for waits in range(_MOST_WAITS + 1):
             self.pace.take(opens_session=opens and waits == 0)
-            number = self.recorder.next_number()
-            sent_ns, self._local.released_ns = time.monotonic_ns(), 0
+            self._stamp()
             reply, failure = self.carry(method, whole, sent, body)
             exchange = Exchange(
-                number=number,
+                number=self._local.number,
                 request=request,
                 reply=reply,
                 failure=failure,
-                sent_ns=self._local.released_ns or sent_ns,
+                sent_ns=self._local.sent_ns,
                 received_ns=time.monotonic_ns(),
                 account=account if kind not in {Credentials.NONE, Credentials.BROKEN} else None,
                 credentials=kind,
@@ -291,9 +290,13 @@ class Target:
         def wait() -> None:
             with suppress(threading.BrokenBarrierError):
                 gate.wait()
-            self._local.released_ns = time.monotonic_ns()
+            self._stamp()
 
         return wait
+
+    def _stamp(self) -> None:
+        """Note that this thread's request goes out now."""
+        self._local.number, self._local.sent_ns = self.recorder.next_number(), time.monotonic_ns()
 
     def _whole_url(self, path: str, query: str, url: str | None) -> str:
         if url is not None:
