@@ -368,7 +368,12 @@ class Ledger:
         try:
             found = (
                 *self._header_faults(exchange),
-                *oracle.faults(exchange.request.json, earliest=earliest, latest=latest),
+                *oracle.faults(
+                    exchange.request.json,
+                    earliest=earliest,
+                    latest=latest,
+                    unknown_fields=self.history.terms.policy.unknown_fields,
+                ),
             )
         except oracle.Open:
             return Creation(exchange, None, key_was_seen=seen)
@@ -379,6 +384,8 @@ class Ledger:
             return Creation(exchange, found, key_was_seen=seen)
         key = exchange.request.idempotency_key
         traits = oracle.leanings(exchange.request.json, key=key, earliest=earliest)
+        if oracle.has_unknown_fields(exchange.request.json):
+            traits["an unknown field, which the policy ignores"] = "CRE-1"
         body = exchange.request.body or b""
         if len(body) > oracle.BODY_MOST // 2:
             traits["a body of more than 1 MiB"] = "HTTP-4"

@@ -29,6 +29,7 @@ LONGEST_LIFE: Final = 86_400
 KEY_MEMORY: Final = 86_400
 """Seconds from the first answer until an idempotency key is forgotten (IDM-4)."""
 KEY_LENGTH: Final = 255
+UNKNOWN_FIELD: Final = "a field that no document names, which is ignored or refused"
 UNIT_AMOUNT_MOST: Final = 99_999_999
 QUANTITY_MOST: Final = 10_000
 LINES_MOST: Final = 100
@@ -104,22 +105,35 @@ class Open(Exception):
     """The documents do not say whether this request is right."""
 
 
-def faults(body: Json, *, earliest: int | None = None, latest: int | None = None) -> tuple[Fault, ...]:
+def faults(
+    body: Json, *, earliest: int | None = None, latest: int | None = None, unknown_fields: str | None = None
+) -> tuple[Fault, ...]:
     """Everything that is wrong with a body for create.
 
     Args:
         body: The parsed body, `NOT_JSON` if it is none.
         earliest: The least that the server's clock can have shown, epoch seconds; None if unknown.
         latest: The most that it can have shown.
+        unknown_fields: What becomes of a field that no document names: `ignore`, `reject`; None if that is open.
 
     Raises:
         Open: It may be right or wrong: the documents, or our knowledge of the server's clock, leave it open.
     """
     found = list(_body_faults(body, earliest, latest))
+    if unknown_fields is not None:
+        unknown = [fault for fault in found if fault.reason == UNKNOWN_FIELD]
+        found = [fault for fault in found if fault not in unknown]
+        if unknown_fields == "reject":
+            found += [replace(fault, clause="CRE-1") for fault in unknown]
     real = tuple(fault for fault in found if fault.clause)
     if not real and found:
         raise Open(found[0].reason)
     return real
+
+
+def has_unknown_fields(body: Json) -> bool:
+    """Whether a body has fields that no document names."""
+    return any(fault.reason == UNKNOWN_FIELD for fault in _body_faults(body, None, None))
 
 
 def _open(path: str, reason: str) -> Fault:
@@ -258,7 +272,7 @@ def _text_faults(holder: Mapping[str, Json], name: str, path: str, most: int) ->
 def _unknown(holder: Mapping[str, Json], known: set[str], path: str) -> Iterator[Fault]:
     for name in holder:
         if name not in known:
-            yield _open(f"{path}.{name}", "a field that no document names is ignored or refused")
+            yield _open(f"{path}.{name}".removeprefix("."), UNKNOWN_FIELD)
 
 
 def leanings(body: Mapping[str, Json], *, key: str | None = None, earliest: int | None = None) -> dict[str, str]:

@@ -37,6 +37,18 @@ _CURRENCIES: Final = ("SGD", "MYR", "PHP", "USD", "IDR", "THB", "VND", "HKD", "E
 """What is tried, in this order, where a tester did not say what the account may charge."""
 
 
+_CHOICES: Final = {
+    "idempotency_reuse": ("replay", "reject"),
+    "idempotency_in_flight": ("wait", "conflict"),
+    "unknown_fields": ("ignore", "reject"),
+}
+_WANTED: Final = {
+    "status": "a status from 400 to 499",
+    "currencies": 'a list of codes such as ["SGD"]',
+    "signature": "the name of a header",
+}
+
+
 class CheckError(Exception):
     """Nothing could be tested: wrong usage, a target that does not answer, a key that it does not take."""
 
@@ -173,9 +185,23 @@ def read_policy(path: Path) -> Policy:
     known = {entry.name for entry in fields(Policy)}
     if unknown := sorted(set(table) - known):
         raise CheckError(f"{path}: {unknown[0]} is no open choice; there are {', '.join(sorted(known))}")
+    for name, value in table.items():
+        if not _is_choice(name, value):
+            wanted = " or ".join(_CHOICES[name]) if name in _CHOICES else _WANTED[name.partition("_")[0]]
+            raise CheckError(f"{path}: {name} must be {wanted}, not {value!r}")
     if "currencies" in table:
         table["currencies"] = tuple(table["currencies"])
     return Policy(**table)
+
+
+def _is_choice(name: str, value: object) -> bool:
+    if name in _CHOICES:
+        return value in _CHOICES[name]
+    if name.startswith("status_"):
+        return is_integer(value) and 400 <= value < 500
+    if name == "currencies":
+        return isinstance(value, list) and all(isinstance(code, str) for code in value)
+    return isinstance(value, str)
 
 
 def is_loopback(url: str) -> bool:

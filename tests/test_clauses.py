@@ -7,13 +7,14 @@ judgements that are easy to get wrong.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from contract_tests import CLAUSES, ClauseBroken, Report, check
 from contract_tests.clauses import Source
-from contract_tests.history import Capability, Credentials, Exchange, History, Reply, Request, Terms
+from contract_tests.history import Capability, Credentials, Exchange, History, Policy, Reply, Request, Terms
 from tests.targets.reference import DEFECTS, serving
 
 DEFECT_OF = {clause: defect for defect, clause in DEFECTS.items()}
@@ -190,6 +191,22 @@ def test_a_refusal_is_put_down_to_what_is_special_about_the_request() -> None:
     story.add("POST", "/checkout/sessions", 400, {"error": {"message": "too many of them"}}, body)
     assert verdict("CRE-11", story) is False
     assert verdict("CRE-1", story) is True
+
+
+def test_a_key_that_is_under_way_may_be_refused_unless_a_policy_says_that_it_waits() -> None:
+    story = Story()
+    keyed = (("Content-Type", "application/json"), ("Idempotency-Key", "k"))
+    session = story.opened("a")
+    body = story.exchanges.pop().request.json
+    for status, answer in ((200, session), (409, {"error": {"message": "in use"}})):
+        story.add(
+            "POST", "/checkout/sessions", status, answer, body, headers=keyed, sent_ns=10**9, received_ns=2 * 10**9
+        )
+    assert verdict("IDM-6", story) is True
+    story.terms = replace(story.terms, policy=Policy(idempotency_in_flight="conflict"))
+    assert verdict("IDM-6", story) is True
+    story.terms = replace(story.terms, policy=Policy(idempotency_in_flight="wait"))
+    assert verdict("IDM-6", story) is False
 
 
 def test_a_limited_request_is_not_judged() -> None:

@@ -62,6 +62,7 @@ def refusals(history: History, identifier: str) -> Findings:
 def a_valid_request_succeeds(history: History) -> Findings:
     """A valid request succeeds with a session of the documented shape, every documented property present."""
     ledger = history.ledger
+    yield from refusals(history, "CRE-1")
     for creation in ledger.creations:
         exchange = creation.exchange
         if not creation.is_faultless or creation.key_was_seen:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from contract_tests import oracle
-from contract_tests.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from contract_tests.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Finding, Findings, broken, clause, kept_if
 from contract_tests.document import shape_errors
 from contract_tests.history import Exchange, History, Operation
 from contract_tests.ledger import Life, Listing, differences, documented, entries_of, is_integer, parse_query
@@ -52,6 +52,12 @@ def _refusals(history: History, identifier: str) -> Findings:
     for exchange, _, cause in _refused(history):
         if cause == identifier:
             yield broken("a page", exchange.status, exchange)
+
+
+def _refused_with(status: int | None, what: str, exchange: Exchange) -> Finding:
+    """Judge that a list is refused: with any 4xx, or with the one that the policy names."""
+    right = exchange.refused and status in {None, exchange.status}
+    return kept_if(right, f"{status or '4xx'} for {what}", exchange.status, exchange)
 
 
 def _pages(history: History, identifier: str) -> Findings:
@@ -120,7 +126,7 @@ def limit_has_bounds(history: History) -> Findings:
     for exchange in history.of(Operation.LIST):
         if parse_query(exchange) == "LIS-2" and not exchange.is_lost:
             limit = exchange.request.parameters.get("limit")
-            yield kept_if(exchange.refused, f"4xx for limit={limit}", exchange.status, exchange)
+            yield _refused_with(history.terms.policy.status_invalid, f"limit={limit}", exchange)
     for listing in history.ledger.listings:
         count = len(listing.entries)
         if "limit" in listing.exchange.request.parameters:
@@ -366,12 +372,13 @@ def cursors_that_make_no_sense_are_refused(history: History) -> Findings:
             continue
         query = parse_query(exchange)
         if query == "LIS-13":
-            expected = "4xx for both cursors at once, or an empty one"
-            yield kept_if(exchange.refused, expected, exchange.status, exchange)
+            empty = "" in exchange.request.parameters.values()
+            status = None if empty else history.terms.policy.status_rule
+            yield _refused_with(status, "an empty cursor" if empty else "both cursors at once", exchange)
         elif isinstance(query, oracle.Query):
             cursor = query.starting_after if query.starting_after is not None else query.ending_before
             if cursor is not None and cursor not in known:
-                yield kept_if(exchange.refused, f"4xx for the unknown cursor {cursor[:60]}", exchange.status, exchange)
+                yield _refused_with(history.terms.policy.status_rule, f"the unknown cursor {cursor[:60]}", exchange)
 
 
 @clause("LIS-14", source=DOCUMENTED)

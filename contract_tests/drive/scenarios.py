@@ -557,6 +557,18 @@ def at_the_limits(world: World) -> None:
             retrieve(world, sent)
 
 
+@scenario("CRE-1", "HTTP-5", stage=Stage.DEPTH, requests=6)
+def what_no_document_names(world: World) -> None:
+    """Send fields that the API does not have, in each object of a create: they are ignored or refused."""
+
+    def bodies() -> Iterator[Json]:
+        yield {**world.body(), "metadata": {"order": "1"}}
+        for path in (("line_items", 0), _PRICE, _PRODUCT):
+            yield _with(world.body(), "red", *path, "colour")
+
+    _send_each(world, bodies())
+
+
 @scenario("CRE-5", "CRE-6", "CRE-7", "CRE-4", "HTTP-5", requests=24)
 def when_it_expires(world: World) -> None:
     """Ask for deadlines on both sides of each bound, and in between."""
