@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from contract_tests.ledger import Ledger
 
@@ -386,13 +388,20 @@ class History:
     endpoints: tuple[Endpoint, ...] = ()
     terms: Terms = field(default_factory=Terms)
 
-    def of(self, *operations: Operation) -> Iterable[Exchange]:
+    def of(self, *operations: Operation) -> Sequence[Exchange]:
         """The exchanges of these operations that were made in an account's name and not turned away with 429."""
-        return (
-            exchange
-            for exchange in self.exchanges
-            if exchange.operation in operations and exchange.account is not None and not exchange.was_limited
-        )
+        if len(operations) == 1:
+            return self._by_operation.get(operations[0], ())
+        found = chain.from_iterable(self._by_operation.get(operation, ()) for operation in operations)
+        return sorted(found, key=lambda exchange: exchange.number)
+
+    @cached_property
+    def _by_operation(self) -> Mapping[Operation, Sequence[Exchange]]:
+        found: dict[Operation, list[Exchange]] = defaultdict(list)
+        for exchange in self.exchanges:
+            if exchange.account is not None and not exchange.was_limited:
+                found[exchange.operation].append(exchange)
+        return found
 
     @cached_property
     def ledger(self) -> Ledger:
