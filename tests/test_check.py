@@ -12,11 +12,11 @@ from contract_tests import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, Targ
 from contract_tests.history import Capability, Credentials, History, Operation
 from contract_tests.report.json import as_json, render
 from contract_tests.run import Run, planned
+from tests.targets import directed
 from tests.targets.reference import DEFECTS, VARIANTS, serving, within
 
 if TYPE_CHECKING:
     from contract_tests import Report, Violation
-    from contract_tests.drive import Driver
 
 CONCURRENT = {"CON-1", "CON-2", "IDM-6"}
 IN_PROCESS = "http://127.0.0.1"
@@ -24,11 +24,6 @@ IN_PROCESS = "http://127.0.0.1"
 
 def told(violations: tuple[Violation, ...]) -> str:
     return "; ".join(f"{v.clause}: {v.expected}, not {v.seen}" for v in violations)
-
-
-def directed(driver: Driver) -> bool:
-    """The scenarios; what is drawn at random has tests of its own."""
-    return driver.name not in {"lifecycle", "conformance"}
 
 
 def checked(*quirks: str, **options: Any) -> Report:

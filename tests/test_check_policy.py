@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from contract_tests import CheckError, check
-from contract_tests.drive import Driver, Stage
 from contract_tests.history import Policy
 from contract_tests.run import read_policy
 from qashier_mock import MockServer, Settings
 from qashier_mock.core.policy import Policy as Behaviour
+from tests.targets import directed
 
 # A choice, another one for the same question, and the clause under which a target is blamed that made the other.
 CHOICES = [
@@ -27,10 +27,6 @@ CHOICES = [
     ({"unknown_fields": "ignore"}, {"unknown_fields": "reject"}, "CRE-1"),
     ({"unknown_fields": "reject"}, {"unknown_fields": "ignore"}, "CRE-1"),
 ]
-
-
-def directed(driver: Driver) -> bool:
-    return driver.stage is not Stage.ENDLESS and driver.name != "conformance"
 
 
 def broken(url: str, clause: str, chosen: dict[str, Any]) -> set[str]:

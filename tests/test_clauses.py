@@ -15,6 +15,7 @@ import pytest
 from contract_tests import CLAUSES, ClauseBroken, Report, check
 from contract_tests.clauses import Source
 from contract_tests.history import Capability, Credentials, Exchange, History, Policy, Reply, Request, Terms
+from tests.targets import directed
 from tests.targets.reference import DEFECTS, serving
 
 DEFECT_OF = {clause: defect for defect, clause in DEFECTS.items()}
@@ -24,7 +25,7 @@ CLAUSE_COUNT = 87
 @pytest.fixture(scope="module")
 def kept() -> Report:
     with serving() as url:
-        return check(url, seed=3, strict=True)
+        return check(url, seed=3, strict=True, drivers=directed)
 
 
 def test_the_contract_is_whole() -> None:
@@ -42,7 +43,7 @@ def test_a_clause_is_kept_by_a_correct_history(kept: Report, identifier: str) ->
 @pytest.mark.parametrize("identifier", CLAUSES)
 def test_a_clause_is_broken_by_a_faulty_history(identifier: str) -> None:
     with serving(DEFECT_OF[identifier]) as url:
-        history = check(url, seed=3, only=[identifier]).history
+        history = check(url, seed=3, only=[identifier], drivers=directed).history
     with pytest.raises(ClauseBroken) as caught:
         CLAUSES[identifier](history)
     assert caught.value.exchanges or caught.value.deliveries

@@ -16,13 +16,13 @@ from contract_tests import CLAUSES, check
 from contract_tests.history import Delivery, Endpoint, Exchange, History, Reply, Request
 from contract_tests.report.html import render
 from contract_tests.verdicts import ClauseReport, Report, Verdict, Violation
+from tests.targets import directed
 from tests.targets.reference import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from contract_tests.drive import Driver
 
 HOSTILE = """</title></script></pre><script>alert(1)</script><img src=x onerror=alert(2)>"'&\x00"""
 LONE = "\ud800"
@@ -65,10 +65,6 @@ class Tree(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.found if name == tag]
-
-
-def directed(driver: Driver) -> bool:
-    return driver.name not in {"lifecycle", "conformance"}
 
 
 @pytest.fixture(scope="module")

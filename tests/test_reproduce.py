@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract_tests import CLAUSES, check
-from contract_tests.drive import Stage
 from contract_tests.history import Credentials
 from contract_tests.report.reproduce import Reproduction, reproduce
 from contract_tests.report.reproduce.naming import BROKEN
@@ -27,6 +26,7 @@ from contract_tests.report.reproduce.shell import BROKEN as BROKEN_IN_A_SHELL
 from contract_tests.report.reproduce.values import Code, literal
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
+from tests.targets import directed
 from tests.targets.reference import DEFECTS, serving
 
 if TYPE_CHECKING:
@@ -34,14 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from contract_tests import Report
-    from contract_tests.drive import Driver
 
 _MODULES = count()
 KEY = "sk_test_thisIsMySecret"
-
-
-def directed(driver: Driver) -> bool:
-    return driver.stage is not Stage.ENDLESS
 
 
 @pytest.fixture(scope="module")
