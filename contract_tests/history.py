@@ -253,6 +253,8 @@ class Exchange:
     """The session whose hosted page this is."""
     page_act: str | None = None
     """What the customer did there: `view`, or the `data-testid` of what was pressed."""
+    page_from: int | None = None
+    """The number of the exchange that showed the page on which that was pressed."""
 
     @cached_property
     def operation(self) -> Operation:

@@ -27,6 +27,13 @@ _OUTCOMES: Final = {
     "failed": oracle.Act.PAYMENT_FAILED,
     "canceled": oracle.Act.PAYMENT_CANCELED,
 }
+_PRESSED: Final = {
+    "pay-card": oracle.Act.PAYMENT_SUCCEEDED,
+    "authorise": oracle.Act.PAYMENT_SUCCEEDED,
+    "pay-declined": oracle.Act.PAYMENT_FAILED,
+    "cancel": oracle.Act.PAYMENT_CANCELED,
+}
+"""What a customer asks for by what is pressed on a page."""
 CHANGING: Final = frozenset({"status", "payment_status"})
 """The properties of a session that may change (RET-4)."""
 
@@ -65,6 +72,8 @@ def is_integer(value: Json) -> TypeGuard[int]:
 
 def act_of(exchange: Exchange) -> oracle.Act | None:
     """What a writing request asks to happen to its session."""
+    if exchange.operation is Operation.PAGE:
+        return _PRESSED.get(exchange.page_act or "")
     if exchange.operation is Operation.EXPIRE:
         return oracle.Act.EXPIRE_REQUESTED
     outcome = exchange.request.json
@@ -538,8 +547,10 @@ class Ledger:
         return oracle.step(state, oracle.Act.DEADLINE_PASSED) if passed else state
 
     def _after_write(self, life: Life, state: oracle.State | None, write: Exchange) -> oracle.State | None:
-        if write.operation is Operation.PAGE or write.is_unknown:
+        if write.is_unknown:
             return None
+        if write.operation is Operation.PAGE:
+            return self._after_press(life, state, write)
         if write.account != life.account:
             return state if write.refused else None
         if self.may_be_replay(write):
@@ -553,6 +564,43 @@ class Ledger:
         if (after is None) is write.succeeded:
             return None
         return state if after is None else after
+
+    def _after_press(self, life: Life, state: oracle.State | None, press: Exchange) -> oracle.State | None:
+        """A payment on the page counts once the customer is led to where it leads; one that fails changes nothing."""
+        state, act = self._by_clock(life, state, press), act_of(press)
+        if state is None or act is None:
+            return state if press.page_act == "pay-redirect" else None
+        after = oracle.step(state, act)
+        if after in {None, state}:
+            # Closed stays closed; but who is led on by the page of an expired session was told that it was paid.
+            deceived = state.status == "expired" and press.page_act == "pay-card" and self.leads_on(life, press)
+            return None if deceived else state
+        return after if self.leads_on(life, press) else None
+
+    @cached_property
+    def journeys(self) -> Mapping[str, Sequence[Exchange]]:
+        """What was pressed on the pages of each session, and where that led, in the order of sending."""
+        journeys: dict[str, list[Exchange]] = defaultdict(list)
+        for exchange in self.history.exchanges:
+            if exchange.page_of is not None and exchange.page_act != "view":
+                journeys[exchange.page_of].append(exchange)
+        return journeys
+
+    def end_of(self, press: Exchange) -> Exchange:
+        """The last exchange of the redirects that followed what was pressed."""
+        end = press
+        for later in self.journeys.get(press.page_of or "", ()):
+            if later.number > end.number:
+                if later.page_act != f"{press.page_act}, led on":
+                    break
+                end = later
+        return end
+
+    def leads_on(self, life: Life, press: Exchange) -> bool:
+        """Whether what was pressed leads to the shop, where it must lead (PAY-1, PAY-5)."""
+        wanted = life.first.get("success_url" if press.page_act in {"pay-card", "pay-declined"} else "return_url")
+        end = self.end_of(press)
+        return end.reply is not None and isinstance(wanted, str) and end.reply.header("location") == wanted
 
     def state_after(self, life: Life, write: Exchange) -> oracle.State | None:
         """The state right after a write, by the rules; None if that cannot be known."""

@@ -187,6 +187,7 @@ class Target:
         url: str | None = None,
         page_of: str | None = None,
         page_act: str | None = None,
+        page_from: int | None = None,
     ) -> Exchange:
         """Send one request, wait where the target asks for it, and record every answer.
 
@@ -204,6 +205,7 @@ class Target:
             url: An absolute URL instead of base URL and path: a hosted page.
             page_of: The session whose page that is.
             page_act: What the customer does there.
+            page_from: The number of the exchange that showed the page on which that is done.
 
         Raises:
             OutOfTime: The budget is spent.
@@ -245,6 +247,7 @@ class Target:
                 scenario=self.scenario,
                 page_of=page_of,
                 page_act=page_act,
+                page_from=page_from,
             )
             self.recorder.add(exchange)
             if reply is None or reply.status != 429 or waits == _MOST_WAITS:
@@ -479,12 +482,15 @@ class Account:
         path = f"{CONTROL_PATH}/webhook-endpoints/{quote(endpoint_id, safe='')}"
         return self.target.send("DELETE", path, account=self.number)
 
-    def view(self, session_id: str, url: str, act: str = "view") -> Exchange:
-        """Open a hosted page, or where one of its links leads, as a customer without a key."""
-        return self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=act)
+    def view(self, session_id: str, url: str, act: str = "view", *, seen: int | None = None) -> Exchange:
+        """Open a hosted page, or where one of its links leads, as a customer without a key; the last exchange."""
+        exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=act, page_from=seen)
+        return self.led_on(session_id, exchange, act)
 
-    def press(self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str]) -> Exchange:
-        """Submit a form of a page and follow where it leads on the same host; the last exchange."""
+    def press(
+        self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str], *, seen: int
+    ) -> Exchange:
+        """Submit a form of the page that exchange `seen` showed, and follow where it leads on the same host."""
         fields = {name.removeprefix("field:"): value for name, value in form.items() if name.startswith("field:")}
         if button.get("name"):
             fields[button["name"]] = button.get("value", "")
@@ -492,7 +498,15 @@ class Account:
         headers = (("Content-Type", "application/x-www-form-urlencoded"),)
         url = urljoin(form["action"], button.get("formaction", form["action"]))
         exchange = self.target.send(
-            "POST", "", account=None, url=url, headers=headers, body=body, page_of=session_id, page_act=act
+            "POST",
+            "",
+            account=None,
+            url=url,
+            headers=headers,
+            body=body,
+            page_of=session_id,
+            page_act=act,
+            page_from=seen,
         )
         return self.led_on(session_id, exchange, act)
 

@@ -34,7 +34,10 @@ def concurrent_histories_are_linearizable(history: History) -> Findings:
         concerned = list(_touches(history, life))
         if not overlap([write for write in life.writes if write in concerned] + _crossings(history, life)):
             continue
-        story = [(exchange, op) for exchange in concerned for op in _ops(exchange)]
+        torn = [read for read in concerned if _is_torn(read)]
+        for read in torn:
+            yield broken("complete and paid at the same instant", "complete, unpaid", life.born, *life.writes, read)
+        story = [(exchange, op) for exchange in concerned for op in _ops(history, life, exchange)]
         anomaly = linearize([op for _, op in story])
         if anomaly is None:
             yield KEPT
@@ -43,11 +46,19 @@ def concurrent_histories_are_linearizable(history: History) -> Findings:
             yield broken("one order that explains every answer", anomaly.reason, life.born, *guilty)
 
 
+def _is_torn(read: Exchange) -> bool:
+    """Whether a read shows half of a payment."""
+    shown = (read.object.get("status"), read.object.get("payment_status"))
+    return read.operation is Operation.RETRIEVE and shown == ("complete", "unpaid")
+
+
 def _touches(history: History, life: Life) -> Iterator[Exchange]:
     """What read or wrote a session, with answers that tell of it: no replays, no other account."""
     for exchange in sorted([*life.writes, *life.reads, *_crossings(history, life)], key=lambda one: one.number):
-        told = exchange.operation is not Operation.PAGE and not history.ledger.key_was_seen(exchange)
-        if exchange.account == life.account and told:
+        if exchange.operation is Operation.PAGE:
+            if act_of(exchange) in _MADE:
+                yield exchange
+        elif exchange.account == life.account and not history.ledger.key_was_seen(exchange):
             yield exchange
 
 
@@ -64,8 +75,12 @@ def _crossings(history: History, life: Life) -> list[Exchange]:
     return found
 
 
-def _ops(exchange: Exchange) -> list[Op]:
+def _ops(history: History, life: Life, exchange: Exchange) -> list[Op]:
     call, end = exchange.sent_ns, exchange.received_ns
+    if exchange.operation is Operation.PAGE:
+        # From the payment method's page the customer comes back whatever became of the payment (PAY-5).
+        paid = exchange.page_act == "pay-card" and history.ledger.leads_on(life, exchange)
+        return [Op(call, end, Saw.ENDED, "complete") if paid else Op(call, NEVER, Saw.UNKNOWN, "complete")]
     if exchange.operation is Operation.CLOCK:
         return [Op(call, NEVER, Saw.UNKNOWN, "expired")]
     if exchange.operation is Operation.RETRIEVE:

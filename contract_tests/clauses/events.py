@@ -29,6 +29,8 @@ _FIRST_RETRY: Final = 60
 """Seconds within which the first retry comes."""
 _PROMPT_NS: Final = 10 * 10**9
 """How long the first attempt may take to reach us: "at once", on a busy machine."""
+_WATCHED_NS: Final = 25 * 10**8
+"""How long an endpoint must have stayed for "nothing came" to be certain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +74,14 @@ def sightings(history: History) -> Iterator[Sighting]:
         yield Sighting(delivery.event, delivery.endpoint.account, None, delivery)
 
 
+def event_ids(history: History) -> Mapping[str, set[str]]:
+    """The ids of the events that tell of each session, wherever they were seen."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    for sighting in sightings(history):
+        ids[str(sighting.session.get("id"))].add(repr(sighting.event.get("id")))
+    return ids
+
+
 def _told(history: History) -> Iterator[tuple[Sighting, Life]]:
     """The events about sessions of ours, each id once per way it was seen."""
     lives = history.ledger.lives
@@ -92,7 +102,8 @@ def endings(history: History) -> Iterator[tuple[Life, oracle.State, Exchange | N
             if before.status == "expired":
                 yield life, before, None
                 break
-            if before.status == "open" and after.status != "open" and write.succeeded:
+            by_page = write.operation is Operation.PAGE
+            if before.status == "open" and after.status != "open" and (write.succeeded or by_page):
                 yield life, after, write
                 break
         else:
@@ -149,7 +160,7 @@ def _created_then(history: History) -> Findings:
         if life.id not in ends or not is_integer(created):
             continue
         write = ends[life.id]
-        least, most = (life.expires_at, None) if write is None else history.ledger.clock(write)
+        least, most = (life.expires_at, None) if write is None else history.ledger.clock_of(life, write)
         if write is None and sighting.exchange is not None:
             _, most = history.ledger.clock(sighting.exchange)
         if least is None or (most is None and write is not None):
@@ -338,11 +349,39 @@ def events_are_delivered_at_least_once(history: History) -> Findings:
             prompt = [t for t in tries if t.received_ns <= write.received_ns + _PROMPT_NS]
             yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", *_cause(life, write))
         yield from _not_before(history, life, write)
+        if write is None:
+            yield from _delivered_by_clock(history, life)
+    for delivery in history.deliveries:
+        told_life = history.ledger.lives.get(str(_session_id(delivery)))
+        if told_life is not None:
+            right = told_life.account == delivery.endpoint.account
+            yield _delivered(right, "only its own account's events at an endpoint", told_life.id, delivery)
     yield from _retries(history)
 
 
 def _delivered(condition: object, expected: str, seen: str, delivery: Delivery) -> Json:
     return KEPT if condition else broken(expected, seen, deliveries=(delivery,))
+
+
+def _delivered_by_clock(history: History, life: Life) -> Findings:
+    """What the clock ends is told to the endpoints that were there before, and some time after."""
+    ledger = history.ledger
+    moves = [
+        e
+        for e in history.of(Operation.CLOCK)
+        if e.account == life.account and e.request.method != "GET" and is_integer(e.object.get("now"))
+    ]
+    passed = next((e for e in moves if e.object["now"] >= life.expires_at and life.born.is_before(e)), None)
+    if passed is None or ledger.clock(passed)[0] is None:
+        return
+    for endpoint in history.endpoints:
+        if endpoint.account != life.account or endpoint.registered_ns >= passed.sent_ns:
+            continue
+        tries = _attempts(history, endpoint, life)
+        watched = endpoint.removed_ns is None or endpoint.removed_ns > passed.received_ns + _WATCHED_NS
+        if tries or watched:
+            prompt = [t for t in tries if t.received_ns <= passed.received_ns + _PROMPT_NS]
+            yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", life.born, passed)
 
 
 def _not_before(history: History, life: Life, write: Exchange | None) -> Findings:
@@ -380,9 +419,9 @@ def _retries(history: History) -> Findings:
             yield _delivered(len(ids) == 1, "the same event id at every try", f"{sorted(ids)}", tries[-1])
         taken = next((place for place, delivery in enumerate(tries) if 200 <= delivery.answered < 300), None)
         if taken is not None:
-            yield _delivered(
-                taken == len(tries) - 1, "no further try after a 2xx", f"{len(tries) - 1 - taken} more", tries[-1]
-            )
+            # The same delivery may come twice, but what was taken is not tried again as time goes on.
+            further = {t.clock for t in tries[taken + 1 :] if t.clock is not None} - {tries[taken].clock}
+            yield _delivered(len(further) < 2, "no further tries after a 2xx", f"{len(further)} more", tries[-1])
             continue
         if tries[0].clock is None:
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from contract_tests import oracle
 from contract_tests.clauses.create import refusals
-from contract_tests.clauses.events import sightings
+from contract_tests.clauses.events import event_ids
 from contract_tests.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from contract_tests.history import NOT_JSON, Capability, Exchange, History, Operation
 from contract_tests.ledger import entries_of, same
@@ -81,9 +81,7 @@ def the_same_key_gets_the_same_answer(history: History) -> Findings:
 
 def _told_twice(history: History) -> Findings:
     """Sessions that one key expired, several times asked, and of which more than one event tells."""
-    told: dict[str, set[str]] = {}
-    for sighting in sightings(history):
-        told.setdefault(str(sighting.session.get("id")), set()).add(repr(sighting.event.get("id")))
+    told = event_ids(history)
     for first, again, forgotten in repeats(history):
         if forgotten is False and again.operation is Operation.EXPIRE and _same_request(first, again):
             events = told.get(again.request.session_id or "", set())

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from html import unescape
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 
 from contract_tests import oracle
+from contract_tests.clauses.events import event_ids
 from contract_tests.clauses.table import ASSUMED, DOCUMENTED, Findings, broken, clause, kept_if
-from contract_tests.history import Capability, Exchange, History, Operation
-from contract_tests.ledger import Life, act_of, entries_of
+from contract_tests.history import Capability, Exchange, History, Json, Operation
+from contract_tests.ledger import Life, act_of, differences, entries_of, lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PAY, CLOCK, PAGE = Capability.PAY, Capability.CLOCK, Capability.PAGE
 
@@ -52,15 +53,36 @@ def _unchanged(history: History, life: Life, write: Exchange, state: oracle.Stat
         )
 
 
+def _nothing_changed(history: History, life: Life, write: Exchange, state: oracle.State) -> Findings:
+    """What was refused left the session as it was shown before."""
+    yield from _unchanged(history, life, write, state)
+    read, before = history.ledger.following_read(life, write), history.ledger.preceding_view(life, write)
+    if read is not None and before is not None:
+        yield from _same_session(before, read.object, *_before(life, write), read)
+
+
+def _same_session(before: Mapping[str, Json], shown: Mapping[str, Json], *story: Exchange) -> Findings:
+    """What never changes is as it was."""
+    first, now = lasting(before), lasting(shown)
+    differing = differences(first, now)
+    wanted = {name: first.get(name) for name in differing}
+    yield kept_if(not differing, f"{wanted}", {name: now.get(name) for name in differing}, *story)
+
+
 @clause("EXP-1", source=DOCUMENTED)
 def an_open_session_can_be_expired(history: History) -> Findings:
     """Expiring an open session returns it with `status` `expired`."""
-    for life, write, _ in _writes(history, Operation.EXPIRE, "open"):
+    for life, write, state in _writes(history, Operation.EXPIRE, "open"):
         story = _before(life, write)
         yield kept_if(write.succeeded, "success for an open session", write.status, *story)
         if write.succeeded:
             seen = (write.object.get("id"), write.object.get("status"))
             yield kept_if(seen == (life.id, "expired"), f"{life.id}, expired", f"{seen}", *story)
+            yield from _same_session(life.first, write.object, *story)
+            expected = state.payment_status
+            yield kept_if(
+                write.object.get("payment_status") == expected, expected, write.object.get("payment_status"), *story
+            )
             read = history.ledger.following_read(life, write)
             if read is not None:
                 status = read.object.get("status")
@@ -75,7 +97,7 @@ def an_expired_session_cannot_be_expired(history: History) -> Findings:
             write.refused and _by_policy(history, write), _not_open(history), write.status, *_before(life, write)
         )
         if write.refused:
-            yield from _unchanged(history, life, write, state)
+            yield from _nothing_changed(history, life, write, state)
 
 
 @clause("EXP-3", source=DOCUMENTED, needs=(PAY,))
@@ -85,7 +107,7 @@ def a_complete_session_cannot_be_expired(history: History) -> Findings:
         yield kept_if(
             write.refused and _by_policy(history, write), _not_open(history), write.status, *_before(life, write)
         )
-        yield from _unchanged(history, life, write, state)
+        yield from _nothing_changed(history, life, write, state)
 
 
 def _not_open(history: History) -> str:
@@ -116,13 +138,33 @@ def an_expired_session_cannot_be_paid(history: History) -> Findings:
     """An expired session cannot be paid."""
     for life, write, state in _writes(history, Operation.PAY, "expired", act=oracle.Act.PAYMENT_SUCCEEDED):
         yield kept_if(not write.succeeded, "the payment refused", write.status, *_before(life, write))
-        yield from _unchanged(history, life, write, state)
+        yield from _nothing_changed(history, life, write, state)
+    for life, press, state in presses(history, "expired"):
+        deceived = press.page_act == "pay-card" and history.ledger.leads_on(life, press)
+        yield kept_if(not deceived, "the payment refused", "the customer at success_url", *_before(life, press))
+        yield from _nothing_changed(history, life, press, state)
 
 
 @clause("EXP-6", source=DOCUMENTED, needs=(PAGE,))
 def the_page_of_an_expired_session_says_so(history: History) -> Findings:
     """The hosted page of an expired session says that it is expired, and has no form to pay."""
     yield from _ended_pages(history, "expired", "expired")
+    for exchange in history.exchanges:
+        life = history.ledger.lives.get(exchange.page_of or "")
+        if life is None or exchange.page_act not in _VIEWS or exchange.reply is None:
+            continue
+        state = history.ledger.state_before(life, exchange)
+        away = exchange.reply.header("location") if 300 <= exchange.reply.status < 400 else None
+        if state is not None and state.status == "expired" and away is not None and _is_of_shop(life, away):
+            yield broken("a page that says expired", f"the customer at {away}", *_before_page(life, exchange), exchange)
+
+
+def _is_of_shop(life: Life, url: str) -> bool:
+    """Whether a URL leads to the shop."""
+    body = life.born.request.json
+    given = [body.get(name) for name in ("success_url", "return_url", "cancel_url")] if isinstance(body, dict) else []
+    hosts = {urlsplit(one).netloc.lower() for one in given if isinstance(one, str)}
+    return urlsplit(url).netloc.lower() in hosts
 
 
 def _ended_pages(history: History, status: str, word: str) -> Findings:
@@ -163,8 +205,8 @@ def _ended_on_time(history: History, life: Life, moves: list[Exchange]) -> Findi
         passed = ledger.deadline_passed(life, write)
         if state is None or ledger.key_was_seen(write) or any(w.is_before(write) for w in life.writes):
             continue
-        if write.account not in {None, life.account}:
-            continue  # another account's try: AUTH-5
+        if write.account != life.account:
+            continue  # another account's try is AUTH-5; what its page answers tells nothing yet
         if passed and write.succeeded:
             yield broken(
                 f"expired at {life.expires_at}",
@@ -232,16 +274,7 @@ def paying_completes(history: History) -> Findings:
         yield kept_if(write.succeeded, "an open session can be paid", write.status, *_before(life, write))
         if write.succeeded:
             yield from _unchanged(history, life, write, after)
-    for life, press, end in journeys(history, "pay-card"):
-        wanted = life.first.get("success_url")
-        location = _left_to(end, wanted) if isinstance(wanted, str) else None
-        if location is None:
-            continue
-        yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
-        read = next((read for read in life.reads if press.is_before(read)), None)
-        if read is not None:
-            status = read.object.get("status")
-            yield kept_if(status == "complete", "complete after paying on the page", status, life.born, press, read)
+    yield from paid_on_page(history, "pay-card")
 
 
 @clause("PAY-2", source=ASSUMED)
@@ -249,8 +282,20 @@ def a_complete_session_cannot_be_paid_again(history: History) -> Findings:
     """A complete session cannot be paid again; its hosted page says so."""
     for life, write, state in _writes(history, Operation.PAY, "complete"):
         yield kept_if(not write.succeeded, "the second payment refused", write.status, *_before(life, write))
-        yield from _unchanged(history, life, write, state)
+        yield from _nothing_changed(history, life, write, state)
+    for life, press, state in presses(history, "complete"):
+        yield from _nothing_changed(history, life, press, state)
     yield from _ended_pages(history, "complete", "paid")
+    yield from _paid_twice(history)
+
+
+def _paid_twice(history: History) -> Findings:
+    """A session that was pressed to pay twice was paid once: more than one event of it tells otherwise."""
+    told = event_ids(history)
+    for life, press, _ in presses(history, "complete"):
+        events = told.get(life.id)
+        if events:
+            yield kept_if(len(events) == 1, "paid once", f"{len(events)} events", *_before(life, press))
 
 
 @clause("PAY-3", source=ASSUMED)
@@ -264,19 +309,31 @@ def a_payment_that_fails_leaves_it_open(history: History) -> Findings:
         failed = [w for w in life.writes if w.is_before(write) and act_of(w) in _HARMLESS]
         if failed:
             yield kept_if(write.succeeded, "success at another try", write.status, *_before(life, write))
-    for life, press, _ in journeys(history, "pay-declined"):
-        read = next((read for read in life.reads if press.is_before(read)), None)
-        if read is not None and not any(
-            press.is_before(w) and w.is_before(read) and w.page_act != "pay-declined" for w in life.writes
-        ):
-            yield kept_if(
-                read.object.get("status") == "open",
-                "open after a declined payment",
-                read.object.get("status"),
-                life.born,
-                press,
-                read,
-            )
+    for life, press, state in presses(history, "open"):
+        if act_of(press) in _HARMLESS:
+            yield from _nothing_changed(history, life, press, state)
+    yield from _another_try(history)
+
+
+def _another_try(history: History) -> Findings:
+    """After a failed payment the page still has what it had to pay with, and it works."""
+    ledger = history.ledger
+    whole: dict[str, Page] = {}
+    for life, exchange, page in views(history, failed=True):
+        state = ledger.state_before(life, exchange)
+        if state is None or state.status != "open":
+            continue
+        failed = [w for w in life.writes if w.is_before(exchange) and act_of(w) in _HARMLESS]
+        before = whole.setdefault(life.id, page)
+        if failed and before is not page and "pay-card" in before.tests:
+            story = (life.born, *failed, exchange)
+            yield kept_if("pay-card" in page.tests, "a page to try again at", page.text[:120], *story)
+    works = any(ledger.leads_on(life, p) for life, p, _ in presses(history, "open") if p.page_act == "pay-card")
+    for life, press, _ in presses(history, "open"):
+        failed = [w for w in life.writes if w.is_before(press) and act_of(w) in _HARMLESS]
+        if failed and works and press.page_act == "pay-card":
+            led = ledger.leads_on(life, press)
+            yield kept_if(led, "success at another try", ledger.end_of(press).status, *_before(life, press))
 
 
 @clause("PAY-4", source=DOCUMENTED, needs=(PAGE,))
@@ -302,17 +359,15 @@ def the_open_page_has_a_way_back(history: History) -> Findings:
 @clause("PAY-5", source=DOCUMENTED, needs=(PAGE,))
 def the_customer_comes_back(history: History) -> Findings:
     """From the payment method's own page the customer comes back to `return_url`, after authorising or cancelling."""
-    for act, status in (("authorise", "complete"), ("cancel", "open")):
-        for life, press, end in journeys(history, act):
-            wanted = life.first.get("return_url")
-            location = _left_to(end, wanted) if isinstance(wanted, str) else None
-            if location is None:
-                continue
-            yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
-            read = next((read for read in life.reads if press.is_before(read)), None)
-            if read is not None and all(w.is_before(read) and w.number <= end.number for w in life.writes):
-                seen = read.object.get("status")
-                yield kept_if(seen == status, f"{status} after {act}", seen, life.born, press, read)
+    yield from paid_on_page(history, "authorise")
+    for life, press, state in presses(history, "open"):
+        wanted = life.first.get("return_url")
+        if press.page_act == "cancel" and isinstance(wanted, str):
+            end = history.ledger.end_of(press)
+            location = _left_to(end, wanted)
+            if location is not None:
+                yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
+                yield from _unchanged(history, life, press, state)
 
 
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -394,6 +449,9 @@ def page_of(exchange: Exchange) -> Page | None:
     return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
 
 
+_VIEWS: Final = frozenset({"view", "view, led on"})
+
+
 def views(history: History, *, failed: bool = False) -> Iterator[tuple[Life, Exchange, Page]]:
     """The hosted pages that were opened, error pages only if `failed`.
 
@@ -403,26 +461,44 @@ def views(history: History, *, failed: bool = False) -> Iterator[tuple[Life, Exc
         return
     for exchange in history.exchanges:
         life = history.ledger.lives.get(exchange.page_of or "")
-        if life is None or exchange.page_act != "view":
+        if life is None or exchange.page_act not in _VIEWS or exchange.reply is None:
             continue
-        page = page_of(exchange)
+        page = None if 300 <= exchange.reply.status < 400 else page_of(exchange)
         if page is not None and (exchange.succeeded or (failed and not exchange.is_lost)):
             yield life, exchange, page
 
 
-def journeys(history: History, act: str) -> Iterator[tuple[Life, Exchange, Exchange]]:
-    """What a customer pressed on a page, and the last exchange of the redirects that followed."""
-    for exchange in history.exchanges:
-        life = history.ledger.lives.get(exchange.page_of or "")
-        if life is None or exchange.page_act != act:
-            continue
-        state = history.ledger.state_before(life, exchange)
-        end = exchange
-        for later in history.exchanges:
-            if later.number > end.number and later.page_of == life.id and later.page_act == f"{act}, led on":
-                end = later
-        if state is None or state.status == "open":
-            yield life, exchange, end
+def presses(history: History, *statuses: str) -> Iterator[tuple[Life, Exchange, oracle.State]]:
+    """What was pressed on the pages of sessions of a known status, with it."""
+    for life in history.ledger.lives.values():
+        for press in life.writes:
+            if press.operation is not Operation.PAGE or act_of(press) is None or press.is_lost:
+                continue
+            state = history.ledger.state_before(life, press)
+            if state is not None and state.status in statuses:
+                yield life, press, state
+
+
+def paid_on_page(history: History, act: str) -> Findings:
+    """Judge what comes of paying an open session on its page, or on the payment method's.
+
+    That nothing comes of it is a fault only where the same has worked: a page may ask for more than a form.
+    """
+    ledger = history.ledger
+    name = "success_url" if act == "pay-card" else "return_url"
+    tries = [(life, press, state) for life, press, state in presses(history, "open") if press.page_act == act]
+    works = any(ledger.leads_on(life, press) for life, press, _ in tries)
+    for life, press, state in tries:
+        end, wanted = ledger.end_of(press), life.first.get(name)
+        location = _left_to(end, wanted) if isinstance(wanted, str) else None
+        story = (*_before(life, press), *([end] if end is not press else []))
+        if location is not None:
+            yield kept_if(location == wanted, f"the customer at {wanted}", location, *story)
+        elif works and end.refused:
+            yield broken(f"the customer at {wanted}", end.status, *story)
+        after = oracle.step(state, oracle.Act.PAYMENT_SUCCEEDED)
+        if location is not None and after is not None:
+            yield from _unchanged(history, life, press, after)
 
 
 def _left_to(end: Exchange, wanted: str) -> str | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MODULES: Final = (
     "contract_tests.drive.scenarios",
+    "contract_tests.drive.pages",
     "contract_tests.drive.rounds",
     "contract_tests.drive.day",
     "contract_tests.drive.webhooks",

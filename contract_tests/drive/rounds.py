@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from contract_tests import oracle
 from contract_tests.clauses.concurrency import overlap
-from contract_tests.drive import Driver, Stage, World, id_of
+from contract_tests.drive import Driver, Stage, World, id_of, pages
 from contract_tests.history import Capability
 from contract_tests.ledger import is_integer
 
@@ -27,47 +27,63 @@ _MARGIN_S: Final = 30
 """Seconds that a session lives beyond the least, so that a second that ticks meanwhile does not make it too short."""
 
 
-def _shapes(world: World) -> tuple[tuple[str, ...], ...]:
-    """Who does what at once in a round."""
+def _shapes(world: World, *, all_of_them: bool) -> tuple[tuple[str, ...], ...]:
+    """Who does what at once in a round. Some are for when every clause has had its turn."""
     shapes: list[tuple[str, ...]] = [("expire", "expire", "expire", "read")]
     if world.can(Capability.PAY):
         shapes += [("pay", "expire", "read", "expire", "pay"), ("pay", "pay", "pay"), ("pay", "expire")]
     if world.can(Capability.PAY, Capability.CLOCK):
         shapes += [("pay", "clock", "expire", "read")]
+    if all_of_them and world.can(Capability.PAY):
+        shapes += [("pay", "read", "read", "read", "read")]
+    if all_of_them and world.can(Capability.PAGE):
+        shapes += [("pay-card", "expire", "read", "pay-card"), ("authorise", "expire", "read")]
     return tuple(shapes)
 
 
 def _races(world: World, rounds: int) -> None:
     """Pay, expire and read one session at once, and let its time run out; `rounds` that count of each shape."""
-    for shape in _shapes(world):
+    for shape in _shapes(world, all_of_them=rounds > 1):
         counted = 0
         for _ in range(rounds + _SPARE):
             if counted == rounds:
                 break
             if not (done := _race(world, shape)):
-                return
+                break
             counted += overlap(done)
     if world.can(Capability.EVENTS):
         world.account.events()
 
 
 def _race(world: World, shape: Sequence[str]) -> list[Exchange]:
-    """One round; empty if no session could be opened."""
+    """One round; empty where it cannot be held: no session could be opened, or its page has no such button."""
     account, now = world.account, None
     if "clock" in shape:
         now = account.clock().object.get("now")
     timed: dict[str, Json] = {"expires_at": now + oracle.SHORTEST_LIFE + _MARGIN_S} if is_integer(now) else {}
-    session_id = id_of(account.create(world.body(**timed)))
-    if session_id is None:
+    session = pages.fresh(world, **timed)
+    if session is None:
         return []
+    session_id = session[0]
     acts: dict[str, Callable[[], Exchange]] = {
         "expire": partial(account.expire, session_id),
         "pay": partial(account.pay, session_id),
         "read": partial(account.retrieve, session_id),
         "clock": partial(account.advance, oracle.SHORTEST_LIFE + _MARGIN_S),
     }
+    for act in {"pay-card", "authorise"} & set(shape):
+        page = account.view(*session) if act == "pay-card" else pages.at_the_method(world, session)
+        if page is None or not pages.has(page, act):
+            return []
+        acts[act] = partial(_pressed, world, session, act, page)
     done = world.target.at_once([acts[word] for word in shape])
     account.retrieve(session_id)
+    return done
+
+
+def _pressed(world: World, session: tuple[str, str], act: str, page: Exchange) -> Exchange:
+    done = pages.press(world, session, act, page)
+    assert done is not None
     return done
 
 

@@ -11,11 +11,9 @@ import base64
 import json
 import time
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from contract_tests import oracle
-from contract_tests.clauses.lifecycle import page_of
-from contract_tests.drive import Driver, Stage, World, id_of, page_url_of
+from contract_tests.drive import Driver, Stage, World, id_of
 from contract_tests.history import SESSIONS_PATH, Capability, Credentials, Exchange, Json
 from contract_tests.ledger import entries_of, is_integer
 
@@ -938,81 +936,6 @@ def a_long_list(world: World) -> None:
     account.list()
     _walk(world, {"limit": 100})
     _walk(world, {"limit": 50})
-
-
-# ── the hosted page ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@scenario("CRE-9", "PAY-1", "PAY-2", "PAY-3", "PAY-4", "PAY-5", "EXP-6", "RET-3", needs=(PAGE,), requests=50)
-def the_hosted_page(world: World) -> None:
-    """Open the page of sessions of every status, and do there what a customer would."""
-    account = world.account
-    cancel_url = "https://shop.example/basket/again?x=1&y=2"
-
-    def fresh(**fields: Json) -> tuple[str, str] | None:
-        exchange = world.open(**fields)
-        session_id, url = id_of(exchange), page_url_of(exchange)
-        return None if session_id is None or url is None else (session_id, url)
-
-    with_back, without = fresh(cancel_url=cancel_url), fresh()
-    if with_back is None or without is None:
-        return
-    free = fresh(line_items=[world.line(0, 1)])
-    for session_id, url in (with_back, *([free] if free is not None else []), without):
-        account.retrieve(session_id)
-        shown = account.view(session_id, url)
-        account.retrieve(session_id)
-        page = page_of(shown)
-    if page is None or (not page.forms and page.has_script):
-        # Nothing to read without a browser.
-        world.capabilities -= {PAGE}
-        world.recorder.withdraw(PAGE)
-        return
-    if world.can(PAY):
-        account.pay(with_back[0], "failed")
-        account.view(*with_back)
-    account.expire(with_back[0])
-    account.view(*with_back)
-    if world.can(PAY):
-        account.pay(without[0])
-        account.view(*without)
-    for act in ("pay-card", "pay-declined"):
-        session = fresh(cancel_url=cancel_url)
-        if session is not None:
-            _press(world, session, act)
-            account.retrieve(session[0])
-            if act == "pay-declined":
-                _press(world, session, "pay-card")
-                account.retrieve(session[0])
-            account.view(*session)
-    for act in ("authorise", "cancel"):
-        session = fresh(cancel_url=cancel_url)
-        if session is not None:
-            _by_method(world, session, act)
-            account.retrieve(session[0])
-            account.view(*session)
-    if world.can(EVENTS):
-        account.events()
-
-
-def _press(world: World, session: tuple[str, str], act: str, page: Exchange | None = None) -> Exchange | None:
-    """Press what carries a `data-testid` on a session's page; None where there is no such thing."""
-    shown = page_of(page or world.account.view(*session))
-    element = shown.tests.get(act) if shown is not None else None
-    if shown is None or element is None:
-        return None
-    if "form" in element:
-        return world.account.press(session[0], shown.forms[int(element["form"])], act, element)
-    if "href" in element:
-        return world.account.view(session[0], urljoin(shown.url, element["href"]), act)
-    return None
-
-
-def _by_method(world: World, session: tuple[str, str], act: str) -> None:
-    """Go to the payment method's own page, and authorise or cancel there."""
-    there = _press(world, session, "pay-redirect")
-    if there is not None and page_of(there) is not None:
-        _press(world, session, act, page=there)
 
 
 DRIVERS: Final = tuple(_entered)

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, Self
 
-from contract_tests.drive import Driver, World, id_of
+from contract_tests import oracle
+from contract_tests.drive import Driver, World, id_of, pages
 from contract_tests.history import Capability, Delivery, Endpoint, Recorder
 from contract_tests.ledger import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from contract_tests.target import Account
 
 _SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t", "0123abcdEF456789", "c2VjcmV0" * 16)
 """Secrets that an implementation might strip, decode (from base64, from hex) or cut."""
@@ -148,50 +151,54 @@ def webhooks(world: World) -> None:
     """Register endpoints with and without a secret, end sessions, refuse deliveries, and let the retries come."""
     host = world.receiver_host or "127.0.0.1"
     receiver = Receiver(world.recorder, host=host, port=world.receiver_port, public_url=world.receiver_url)
-    registered: list[tuple[str, str]] = []
+    registered: list[tuple[Account, str, str]] = []
     with receiver:
         try:
             _drive(world, receiver, registered)
         finally:
-            for name, endpoint_id in registered:
-                world.account.remove_endpoint(endpoint_id)
+            for account, name, endpoint_id in registered:
+                account.remove_endpoint(endpoint_id)
                 receiver.removed(name)
 
 
 def _register(
     world: World,
     receiver: Receiver,
-    registered: list[tuple[str, str]],
+    registered: list[tuple[Account, str, str]],
     *,
     name: str,
     secret: str | None,
     answer: Callable[[int], int],
+    account: Account | None = None,
 ) -> bool:
-    url = receiver.add(name, world.account.number, secret, answer)
-    exchange = world.account.add_endpoint(url, secret)
+    account = account or world.account
+    url = receiver.add(name, account.number, secret, answer)
+    exchange = account.add_endpoint(url, secret)
     endpoint_id = exchange.object.get("id")
     if not exchange.succeeded:
         return False
     receiver.registered(name, str(endpoint_id))
-    registered.append((name, str(endpoint_id)))
+    registered.append((account, name, str(endpoint_id)))
     return True
 
 
-def _drive(world: World, receiver: Receiver, registered: list[tuple[str, str]]) -> None:
+def _drive(world: World, receiver: Receiver, registered: list[tuple[Account, str, str]]) -> None:
     account = world.account
     _tell_time(world, receiver)
 
     def fine(_: int) -> int:
         return 200
 
-    names = [f"{world.nonce}-{word}" for word in ("plain", "signed", "odd", "hex", "long", "failing", "late")]
-    plain, signed, odd, in_hex, long, failing, late = names
+    words = ("plain", "signed", "odd", "hex", "long", "failing", "beside", "late", "theirs")
+    plain, signed, odd, in_hex, long, failing, beside, late, theirs = (f"{world.nonce}-{word}" for word in words)
     if not _register(world, receiver, registered, name=plain, secret=None, answer=fine):
         return
     _register(world, receiver, registered, name=signed, secret=_SECRETS[0], answer=lambda _: 204)
     _register(world, receiver, registered, name=odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
     _register(world, receiver, registered, name=in_hex, secret=_SECRETS[2], answer=lambda _: 201)
     _register(world, receiver, registered, name=long, secret=_SECRETS[3], answer=fine)
+    if world.other is not None:
+        _register(world, receiver, registered, name=theirs, secret=None, answer=fine, account=world.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
     paid, expired, failed, refused = (id_of(world.open(world.line(1250, 2, **texts))) for _ in range(4))
     if paid is None or expired is None or failed is None or refused is None:
@@ -206,20 +213,56 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[str, str]]) 
     free = id_of(world.open(world.line(0, 1)))
     if free is not None:
         account.pay(free)
+    count = 2 if free is None else 3
+    count += _by_the_customer(world) + _by_the_clock(world, receiver)
     for name in (plain, signed, odd, in_hex, long):
-        receiver.wait(name, 2 if free is None else 3)
+        receiver.wait(name, count)
     account.retrieve(paid)
     account.retrieve(expired)
+    if world.other is not None and (their_id := id_of(world.open(account=world.other))) is not None:
+        world.other.expire(their_id)
+        receiver.wait(theirs, 1)
     # One more endpoint, which refuses everything, with a session of its own.
     _register(
         world, receiver, registered, name=failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)]
     )
+    _register(world, receiver, registered, name=beside, secret=None, answer=fine)
     account.pay(refused)
     receiver.wait(failing, 1)
+    receiver.wait(beside, 1)
     _register(world, receiver, registered, name=late, secret=None, answer=fine)
     if world.can(Capability.CLOCK):
         _let_retries_come(world, receiver, failing)
     account.events()
+
+
+def _by_the_customer(world: World) -> int:
+    """Pay a session on its page; how many sessions that ended."""
+    session = pages.fresh(world) if world.can(Capability.PAGE) else None
+    if session is None:
+        return 0
+    pages.press(world, session, "pay-card")
+    return world.account.retrieve(session[0]).object.get("status") == "complete"
+
+
+def _by_the_clock(world: World, receiver: Receiver) -> int:
+    """Let the time of a session run out; how many sessions that ended."""
+    if receiver.clock is None:
+        return 0
+    session_id = id_of(world.account.create(world.body(expires_at=receiver.clock + oracle.SHORTEST_LIFE + 60)))
+    if session_id is None:
+        return 0
+    _move(world, receiver, oracle.SHORTEST_LIFE + 60)
+    return 1
+
+
+def _move(world: World, receiver: Receiver, seconds: int) -> None:
+    """Move the clock; what arrives meanwhile arrives by its new time."""
+    if receiver.clock is not None:
+        receiver.clock += seconds
+        shown = world.account.advance(seconds).object.get("now")
+        if is_integer(shown):
+            receiver.clock = shown
 
 
 def _tell_time(world: World, receiver: Receiver) -> None:
@@ -233,22 +276,14 @@ def _let_retries_come(world: World, receiver: Receiver, failing: str) -> None:
 
     Delays that do not grow betray themselves by as many retries in as many steps.
     """
-
-    def move(step: int) -> None:
-        if receiver.clock is not None:
-            receiver.clock += step
-            shown = world.account.advance(step).object.get("now")
-            if is_integer(shown):
-                receiver.clock = shown
-
     first = 0
     while first < 60 and not receiver.wait(failing, 2, 0):
-        move(10)
+        _move(world, receiver, 10)
         first += 10
     for _ in range(6):
-        move(first)
+        _move(world, receiver, first)
     for step in (300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
-        move(step)
+        _move(world, receiver, step)
 
 
 DRIVERS: Final = (
@@ -258,6 +293,6 @@ DRIVERS: Final = (
         clauses=("EVT-6", "EVT-7", "EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
         run=webhooks,
         needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
-        requests=66,
+        requests=80,
     ),
 )

@@ -6,7 +6,7 @@ step of the story is followed through the reference model instead.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from contract_tests import oracle
 from contract_tests.history import Operation
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from contract_tests.history import Exchange
     from contract_tests.ledger import Listing
     from contract_tests.report.reproduce.story import Story
-
-_PRESSED: Final = {
-    "pay-card": oracle.Act.PAYMENT_SUCCEEDED,
-    "authorise": oracle.Act.PAYMENT_SUCCEEDED,
-    "pay-declined": oracle.Act.PAYMENT_FAILED,
-    "cancel": oracle.Act.PAYMENT_CANCELED,
-}
 
 
 def deadline(life: Life) -> int:
@@ -67,7 +60,7 @@ def state_after(story: Story, life: Life, exchange: Exchange) -> oracle.State:
 def _act(story: Story, life: Life, write: Exchange) -> oracle.Act | None:
     """What a request does to a session; None if nothing: a read, a replay, another account's."""
     if write.operation is Operation.PAGE:
-        return _PRESSED.get(write.page_act or "")
+        return act_of(write)
     if write.operation not in {Operation.PAY, Operation.EXPIRE} or write.account != life.account:
         return None
     if story.is_about_a_list:

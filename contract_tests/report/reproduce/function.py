@@ -421,14 +421,8 @@ class Function:
         act = exchange.page_act or "view"
         if act == "view":
             return f"customer.get({url})"
-        page = f"customer.get({url})"
-        if act in {"authorise", "cancel"}:
-            earlier = [
-                step.exchange
-                for step in self.story.steps
-                if step.exchange.page_of == exchange.page_of and step.exchange.page_act == "pay-redirect"
-            ]
-            page = self.naming.reply(earlier[-1]) if earlier else page
+        before = self.story.page_before(exchange)
+        page = f"customer.get({url})" if before is None else self.naming.reply(before)
         return f'press(customer, {page}, "{act}")'
 
     def _raw(self, exchange: Exchange, indent: int) -> str:

@@ -252,13 +252,18 @@ class Story:
         yield from self._of_replay(exchange)
         if exchange.operation is Operation.RETRIEVE and exchange in self.told:
             yield from self._read_before(exchange)
-        if exchange.page_act in {"authorise", "cancel"}:
-            # The payment method's own page is reached by a way of its own.
-            yield from (
-                e
-                for e in self.history.exchanges
-                if e.page_of == exchange.page_of and e.page_act == "pay-redirect" and e.number < exchange.number
-            )
+        page = self.page_before(exchange)
+        if page is not None:
+            yield page
+
+    def page_before(self, exchange: Exchange) -> Exchange | None:
+        """What opened the page on which something was pressed: a view, or another press that led there."""
+        shown = next((e for e in self.history.exchanges if e.number == exchange.page_from), None)
+        if shown is None or not (shown.page_act or "").endswith(", led on"):
+            return shown
+        act = (shown.page_act or "").removesuffix(", led on")
+        before = (e for e in reversed(self.history.exchanges) if e.number < shown.number)
+        return next((e for e in before if e.page_of == shown.page_of and e.page_act == act), None)
 
     def _of_replay(self, exchange: Exchange) -> Iterator[Exchange]:
         """What became of a session between its creation and the request that is answered with that creation again."""

@@ -1,0 +1,219 @@
+"""The hosted page, used as a customer does: without a key, by its links and forms.
+
+What is on a page is found by its `data-testid`s; on a page that has none, nothing is pressed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+from contract_tests import oracle
+from contract_tests.clauses.lifecycle import page_of
+from contract_tests.drive import Driver, Stage, World, id_of, page_url_of
+from contract_tests.history import Capability
+from contract_tests.ledger import is_integer
+
+if TYPE_CHECKING:
+    from contract_tests.history import Exchange, Json
+
+PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
+_CANCEL_URL: Final = "https://shop.example/basket/again?x=1&y=2"
+_RETURN_URL: Final = "https://shop.example/return?order=7&step=2"
+
+
+def fresh(world: World, **fields: Json) -> tuple[str, str] | None:
+    """A new session: its id and the address of its page; None if it has none."""
+    exchange = world.account.create(world.body(**{"return_url": _RETURN_URL, **fields}))
+    session_id, url = id_of(exchange), page_url_of(exchange)
+    return None if session_id is None or url is None else (session_id, url)
+
+
+def press(world: World, session: tuple[str, str], act: str, page: Exchange | None = None) -> Exchange | None:
+    """Press what carries a `data-testid` on a page, by default the session's as it is now; None if there is nothing."""
+    page = page or world.account.view(*session)
+    shown = page_of(page)
+    element = shown.tests.get(act) if shown is not None else None
+    if shown is None or element is None:
+        return None
+    if "form" in element:
+        return world.account.press(session[0], shown.forms[int(element["form"])], act, element, seen=page.number)
+    if "href" in element:
+        return world.account.view(session[0], urljoin(shown.url, element["href"]), act, seen=page.number)
+    return None
+
+
+def has(page: Exchange, act: str) -> bool:
+    """Whether a page has a button for an act."""
+    shown = page_of(page)
+    return shown is not None and "form" in shown.tests.get(act, {})
+
+
+def at_the_method(world: World, session: tuple[str, str]) -> Exchange | None:
+    """The payment method's own page for a session; None if there is none."""
+    there = press(world, session, "pay-redirect")
+    return there if there is not None and page_of(there) is not None else None
+
+
+def the_hosted_page(world: World) -> None:
+    """Open the page of sessions of every status, and do there what a customer would."""
+    account = world.account
+    with_back, without = fresh(world, cancel_url=_CANCEL_URL), fresh(world)
+    if with_back is None or without is None:
+        return
+    free = fresh(world, line_items=[world.line(0, 1)])
+    for session_id, url in (with_back, *([free] if free is not None else []), without):
+        account.retrieve(session_id)
+        shown = account.view(session_id, url)
+        account.retrieve(session_id)
+        page = page_of(shown)
+    if page is None or (not page.forms and page.has_script):
+        # Nothing to read without a browser.
+        world.capabilities -= {PAGE}
+        world.recorder.withdraw(PAGE)
+        return
+    if world.can(PAY):
+        account.pay(with_back[0], "failed")
+        account.view(*with_back)
+    account.expire(with_back[0])
+    account.view(*with_back)
+    if world.can(PAY):
+        account.pay(without[0])
+        account.view(*without)
+    for act in ("pay-card", "pay-declined"):
+        session = fresh(world, cancel_url=_CANCEL_URL)
+        if session is not None:
+            press(world, session, act)
+            account.retrieve(session[0])
+            if act == "pay-declined":
+                press(world, session, "pay-card")
+                account.retrieve(session[0])
+            account.view(*session)
+    for act in ("authorise", "cancel"):
+        session = fresh(world, cancel_url=_CANCEL_URL)
+        if session is not None:
+            press(world, session, act, at_the_method(world, session))
+            account.retrieve(session[0])
+            account.view(*session)
+    if world.can(EVENTS):
+        account.events()
+
+
+def _tried(world: World, session: tuple[str, str], page: Exchange | None, *acts: str) -> None:
+    """Press one thing after another on a page that may be stale, and look at the session after each."""
+    if page is None:
+        return
+    for act in acts:
+        if act == "expire":
+            world.account.expire(session[0])
+        else:
+            press(world, session, act, page)
+        world.account.retrieve(session[0])
+
+
+def pages_left_open(world: World) -> None:
+    """Press buttons of pages that were opened before the session ended, and try again after what failed."""
+    account = world.account
+    names = ("expired", "paid", "method", "authorised", "cancelled", "declined")
+    sessions = {name: fresh(world, cancel_url=_CANCEL_URL) for name in names}
+    if (expired := sessions["expired"]) is not None:
+        page = account.view(*expired)
+        account.expire(expired[0])
+        account.retrieve(expired[0])
+        _tried(world, expired, page, "pay-card", "pay-declined")
+    if (paid := sessions["paid"]) is not None:
+        page = account.view(*paid)
+        account.retrieve(paid[0])
+        _tried(world, paid, page, "pay-card", "pay-card", "pay-declined", "expire")
+        account.view(*paid)
+    if (method := sessions["method"]) is not None:
+        there = at_the_method(world, method)
+        account.expire(method[0])
+        account.retrieve(method[0])
+        _tried(world, method, there, "authorise", "cancel")
+    if (authorised := sessions["authorised"]) is not None:
+        _tried(world, authorised, at_the_method(world, authorised), "authorise", "cancel", "authorise", "expire")
+    if (cancelled := sessions["cancelled"]) is not None:
+        _tried(world, cancelled, at_the_method(world, cancelled), "cancel")
+        _tried(world, cancelled, account.view(*cancelled), "pay-card")
+    if (declined := sessions["declined"]) is not None:
+        account.retrieve(declined[0])
+        for _ in range(2):
+            _tried(world, declined, account.view(*declined), "pay-declined")
+        account.view(*declined)
+        _tried(world, declined, at_the_method(world, declined), "authorise")
+    free = fresh(world, line_items=[world.line(0, 1)])
+    if free is not None:
+        _tried(world, free, account.view(*free), "pay-declined", "pay-card")
+    if world.can(PAY) and (again := fresh(world)) is not None:
+        _tried(world, again, at_the_method(world, again), "cancel")
+        account.pay(again[0])
+        account.retrieve(again[0])
+    for status in ("complete", "open", "expired"):
+        account.list(status=status, limit=9)
+    account.list(limit=9)
+    if world.can(EVENTS):
+        account.events()
+
+
+def pages_past_the_deadline(world: World) -> None:
+    """Let the time of sessions run out whose pages are open, and press buttons there."""
+    account = world.account
+    moment = account.set_clock(frozen=True).object.get("now")
+    if not is_integer(moment):
+        return
+    names = ("card", "method", "declined", "viewed")
+    deadline = moment + oracle.SHORTEST_LIFE
+    sessions = {name: fresh(world, expires_at=deadline) for name in names}
+    pages: dict[str, Exchange | None] = {}
+    for name, session in sessions.items():
+        if session is not None:
+            pages[name] = at_the_method(world, session) if name == "method" else account.view(*session)
+            if name == "declined":
+                press(world, session, "pay-declined", pages[name])
+    account.advance(oracle.SHORTEST_LIFE)
+    for name in ("viewed", "declined"):
+        if (session := sessions[name]) is not None:
+            account.retrieve(session[0])
+            account.view(*session)
+    for name, acts in (("card", ("pay-card",)), ("method", ("authorise", "cancel"))):
+        if (session := sessions[name]) is not None:
+            account.retrieve(session[0])
+            _tried(world, session, pages[name], *acts)
+    if world.can(EVENTS):
+        account.events()
+
+
+_EVENT_CLAUSES: Final = ("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8")
+
+DRIVERS: Final = (
+    Driver(
+        name="the hosted page",
+        purpose="Open the page of sessions of every status, and do there what a customer would.",
+        clauses=("CRE-9", "PAY-1", "PAY-2", "PAY-3", "PAY-4", "PAY-5", "EXP-6", "RET-3", "HTTP-1", "HTTP-2"),
+        run=the_hosted_page,
+        needs=frozenset({PAGE}),
+        requests=50,
+    ),
+    Driver(
+        name="pages left open",
+        purpose="Press buttons of pages that were opened before the session ended, and try again after what failed.",
+        clauses=(
+            *("PAY-1", "PAY-2", "PAY-3", "PAY-4", "PAY-5", "EXP-3", "EXP-5", "RET-1", "RET-4", "LIS-8", "LIS-14"),
+            *_EVENT_CLAUSES,
+        ),
+        run=pages_left_open,
+        needs=frozenset({PAGE}),
+        stage=Stage.DEPTH,
+        requests=90,
+    ),
+    Driver(
+        name="pages past the deadline",
+        purpose="Let the time of sessions run out whose pages are open, and press buttons there.",
+        clauses=("EXP-5", "EXP-6", "EXP-7", "PAY-3", *_EVENT_CLAUSES),
+        run=pages_past_the_deadline,
+        needs=frozenset({PAGE, CLOCK}),
+        stage=Stage.DEPTH,
+        requests=30,
+    ),
+)
