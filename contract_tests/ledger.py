@@ -740,6 +740,14 @@ def _rank(life: Life) -> tuple[int, int]:
     return life.created, life.ordinal
 
 
+def codes_of(body: Json) -> frozenset[str]:
+    """The currencies that a body for create names, in lines that can be read."""
+    lines = body.get("line_items") if isinstance(body, dict) else None
+    prices = [line.get("price_data") for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    codes = [price.get("currency") for price in prices if isinstance(price, dict)]
+    return frozenset(code for code in codes if isinstance(code, str))
+
+
 def entries_of(exchange: Exchange) -> tuple[Mapping[str, Json], ...]:
     """The entries of a list's reply that are objects."""
     data = exchange.object.get("data")

@@ -43,6 +43,7 @@ LIMIT_DEFAULT: Final = 10
 URL: Final = re.compile(
     r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?"
 )
+_CONTROLS: Final = frozenset(map(chr, range(32))) - {"\t", "\n", "\r"}
 _PLAIN_URL: Final = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+/[A-Za-z0-9/_.-]*")
 
 # ── lifecycle ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,8 +266,10 @@ def _text_faults(holder: Mapping[str, Json], name: str, path: str, most: int) ->
         yield Fault("CRE-18", f"{path}.{name}", "not a string")
     elif not 1 <= len(text) <= most:
         yield Fault("CRE-19", f"{path}.{name}", f"{len(text)} characters")
-    elif any("\ud800" <= character <= "\udfff" or character < " " for character in text):
-        yield _open(f"{path}.{name}", "half a surrogate pair, or a control character")
+    elif any(
+        "\ud800" <= character <= "\udfff" or (character < " " and character not in "\t\n\r") for character in text
+    ):
+        yield _open(f"{path}.{name}", "half a surrogate pair, or a control character that is no white space")
 
 
 def _unknown(holder: Mapping[str, Json], known: set[str], path: str) -> Iterator[Fault]:

@@ -432,9 +432,16 @@ class Account:
         self.target = target
         self.number = number
 
-    def create(self, body: Json, *, key: str | None = None, headers: Sequence[tuple[str, str]] = ()) -> Exchange:
+    def create(
+        self,
+        body: Json,
+        *,
+        key: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+    ) -> Exchange:
         """Create a session. `body` is sent as JSON, bytes as they are."""
-        return self._post(SESSIONS_PATH, body, key=key, headers=headers)
+        return self._post(SESSIONS_PATH, body, key=key, headers=headers, credentials=credentials)
 
     def retrieve(self, session_id: str, *, credentials: Credentials | None = None) -> Exchange:
         return self.target.send("GET", _session_path(session_id), account=self.number, credentials=credentials)
@@ -523,7 +530,13 @@ class Account:
         return exchange
 
     def _post(
-        self, path: str, body: Json, *, key: str | None = None, headers: Sequence[tuple[str, str]] = ()
+        self,
+        path: str,
+        body: Json,
+        *,
+        key: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
     ) -> Exchange:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         named = list(headers)
@@ -533,7 +546,7 @@ class Account:
             named.append(("Idempotency-Key", key))
         # A header that is named, but not to be sent, is given as "".
         named = [(name, value) for name, value in named if name.lower() != "content-type" or value]
-        return self.target.send("POST", path, account=self.number, headers=named, body=raw)
+        return self.target.send("POST", path, account=self.number, credentials=credentials, headers=named, body=raw)
 
 
 _JSON: Final = (("Content-Type", "application/json"),)

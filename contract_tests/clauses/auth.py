@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contract_tests.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
-from contract_tests.history import Capability, Credentials, History, Operation
-from contract_tests.ledger import entries_of
+from contract_tests.history import Capability, Credentials, Exchange, History, Operation
+from contract_tests.ledger import Life, entries_of
 
 
 @clause("AUTH-1", source=PUBLIC)
@@ -19,13 +19,21 @@ def no_credentials_no_answer(history: History) -> Findings:
             yield kept_if(challenge, "a WWW-Authenticate header with the 401", "none", exchange)
 
 
+def _denied(exchange: Exchange) -> bool:
+    """Whether credentials were turned down. 403 may be any 4xx that a rule of the API deserves, except for a list."""
+    return exchange.operation.is_api and (
+        exchange.status == 401 or (exchange.status == 403 and exchange.operation is Operation.LIST)
+    )
+
+
 @clause("AUTH-2", source=PUBLIC)
 def basic_is_accepted(history: History) -> Findings:
     """HTTP Basic with a key as user name and an empty password is accepted."""
     for exchange in history.judged:
         if exchange.credentials is Credentials.BASIC and exchange.account is not None and exchange.reply is not None:
-            refused = exchange.operation.is_api and exchange.status in {401, 403}
-            yield kept_if(not refused, "Basic with the key and no password accepted", exchange.status, exchange)
+            yield kept_if(
+                not _denied(exchange), "Basic with the key and no password accepted", exchange.status, exchange
+            )
 
 
 @clause("AUTH-3", source=PUBLIC)
@@ -36,9 +44,7 @@ def bearer_is_accepted(history: History) -> Findings:
             continue
         if not exchange.operation.is_api:
             continue
-        yield kept_if(
-            exchange.status not in {401, 403}, "the key accepted as a bearer token", exchange.status, exchange
-        )
+        yield kept_if(not _denied(exchange), "the key accepted as a bearer token", exchange.status, exchange)
         life = history.ledger.lives.get(exchange.request.session_id or "")
         if exchange.operation is Operation.RETRIEVE and life and life.account == exchange.account:
             found = exchange.status != 404
@@ -52,6 +58,15 @@ def anything_else_is_refused(history: History) -> Findings:
         if exchange.credentials is Credentials.BROKEN and exchange.operation.is_api and exchange.reply is not None:
             shown = exchange.request.header("Authorization")
             yield kept_if(exchange.status == 401, f"401 for {shown}", f"{exchange.status}", exchange)
+
+
+def _untouched(history: History, life: Life, reach: Exchange) -> Findings:
+    """What another account reached for, stays as it was."""
+    state = history.ledger.state_before(life, reach) if reach in life.writes else None
+    read = history.ledger.following_read(life, reach) if state is not None else None
+    if state is not None and read is not None:
+        status = read.object.get("status")
+        yield kept_if(status == state.status, f"still {state.status}", status, life.born, reach, read)
 
 
 @clause("AUTH-5", source=ASSUMED, needs=(Capability.SECOND_ACCOUNT,))
@@ -69,6 +84,7 @@ def accounts_do_not_see_each_other(history: History) -> Findings:
                 yield kept_if(
                     exchange.status == 404, "404 for another account's session", exchange.status, life.born, exchange
                 )
+            yield from _untouched(history, life, exchange)
             continue
         if exchange.operation is Operation.LIST:
             for name in ("starting_after", "ending_before"):

@@ -113,7 +113,7 @@ def created_is_now(history: History) -> Findings:
             continue
         if ledger.reads_clock:
             least, most = ledger.clock(exchange)
-            slack = 1
+            slack = 0 if least == most else 1
         elif terms.wall_ns is not None:
             least = (terms.wall_ns + exchange.sent_ns - terms.monotonic_ns) // 10**9
             most = (terms.wall_ns + exchange.received_ns - terms.monotonic_ns) // 10**9
@@ -238,19 +238,28 @@ def amounts_and_quantities_are_bounded_integers(history: History) -> Findings:
     """
     yield from refusals(history, "CRE-11")
     for exchange in history.of(Operation.CREATE):
-        asked = _quantities(exchange.request.json)
+        asked = _of_lines(exchange.request.json, "quantity")
         if not exchange.succeeded or not any(isinstance(quantity, float) for quantity in asked):
             continue
-        seen = _quantities(exchange.json)
+        seen = _of_lines(exchange.json, "quantity")
         if all(isinstance(q, int) or (isinstance(q, float) and q.is_integer()) for q in asked):
             right = len(seen) == len(asked) and all(is_integer(s) and s == a for s, a in zip(seen, asked, strict=True))
             yield kept_if(right, "2.0, if it is accepted, back as 2", seen, exchange)
+    for exchange in history.of(Operation.CREATE):
+        amounts = [exchange.object.get("amount_total"), *_of_lines(exchange.json, "amount_total")]
+        if exchange.succeeded and any(isinstance(a, float) for a in _of_lines(exchange.request.json, "unit_amount")):
+            yield kept_if(
+                all(is_integer(a) for a in amounts), "integers for 1250.0, if it is accepted", amounts, exchange
+            )
 
 
-def _quantities(holder: Json) -> list[Json]:
+def _of_lines(holder: Json, name: str) -> list[Json]:
+    """A field of each line of a request or of a session."""
     lines = holder.get("line_items") if isinstance(holder, dict) else None
     lines = lines.get("data") if isinstance(lines, dict) else lines
-    return [line.get("quantity") for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    found = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    prices = [line.get("price_data") if name == "unit_amount" else line for line in found]
+    return [price.get(name) for price in prices if isinstance(price, dict)]
 
 
 @clause("CRE-12", source=DOCUMENTED)

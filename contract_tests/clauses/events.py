@@ -44,9 +44,7 @@ class Sighting:
 
     @property
     def session(self) -> Mapping[str, Json]:
-        data = self.event.get("data")
-        inner = data.get("object") if isinstance(data, dict) else None
-        return inner if isinstance(inner, dict) else {}
+        return _session_of(self.event)
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -206,6 +204,8 @@ def ending_sends_one_event(history: History) -> Findings:
         if feed is not None and _ended_before(history, life, write, feed):
             types = [sighting.event.get("type") for sighting in told.get((life.id, feed.number), [])]
             yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write, feed))
+        if write is None:
+            yield from _told_in_time(history, life, wanted)
         for endpoint in _listening(history, life, write):
             arrived = {
                 repr(sighting.event.get("id")): sighting
@@ -215,6 +215,25 @@ def ending_sends_one_event(history: History) -> Findings:
             types = [sighting.event.get("type") for sighting in arrived.values()]
             if arrived:  # that nothing arrives is EVT-6
                 yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write))
+
+
+def _told_in_time(history: History, life: Life, wanted: str) -> Findings:
+    """What the clock ended is told by every later list of events: it does not wait until the session is looked at."""
+    for feed in feeds(history):
+        if feed.account != life.account or history.ledger.deadline_passed(life, feed) is not True:
+            continue
+        ids = [
+            event.get("id")
+            for event in feed.object["data"]
+            if isinstance(event, dict) and _session_of(event).get("id") == life.id
+        ]
+        yield kept_if(ids, f"one {wanted} for {life.id}", "none", life.born, feed)
+
+
+def _session_of(event: Mapping[str, Json]) -> Mapping[str, Json]:
+    data = event.get("data")
+    inner = data.get("object") if isinstance(data, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _ended_before(history: History, life: Life, write: Exchange | None, feed: Exchange) -> bool:
@@ -346,7 +365,7 @@ def events_are_delivered_at_least_once(history: History) -> Findings:
         for endpoint in _listening(history, life, write):
             assert write is not None
             tries = _attempts(history, endpoint, life)
-            prompt = [t for t in tries if t.received_ns <= write.received_ns + _PROMPT_NS]
+            prompt = _prompt(tries, write, history.ledger.clock_of(life, write)[1])
             yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", *_cause(life, write))
         yield from _not_before(history, life, write)
         if write is None:
@@ -361,6 +380,15 @@ def events_are_delivered_at_least_once(history: History) -> Findings:
 
 def _delivered(condition: object, expected: str, seen: str, delivery: Delivery) -> Json:
     return KEPT if condition else broken(expected, seen, deliveries=(delivery,))
+
+
+def _prompt(tries: Sequence[Delivery], cause: Exchange, now: int | None) -> bool:
+    """Whether one came soon after its cause, by the machine's time and by the account's (`now` when it happened)."""
+    return any(
+        one.received_ns <= cause.received_ns + _PROMPT_NS
+        and (one.clock is None or now is None or one.clock <= now + _PROMPT_NS // 10**9)
+        for one in tries
+    )
 
 
 def _delivered_by_clock(history: History, life: Life) -> Findings:
@@ -380,7 +408,7 @@ def _delivered_by_clock(history: History, life: Life) -> Findings:
         tries = _attempts(history, endpoint, life)
         watched = endpoint.removed_ns is None or endpoint.removed_ns > passed.received_ns + _WATCHED_NS
         if tries or watched:
-            prompt = [t for t in tries if t.received_ns <= passed.received_ns + _PROMPT_NS]
+            prompt = _prompt(tries, passed, passed.object["now"])
             yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", life.born, passed)
 
 
@@ -404,9 +432,7 @@ def _attempts(history: History, endpoint: Endpoint, life: Life) -> list[Delivery
 
 
 def _session_id(delivery: Delivery) -> Json:
-    data = delivery.event.get("data")
-    inner = data.get("object") if isinstance(data, dict) else None
-    return inner.get("id") if isinstance(inner, dict) else None
+    return _session_of(delivery.event).get("id")
 
 
 def _retries(history: History) -> Findings:
@@ -432,7 +458,8 @@ def _retries(history: History) -> Findings:
             yield _delivered(soon, "the first retry within a minute", f"{len(tries) - 1} retries", tries[0])
         if waited >= 4 * 86_400:
             yield _delivered(len(tries) > 5, "at least five retries", f"{len(tries) - 1}", tries[-1])
-            delays = [b.clock - a.clock for a, b in pairwise(tries) if a.clock is not None and b.clock is not None]
+            moments = sorted({one.clock for one in tries if one.clock is not None})  # the same try may come twice
+            delays = [later - earlier for earlier, later in pairwise(moments)]
             # The clock moved in steps: a try is known to have come by the end of one. So the mean delay is at most what
             # the times say, and the first one at most that; only a series that does not grow at all is certain.
             if len(delays) >= 5:

@@ -159,12 +159,28 @@ def a_key_has_at_most_255_characters(history: History) -> Findings:
         known = exchange.request.session_id in history.ledger.lives
         if len(key) > oracle.KEY_LENGTH and key.isascii() and known and not exchange.is_lost:
             yield kept_if(exchange.refused, f"4xx: {len(key)} characters", exchange.status, exchange)
+    for life in history.ledger.lives.values():
+        for write in life.writes:
+            key = write.request.idempotency_key or ""
+            if (
+                len(key) != oracle.KEY_LENGTH
+                or not key.isascii()
+                or write.is_lost
+                or history.ledger.key_was_seen(write)
+            ):
+                continue
+            state = history.ledger.state_before(life, write)
+            if write.account == life.account and state is not None and state.status == "open":
+                yield kept_if(not write.refused, "success with a key of 255 characters", write.status, life.born, write)
 
 
 @clause("IDM-4", source=PUBLIC, needs=(Capability.CLOCK,))
 def a_key_is_forgotten_after_a_day(history: History) -> Findings:
     """A key is forgotten after 24 hours: at and after 86,400 s from the first answer."""
     for first, again, forgotten in repeats(history):
+        if forgotten and again.operation is Operation.EXPIRE and _same_request(first, again):
+            # Asked anew, it is what it is: a session that has ended.
+            yield kept_if(again.refused, "4xx: the key is forgotten, the session ended", again.status, first, again)
         if first.operation is not Operation.CREATE or again.operation is not Operation.CREATE or forgotten is None:
             continue
         age = (history.ledger.clock(again)[0] or 0) - (history.ledger.clock(first)[0] or 0)
@@ -223,7 +239,11 @@ def keys_belong_to_an_account(history: History) -> Findings:
                 continue
             first = next((use for use in theirs if use.succeeded), None)
             mine = next((use for use in uses if not use.is_lost), None)
-            if first is None or mine is None or not first.is_before(mine) or mine.operation is not Operation.CREATE:
+            if first is None or mine is None or not first.is_before(mine):
+                continue
+            if mine.operation is Operation.EXPIRE:
+                right = not mine.succeeded or mine.object.get("id") == mine.request.session_id
+                yield kept_if(right, f"{mine.request.session_id} expired", _short(mine), first, mine)
                 continue
             fresh = mine.succeeded and mine.object.get("id") != first.object.get("id")
             yield kept_if(fresh, "a session of its own", _short(mine), first, mine)

@@ -111,8 +111,8 @@ def conformance(world: World) -> None:
         stream = from_schema(schema).execute()
         bridge.when_over = stream.stop
         for event in stream:
-            if isinstance(event, events.Interrupted):
-                raise KeyboardInterrupt
+            if isinstance(event, events.Interrupted) and not bridge.is_over:
+                raise KeyboardInterrupt  # and not the end of the budget, at which it was told to stop
             if isinstance(event, events.ScenarioFinished) and world.own and not bridge.is_over:
                 _remark(world, event.recorder)
             elif isinstance(event, (events.NonFatalError, events.FatalError)):

@@ -107,8 +107,15 @@ def hostile(world: World) -> None:
         ("Accept", "text/html"),
         ("Expect", "nothing"),
         ("X-Odd", "\xff" * 100),
+        ("Request-Id", "mine"),
+        ("Request-Id", "req_1"),
+        ("Request-Id", "req_1"),
     ):
         account.create(valid, headers=((name, value),))
+    session_id = id_of(world.open()) or "unknown"
+    for path in (SESSIONS_PATH, f"{SESSIONS_PATH}/{session_id}", f"{SESSIONS_PATH}/{session_id}/expire"):
+        for method in ("HEAD", "OPTIONS"):
+            send(method, path)
     for value in ("Basic " + "A" * 6_000, "Basic //8=", "Bearer " + "%00" * 20, "Basic w6k6", "Digest x", ", ,"):
         send("GET", SESSIONS_PATH, account=None, authorization=value, shown=value[:40])
     account.list(limit=1)
@@ -139,7 +146,7 @@ DRIVERS: Final = (
         clauses=("HTTP-6", "HTTP-3", "HTTP-2", "HTTP-1", "HTTP-5"),
         run=hostile,
         stage=Stage.HARSH,
-        requests=110,
+        requests=120,
     ),
     Driver(
         name="large bodies",

@@ -131,6 +131,8 @@ def credentials(world: World) -> None:
     with_password = _basic(f"{key.secret}:hunter2")
     broken = (
         (with_password, "Basic <the key, with a password>"),
+        (_basic(f"{key.secret}:{key.secret}"), "Basic <the key, with itself as password>"),
+        (_basic(f"{key.secret}: "), "Basic <the key, with a blank as password>"),
         (_basic(":"), "Basic <no user name>"),
         (_basic(f":{key.secret}"), "Basic <the key as password>"),
         (_basic("no-such-key:"), "Basic <no key>"),
@@ -139,6 +141,7 @@ def credentials(world: World) -> None:
         (_basic(f"{key.secret.upper()}:"), "Basic <the key in capitals>"),
         (_basic(key.secret), "Basic <the key without its colon>"),
         ("Bearer no-such-key", "Bearer <no key>"),
+        (f"{bearer} x", "Bearer <the key, and another word>"),
         ("Bearer ", "Bearer"),
         ("Basic", "Basic"),
         ("Basic !!!", "Basic <no base64>"),
@@ -202,12 +205,27 @@ def two_accounts(world: World) -> None:
     # The second account's own replay, and the first one's.
     other.create(theirs.request.json, key=key)
     world.account.create(mine.request.json, key=key)
+    # Each ends a session of its own with the same key.
+    end, ours, others = world.key(), id_of(world.open()), id_of(world.open(account=other))
+    if ours is not None and others is not None:
+        world.account.expire(ours, key=end)
+        other.expire(others, key=end)
+        other.retrieve(others)
 
 
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@scenario("HTTP-3", "HTTP-4", "HTTP-6", "HTTP-5", "RET-2", "EXP-4", requests=34)
+def _nearly_json(world: World) -> Iterator[bytes]:
+    """What a lenient parser takes for JSON."""
+    yield json.dumps(world.body()).encode() + b" x"
+    yield json.dumps(world.body()).encode()[:-1] + b",}"
+    yield json.dumps(world.body()).encode().replace(b'"', b"'")
+    yield json.dumps(world.body()).encode().replace(b"Kaya toast", b"Kaya\ntoast")
+    yield json.dumps(world.body()).encode()[:-1] + b', "x": NaN}'
+
+
+@scenario("HTTP-3", "HTTP-4", "HTTP-6", "HTTP-5", "RET-2", "EXP-4", requests=42)
 def the_wrong_door(world: World) -> None:
     """Ask for paths, methods, media types and bodies that the API does not have."""
     opened = world.open()
@@ -229,6 +247,8 @@ def the_wrong_door(world: World) -> None:
         send(method, path)
     for body in (b"{", b"", b"not json", b'{"line_items": [}', json.dumps(world.body()).encode()[:-1], b"\xff\xfe{}"):
         world.account.create(body)
+    for body in _nearly_json(world):
+        world.account.create(body)
     marked = json.dumps(world.body()).encode()
     for media_type in (
         "application/x-www-form-urlencoded",
@@ -243,7 +263,7 @@ def the_wrong_door(world: World) -> None:
     world.account.create(json.dumps(world.body()).encode(), headers=(("Content-Type", ""),))
     for unknown in (_UNKNOWN_ID, session_id + "x", session_id[:-1], session_id.swapcase(), session_id + " "):
         world.account.retrieve(unknown)
-    for unknown in (_UNKNOWN_ID, session_id + "x"):
+    for unknown in (_UNKNOWN_ID, session_id + "x", session_id[:-1], session_id.swapcase()):
         world.account.expire(unknown)
     retrieve(world, opened)
     world.account.list(limit=20)
@@ -349,6 +369,7 @@ def what_is_missing_or_of_another_type(world: World) -> None:
             (["https://shop.example/"], ("return_url",)),
             (True, ("cancel_url",)),
             ("soon", ("expires_at",)),
+            ("2030-01-01T00:00:00Z", ("expires_at",)),
             (True, ("expires_at",)),
             (1.5, ("expires_at",)),
         )
@@ -358,6 +379,7 @@ def what_is_missing_or_of_another_type(world: World) -> None:
             yield _with(world.body(), str(moment + 7_200), "expires_at")
             yield _with(world.body(), moment + 7_200.5, "expires_at")
         yield []
+        yield [world.body()]
         yield None
         yield "text"
 
@@ -373,6 +395,8 @@ def what_money_cannot_be(world: World) -> None:
             "1250",
             "",
             12.5,
+            1.0000001,
+            0.99999999,
             True,
             False,
             -1,
@@ -381,14 +405,31 @@ def what_money_cannot_be(world: World) -> None:
             [],
             {"amount": 1},
         )
-        quantities: tuple[Json, ...] = ("2", 1.5, True, -1, 0, oracle.QUANTITY_MOST + 1, 2**31, [1])
+        quantities: tuple[Json, ...] = (
+            "2",
+            1.5,
+            1.0000001,
+            2.9999999,
+            True,
+            -1,
+            0,
+            oracle.QUANTITY_MOST + 1,
+            2**31,
+            [1],
+        )
         for value in amounts:
             yield _with(world.body(), value, *_PRICE, "unit_amount")
         for value in quantities:
             yield _with(world.body(), value, "line_items", 0, "quantity")
         yield world.body(world.line(), world.line(-1, 1))
         yield world.body(world.line(), world.line(100, 0))
+        # Whether these are integers is open; if they are taken, they must come back as ones.
+        yield _with(world.body(), 2.0, "line_items", 0, "quantity")
+        yield _with(world.body(), 1250.0, *_PRICE, "unit_amount")
         codes: tuple[Json, ...] = (
+            "DEM",
+            "BTC",
+            "HRK",
             world.currency.lower(),
             world.currency.title(),
             "ZZZ",
@@ -406,6 +447,8 @@ def what_money_cannot_be(world: World) -> None:
         yield _with(mixed, world.second_currency, "line_items", 1, "price_data", "currency")
         three = world.body(world.line(), world.line(), world.line())
         yield _with(three, world.second_currency, "line_items", 2, "price_data", "currency")
+        gift = world.body(world.line(), world.line(0, 1))
+        yield _with(gift, world.second_currency, "line_items", 1, "price_data", "currency")
         between = world.body(world.line(), world.line(), world.line())
         yield _with(between, world.second_currency, "line_items", 1, "price_data", "currency")
         yield {**world.body(), "line_items": []}
@@ -441,16 +484,73 @@ def what_texts_and_urls_cannot_be(world: World) -> None:
             "https://user:secret@shop.example/",
             "httpss://shop.example/",
             "https://?q=1",
+            "https://shop.example/a\\b",
+            "https://[::1]/thanks",
+            "https://shop.example/caf\u00e9",
+            "https://shop.example:999999/",
+            "https://shop.example:port/",
+            "https://shop.example:/",
         ):
-            yield _with(world.body(), url, "success_url")
+            for name in _URLS:
+                yield _with(world.body(), url, name)
         for value, name in (("", "name"), ("n" * 251, "name"), ("", "description"), ("d" * 1001, "description")):
             yield _with(world.body(), value, *_PRODUCT, name)
         yield _with(world.body(), "漢" * 251, *_PRODUCT, "name")
+        yield _with(world.body(), "e\u0301" * 126, *_PRODUCT, "name")
+        yield _with(world.body(), "n" * 250 + " ", *_PRODUCT, "name")
         yield _with(
             world.body(world.line(), world.line()), "n" * 251, "line_items", 1, "price_data", "product_data", "name"
         )
 
     _send_each(world, bodies())
+
+
+@scenario(
+    *("CRE-2", "CRE-7", "CRE-11", "CRE-12", "CRE-13", "CRE-15", "CRE-16", "CRE-18", "CRE-19", "HTTP-3", "HTTP-5"),
+    stage=Stage.DEPTH,
+    requests=60,
+)
+def the_same_in_a_full_basket(world: World) -> None:
+    """Send what is refused once more among everything that may be there: in the last of twelve lines, with all URLs."""
+    moment = now(world)
+    if moment is None:
+        return
+
+    def full() -> dict[str, Json]:
+        lines = [world.line(100 + n, 1 + n, name=f"No. {n}", description=f"Dish {n}") for n in range(12)]
+        return world.body(*lines, cancel_url="https://shop.example/basket", expires_at=moment + 7_200)
+
+    last = ("line_items", 11)
+    price, product = (*last, "price_data"), (*last, "price_data", "product_data")
+
+    def bodies() -> Iterator[Json]:
+        yield full()
+        for name in ("line_items", "success_url", "return_url"):
+            yield _without(full(), name)
+        for name in (*_URLS, "expires_at"):
+            yield _with(full(), None, name)
+        for name in _URLS:
+            for url in ("/thanks", "javascript:alert(1)", ""):
+                yield _with(full(), url, name)
+        for expires_at in (moment, moment + 1_700, moment + 86_500, str(moment + 7_200)):
+            yield _with(full(), expires_at, "expires_at")
+        yield world.body(world.line(0, 1), expires_at=moment + 1_700)
+        yield world.body(world.line(0, 1), expires_at=moment + 86_500)
+        for path in (price, (*price, "currency"), (*price, "unit_amount"), product, (*product, "name")):
+            yield _without(full(), *path)
+        yield _without(full(), *last, "quantity")
+        for where in (last, price, (*price, "unit_amount"), (*product, "description"), (*last, "quantity")):
+            yield _with(full(), None, *where)
+        for amount in ("100", 100.5, True, -1, oracle.UNIT_AMOUNT_MOST + 1):
+            yield _with(full(), amount, *price, "unit_amount")
+        for quantity in ("1", 1.5, True, 0, -1, oracle.QUANTITY_MOST + 1):
+            yield _with(full(), quantity, *last, "quantity")
+        for code in (world.currency.lower(), "DEM", "ZZZ", world.second_currency):
+            yield _with(full(), code, *price, "currency")
+        for value, name in (("", "name"), ("n" * 251, "name"), ("", "description"), ("d" * 1001, "description")):
+            yield _with(full(), value, *product, name)
+
+    _send_each(world, (json.dumps(body).encode() for body in bodies()))
 
 
 def _long_url(length: int, world: World) -> str:
@@ -507,15 +607,16 @@ def at_the_limits(world: World) -> None:
         [line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - n, name=f"No. {n}") for n in range(oracle.LINES_MOST)]
     )
     lines.append([line(0, 3), line(5, 1), line(0, 1)])
+    lines.append([line(0, 3), line(0, 1)])
     lines.append([line(300, n, name=name) for n, name in enumerate(("b", "a", "b", "c", "a"), 1)])
     lines.append([line(250, 2, name="Same"), line(250, 2, name="Same"), line(250, 2, name="Same")])
     opened = [world.open(*some) for some in lines]
     for exchange in (opened[0], opened[4], opened[6], opened[8]):
         retrieve(world, exchange)
     world.account.list(limit=len(opened))
-    for code in (world.second_currency, "JPY"):
+    for code in (world.second_currency, "JPY", "KWD", "IDR"):
         # The account may not charge these; where it may, they must come back.
-        foreign = world.body(line(1250, 3), line(99, 1))
+        foreign = world.body(line(1253, 3), line(99, 1))
         for one in foreign["line_items"]:
             one["price_data"]["currency"] = code
         world.account.create(foreign)
@@ -532,9 +633,19 @@ def at_the_limits(world: World) -> None:
         },
         {"name": " Toast ", "description": "  cafe\u0301, blanks around, and a \u212b  "},
         {"name": "  Cafe\u0301 \u00a0"},
+        {"name": "it's 100%20 a+b &amp; c"},
+        {"name": "Caf\u00e9 \ufb01 e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd"},
+        {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
+        {"name": "Set", "description": "two\r\nlines"},
+        {"name": "<b>bold</b>"},
     ]
     for text in texts:
         world.open(line(**text))
+    world.open(line(), line(name=" last ", description="  of two  "))
+    world.open(line(name="first"), line(name=" last "))
+    # Of a repeated key the last one counts.
+    doubled = json.dumps(world.body())
+    world.account.create(b'{"success_url": "x", ' + doubled[1:].encode())
     urls = [
         ("success_url", _long_url(oracle.URL_MOST, world)),
         ("return_url", _long_url(oracle.URL_MOST, world)),
@@ -585,6 +696,8 @@ def when_it_expires(world: World) -> None:
     moment = now(world) or 2_000_000_000
     for expires_at in (0, -1, moment - 1, moment, moment + 60, moment + 10 * 86_400, (moment + 7_200) * 1_000, 10**18):
         world.open(expires_at=expires_at)
+    world.open(expires_at=moment + 7_200, cancel_url="https://shop.example/basket")
+    world.open(world.line(0, 1), expires_at=moment + 7_200)
     world.open()
     world.account.list(limit=25)
 
@@ -592,7 +705,15 @@ def when_it_expires(world: World) -> None:
 # ── idempotency ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@scenario("CRE-10", "IDM-1", "IDM-2", "IDM-3", "IDM-5", "IDM-8", "IDM-9", "EXP-2", "HTTP-5", "EVT-5", requests=56)
+def _baskets(world: World) -> Iterator[Json]:
+    """Bodies of every kind that may be repeated."""
+    yield world.body(world.line(), world.line(99, 3), world.line(1, 1))
+    yield world.body(world.line(0, 1))
+    if (moment := now(world)) is not None:
+        yield world.body(expires_at=moment + 3_600)
+
+
+@scenario("CRE-10", "IDM-1", "IDM-2", "IDM-3", "IDM-5", "IDM-8", "IDM-9", "EXP-2", "HTTP-5", "EVT-5", requests=76)
 def keys_that_come_again(world: World) -> None:
     """Repeat requests with the same key, with a similar one, after a refusal, and for something else."""
     account = world.account
@@ -602,8 +723,9 @@ def keys_that_come_again(world: World) -> None:
     account.create(body, key=key)
     turned = json.dumps(dict(reversed(body.items())), indent=1).encode()
     account.create(turned, key=key)
-    alike = (key.lower(), key.upper(), key.replace("-", "_"), key.replace("-", ""))
-    for similar in (*alike, key + "0", key[:-1], "x" + key):
+    alike = (key.lower(), key.upper(), key.replace("-", "_"), key.replace("-", ""), f'"{key}"', key.replace("-", "%2D"))
+    cut = tuple(f"{key}{separator}{n}" for separator in ",." for n in (1, 2))
+    for similar in (*alike, *cut, key + "0", key[:-1], "x" + key):
         account.create(world.body(), key=similar)
     stem = world.key("-") + "k" * 300
     for long in (stem[:255], stem[:254] + "#", stem[:128], stem[:64]):
@@ -616,6 +738,11 @@ def keys_that_come_again(world: World) -> None:
     other_long = world.key("-").ljust(255, "z")
     account.create(long_body, key=other_long)
     account.create(long_body, key=other_long)
+    for some in _baskets(world):
+        own_key = world.key()
+        account.create(some, key=own_key)
+        account.create(some, key=own_key)
+    account.create(body, key=key, credentials=Credentials.BEARER)
     # The same key for another body, another operation, another session.
     account.create(world.body(world.line(999, 1)), key=key)
     bystander = id_of(world.open())
@@ -643,6 +770,8 @@ def keys_that_come_again(world: World) -> None:
     account.create(_with(wrong, 0, "line_items", 0, "quantity"), key=again)
     account.create(_with(wrong, "javascript:x", "return_url"), key=again)
     account.create({**wrong, "expires_at": 4_000_000_000}, key=again)
+    account.create(json.dumps(wrong).encode(), key=again, headers=(("Content-Type", "text/plain"),))
+    account.create(b"{", key=again)
     right = account.create(wrong, key=again)
     account.create(wrong, key=again)
     if (right_id := id_of(right)) is not None and first_id is not None:
@@ -650,6 +779,8 @@ def keys_that_come_again(world: World) -> None:
         account.expire(first_id, key=last)
         account.expire(_UNKNOWN_ID, key=last)
         account.expire(right_id, key="x" * 30 + stem[:226])
+        if (long_id := id_of(world.open())) is not None:
+            account.expire(long_id, key=world.key("-").ljust(255, "e"))
         account.retrieve(right_id)
         account.expire(right_id, key=last)
         account.retrieve(right_id)

@@ -12,25 +12,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, Self
 
 from contract_tests import oracle
-from contract_tests.drive import Driver, World, id_of, pages
+from contract_tests.drive import Driver, Stage, World, id_of, pages
 from contract_tests.history import Capability, Delivery, Endpoint, Recorder
 from contract_tests.ledger import is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from contract_tests.target import Account
 
-_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t", "0123abcdEF456789", "c2VjcmV0" * 16)
-"""Secrets that an implementation might strip, decode (from base64, from hex) or cut."""
+_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t", "0123abcdEF456789", "c2VjcmV0" * 16, "k", "clé")
+"""Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""
 _DROP: Final = 0
 """Stands for a connection that is closed without an answer."""
 _REFUSALS: Final = (500, 410, 302, _DROP, 404, 503, 429, 301)
 """What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
+_HANG: Final = -1
+"""Stands for a connection that is held for `_HOLD_S`, longer than anybody waits, and closed without an answer."""
+_HOLD_S: Final = 11.5
 _SINK: Final = "/elsewhere"
 """Where its redirects lead: there everything is fine, but no delivery belongs there."""
-_PATIENCE_S: Final = 3.0
-"""How long is waited for a delivery that is sent at once."""
+_PATIENCE_S: Final = 10.0
+"""How long is waited for a delivery that is sent at once, on a busy machine."""
 
 
 @dataclass(slots=True)
@@ -56,9 +59,11 @@ class Receiver:
     ) -> None:
         self.recorder = recorder
         self.clock: int | None = None
-        """The account's time, as the driver that moves it knows it."""
+        """The time of the account `clock_of`, as the driver that moves it knows it."""
+        self.clock_of = 0
         self._hooks: dict[str, _Hook] = {}
         self._news = threading.Condition()
+        self._over = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,7 +72,9 @@ class Receiver:
             def _take(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status = receiver._receive(self.command, self.path, tuple(self.headers.items()), body)
-                if status == _DROP:
+                if status == _HANG:
+                    receiver._over.wait(_HOLD_S)
+                if status in {_DROP, _HANG}:
                     self.close_connection = True
                     return
                 self.send_response(status)
@@ -91,6 +98,7 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -134,27 +142,46 @@ class Receiver:
                 body=body,
                 received_ns=received_ns,
                 answered=status,
-                clock=self.clock,
+                clock=self.clock if hook.endpoint.account == self.clock_of else None,
             )
             hook.deliveries.append(delivery)
             self.recorder.deliver(delivery)
             self._news.notify_all()
             return status
 
+    def hold(self) -> None:
+        """Wait until whoever is kept waiting has surely given up."""
+        self._over.wait(_HOLD_S)
+
     def wait(self, name: str, count: int, seconds: float = _PATIENCE_S) -> bool:
         """Wait until an endpoint has so many deliveries; whether it has."""
         with self._news:
             return self._news.wait_for(lambda: len(self._hooks[f"/{name}"].deliveries) >= count, seconds)
 
+    def wait_for_each(self, names: Iterable[str], count: int) -> None:
+        """Wait until each of some endpoints has so many deliveries, but no longer than for one."""
+        until = time.monotonic() + _PATIENCE_S
+        for name in names:
+            self.wait(name, count, max(0.0, until - time.monotonic()))
+
 
 def webhooks(world: World) -> None:
     """Register endpoints with and without a secret, end sessions, refuse deliveries, and let the retries come."""
+    _receiving(world, _drive)
+
+
+def an_endpoint_that_hangs(world: World) -> None:
+    """Leave a delivery without an answer for longer than ten seconds, and let the retry come."""
+    _receiving(world, _hang)
+
+
+def _receiving(world: World, drive: Callable[[World, Receiver, list[tuple[Account, str, str]]], None]) -> None:
     host = world.receiver_host or "127.0.0.1"
     receiver = Receiver(world.recorder, host=host, port=world.receiver_port, public_url=world.receiver_url)
     registered: list[tuple[Account, str, str]] = []
     with receiver:
         try:
-            _drive(world, receiver, registered)
+            drive(world, receiver, registered)
         finally:
             for account, name, endpoint_id in registered:
                 account.remove_endpoint(endpoint_id)
@@ -189,14 +216,17 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[Account, str
     def fine(_: int) -> int:
         return 200
 
-    words = ("plain", "signed", "odd", "hex", "long", "failing", "beside", "late", "theirs")
-    plain, signed, odd, in_hex, long, failing, beside, late, theirs = (f"{world.nonce}-{word}" for word in words)
+    words = ("plain", "signed", "odd", "hex", "long", "short", "accented", "failing", "beside", "late", "theirs")
+    plain, signed, odd, in_hex, long, short, accented, failing, beside, late, theirs = (
+        f"{world.nonce}-{word}" for word in words
+    )
     if not _register(world, receiver, registered, name=plain, secret=None, answer=fine):
         return
     _register(world, receiver, registered, name=signed, secret=_SECRETS[0], answer=lambda _: 204)
     _register(world, receiver, registered, name=odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
     _register(world, receiver, registered, name=in_hex, secret=_SECRETS[2], answer=lambda _: 201)
-    _register(world, receiver, registered, name=long, secret=_SECRETS[3], answer=fine)
+    for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5])):
+        _register(world, receiver, registered, name=name, secret=secret, answer=fine)
     if world.other is not None:
         _register(world, receiver, registered, name=theirs, secret=None, answer=fine, account=world.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
@@ -214,9 +244,10 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[Account, str
     if free is not None:
         account.pay(free)
     count = 2 if free is None else 3
-    count += _by_the_customer(world) + _by_the_clock(world, receiver)
-    for name in (plain, signed, odd, in_hex, long):
-        receiver.wait(name, count)
+    count += _by_the_customer(world)
+    everybody = (plain, signed, odd, in_hex, long, short, accented)
+    receiver.wait_for_each(everybody, count)  # before the clock moves on
+    receiver.wait_for_each(everybody, count + _by_the_clock(world, receiver))
     account.retrieve(paid)
     account.retrieve(expired)
     if world.other is not None and (their_id := id_of(world.open(account=world.other))) is not None:
@@ -265,6 +296,25 @@ def _move(world: World, receiver: Receiver, seconds: int) -> None:
             receiver.clock = shown
 
 
+def _hang(world: World, receiver: Receiver, registered: list[tuple[Account, str, str]]) -> None:
+    _tell_time(world, receiver)
+    name = f"{world.nonce}-hanging"
+
+    def answer(number: int) -> int:
+        return 200 if number else _HANG
+
+    registered_at = _register(world, receiver, registered, name=name, secret=None, answer=answer)
+    session_id = id_of(world.open()) if registered_at else None
+    if session_id is None:
+        return
+    world.account.pay(session_id)
+    if receiver.wait(name, 1):
+        receiver.hold()
+        for _ in range(7):
+            _move(world, receiver, 10)
+        receiver.wait(name, 2)
+
+
 def _tell_time(world: World, receiver: Receiver) -> None:
     if world.can(Capability.CLOCK):
         shown = world.account.clock().object.get("now")
@@ -294,5 +344,14 @@ DRIVERS: Final = (
         run=webhooks,
         needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
         requests=80,
+    ),
+    Driver(
+        name="an endpoint that hangs",
+        purpose="Leave a delivery without an answer for longer than ten seconds, and let the retry come.",
+        clauses=("EVT-6",),
+        run=an_endpoint_that_hangs,
+        needs=frozenset({Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK}),
+        stage=Stage.DEPTH,
+        requests=14,
     ),
 )
