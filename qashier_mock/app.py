@@ -22,9 +22,11 @@ from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
 from qashier_mock.core.errors import (
     ApiError,
+    ConflictError,
     CredentialsInvalid,
     CredentialsMissing,
     ErrorKind,
+    IdempotencyKeyInUse,
     LiveKeyRefused,
     RateLimited,
     RequestInvalid,
@@ -280,15 +282,23 @@ class AppHooks:
 
     def _scripted(self, rule: FaultRule) -> Reply:
         status = rule.status or 503
+        why = "by a fault rule of this account."
         error: ApiError
         if status == _TOO_MANY:
-            error = RateLimited("Too many requests, by a fault rule of this account. Wait and try again.")
+            error = RateLimited(f"Too many requests, {why} Wait and try again.")
         elif status >= _SERVER_ERRORS:
-            error = ServiceUnavailable("Unavailable, by a fault rule of this account. Try again.")
+            error = ServiceUnavailable(f"Unavailable, {why} Try again.")
+        elif status == self._policy.status(ErrorKind.UNAUTHENTICATED):
+            error = CredentialsInvalid(f"The API key is refused, {why}")
+        elif status == self._policy.status(ErrorKind.CONFLICT):
+            error = ConflictError(f"In conflict with another request, {why} Try again.")
+            error.code = IdempotencyKeyInUse.code
         else:
-            error = RequestInvalid("Refused by a fault rule of this account.", code="parameter_invalid")
+            error = RequestInvalid(f"Refused, {why}", code=_SCRIPTED_CODES.get(status, "parameter_invalid"))
         retry_after = rule.retry_after if rule.retry_after is not None else (1 if status == _TOO_MANY else None)
         headers = () if retry_after is None else ((b"retry-after", b"%d" % retry_after),)
+        if error.kind is ErrorKind.UNAUTHENTICATED:
+            headers = (*headers, _CHALLENGE)
         return Reply(status, wire.error_to_json(error), headers)
 
     def admit(self, call: Call) -> None:
@@ -350,6 +360,7 @@ class AppHooks:
 _ADVICE: Final = b"qashier-mock-advice"
 _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = 500
+_SCRIPTED_CODES: Final = {404: "not_found", 413: "body_too_large", 415: "media_type_unsupported"}
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')
 _REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
     Reason.PATH_UNKNOWN: ("not_found", ErrorKind.NOT_FOUND),
@@ -381,7 +392,7 @@ def _key(header: bytes) -> str:
         LiveKeyRefused: It holds a live key.
     """
     scheme, _, value = header.partition(b" ")
-    value = value.strip(b" ")
+    value = value.strip(b" \t")
     match scheme.lower():
         case b"basic":
             try:

@@ -387,10 +387,35 @@ def test_without_a_time_too_many_requests_means_a_second_and_unavailable_says_no
     assert "retry-after" not in unavailable.headers
 
 
-def test_a_scripted_client_error_is_in_the_envelope(client: Client) -> None:
-    client.break_(operation="create_checkout_session", action="status", status=400)
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (400, "invalid_request_error", "parameter_invalid"),
+        (401, "authentication_error", "credentials_invalid"),
+        (409, "conflict_error", "idempotency_key_in_use"),
+        (413, "invalid_request_error", "body_too_large"),
+        (415, "invalid_request_error", "media_type_unsupported"),
+        (422, "invalid_request_error", "parameter_invalid"),
+        (503, "api_error", "unavailable"),
+    ],
+)
+def test_a_scripted_error_is_what_the_api_says_with_that_status(
+    client: Client, status: int, kind: str, code: str
+) -> None:
+    client.break_(operation="create_checkout_session", action="status", status=status)
     refused = client.post("/checkout/sessions", basket())
-    assert (refused.status, refused.error["type"]) == (400, "invalid_request_error")
+    assert (refused.status, refused.error["type"], refused.error["code"]) == (status, kind, code)
+    assert "by a fault rule" in refused.error["message"]
+
+
+def test_a_scripted_404_is_one_of_the_documents(client: Client) -> None:
+    client.break_(operation="retrieve_checkout_session", action="status", status=404)
+    assert client.get("/checkout/sessions/cs_test_1").error["code"] == "not_found"
+
+
+def test_a_scripted_401_has_a_challenge(client: Client) -> None:
+    client.break_(operation="list_checkout_sessions", action="status", status=401)
+    assert "Basic" in client.get("/checkout/sessions").headers["www-authenticate"]
 
 
 def test_a_delayed_call_is_answered_all_the_same(client: Client) -> None:
