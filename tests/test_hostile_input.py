@@ -214,6 +214,7 @@ HEADERS: dict[str, tuple[list[bytes], int]] = {
     "a key of 7000": ([b"Idempotency-Key: " + b"a" * 7000], 400),
     "an empty key": ([b"Idempotency-Key:"], 400),
     "a key of blanks": ([b"Idempotency-Key:    "], 400),
+    "a key with white space around it": ([b"Idempotency-Key: \t order-1 \t"], 200),
     "a key with a blank": ([b"Idempotency-Key: a b"], 400),
     "a key with a tab": ([b"Idempotency-Key: a\tb"], 400),
     "a key that is no ASCII": ([b"Idempotency-Key: caf\xc3\xa9"], 400),
@@ -232,6 +233,14 @@ HEADERS: dict[str, tuple[list[bytes], int]] = {
 @pytest.mark.parametrize(("headers", "status"), HEADERS.values(), ids=HEADERS)
 def test_a_hostile_header(port: int, headers: list[bytes], status: int) -> None:
     assert exchange(port, request(b"POST", SESSIONS, ENCODED, *headers)).status == status
+
+
+def test_white_space_around_a_header_is_no_part_of_its_value(port: int) -> None:
+    first = exchange(port, request(b"POST", SESSIONS, ENCODED, b"Idempotency-Key: around"))
+    second = exchange(port, request(b"POST", SESSIONS, ENCODED, b"Idempotency-Key:around \t"))
+    assert first.body == second.body
+    credentials = b"Host: mock\r\nAuthorization: \t" + BASIC + b" \t\r\n"
+    assert exchange(port, request(b"GET", SESSIONS, credentials=credentials)).status == 200
 
 
 AUTHORIZATION: dict[str, list[bytes]] = {

@@ -325,6 +325,36 @@ class TestRefusals:
             assert wire.read().status == 400
             assert wire.ends()
 
+    @pytest.mark.parametrize(
+        "begun",
+        [
+            b"GET /things/a HTTP/1.1\r\nHost: mo",
+            b"GET /things/a\r\n",
+            POST_CHUNKED + b"5\r\nab",
+            post()[:-1],
+            GET + post()[:-1],
+        ],
+        ids=["headers", "HTTP/0.9", "chunk", "body", "second body"],
+    )
+    def test_a_request_that_is_cut_short_is_refused(self, port: int, begun: bytes) -> None:
+        with Wire(port) as wire:
+            wire.send(begun)
+            wire.socket.shutdown(socket.SHUT_WR)
+            if begun.startswith(GET):
+                assert wire.read().status == 200
+            answer = wire.read()
+            assert (answer.status, answer.code, answer.header("connection")) == (400, "protocol_error", "close")
+            assert wire.ends()
+
+    def test_a_client_that_has_said_nothing_or_everything_may_stop_sending(self, port: int) -> None:
+        for whole, answers in ((b"", 0), (GET, 1), (GET + post(), 2)):
+            with Wire(port) as wire:
+                wire.send(whole)
+                wire.socket.shutdown(socket.SHUT_WR)
+                for _ in range(answers):
+                    assert wire.read().status == 200
+                assert wire.ends()
+
     def test_a_refused_client_that_never_stops_is_cut_off(self, port: int) -> None:
         with Wire(port) as wire:
             wire.send(b"garbage\r\n\r\n")

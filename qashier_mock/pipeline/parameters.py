@@ -92,9 +92,10 @@ class Scalar:
     def parse_header(self, values: Sequence[bytes], arguments: dict[str, Any]) -> None:
         """Add the value of a header to the arguments, its default if there is none, or raise `Refused`."""
         if len(values) == 1:
-            if not values[0].isascii():
+            value = values[0].rstrip(b" \t")  # white space around a value is no part of it; the parser leaves this end
+            if not value.isascii():
                 raise self._wrong(f"holds a byte that is not ASCII: it must be {describe(self.schema.source)}")
-            arguments[self.argument] = self.parse(values[0].decode("ascii"))
+            arguments[self.argument] = self.parse(value.decode("ascii"))
         elif values:
             raise self.repeated()
         elif self.has_default:

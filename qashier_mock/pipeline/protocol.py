@@ -40,6 +40,7 @@ LINGER_LIMIT: Final = 8 * 1024 * 1024
 
 NOT_HTTP: Final = "This is no valid HTTP/1.1 request; check the request line, the header lines and the length."
 TOO_LARGE: Final = f"The request line and the headers are larger than {HEADER_LIMIT} bytes; send less."
+CUT_SHORT: Final = "The connection was closed before the request was complete; check Content-Length, or the last chunk."
 FAILED: Final = "The mock has failed; its log tells how. Please report it."
 UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
 
@@ -111,6 +112,15 @@ class PipelineProtocol(HttpToolsProtocol):
     def eof_received(self) -> None:
         if self._left is not None:
             self.transport.close()
+        elif self._is_cut_short():
+            self.send_400_response(CUT_SHORT)
+
+    def _is_cut_short(self) -> bool:
+        """Whether the request that the client is sending, and no other, waits for its rest."""
+        cycle, running = self.cycle, self._running
+        if running is not None and running is not cycle and not running.response_complete:
+            return False
+        return self._in_headers or (cycle is not None and cycle.more_body and not cycle.response_complete)
 
     def _feed(self, data: bytes) -> None:
         while True:
