@@ -367,6 +367,22 @@ def test_a_fault_rule_that_means_nothing_is_refused(client: Client, rule: Json) 
     assert client.data("faults") == []
 
 
+@pytest.mark.parametrize(
+    ("rule", "param"),
+    [
+        ({"operation": "*", "action": "reorder"}, "webhook"),
+        ({"webhook": "*", "action": "status", "status": 500}, "operation"),
+        ({"operation": "*", "action": "status"}, "status"),
+        ({"webhook": "*", "action": "delay"}, "seconds"),
+    ],
+)
+def test_the_refusal_of_a_fault_rule_tells_which_actions_go_with_what(client: Client, rule: Json, param: str) -> None:
+    refused = client.post("/_mock/v1/faults", rule)
+    assert refused.error["param"] == param
+    assert "about an `operation` (`delay` with `seconds`" in refused.error["message"]
+    assert "about a `webhook` (`drop`" in refused.error["message"]
+
+
 def test_too_many_requests_come_with_retry_after_and_change_nothing(client: Client) -> None:
     client.break_(operation="create_checkout_session", action="status", status=429, retry_after=7, times=2)
     for _ in range(2):

@@ -141,9 +141,15 @@ class Schema:
         kind = error.kind.name
         if kind in {"anyOf", "oneOf"}:
             branches = [branch for branch in getattr(error.kind, "context", []) if branch]
-            nearest = min(branches, key=lambda branch: (-_reach(branch), len(branch)), default=None)
+            nearest = min(branches, key=lambda each: (-_reach(each), _is_another(each), len(each)), default=None)
             if nearest is not None and _reach(nearest) > len(error.instance_path):
-                return self._told(max(nearest, key=lambda e: len(_blamed(e))), value, name)
+                told = self._told(max(nearest, key=lambda e: len(_blamed(e))), value, name)
+                whole = _descend(self.source, error.schema_path[:-1]).get("x-must-be")
+                if whole is None or _reach(nearest) > len(error.instance_path) + 1:
+                    return told
+                at = wording.path(error.instance_path, prefix=name)
+                text = f"{f'`{at}`' if at else 'The body'} must be {whole}."
+                return Refused(told.reason, wording.message(text), param=told.param)
         schema, offending = _descend(self.source, error.schema_path[:-1]), _find(value, error.instance_path)
         at = _blamed(error)
         param = wording.path(at, prefix=name)
@@ -166,6 +172,11 @@ class Schema:
 def _reach(errors: Sequence[jsonschema_rs.ValidationError]) -> int:
     """Return how deep into the value a branch of alternatives got: the deepest is the one that was meant."""
     return max(len(_blamed(error)) for error in errors)
+
+
+def _is_another(errors: Sequence[jsonschema_rs.ValidationError]) -> bool:
+    """Whether a branch of alternatives is about something else: a word that tells them apart is not its own."""
+    return any(error.kind.name == "enum" for error in errors)
 
 
 def _blamed(error: jsonschema_rs.ValidationError) -> list[str | int]:
@@ -264,5 +275,5 @@ def _between(low: Any, high: Any) -> str:
     if low is not None and high is not None:
         return f"{low} to {high}"
     if low is not None:
-        return f"at least {low}"
+        return f"at least {low}" if low != 1 else "1 or more"
     return f"at most {high}" if high is not None else ""
