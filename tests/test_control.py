@@ -890,6 +890,17 @@ def test_a_snapshot_that_contradicts_itself_is_refused(
     assert len(client.ids()) == 4
 
 
+@pytest.mark.parametrize("part", ["sessions", "idempotency", "events", "webhook_endpoints", "deliveries", "faults"])
+def test_a_snapshot_that_holds_something_twice_is_refused(client: Client, receiver: Receiver, part: str) -> None:
+    full_account(client, receiver)
+    snapshot = client.ok("GET", "/_mock/v1/snapshot")
+    snapshot[part].append(snapshot[part][0])
+    refused = client.put("/_mock/v1/snapshot", snapshot)
+    assert (refused.status, refused.error["param"]) == (422, part)
+    assert "twice" in refused.error["message"]
+    assert client.ok("GET", "/_mock/v1/snapshot")[part] == snapshot[part][:-1]
+
+
 def test_a_session_of_two_currencies_or_two_ends_is_refused(client: Client) -> None:
     client.expire(client.create()["id"])
     snapshot = client.ok("GET", "/_mock/v1/snapshot")

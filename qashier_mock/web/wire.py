@@ -353,9 +353,10 @@ def parse_snapshot(body: Json, account: AccountId) -> AccountSnapshot:
     """A snapshot to put into `account`.
 
     Raises:
-        RequestInvalid: It speaks of a session or event that it does not hold.
+        RequestInvalid: It speaks of a session or event that it does not hold, or holds something twice.
     """
-    _refuse_repeated([each["id"] for each in body["sessions"]])
+    for part, name in _NAMES_OF_PARTS.items():
+        _refuse_repeated(part, [each[name] for each in body[part]])
     sessions = {each["id"]: _stored_session(each, account, sequence) for sequence, each in enumerate(body["sessions"])}
     events = [
         Event(
@@ -403,14 +404,28 @@ def parse_snapshot(body: Json, account: AccountId) -> AccountSnapshot:
     )
 
 
-def _refuse_repeated(ids: Sequence[str]) -> None:
-    if len(set(ids)) < len(ids):
-        raise RequestInvalid(
-            "This is no snapshot of an account: a session stands in it twice. Put back what GET answered.",
-            code="parameter_invalid",
-            kind=ErrorKind.RULE,
-            param="sessions",
-        )
+_NAMES_OF_PARTS: Mapping[str, str] = {
+    "sessions": "id",
+    "idempotency": "key",
+    "events": "id",
+    "webhook_endpoints": "id",
+    "deliveries": "id",
+    "faults": "id",
+}
+"""The lists of a snapshot in which nothing may stand twice, and what tells their entries apart."""
+
+
+def _refuse_repeated(part: str, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise RequestInvalid(
+                f"This is no snapshot of an account: {name} stands in it twice. Put back what GET answered.",
+                code="parameter_invalid",
+                kind=ErrorKind.RULE,
+                param=part,
+            )
+        seen.add(name)
 
 
 def restored_to_json(snapshot: AccountSnapshot, body: Json) -> Json:
