@@ -57,7 +57,12 @@ DROPPED = replace(FAILED, status=None, error="dropped by a fault rule", outcome=
         ("http://LOCALHOST", False),
         ("http://127.0.0.1:8000/x", False),
         ("http://0.0.0.0/x", False),
+        ("http://shop.localhost:8000/x", False),
+        ("http://127.0.1.1/x", False),
         ("http://localhost.example", True),
+        ("http://notlocalhost", True),
+        ("http://127.0.0.1.example", True),
+        ("http://10.0.0.1", True),
         ("http://shop.example/http://localhost", True),
     ],
 )

@@ -6,6 +6,7 @@ the advice, and are remembered; rules about webhooks are asked when someone read
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,8 @@ TIGHT_POLLS: Final = 10
 TIGHT_WINDOW: Final = 10
 """... within this many seconds are tight polling."""
 
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "0.0.0.0"})  # noqa: S104 - a name to compare with, not to bind
+_LOCAL_HOST: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|0\.0\.0\.0")
+"""Names and addresses that never leave the machine: RFC 6761 for all below `localhost`, RFC 1122 for 127.0.0.0/8."""
 
 
 class AdviceKind(StrEnum):
@@ -118,7 +120,7 @@ def unknown_field(path: str, nearest: str | None) -> Advice:
 def is_insecure(url: str) -> bool:
     """Whether a URL is plain http to another machine."""
     parts = urlsplit(url)
-    return parts.scheme.lower() == "http" and parts.hostname not in _LOCAL_HOSTS
+    return parts.scheme.lower() == "http" and not _LOCAL_HOST.fullmatch(parts.hostname or "")
 
 
 def about_webhooks(
