@@ -146,6 +146,9 @@ def test_a_wrong_variable_is_refused_and_the_nearest_named(env: Mapping[str, str
         ("[tool.qashier-mock.serve]\nwebhook-url = 'x'\n", "must be a list"),
         ("[tool.qashier-mock]\nserve = 1\n", "must be a table"),
         ("[tool]\nqashier-mock = 1\n", "must be a table"),
+        ("[serve]\nport = 1\n", "nobody reads serve; the options of serve stand in [tool.qashier-mock.serve]"),
+        ("[tool.other]\nport = 1\n", "nobody reads tool.other"),
+        ("[tool.qashier-mock.serve]\nport = 1\n[extra]\n", "nobody reads extra"),
         ("[tool", "cannot be read"),
     ],
 )
@@ -154,6 +157,14 @@ def test_a_wrong_file_is_refused_and_named(tmp_path: Path, text: str, told: str)
         parsed(folder=configured(tmp_path, text))
     assert told in str(refused.value)
     assert str(tmp_path / "qashier-mock.toml") in str(refused.value)
+
+
+def test_a_name_in_pyproject_that_was_meant_for_us_is_refused(tmp_path: Path) -> None:
+    folder = configured(
+        tmp_path, "[tool.ruff]\nline-length = 9\n[tool.qashier_mock.serve]\nport = 1\n", "pyproject.toml"
+    )
+    with pytest.raises(CommandError, match=r"nobody reads tool\.qashier_mock"):
+        parsed(folder=folder)
 
 
 @pytest.mark.parametrize(

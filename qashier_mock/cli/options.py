@@ -231,11 +231,28 @@ def _nearest_tables(folder: Path) -> tuple[Path | None, dict[str, Any]]:
                 raise CommandError(f"{path} cannot be read: {error}") from None
             tool = content.get("tool")
             tables = tool.get("qashier-mock") if isinstance(tool, dict) else None
+            _refuse_misplaced(path, content)
             if isinstance(tables, dict):
                 return path, tables
             if tables is not None:
                 raise CommandError(f"{path}: tool.qashier-mock must be a table")
     return None, {}
+
+
+def _refuse_misplaced(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse what can only be meant for us and stands where nobody looks."""
+    tools = content.get("tool", {})
+    tools = tools if isinstance(tools, dict) else {}
+    wrong = [f"tool.{name}" for name in tools if name != "qashier-mock" and _folded(name) == "qashiermock"]
+    if path.name == FILES[0]:
+        wrong += [name for name in content if name != "tool"]
+        wrong += [f"tool.{name}" for name in tools if name != "qashier-mock" and f"tool.{name}" not in wrong]
+    if wrong:
+        raise CommandError(f"{path}: nobody reads {wrong[0]}; the options of serve stand in [tool.qashier-mock.serve]")
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
