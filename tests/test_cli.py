@@ -447,7 +447,20 @@ def test_a_mock_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) ->
     with bind("127.0.0.1", 0) as listener:
         url = url_of(listener)
     assert main(["pay", "cs_test_1", "--url", url]) == 2
-    assert f"{url}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert url in told
+    assert "Start one with qashier-mock serve" in told
+
+
+def test_a_session_that_is_not_found_without_a_key_says_where_it_was_looked_for(
+    server: MockServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("QASHIER_API_KEY", raising=False)
+    assert main(["pay", "cs_test_1", "--url", server.url]) == 2
+    assert "this looked in the account of sk_test_default" in capsys.readouterr().err
+    monkeypatch.setenv("QASHIER_API_KEY", "sk_test_chosen")
+    assert main(["pay", "cs_test_1", "--url", server.url]) == 2
+    assert "sk_test_" not in capsys.readouterr().err
 
 
 # real servers

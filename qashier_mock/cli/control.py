@@ -10,11 +10,13 @@ from typing import Any, Final
 
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.options import Option, choice, duration, http_url, parse
-from qashier_mock.client import MockAccount, MockError
+from qashier_mock.client import MockAccount, MockError, MockRefused, MockUnreachable
 
 DEFAULT_URL: Final = "http://127.0.0.1:4010"
 DEFAULT_KEY: Final = "sk_test_default"
 EVENTS: Final = ("checkout.session.completed", "checkout.session.expired")
+
+_KEY_HINT: Final = f" QASHIER_API_KEY is not set, so this looked in the account of {DEFAULT_KEY}."
 
 OPTIONS: Final = (Option(name="url", metavar="URL", default=DEFAULT_URL, parse=http_url, help="where the mock is"),)
 
@@ -44,10 +46,21 @@ def run(name: str, arguments: Sequence[str]) -> int:
     try:
         with MockAccount(options.url, key) as account:
             result = act(account)
+    except MockUnreachable as error:
+        raise CommandError(
+            f"{error}. Is a mock running there? Start one with qashier-mock serve, or give --url."
+        ) from None
+    except MockRefused as error:
+        raise CommandError(f"{error}{_KEY_HINT if _is_about_the_key(error) else ''}") from None
     except (MockError, ValueError) as error:
         raise CommandError(str(error)) from None
     print(json.dumps(result, indent=2, ensure_ascii=False))  # noqa: T201 - a command prints
     return DONE
+
+
+def _is_about_the_key(error: MockRefused) -> bool:
+    """Whether the session may be one of another account than the one that nobody chose."""
+    return error.code == "session_not_found" and not os.environ.get("QASHIER_API_KEY")
 
 
 def _act(name: str, options: Any) -> Callable[[MockAccount], Any]:
