@@ -39,7 +39,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
-from qashier_mock.pipeline import Call, Document, Fault, Reason, Refused, Reply, Transmit, create_pipeline
+from qashier_mock.pipeline import Call, Document, Fault, Reason, Refused, Reply, Stray, Transmit, create_pipeline
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.stores.memory import MemoryStore
@@ -355,6 +355,32 @@ class AppHooks:
             ),
         )
         return ((_ADVICE, ", ".join(advice).encode("ascii")),) if advice else ()
+
+    def observe_stray(self, stray: Stray, reply: Reply, body: bytes) -> None:
+        """Write the journal, for a mistyped path is what its reader looks for. A stranger's request is in none."""
+        if stray.path.startswith("/_mock/"):
+            return
+        try:
+            account = self.authenticate(stray.authorization)
+        except ApiError:
+            return
+        key = redacted(stray.headers.get(b"idempotency-key"))
+        path = stray.path if not stray.query else f"{stray.path}?{stray.query.decode('latin-1')}"
+        self._store.record(
+            account,
+            JournalEntry(
+                stray.request_id,
+                None,
+                stray.method,
+                redacted(path.encode("latin-1")) or b"",
+                reply.status,
+                self._service.time_of(account),
+                round((time.perf_counter() - stray.started) * 1000, 3),
+                None if key is None else key.decode("latin-1"),
+                None,
+                redacted(body),
+            ),
+        )
 
 
 _ADVICE: Final = b"qashier-mock-advice"

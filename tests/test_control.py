@@ -539,6 +539,23 @@ def test_the_journal_shows_each_request_and_its_answer(client: Client) -> None:
     assert client.other.data("requests") == []
 
 
+def test_the_journal_shows_what_went_to_the_wrong_address(client: Client) -> None:
+    answer = client.post("/v1/checkout/sessions?x=1", basket(), headers={"idempotency-key": "order-1"})
+    client.delete("/checkout/sessions")
+    mistyped, refused = client.data("requests")
+    assert (mistyped["operation"], mistyped["method"], mistyped["path"]) == (None, "POST", "/v1/checkout/sessions?x=1")
+    assert (mistyped["status"], mistyped["request_id"]) == (404, answer.headers["request-id"])
+    assert (mistyped["idempotency_key"], mistyped["response_body"]) == ("order-1", answer.body.decode())
+    assert (refused["operation"], refused["method"], refused["status"]) == (None, "DELETE", 405)
+
+
+def test_the_journal_shows_no_call_of_the_control_api(client: Client) -> None:
+    client.get("/_mock/v1/clock")
+    client.get("/_mock/v1/clocks")
+    client.delete("/_mock/v1/clock")
+    assert client.data("requests") == []
+
+
 def test_the_journal_follows_the_accounts_clock(client: Client, clock: ManualClock) -> None:
     client.create()
     client.advance(50)

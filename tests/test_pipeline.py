@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_house import ANSWERS, OPENAPI, TINY, Answer, Hooks, ask, echo, echoes, tiny
+from pipeline_house import ANSWERS, KEY, OPENAPI, TINY, Answer, Hooks, ask, echo, echoes, tiny
 
 from qashier_mock.pipeline import (
     Call,
@@ -148,6 +148,18 @@ class TestOrder:
         hooks = Hooks()
         assert ask(build(hooks), "GET", "/health", key=None).status == 200
         assert (hooks.authorizations, hooks.intercepted, hooks.seen) == ([], [], [])
+
+    def test_what_no_operation_takes_is_told_as_it_came(self) -> None:
+        hooks = Hooks()
+        app = build(hooks)
+        ask(app, "GET", "/nowhere?x=%20", headers=[(b"x-a", b"b")])
+        ask(app, "DELETE", "/things", key=None)
+        assert (hooks.seen, hooks.authorizations) == ([], [])
+        (nowhere, reply, body), (refused, _, _) = hooks.strays
+        assert (nowhere.method, nowhere.path, nowhere.query) == ("GET", "/nowhere", b"x=%20")
+        assert (list(nowhere.authorization), nowhere.headers[b"x-a"]) == ([KEY], b"b")
+        assert (reply.status, b"path_unknown" in body, nowhere.request_id) == (404, True, "req_1")
+        assert (refused.method, list(refused.authorization)) == ("DELETE", [])
 
     def test_an_admission_hook_refuses_after_validation(self, app: Any) -> None:
         assert ask(app, "GET", "/things/refused-by-admit").status == 401

@@ -16,6 +16,7 @@ class JournalEntry(NamedTuple):
     """One request and its answer.
 
     Attributes:
+        operation: The operationId; None where no operation takes the path or the method.
         path: As received, with its query.
         status: What was answered, or None when the answer was lost on purpose.
         at: Epoch seconds of the account's clock.
@@ -26,7 +27,7 @@ class JournalEntry(NamedTuple):
     """
 
     request_id: str
-    operation: str
+    operation: str | None
     method: str
     path: bytes
     status: int | None

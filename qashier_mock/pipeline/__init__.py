@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Reason,
         Refused,
         Reply,
+        Stray,
         Transmit,
         UnknownField,
     )
@@ -48,6 +49,7 @@ __all__ = [
     "Refused",
     "Reply",
     "ReplyOutsideDocument",
+    "Stray",
     "Transmit",
     "UnknownField",
     "Unsupported",
@@ -67,6 +69,7 @@ _HOMES: Final = {
     "Refused": "exchange",
     "Reply": "exchange",
     "ReplyOutsideDocument": "judgement",
+    "Stray": "exchange",
     "Transmit": "exchange",
     "UnknownField": "exchange",
     "Unsupported": "schemas",

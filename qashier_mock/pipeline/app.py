@@ -24,7 +24,7 @@ from urllib.parse import quote
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.eager import task_of_its_own
-from qashier_mock.pipeline.exchange import INLINE, Call, Fault, Hooks, Reason, Refused, Reply, Transmit
+from qashier_mock.pipeline.exchange import INLINE, Call, Fault, Hooks, Reason, Refused, Reply, Stray, Transmit
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
 from qashier_mock.pipeline.handlers import Handlers
 from qashier_mock.pipeline.logs import log_unexpected
@@ -163,12 +163,13 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if route is None:
             route, values = self._router.match(raw_path)
             if route is None:
-                await self._elsewhere(raw_path, request_id, scope, receive, send)
+                await self._elsewhere(raw_path, request_id, scope, receive, send, started=started)
                 return
         method: str = scope["method"]
         operation = route.operations.get(method)
         if operation is None:
-            await self._refuse(_method_not_allowed(method, route.allow), request_id, scope, receive, send)
+            error = _method_not_allowed(method, route.allow)
+            await self._refuse(error, request_id, scope, receive, send, started=started)
             return
         if operation.operation_id not in self._inline and INLINE in (scope.get("extensions") or ()):
             await task_of_its_own()
@@ -265,11 +266,13 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 raise bodies.missing()
         call.arguments = arguments
 
-    async def _elsewhere(self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _elsewhere(
+        self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send, *, started: float
+    ) -> None:
         """Answer what no document has: a page does, or nobody."""
         page = self._pages.find(raw_path)
         if page is None:
-            await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send)
+            await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send, started=started)
         else:
             if INLINE in (scope.get("extensions") or ()):
                 await task_of_its_own()
@@ -288,12 +291,28 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             log_unexpected(unknown, "render_error", call.request_id if call else "-")
             return Reply(500, {"error": {"type": "api_error", "code": "internal_error", "message": hidden.message}})
 
-    async def _refuse(self, error: Refused, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that has no operation."""
+    async def _refuse(
+        self,
+        error: Refused,
+        request_id: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        started: float | None = None,
+    ) -> None:
+        """Answer a request that has no operation; with the time at which it came, the hooks are told of it."""
         reply = self._render(error, None)
         body = encode(reply)
+        headers = Headers(scope["headers"])
+        if started is not None:
+            path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+            method, query = scope["method"], scope["query_string"]
+            authorization = headers.all(b"authorization")
+            stray = Stray(request_id, started, method, path, query, headers.one, authorization)
+            self._hooks.observe_stray(stray, reply, body)
         answer = Answer(reply.status, header_list(reply, body, request_id, ()), body)
-        await send_beside_body(answer, Headers(scope["headers"]), scope, receive, send)
+        await send_beside_body(answer, headers, scope, receive, send)
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False

@@ -157,6 +157,25 @@ class Call:
     context: Any = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stray:
+    """One request that no operation takes: its path is unknown, or its method is not one of the path's.
+
+    Attributes:
+        authorization: The value of every Authorization header, in order.
+
+    The others are as in `Call`.
+    """
+
+    request_id: str
+    started: float
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    authorization: Sequence[bytes]
+
+
 class Hooks(Protocol):
     """What the pipeline is handed by whoever composes the app."""
 
@@ -188,3 +207,6 @@ class Hooks(Protocol):
 
         `reply.transmit` tells how much of it will be sent.
         """
+
+    def observe_stray(self, stray: Stray, reply: Reply, body: bytes) -> None:
+        """Run once a request that no operation takes has its reply, before it is sent; nobody has authenticated it."""

@@ -147,8 +147,8 @@ class Schema:
                 whole = _descend(self.source, error.schema_path[:-1]).get("x-must-be")
                 if whole is None or _reach(nearest) > len(error.instance_path) + 1:
                     return told
-                at = wording.path(error.instance_path, prefix=name)
-                text = f"{f'`{at}`' if at else 'The body'} must be {whole}."
+                place = wording.path(error.instance_path, prefix=name)
+                text = f"{f'`{place}`' if place else 'The body'} must be {whole}."
                 return Refused(told.reason, wording.message(text), param=told.param)
         schema, offending = _descend(self.source, error.schema_path[:-1]), _find(value, error.instance_path)
         at = _blamed(error)

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import orjson
 
-from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply
+from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Stray
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
 KEY = b"Bearer good"
@@ -202,6 +202,7 @@ class Hooks:
 
     fault: Fault | None = None
     seen: list[tuple[Call, Reply, bytes]] = dataclasses.field(default_factory=list)
+    strays: list[tuple[Stray, Reply, bytes]] = dataclasses.field(default_factory=list)
     authorizations: list[list[bytes]] = dataclasses.field(default_factory=list)
     intercepted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     ids: Any = dataclasses.field(default_factory=lambda: itertools.count(1))
@@ -236,6 +237,9 @@ class Hooks:
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
         self.seen.append((call, reply, body))
         return ((b"x-observed", b"yes"),)
+
+    def observe_stray(self, stray: Stray, reply: Reply, body: bytes) -> None:
+        self.strays.append((stray, reply, body))
 
 
 @dataclasses.dataclass(frozen=True)
