@@ -29,6 +29,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from qashier_mock import answers
 
+# pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
+__tracebackhide__: Final = True
+
 _IDLE_LIMIT: Final = 3.0
 """Seconds after which an unused connection is not used again; the server closes its own after five."""
 
@@ -71,6 +74,13 @@ class MockRefused(MockError):
 
 class MockUnreachable(MockError):
     """No answer came: nothing listens there, or the connection was lost."""
+
+
+class _Headers(dict[str, str]):
+    """Headers that a traceback or a debugger shows without their values: one of them holds the key."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
 
 
 class Connections:
@@ -116,7 +126,7 @@ class Connections:
             MockUnreachable: There is no answer.
         """
         content = None if body is None else json.dumps(body).encode()
-        sent = dict(headers) if content is None else {**headers, "Content-Type": "application/json"}
+        sent = _Headers(headers) if content is None else _Headers(headers, **{"Content-Type": "application/json"})
         connection = self._take(timeout or self._timeout)
         try:
             connection.request(method, self._prefix + path, content, sent)
@@ -216,7 +226,7 @@ class MockAccount:
         self._connections = connections or Connections(base_url, timeout=timeout)
         self.base_url = self._connections.base_url
         self.api_key = api_key
-        self._authorization = {"Authorization": "Basic " + b64encode(f"{api_key}:".encode()).decode("ascii")}
+        self._authorization = _Headers(Authorization="Basic " + b64encode(f"{api_key}:".encode()).decode("ascii"))
 
     @property
     def auth(self) -> tuple[str, str]:
@@ -233,7 +243,7 @@ class MockAccount:
         timeout: float | None = None,
     ) -> Any:
         """Call anything of the mock as this account; the parsed JSON, None where the answer has no body."""
-        all_headers = {**self._authorization, **(headers or {})}
+        all_headers = _Headers({**self._authorization, **(headers or {})})
         return self._connections.send(method, path, body=body, headers=all_headers, timeout=timeout)
 
     # the API

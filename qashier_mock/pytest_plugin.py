@@ -116,9 +116,9 @@ def qashier_mock_server(
     try:
         server.start()
     except MockError as error:
-        pytest.fail(f"no mock answers at {config.url}: {error}. Start one with qashier-mock serve.", pytrace=False)
+        raise _failed(f"no mock answers at {config.url}: {error}. Start one with qashier-mock serve.") from None
     except (AddressUnavailable, OSError, ValueError) as error:
-        pytest.fail(f"the mock could not be started: {error}", pytrace=False)
+        raise _failed(f"the mock could not be started: {error}") from None
     try:
         yield server
     finally:
@@ -148,7 +148,7 @@ def qashier_webhook_disorder(qashier_mock: QashierMock, request: pytest.FixtureR
     try:
         return WebhookDisorder(qashier_mock, request.param)
     except ValueError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise _failed(str(error)) from None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -178,7 +178,7 @@ def _configure(account: QashierMock, node: pytest.Item) -> None:
             said = unknown[0] if unknown else repr(marker.args[0])
             near = get_close_matches(said, _MARKER_OPTIONS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(_MARKER_OPTIONS)}, each by its name"
-            pytest.fail(f"the marker qashier_mock does not take {said}; {hint}", pytrace=False)
+            raise _failed(f"the marker qashier_mock does not take {said}; {hint}")
         wanted.update(marker.kwargs)
     if wanted.get("strict") is not None or wanted.get("seed") is not None:
         account.configure(strict=wanted.get("strict"), seed=wanted.get("seed"))
@@ -186,7 +186,12 @@ def _configure(account: QashierMock, node: pytest.Item) -> None:
         try:
             account.freeze(wanted["frozen_at"])
         except ValueError as error:
-            pytest.fail(f"the marker qashier_mock, frozen_at: {error}", pytrace=False)
+            raise _failed(f"the marker qashier_mock, frozen_at: {error}") from None
+
+
+def _failed(message: str) -> BaseException:
+    """A failure that is told by its message alone; raised `from None` where an exception led to it."""
+    return pytest.fail.Exception(message, pytrace=False)
 
 
 def _whole_number(config: pytest.Config, name: str) -> int | None:

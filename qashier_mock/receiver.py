@@ -26,6 +26,9 @@ from typing import Any, Final, Self, cast, get_args
 
 from qashier_mock import answers
 
+# pytest shows the line of a test that a wait of ours failed in, not our own frames; --full-trace shows them all.
+__tracebackhide__: Final = True
+
 _LONGEST_CHUNK_LINE: Final = 1_024
 
 

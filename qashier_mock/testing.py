@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
+__tracebackhide__: Final = True
+
 _LATE: Final = 600
 """Seconds that a late webhook is late."""
 

@@ -397,6 +397,7 @@ def test_a_marker_that_is_wrong_says_so(pytester: pytest.Pytester, run: Run, mar
     result = run()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([message])
+    assert "During handling" not in result.stdout.str()
 
 
 # seeds, options and ini keys
@@ -579,6 +580,40 @@ def test_no_report_shows_a_secret(pytester: pytest.Pytester, run: Run, arguments
     assert "sent: " in sections
     for secret in (key, "whsec_of_the_shop", "hook-token"):
         assert secret not in sections
+
+
+@pytest.mark.parametrize("arguments", [[], ["--full-trace", "--showlocals"]])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("fault('explode')", "*MockRefused: POST /_mock/v1/faults was refused with 400 parameter_invalid*"),
+        ("pay('cs_test_none')", "*MockRefused: POST * was refused with 404 session_not_found*"),
+        ("webhooks.wait_for(timeout=0)", "*WebhookTimeout: no webhook came within 0 s (none came)"),
+        ("advance(hours=-1)", "*ValueError: a clock moves forward by whole seconds, not by -3600"),
+    ],
+)
+def test_a_call_that_fails_is_shown_in_the_test_and_without_the_key(
+    pytester: pytest.Pytester, run: Run, call: str, message: str, arguments: list[str]
+) -> None:
+    pytester.makepyfile(
+        f"""
+        from base64 import b64encode
+
+        def test_it(qashier_mock):
+            print("key=" + qashier_mock.api_key, "basic=" + b64encode(f"{{qashier_mock.api_key}}:".encode()).decode())
+            qashier_mock.{call}
+        """
+    )
+    result = run(*arguments)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*def test_it(qashier_mock):", f">*qashier_mock.{call}", f"E {message}"])
+    text = result.stdout.str()
+    if not arguments:
+        assert "client.py" not in text
+        assert "receiver.py" not in text
+    key, basic = said(result, "key")[-1], said(result, "basic")[-1]
+    assert key.startswith("sk_test_")
+    assert text.count(key) == text.count(basic) == 1
 
 
 def test_a_failing_setup_and_teardown_report_too(pytester: pytest.Pytester) -> None:
