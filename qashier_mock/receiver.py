@@ -285,7 +285,8 @@ class WebhookReceiver:
         came = [f"{each.event['type']} of {_session_of(each.event)}" for each in self._arrivals]
         claimed = sum(each.is_claimed for each in self._arrivals)
         told = f"{len(came)} came: {', '.join(came)}; {claimed} of them had been waited for" if came else "none came"
-        return f"no {wait} came within {timeout:g} s ({told})"
+        until = "before the receiver was closed" if self._is_closed else f"within {timeout:g} s"
+        return f"no {wait} came {until} ({told})"
 
     def __enter__(self) -> Self:
         return self.start()

@@ -198,7 +198,7 @@ def test_closing_ends_what_hangs_and_who_waits_and_frees_the_port() -> None:
         waiting = pool.submit(receiver.wait_for, EXPIRED, timeout=60)
         receiver.close()
         assert hanging.result(30) in {0, 200}
-        with pytest.raises(WebhookTimeout):
+        with pytest.raises(WebhookTimeout, match=r"no checkout\.session\.expired came before the receiver was closed"):
             waiting.result(30)
     receiver.close()
     assert set(threading.enumerate()) <= before
