@@ -243,6 +243,7 @@ class AppHooks:
         self._accounts = accounts
         self._store = store
         self._known: dict[bytes, AccountId] = {}
+        self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
         self.new_request_id = ids.request_id
 
     def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
@@ -265,7 +266,12 @@ class AppHooks:
         if _is_control(call):
             return None
         rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
-        return None if rule is None else self._fault(rule)
+        if rule is None:
+            return None
+        key = call.headers.get(b"idempotency-key")
+        if rule.action is FaultAction.DELAY and key is not None and self._policy.idempotency_in_flight == "conflict":
+            self._delayed[call.principal, key.strip()] = (call.request_id, time.perf_counter() + rule.seconds)
+        return self._fault(rule)
 
     def _fault(self, rule: FaultRule) -> Fault:
         match rule.action:
@@ -302,7 +308,9 @@ class AppHooks:
         return Reply(status, wire.error_to_json(error), headers)
 
     def admit(self, call: Call) -> None:
-        """Refuse unknown fields of a body where the policy says so."""
+        """Refuse unknown fields of a body, and a key whose request is held up by a fault, where the policy says so."""
+        if self._delayed:
+            self._refuse_in_flight(call)
         if call.unknown_fields and self._policy.unknown_fields == "reject":
             unknown = call.unknown_fields[0]
             hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else "."
@@ -311,6 +319,15 @@ class AppHooks:
                 code="parameter_unknown",
                 param=unknown.path,
             )
+
+    def _refuse_in_flight(self, call: Call) -> None:
+        """Refuse a key whose request a fault rule holds up; a store refuses those that it has under way itself."""
+        now = time.perf_counter()
+        self._delayed = {each: held for each, held in self._delayed.items() if held[1] > now}
+        key = call.headers.get(b"idempotency-key", b"").strip()
+        request_id, _ = self._delayed.get((call.principal, key), (call.request_id, now))
+        if request_id != call.request_id:
+            raise IdempotencyKeyInUse
 
     def render_error(self, error: Exception, call: Call | None) -> Reply:  # noqa: ARG002 - the pipeline's signature
         """The one error door (HTTP-3)."""

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mock_house import NOW, Client, Json, Receiver, basket
+from mock_house import NOW, Answer, Client, Json, Receiver, basket
+
+from qashier_mock.core.policy import Policy
 
 if TYPE_CHECKING:
     from qashier_mock.core.sources import ManualClock
@@ -432,6 +434,29 @@ def test_a_scripted_404_is_one_of_the_documents(client: Client) -> None:
 def test_a_scripted_401_has_a_challenge(client: Client) -> None:
     client.break_(operation="list_checkout_sessions", action="status", status=401)
     assert "Basic" in client.get("/checkout/sessions").headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(("choice", "status"), [("conflict", 409), ("wait", 200)])
+def test_a_key_whose_request_is_delayed_is_under_way(make_client: MakeClient, choice: str, status: int) -> None:
+    client = make_client(policy=Policy(idempotency_in_flight=choice))
+    client.break_(operation="create_checkout_session", action="delay", seconds=3_600, times=1)
+
+    async def create(key: str, body: Any = None) -> Answer:
+        headers = {"idempotency-key": key}
+        return await client.asend("POST", "/checkout/sessions", basket() if body is None else body, headers=headers)
+
+    async def twice_at_once() -> list[Answer]:
+        first = asyncio.create_task(create("order-1"))
+        await asyncio.sleep(0)
+        answers = [await create("order-1"), await create("order-2"), await create("order-1", {})]
+        first.cancel()
+        return answers
+
+    same, another, invalid = client.runner.run(twice_at_once())
+    assert (same.status, another.status, invalid.status) == (status, 200, 400)
+    if status == 409:
+        assert same.error["code"] == "idempotency_key_in_use"
+    assert client.other.create(key="order-1")["status"] == "open"
 
 
 def test_a_delayed_call_is_answered_all_the_same(client: Client) -> None:
