@@ -339,7 +339,8 @@ class AppHooks:
                 return Reply(500, {"error": {"type": "api_error", "code": "internal_error", "message": error.message}})
             headers = error.headers
             code, kind = _REFUSALS[error.reason]
-            error = RequestInvalid(error.message, code=code, kind=kind, param=error.param)
+            hint = _WHERE_THINGS_ARE if error.reason is Reason.PATH_UNKNOWN else ""
+            error = RequestInvalid(error.message + hint, code=code, kind=kind, param=error.param)
         if not isinstance(error, ApiError):
             raise error
         if error.kind is ErrorKind.UNAUTHENTICATED:
@@ -405,6 +406,10 @@ _TOO_MANY: Final = 429
 _SERVER_ERRORS: Final = 500
 _SCRIPTED_CODES: Final = {404: "not_found", 413: "body_too_large", 415: "media_type_unsupported"}
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')
+_WHERE_THINGS_ARE: Final = (
+    f" The API is at {wire.LIST_URL}, also below {PRODUCTION_PREFIX}; the control API is at /_mock/v1, and a page that "
+    "shows an account at /_mock/."
+)
 _REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
     Reason.PATH_UNKNOWN: ("not_found", ErrorKind.NOT_FOUND),
     Reason.METHOD_NOT_ALLOWED: ("method_not_allowed", ErrorKind.METHOD),
