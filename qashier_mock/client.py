@@ -66,7 +66,7 @@ class MockRefused(MockError):
         self.status = status
         self.type = str(envelope.get("type", ""))
         self.code = str(envelope.get("code", ""))
-        self.message = str(envelope.get("message") or content[:300].decode("utf-8", "replace"))
+        self.message = str(envelope.get("message") or _foreign(content))
         self.param: str | None = envelope.get("param")
         self.request_id = request_id
         super().__init__(f"{what} was refused with {status}{f' {self.code}' if self.code else ''}: {self.message}")
@@ -583,6 +583,12 @@ def _envelope(content: bytes) -> dict[str, Any]:
         return {}
     error = found.get("error") if isinstance(found, dict) else None
     return error if isinstance(error, dict) else {}
+
+
+def _foreign(content: bytes) -> str:
+    """What to say of an answer that no mock gives: a proxy's, or another server's."""
+    text = " ".join(content[:200].decode("utf-8", "replace").split())
+    return f"this is not how a mock answers: {text}" if text else "the answer is empty, as no mock's is"
 
 
 def _has_news(connection: HTTPConnection) -> bool:

@@ -116,7 +116,7 @@ def qashier_mock_server(
     try:
         server.start()
     except MockError as error:
-        raise _failed(f"no mock answers at {config.url}: {error}. Start one with qashier-mock serve.") from None
+        raise _failed(f"no mock answers at {config.url} (start one with qashier-mock serve): {error}") from None
     except (AddressUnavailable, OSError, ValueError) as error:
         raise _failed(f"the mock could not be started: {error}") from None
     try:

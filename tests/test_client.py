@@ -149,6 +149,16 @@ def test_refusals_carry_the_envelope(account: MockAccount) -> None:
     assert refused.value.type == "invalid_request_error"
 
 
+def test_an_answer_that_no_mock_gives_is_told_in_one_line() -> None:
+    page = MockRefused("GET /", 502, b"<html>\n<body>\n  Bad  Gateway\n" + b"x" * 1_000, None)
+    assert str(page).startswith(
+        "GET / was refused with 502: this is not how a mock answers: <html> <body> Bad Gateway x"
+    )
+    assert "\n" not in str(page)
+    assert len(str(page)) < 300
+    assert "the answer is empty" in str(MockRefused("GET /", 502, b"", None))
+
+
 def test_neither_errors_nor_reprs_show_the_key(account: MockAccount) -> None:
     with pytest.raises(MockRefused) as refused:
         account.call("GET", "/nowhere")

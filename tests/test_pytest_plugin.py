@@ -489,7 +489,9 @@ def test_a_mock_that_is_not_there_is_an_error_that_says_so(pytester: pytest.Pyte
     pytester.makepyfile("def test_it(qashier_mock): pass")
     result = run_alone(pytester, "--qashier-mock-url=http://127.0.0.1:1")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*no mock answers at http://127.0.0.1:1: *qashier-mock serve*"])
+    result.stdout.fnmatch_lines(
+        ["*no mock answers at http://127.0.0.1:1 (start one with qashier-mock serve): *no answer*"]
+    )
     result = run_alone(pytester, "--qashier-mock-url=nonsense")
     result.stdout.fnmatch_lines(["*the address of a mock looks like http://127.0.0.1:4010, not like 'nonsense'*"])
 
