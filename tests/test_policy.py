@@ -1,6 +1,9 @@
 """The open choices: what a policy may say, and what its statuses are."""
 
+import re
 import tomllib
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +77,11 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
         Policy.parse({"status_rules": 400})
     with pytest.raises(PolicyError, match="the known fields are status_invalid, "):
         Policy.parse({"zzz": 1})
+
+
+def test_the_readme_shows_every_choice_with_its_default() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+    (shown,) = (block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "status_invalid" in block)
+    table = tomllib.loads(shown)
+    assert list(table) == [field.name for field in fields(Policy)]
+    assert Policy.parse(table) == Policy()
