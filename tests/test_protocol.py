@@ -310,6 +310,12 @@ class TestRefusals:
                     wire.send(data[size:])
                 assert wire.read().status == status
 
+    @pytest.mark.parametrize("method", [b"FOO", b"get", b"\x16\x03\x01"])
+    def test_a_method_that_nobody_knows_is_named_as_what_is_wrong(self, port: int, method: bytes) -> None:
+        with Wire(port) as wire:
+            wire.send(method + b" /things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
+            assert "No method of HTTP" in wire.read().json["error"]["message"]
+
     def test_a_request_before_the_garbage_is_answered(self, port: int) -> None:
         with Wire(port) as wire:
             wire.send(GET + b"garbage\r\n\r\n")

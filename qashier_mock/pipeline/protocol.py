@@ -39,6 +39,7 @@ LINGER_LIMIT: Final = 8 * 1024 * 1024
 """Bytes that a refused client may still send: closing before it stops would reset the connection under the answer."""
 
 NOT_HTTP: Final = "This is no valid HTTP/1.1 request; check the request line, the header lines and the length."
+NO_METHOD: Final = "No method of HTTP begins the request line; write `GET /path HTTP/1.1`, the method in capitals."
 TOO_LARGE: Final = f"The request line and the headers are larger than {HEADER_LIMIT} bytes; send less."
 CUT_SHORT: Final = "The connection was closed before the request was complete; check Content-Length, or the last chunk."
 FAILED: Final = "The mock has failed; its log tells how. Please report it."
@@ -94,11 +95,12 @@ class PipelineProtocol(HttpToolsProtocol):
         self._count_headers = was_in_headers or len(data) > HEADER_LIMIT
         try:
             self._feed(data)
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             cycle, self._to_start = self._to_start, None
             if cycle is not None and not cycle.more_body:
                 self._start(cycle)
-            self.send_400_response(NOT_HTTP)
+            is_method = isinstance(error, httptools.HttpParserInvalidMethodError)
+            self.send_400_response(NO_METHOD if is_method else NOT_HTTP)
             return
         cycle, self._to_start = self._to_start, None
         if cycle is not None:
