@@ -32,7 +32,9 @@ from qashier_mock.pipeline.operations import CompiledOperation, compile_operatio
 from qashier_mock.pipeline.replies import (
     Answer,
     Headers,
+    closes_on_a_body,
     cut_short,
+    drain,
     encode,
     header_block,
     header_list,
@@ -316,16 +318,27 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
+        is_unread = closes_on_a_body(Headers(scope["headers"]), scope)
+
+        async def take() -> Message:
+            nonlocal is_unread
+            message = await receive()
+            is_unread = is_unread and message["type"] == "http.request" and message.get("more_body", False)
+            return message
 
         async def stamp(message: Message) -> None:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
                 message["headers"] = [*message.get("headers", ()), (b"request-id", request_id.encode())]
+            elif is_unread and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await drain(take)
+                message = {"type": "http.response.body"}
             await send(message)
 
         try:
-            await page(scope, receive, stamp)
+            await page(scope, take, stamp)
         except Exception as error:  # noqa: BLE001 - a page may not take the server's own error page
             log_unexpected(error, "page", request_id)
             if has_started:

@@ -103,15 +103,21 @@ async def send_beside_body(answer: Answer, headers: Headers, scope: Scope, recei
     if waits:
         out = [*out, CONNECTION_CLOSE]
     await send({"type": "http.response.start", "status": answer.status, "headers": out})
-    closes = scope.get("http_version") == "1.0" or b"close" in headers.one.get(b"connection", b"").lower()
-    if closes and not waits and headers.announce_body():
+    if closes_on_a_body(headers, scope):
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        await _drain(receive)
+        await drain(receive)
         body = b""
     await send({"type": "http.response.body", "body": body})
 
 
-async def _drain(receive: Receive) -> None:
+def closes_on_a_body(headers: Headers, scope: Scope) -> bool:
+    """Whether the server closes after the answer while the client may still be sending a body."""
+    closes = scope.get("http_version") == "1.0" or b"close" in headers.one.get(b"connection", b"").lower()
+    return closes and headers.announce_body() and b"expect" not in headers.one
+
+
+async def drain(receive: Receive) -> None:
+    """Read a body to its end, within a bound."""
     left = DRAIN_LIMIT
     while left > 0:
         message = await receive()
