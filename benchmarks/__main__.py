@@ -1,35 +1,62 @@
 """Measure side by side and print ratios: python -m benchmarks --help.
 
 All servers run at the same time, each idle but while it is loaded. Slices of ours alternate with slices of the others
-on one core, over several rounds, and medians are compared. What cannot be set up is named and left out.
+on one core, over several rounds, each second round in the opposite order. A ratio is taken within a round, where both
+sides had the same neighbours; the median of the rounds is told. What cannot be set up is named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import startup
-from benchmarks.contenders import BASELINE, CONTENDERS, CREATE, LIST, OURS, RETRIEVE, ROOT, Contender, Missing, running
-from benchmarks.load import LoadUnavailable, Request, Slice, apply
+from benchmarks.contenders import (
+    BASELINE,
+    CONTENDERS,
+    CREATE,
+    LIST,
+    LIST_SIZE,
+    OURS,
+    RETRIEVE,
+    ROOT,
+    STATIC_SIZE,
+    Contender,
+    Missing,
+    fetch,
+    running,
+)
+from benchmarks.load import LoadBroken, LoadUnavailable, Request, Slice, apply, find_wrk
 
 WORK: Final = (RETRIEVE, CREATE, LIST)
 TARGETS: Final = {RETRIEVE: 1.2, CREATE: 1.0, LIST: 0.8}
 ALONE: Final = "one client at a time"
+SIZES: Final = {RETRIEVE: STATIC_SIZE, CREATE: STATIC_SIZE, LIST: LIST_SIZE}
 
 Results = dict[str, dict[str, list[Slice]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A contender that runs."""
+
+    name: str
+    url: str
+    pid: int
+    requests: dict[str, Request]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="slices of each server for each work (default 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a slice (default 2)")
+    parser.add_argument("--seconds", type=int, default=2, help="length of a slice, whole seconds (default 2)")
     parser.add_argument("--connections", type=int, default=16, help="clients at a time (default 16)")
     parser.add_argument("--only", action="append", default=[], help="this contender beside ours and the baseline")
     parser.add_argument("--folder", type=Path, default=ROOT / ".bench", help="where contenders are set up")
@@ -40,6 +67,7 @@ def main() -> int:
         each for each in CONTENDERS if not options.only or each.name in {*options.only, OURS} or BASELINE in each.name
     ]
     try:
+        find_wrk()
         results = measure(chosen, options)
     except LoadUnavailable as error:
         print(error, file=sys.stderr)
@@ -47,12 +75,16 @@ def main() -> int:
     print(table(results))
     starts = startup.measure(options.folder, rounds=options.rounds)
     print(startup.table(starts))
+    stops = startup.stops(rounds=options.rounds)
+    print(startup.table_of_stops(stops))
     raw: dict[str, Any] = {
         "load": {
             name: {work: [asdict(each) for each in slices] for work, slices in done.items()}
             for name, done in results.items()
         },
-        "startup_s": starts,
+        "startup": {name: [asdict(each) for each in done] for name, done in starts.items()},
+        "stop_s": stops,
+        "cores": os.cpu_count(),
     }
     options.json.write_text(json.dumps(raw, indent=1))
     print(f"raw numbers: {options.json}")
@@ -63,33 +95,51 @@ def measure(contenders: list[Contender], options: argparse.Namespace) -> Results
     """Load every contender with all its work, in turns."""
     results: Results = {}
     with ExitStack() as stack:
-        started: list[tuple[str, str, int, dict[str, Request]]] = []
+        started: list[Started] = []
         for contender in contenders:
             try:
                 url, pid = stack.enter_context(running(contender, options.folder))
-                started.append((contender.name, url, pid, dict(contender.requests(url))))
+                started.append(Started(contender.name, url, pid, dict(contender.requests(url))))
             except (Missing, OSError, ValueError, KeyError) as error:
                 print(f"left out: {contender.name}: {error}", file=sys.stderr)
+        _compare_sizes(started)
         for number in range(options.rounds):
+            order = started if number % 2 == 0 else started[::-1]
             for work in (*WORK, ALONE):
-                for name, url, pid, requests in started:
-                    request = requests.get(RETRIEVE if work == ALONE else work)
-                    if request is None or (work == ALONE and name not in {OURS, BASELINE, "raw ASGI"}):
+                for each in order:
+                    request = each.requests.get(RETRIEVE if work == ALONE else work)
+                    if request is None or (work == ALONE and each.name not in {OURS, BASELINE, "raw ASGI"}):
                         continue
                     connections = 1 if work == ALONE else options.connections
-                    done = apply(request, url, pid, seconds=options.seconds, connections=connections)
-                    results.setdefault(name, {}).setdefault(work, []).append(done)
+                    try:
+                        done = apply(request, each.url, each.pid, seconds=options.seconds, connections=connections)
+                    except LoadBroken as error:
+                        print(f"left out: {each.name}, {work}, round {number + 1}: {error}", file=sys.stderr)
+                        results.get(each.name, {}).pop(work, None)
+                        del each.requests[RETRIEVE if work == ALONE else work]
+                        continue
+                    results.setdefault(each.name, {}).setdefault(work, []).append(done)
             print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
     return results
 
 
+def _compare_sizes(started: list[Started]) -> None:
+    """See that the baseline answers with as many bytes as ours.
+
+    Raises:
+        LoadUnavailable: It does not; a comparison would be worth nothing.
+    """
+    ours = next((each for each in started if each.name == OURS), None)
+    if ours is None:
+        raise LoadUnavailable(f"{OURS} itself could not be started")
+    for work, size in SIZES.items():
+        real = len(fetch(ours.url, ours.requests[work]))
+        if abs(real - size) > size / 50:
+            raise LoadUnavailable(f"{work}: ours answers {real} bytes, the baseline {size}; see contenders.py")
+
+
 def table(results: Results) -> str:
     """What a CPU-second of each server does, as multiples of bare Starlette's static answer."""
-    base = {
-        RETRIEVE: _cpu(results, BASELINE, RETRIEVE),
-        CREATE: _cpu(results, BASELINE, CREATE),
-        LIST: _cpu(results, f"{BASELINE}, page", LIST),
-    }
     lines = [
         "",
         "Requests per CPU-second, as multiples of bare Starlette answering a static body of the same size",
@@ -101,31 +151,27 @@ def table(results: Results) -> str:
     for name, done in results.items():
         cells = []
         for work in WORK:
-            spent = _cpu(results, name, work)
-            if spent is None or base[work] is None:
+            baseline = results.get(f"{BASELINE}, page" if work == LIST else BASELINE, {}).get(work)
+            slices = done.get(work)
+            if not slices or not baseline:
                 cells.append("")
                 continue
-            refused = sum(each.refused for each in done[work]) / max(sum(each.requests for each in done[work]), 1)
-            cells.append(f"{base[work] / spent:.2f} ({spent:.0f})" + (f" {refused:.0%} refused" if refused else ""))
+            ratio = statistics.median(bare.cpu_us / each.cpu_us for bare, each in zip(baseline, slices, strict=True))
+            spent = statistics.median(each.cpu_us for each in slices)
+            refused = sum(each.refused for each in slices) / sum(each.requests for each in slices)
+            cells.append(f"{ratio:.2f} ({spent:.0f})" + (f" {refused:.0%} refused" if refused else ""))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines.append(f"| *target* | {' | '.join(f'≥ {TARGETS[work]}' for work in WORK)} |")
-    ours, bare = (_median(results, name, ALONE) for name in (OURS, BASELINE))
+    ours, bare = (results.get(name, {}).get(ALONE) for name in (OURS, BASELINE))
     if ours and bare:
-        lines += [
-            "",
-            f"One client, one retrieve at a time: {ours / bare:.2f} times bare Starlette's latency (target ≤ 1.15)",
-        ]
+        slower = statistics.median(
+            (each.seconds / each.requests) / (other.seconds / other.requests)
+            for each, other in zip(ours, bare, strict=True)
+        )
+        dearer = statistics.median(each.cpu_us / other.cpu_us for each, other in zip(ours, bare, strict=True))
+        alone = f"{slower:.2f} times bare Starlette's time for one (target ≤ 1.15), {dearer:.2f} times its CPU"
+        lines += ["", f"One client, one retrieve at a time: {alone}"]
     return "\n".join(lines) + "\n"
-
-
-def _cpu(results: Results, name: str, work: str) -> Any:
-    slices = results.get(name, {}).get(work)
-    return statistics.median(each.cpu_us for each in slices) if slices else None
-
-
-def _median(results: Results, name: str, work: str) -> float | None:
-    slices = results.get(name, {}).get(work)
-    return statistics.median(each.seconds / each.requests for each in slices) if slices else None
 
 
 if __name__ == "__main__":

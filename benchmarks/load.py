@@ -1,6 +1,6 @@
 """Load and its cost: wrk on one core, a server on another, CPU time from the kernel's accounting.
 
-CPU per request is what the server's processes spent, by the scheduler's own nanosecond counters, divided by the answers
+CPU per request is what the server's processes spent, by the kernel's own clocks of them, divided by the answers
 that wrk counted: a noisy neighbour makes a slice slower, but not dearer.
 """
 
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Final
 
 SERVER_CORE: Final = 0
 LOAD_CORE: Final = 1
+
+_OF_A_PROCESS: Final = 2
+"""With a process id, what `clock_getcpuclockid` of the C library makes of it on Linux; Python has no such function."""
 
 _REPORT: Final = """
 done = function(summary, latency, requests)
@@ -87,10 +91,26 @@ class Slice:
 
 
 class LoadUnavailable(Exception):
-    """The load generator is not installed, or could not reach the server."""
+    """There is nothing to measure with, or nothing to compare with."""
 
 
-def apply(request: Request, url: str, pid: int, *, seconds: float, connections: int) -> Slice:
+class LoadBroken(Exception):
+    """A server did not stand the load, or could not be reached."""
+
+
+def find_wrk() -> str:
+    """The load generator.
+
+    Raises:
+        LoadUnavailable: It is not installed.
+    """
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise LoadUnavailable("wrk is not on PATH; on Debian: apt-get install wrk")
+    return wrk
+
+
+def apply(request: Request, url: str, pid: int, *, seconds: int, connections: int) -> Slice:
     """Load a server for a while.
 
     Args:
@@ -99,23 +119,24 @@ def apply(request: Request, url: str, pid: int, *, seconds: float, connections: 
         pid: Its process; its descendants count as well.
         seconds: How long.
         connections: How many at a time, each with one request under way.
+
+    Raises:
+        LoadBroken: Connections broke, or nothing was answered.
     """
-    wrk = shutil.which("wrk")
-    if wrk is None:
-        raise LoadUnavailable("wrk is not on PATH; on Debian: apt-get install wrk")
+    wrk = find_wrk()
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(request.script())
         script.flush()
         before = cpu_seconds(pid)
-        command = [*pinned(LOAD_CORE), wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", script.name]
+        command = [*pinned(LOAD_CORE), wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name]
         done = subprocess.run([*command, url + request.path], capture_output=True, text=True, check=False)
         spent = cpu_seconds(pid) - before
     report = next((line for line in done.stderr.splitlines() if line.startswith("{")), None)
     if report is None:
-        raise LoadUnavailable(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise LoadBroken(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
     seen = json.loads(report)
     if seen["broken"] or not seen["requests"]:
-        raise LoadUnavailable(f"{seen['broken']} connections broke, {seen['requests']} requests were answered")
+        raise LoadBroken(f"{seen['broken']} connections broke, {seen['requests']} requests were answered")
     return Slice(seen["requests"], seen["duration_us"] / 1e6, spent, seen["median_us"], seen["refused"])
 
 
@@ -131,13 +152,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _own_cpu_seconds(pid: int) -> float:
-    total = 0
-    for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-        try:
-            total += int(task.read_text().split()[0])
-        except OSError:  # a thread that has ended meanwhile
-            continue
-    return total / 1e9
+    """What all threads of a process have spent.
+
+    Those that have ended are included: some servers have a thread for each connection, and it ends with that.
+    """
+    try:
+        return time.clock_gettime((~pid << 3) | _OF_A_PROCESS)
+    except OSError:  # it has ended meanwhile
+        return 0.0
 
 
 def _descendants(pid: int) -> list[int]:

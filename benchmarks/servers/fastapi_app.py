@@ -12,6 +12,8 @@ import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException, Query
 from pydantic import BaseModel, Field, HttpUrl
 
+from benchmarks.servers.settings import UVICORN
+
 app = FastAPI()
 sessions: dict[str, dict[str, Any]] = {}
 
@@ -138,4 +140,4 @@ async def expire(session_id: str, _key: Key) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False)
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), **UVICORN)

@@ -11,6 +11,7 @@ import uvicorn
 from connexion.resolver import Resolver
 from connexion.security import BasicSecurityHandler
 
+from benchmarks.servers.settings import UVICORN
 from qashier_mock.app import MockApp, Settings, account_of
 from qashier_mock.documents import documents_folder
 from qashier_mock.web.api import ApiHandlers
@@ -59,4 +60,4 @@ def make_app() -> Any:
 
 
 if __name__ == "__main__":
-    uvicorn.run(make_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="error", access_log=False)
+    uvicorn.run(make_app(), host="127.0.0.1", port=int(sys.argv[1]), **UVICORN)

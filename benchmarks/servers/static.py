@@ -7,6 +7,8 @@ from typing import Any
 
 import uvicorn
 
+from benchmarks.servers.settings import UVICORN
+
 
 def raw(body: bytes) -> Any:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -36,4 +38,4 @@ if __name__ == "__main__":
     kind, port, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     content = b'{"id":"' + b"x" * (size - 9) + b'"}'
     app = raw(content) if kind == "raw" else starlette(content)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False)
+    uvicorn.run(app, host="127.0.0.1", port=port, **UVICORN)
