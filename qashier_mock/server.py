@@ -7,9 +7,10 @@ thread, in a container and on another machine.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socket import socket
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -26,16 +27,30 @@ if TYPE_CHECKING:
 _GRACE: Final = 3
 """Seconds that requests under way have to end when the server stops."""
 
+_TICK_S: Final = 1.0
+_MAKE_DATE: Final = 0
+"""The Date header is made anew in each tick; to uvicorn, those whose number 10 divides do so."""
+
+_GLANCE_S: Final = 0.002
+"""Seconds between two looks at whether a server that stops is done."""
+
 _START_LIMIT: Final = 60
 """Seconds to wait for a server in a thread to get ready, or to end."""
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn, which leaves signals to whoever runs it and says when it can answer."""
+_log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, which leaves signals to whoever runs it, says when it can answer, and stops as soon as it is told.
+
+    Uvicorn itself looks ten times a second whether it is to stop, and sleeps as long again before it has.
+    """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._told = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,8 +61,44 @@ class _Server(uvicorn.Server):
         if self.started:
             self._on_ready()
 
+    def stop(self, *, force: bool = False) -> None:
+        """Stop: take no connection any more, and end when those under way have got their answers.
 
-def make_server(app: MockApp, on_ready: Callable[[], None]) -> uvicorn.Server:
+        To be called in the thread of the event loop.
+
+        Args:
+            force: Do not wait for them either.
+        """
+        self.should_exit = True
+        self.force_exit = self.force_exit or force
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(_MAKE_DATE):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_S)
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0)
+        connections = self.server_state.connections
+        while connections and not self.force_exit and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(_GLANCE_S)
+        if connections:
+            _log.error("the server stops, and %d requests get no answer", len(connections))
+        for task in self.server_state.tasks:
+            task.cancel("the server stops")  # a request without a connection has nobody who waits for its answer
+        if not self.force_exit:
+            await self.lifespan.shutdown()
+
+
+def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
     """A server for `app`, which calls `on_ready` once it can answer; run it with `serve(sockets=[listener])`."""
     config = uvicorn.Config(
         app.asgi,
@@ -61,7 +112,7 @@ def make_server(app: MockApp, on_ready: Callable[[], None]) -> uvicorn.Server:
         backlog=BACKLOG,
         timeout_graceful_shutdown=_GRACE,
     )
-    return _Server(config, on_ready)
+    return Server(config, on_ready)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -97,7 +148,8 @@ class MockServer:
         self._settings = settings or Settings()
         self._store = store
         self._host, self._port = host, port
-        self._server: uvicorn.Server | None = None
+        self._server: Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -126,8 +178,9 @@ class MockServer:
 
     def stop(self) -> None:
         """End the server and its thread, and free the port; harmless when it has ended already."""
-        if self._server is not None:
-            self._server.should_exit = True
+        if self._server is not None and self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._server.stop)
         if self._thread is not None:
             self._thread.join(_START_LIMIT)
             self._thread = None
@@ -136,8 +189,9 @@ class MockServer:
         try:
             app = MockApp(self._settings, store=self._store)
             app.address = self.url
-            self._server = make_server(app, self._ready.set)
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                self._loop = runner.get_loop()
+                self._server = make_server(app, self._ready.set)
                 runner.run(app.open())
                 runner.run(self._server.serve(sockets=[listener]))
         except BaseException as error:  # noqa: BLE001 - told to whoever started the thread

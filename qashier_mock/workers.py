@@ -221,7 +221,7 @@ class _Worker:
 
         def stop() -> None:
             # Told more than once, as when a terminal tells the whole group and the parent passes it on, it is the same.
-            server.should_exit = True
+            server.stop()
 
         def parent_has_died() -> None:
             loop.remove_reader(self._lifeline)
@@ -242,7 +242,7 @@ class _Worker:
                 self._report(None)
             except Exception as error:  # noqa: BLE001 - told to whoever starts the server
                 self._report(str(error))
-                server.should_exit = True
+                server.stop()
         await serving
 
     def _report(self, error: str | None) -> None:

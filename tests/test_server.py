@@ -163,6 +163,30 @@ def test_a_client_and_a_receiver_that_hang_do_not_keep_a_server_from_stopping(mo
         bind("127.0.0.1", port_of(mock.url)).close()
 
 
+def test_a_server_stops_when_it_is_told_and_not_when_it_next_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_TICK_S", 3_600)
+    before = set(threading.enumerate())
+    mock = MockServer().start()
+    with socket.create_connection(("127.0.0.1", port_of(mock.url))):
+        mock.stop()
+    assert not new_threads(before)
+
+
+def test_a_request_whose_client_has_gone_does_not_keep_a_server_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_GRACE", 3_600)
+    before = set(threading.enumerate())
+    mock = MockServer().start()
+    with MockAccount(mock.url, KEY) as account:
+        account.fault("delay", operation="*", seconds=60)
+    authorization = b64encode(f"{KEY}:".encode())
+    with socket.create_connection(("127.0.0.1", port_of(mock.url))) as client:
+        client.sendall(b"GET /checkout/sessions HTTP/1.1\r\nhost: x\r\nauthorization: Basic %b\r\n\r\n" % authorization)
+        with MockAccount(mock.url, KEY) as account:  # what came later is answered: the first request is under way
+            assert account.faults[0]["applied"] == 1
+    mock.stop()
+    assert not new_threads(before)
+
+
 def test_the_address_of_any_is_shown_as_one_that_can_be_called() -> None:
     for host, shown in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]")):  # noqa: S104
         with bind(host, 0) as listener:

@@ -247,8 +247,7 @@ def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None
         server = make_server(app, started.set)
 
         def stop() -> None:
-            server.force_exit = server.should_exit
-            server.should_exit = True
+            server.stop(force=server.should_exit)
 
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
