@@ -105,9 +105,9 @@ class Load:
             account = self.account_of(begin)
             self.clock.now = BEGIN + begin // PER_SECOND
             async with self.store.transaction(account) as tx:
-                profile = await tx.profile()
+                profile = tx.profile()
                 for _ in range(begin, min(size, begin + step)):
-                    session = self._session(account, await tx.next_sequence(), profile.drawn)
+                    session = self._session(account, tx.next_sequence(), profile.drawn)
                     profile = replace(profile, drawn=profile.drawn + 1)
                     await tx.add_session(session)
                     await tx.remember(self._record(session))

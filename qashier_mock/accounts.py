@@ -154,18 +154,18 @@ class AccountService:
     async def settings(self, account: AccountId) -> Profile:
         """The account's settings."""
         async with self._store.transaction(account, reading=True) as tx:
-            return replace(await tx.profile(), strict=await self._service.is_strict(tx))
+            return replace(tx.profile(), strict=self._service.is_strict(tx))
 
     async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
         """Change what is not None; the settings afterwards."""
         async with self._store.transaction(account) as tx:
-            profile = await tx.profile()
+            profile = tx.profile()
             if strict is not None:
                 profile = replace(profile, strict=strict)
             if seed is not None:
                 profile = replace(profile, seed=seed)
             await tx.save_profile(profile)
-            return replace(profile, strict=await self._service.is_strict(tx))
+            return replace(profile, strict=self._service.is_strict(tx))
 
     # webhooks
 
@@ -180,7 +180,7 @@ class AccountService:
     async def endpoints(self, account: AccountId) -> Sequence[WebhookEndpoint]:
         """Where the account's events are delivered."""
         async with self._store.transaction(account, reading=True) as tx:
-            return await self._service.endpoints(tx)
+            return self._service.endpoints(tx)
 
     async def add_endpoint(
         self, account: AccountId, url: str, *, secret: str | None, types: tuple[EventType, ...]
@@ -204,9 +204,9 @@ class AccountService:
             EndpointConfigured: It is the server's, not the account's.
         """
         async with self._store.transaction(account) as tx:
-            if any(each.id == endpoint_id for each in await tx.endpoints()):
+            if any(each.id == endpoint_id for each in tx.endpoints()):
                 return await tx.remove_endpoint(endpoint_id)
-            if any(each.id == endpoint_id for each in await self._service.endpoints(tx)):
+            if any(each.id == endpoint_id for each in self._service.endpoints(tx)):
                 raise EndpointConfigured(endpoint_id)
             raise ObjectNotFound("webhook endpoint", endpoint_id)
 
@@ -220,7 +220,7 @@ class AccountService:
     async def faults(self, account: AccountId) -> Sequence[FaultRule]:
         """The rules, in the order in which they were made."""
         async with self._store.transaction(account, reading=True) as tx:
-            return await tx.faults()
+            return tx.faults()
 
     async def add_fault(self, account: AccountId, rule: FaultRule) -> FaultRule:
         """Add a rule; its id is drawn here."""
@@ -236,7 +236,7 @@ class AccountService:
             ObjectNotFound: The account has no such rule.
         """
         async with self._store.transaction(account) as tx:
-            known = [rule.id for rule in await tx.faults()]
+            known = [rule.id for rule in tx.faults()]
             if rule_id is not None and rule_id not in known:
                 raise ObjectNotFound("fault rule", rule_id)
             for each in known if rule_id is None else [rule_id]:
@@ -261,7 +261,7 @@ class AccountService:
             noted = await tx.advice()
             standing = rules.about_webhooks(
                 events=await tx.events(),
-                endpoints=await self._service.endpoints(tx),
+                endpoints=self._service.endpoints(tx),
                 attempts=await tx.attempts(),
                 unconfirmed=await tx.unconfirmed(),
             )
@@ -283,14 +283,14 @@ class AccountService:
         async with self._store.transaction(account, reading=True) as tx:
             return AccountSnapshot(
                 clock=await self._reading(tx),
-                profile=replace(await tx.profile(), strict=await self._service.is_strict(tx)),
+                profile=replace(tx.profile(), strict=self._service.is_strict(tx)),
                 sessions=await tx.sessions(),
                 records=await tx.records(),
                 events=await tx.events(),
-                endpoints=await tx.endpoints(),
+                endpoints=tx.endpoints(),
                 pending=await tx.pending_deliveries(),
                 attempts=await tx.attempts(),
-                faults=await tx.faults(),
+                faults=tx.faults(),
                 advice=await tx.advice(),
                 unconfirmed=tuple(await tx.unconfirmed()),
             )
@@ -309,7 +309,7 @@ class AccountService:
             taken = await tx.reserve(list(_ids(snapshot)))
             if taken is not None:
                 raise IdTaken(taken)
-            drawn = max((await tx.profile()).drawn, snapshot.profile.drawn)
+            drawn = max(tx.profile().drawn, snapshot.profile.drawn)
             await tx.clear()
             offset = snapshot.clock.now - self._clock()
             clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)
@@ -323,11 +323,11 @@ class AccountService:
             raise RequestInvalid(refusal, code="parameter_invalid", kind=ErrorKind.RULE, param=param)
 
     async def _reading(self, tx: Transaction) -> ClockReading:
-        profile = await tx.profile()
+        profile = tx.profile()
         return ClockReading(
-            now=await self._service.now(tx),
+            now=self._service.now(tx),
             frozen=profile.clock.frozen_at is not None,
-            is_new=await tx.next_sequence() == 0,
+            is_new=tx.next_sequence() == 0,
         )
 
 

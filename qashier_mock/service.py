@@ -102,7 +102,7 @@ class CheckoutService:
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
             # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4).
-            now = max(await self._arrive(tx), await tx.newest())
+            now = max(await self._arrive(tx), tx.newest())
             await self._heed(tx, request, now)
             replayed = await self._replay(tx, request, now)
             if replayed is not None:
@@ -111,7 +111,7 @@ class CheckoutService:
                 params,
                 session_id=await self.draw(tx, "cs_test_"),
                 account=account,
-                sequence=await tx.next_sequence(),
+                sequence=tx.next_sequence(),
                 now=now,
                 pay_url=self._public_url() + "/pay/",
             )
@@ -126,7 +126,7 @@ class CheckoutService:
             now = await self._arrive(tx)
             session = await _found(tx, session_id)
             if session.is_open:
-                polls = await tx.polls()
+                polls = tx.polls()
                 if polls.note(session_id, self._clock()):
                     await self._advise(tx, rules.TIGHT_POLLING, request, now)
             else:
@@ -201,20 +201,20 @@ class CheckoutService:
     async def sweep(self, account: AccountId) -> Sequence[str]:
         """Expire every session of the account whose deadline has passed: their ids, earliest deadline first."""
         async with self._store.transaction(account) as tx:
-            expired = await self._sweep(tx, await self.now(tx))
+            expired = await self._sweep(tx, self.now(tx))
             await self.announce(tx)
             return expired
 
     async def set_clock(self, tx: Transaction, clock: AccountClock) -> Sequence[str]:
         """Set the account's clock and expire what is overdue by it: the ids, earliest deadline first."""
-        await tx.save_profile(replace(await tx.profile(), clock=clock))
-        expired = await self._sweep(tx, await self.now(tx))
+        await tx.save_profile(replace(tx.profile(), clock=clock))
+        expired = await self._sweep(tx, self.now(tx))
         await self.announce(tx)
         return expired
 
-    async def now(self, tx: Transaction) -> int:
+    def now(self, tx: Transaction) -> int:
         """The account's clock, epoch seconds."""
-        clock = (await tx.profile()).clock
+        clock = tx.profile().clock
         if self._clocks.get(tx.account, MACHINE_CLOCK) is not clock:
             self._clocks[tx.account] = clock
         return clock.read(self._clock())
@@ -223,14 +223,14 @@ class CheckoutService:
         """What the account's clock shows, as far as this process has seen it moved: not worth a transaction."""
         return self._clocks.get(account, MACHINE_CLOCK).read(self._clock())
 
-    async def is_strict(self, tx: Transaction) -> bool:
+    def is_strict(self, tx: Transaction) -> bool:
         """Whether the account refuses what is otherwise only advised against."""
-        strict = (await tx.profile()).strict
+        strict = tx.profile().strict
         return self._strict if strict is None else strict
 
     async def draw(self, tx: Transaction, prefix: str) -> str:
         """A fresh id of the account, never given out before by any (CRE-10)."""
-        profile = await tx.profile()
+        profile = tx.profile()
         while True:
             object_id = self._ids.new_id(prefix, tx.account, profile.drawn, profile.seed)
             profile = replace(profile, drawn=profile.drawn + 1)
@@ -238,13 +238,13 @@ class CheckoutService:
                 await tx.save_profile(profile)
                 return object_id
 
-    async def endpoints(self, tx: Transaction) -> Sequence[WebhookEndpoint]:
+    def endpoints(self, tx: Transaction) -> Sequence[WebhookEndpoint]:
         """Where the account's events go: the server's common endpoints, then its own."""
-        return (*self._common_endpoints, *await tx.endpoints())
+        return (*self._common_endpoints, *tx.endpoints())
 
     async def enqueue(self, tx: Transaction, event: Event, now: int) -> None:
         """Put an event into the outbox of every endpoint that asked for its type, as scripted (EVT-6)."""
-        for endpoint in await self.endpoints(tx):
+        for endpoint in self.endpoints(tx):
             if event.type not in endpoint.types:
                 continue
             fault = await self.pick_fault(tx, webhook=event.type)
@@ -258,10 +258,10 @@ class CheckoutService:
         self, tx: Transaction, *, operation: str | None = None, webhook: EventType | None = None
     ) -> FaultRule | None:
         """The rule that applies to a call of `operation` or to a `webhook`; it is then used once."""
-        rules_made = await tx.faults()
+        rules_made = tx.faults()
         if not rules_made:
             return None
-        profile = await tx.profile()
+        profile = tx.profile()
         counters = count(profile.drawn)
         rule = pick(
             rules_made,
@@ -277,8 +277,8 @@ class CheckoutService:
 
     async def announce(self, tx: Transaction) -> None:
         """Tell whoever watches the time when this account next has something due."""
-        profile = await tx.profile()
-        instants = [each for each in (await tx.next_deadline(), await tx.next_delivery_due()) if each is not None]
+        profile = tx.profile()
+        instants = [each for each in (tx.next_deadline(), await tx.next_delivery_due()) if each is not None]
         if not instants:
             return
         due = min(instants)
@@ -292,8 +292,9 @@ class CheckoutService:
 
     async def _arrive(self, tx: Transaction) -> int:
         """Read the account's clock and bring the account up to it."""
-        now = await self.now(tx)
-        if await tx.overdue(now) is not None:
+        now = self.now(tx)
+        deadline = tx.next_deadline()
+        if deadline is not None and deadline <= now:
             await self._sweep(tx, now)
             await self.announce(tx)
         return now
@@ -335,7 +336,7 @@ class CheckoutService:
             return None
         await tx.forget(now - MEMORY)
         record = await tx.recall(request.idempotency_key)
-        reject = self._policy.idempotency_reuse == "reject" or await self.is_strict(tx)
+        reject = self._policy.idempotency_reuse == "reject" or self.is_strict(tx)
         match decide(record, request.fingerprint, now=now, reject_reuse=reject):
             case Decision.RUN:
                 return None
@@ -354,7 +355,7 @@ class CheckoutService:
         """Advice about the request itself: remembered, or in a strict account a refusal."""
         if not request.advice:
             return
-        if await self.is_strict(tx):
+        if self.is_strict(tx):
             raise _refusal(request.advice[0])
         for each in request.advice:
             await self._advise(tx, each, request, now)

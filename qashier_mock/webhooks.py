@@ -226,7 +226,7 @@ class Dispatcher:
             Every attempt that ended meanwhile.
         """
         async with self._store.transaction(account, reading=True) as tx:
-            until = await self._service.now(tx)
+            until = self._service.now(tx)
             made = await tx.attempts_made()
         while True:
             await self._start_due(account, until=until)
@@ -252,9 +252,9 @@ class Dispatcher:
             event = await tx.event(event_id)
             if event is None:
                 raise ObjectNotFound("event", event_id)
-            now = await self._service.now(tx)
+            now = self._service.now(tx)
             wanted = set()
-            for endpoint in await self._service.endpoints(tx):
+            for endpoint in self._service.endpoints(tx):
                 if event.type not in endpoint.types:
                     continue
                 delivery = Delivery(await self._service.draw(tx, "dlv_"), event.id, endpoint.id, now)
@@ -294,7 +294,7 @@ class Dispatcher:
                         break
                     now = max(now, due)
                     async with self._store.transaction(account) as tx:
-                        if (await tx.profile()).clock != shown:
+                        if tx.profile().clock != shown:
                             break  # the account was reset or restored meanwhile: this move no longer concerns it
                         shown = AccountClock(frozen_at=now)
                         expired += await self._service.set_clock(tx, shown)
@@ -313,9 +313,9 @@ class Dispatcher:
         while True:
             async with self._store.transaction(account) as tx:
                 expired = await self._resume(tx)
-                before = (await tx.profile()).clock
+                before = tx.profile().clock
                 stands = before.frozen_at is not None if frozen is None else frozen
-                now = await self._service.now(tx)
+                now = self._service.now(tx)
                 target = now + by if to is None else to
                 if target > LATEST:
                     raise ClockOutOfRange(target)
@@ -327,7 +327,7 @@ class Dispatcher:
     async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> Sequence[str]:
         async with self._store.transaction(account) as tx:
             await tx.end_clock_move()
-            if (await tx.profile()).clock != shown:
+            if tx.profile().clock != shown:
                 return ()
             clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
             return await self._service.set_clock(tx, clock)
@@ -345,14 +345,14 @@ class Dispatcher:
         if stands is None:
             return ()
         await tx.end_clock_move()
-        now = (await tx.profile()).clock.frozen_at
+        now = tx.profile().clock.frozen_at
         if stands or now is None:
             return ()
         return await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
 
     async def _next_due(self, account: AccountId) -> int | None:
         async with self._store.transaction(account, reading=True) as tx:
-            instants = (await tx.next_deadline(), await tx.next_delivery_due())
+            instants = (tx.next_deadline(), await tx.next_delivery_due())
         return min((each for each in instants if each is not None), default=None)
 
     def _repair(self, step: Callable[[], Awaitable[object]]) -> None:
@@ -370,8 +370,8 @@ class Dispatcher:
         if room <= 0:
             return
         async with self._store.transaction(account) as tx:
-            now = await self._service.now(tx)
-            endpoints = {each.id: each for each in await self._service.endpoints(tx)}
+            now = self._service.now(tx)
+            endpoints = {each.id: each for each in self._service.endpoints(tx)}
             for delivery in await tx.claim_deliveries(now if until is None else until, room):
                 event = await tx.event(delivery.event_id)
                 endpoint = endpoints.get(delivery.endpoint_id)

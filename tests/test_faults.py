@@ -103,11 +103,11 @@ def test_chances_repeat_with_the_seed_and_two_even_rules_share_the_calls() -> No
     assert 75 < first.count("flt_1") < 125
     assert 30 < first.count("flt_2") < 75
     assert 30 < first.count(None) < 75
-    applied = {each.id: each.applied for each in drive(stores[0].transaction(ACCOUNT).faults())}
+    applied = {each.id: each.applied for each in stores[0].transaction(ACCOUNT).faults()}
     assert applied == {"flt_1": first.count("flt_1"), "flt_2": first.count("flt_2")}
 
 
 def test_without_rules_nothing_is_drawn_so_that_ids_do_not_depend_on_faults() -> None:
     store = MemoryStore()
     assert picked(store, 3) == [None, None, None]
-    assert drive(store.transaction(ACCOUNT).profile()).drawn == 0
+    assert store.transaction(ACCOUNT).profile().drawn == 0

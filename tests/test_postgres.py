@@ -122,7 +122,7 @@ async def test_one_key_at_the_same_time_opens_one_session(processes: Processes) 
     created = await asyncio.gather(*((one, other)[each % 2].create(key="a key") for each in range(12)))
     assert len({session.id for session in created}) == 1
     async with one.store.transaction(ONE) as tx:
-        assert await tx.next_sequence() == 1
+        assert tx.next_sequence() == 1
 
 
 async def test_a_key_under_way_is_a_conflict_where_the_policy_says_so(processes: Processes) -> None:
@@ -141,7 +141,7 @@ async def test_reading_waits_for_nobody(processes: Processes) -> None:
     one, other = await processes.start(), await processes.start()
     session = await one.create()
     async with one.store.transaction(ONE) as tx:
-        await tx.save_profile(await tx.profile())
+        await tx.save_profile(tx.profile())
         assert await other.service.retrieve(ONE, session.id, RequestRef("req_2")) == session
         assert (await other.service.list_sessions(ONE, ListQuery())).sessions == (session,)
         assert not await other.store.has_faults(ONE)

@@ -227,8 +227,8 @@ def test_nothing_of_a_journal_entry_is_lost_in_its_row() -> None:
 @pytest.mark.asyncio
 async def test_a_new_account_has_the_defaults(store: Store) -> None:
     async with store.transaction(ONE, reading=True) as tx:
-        assert await tx.profile() == Profile()
-        assert (await tx.next_sequence(), await tx.newest(), await tx.next_deadline()) == (0, 0, None)
+        assert tx.profile() == Profile()
+        assert (tx.next_sequence(), tx.newest(), tx.next_deadline()) == (0, 0, None)
         assert [*await tx.sessions(), *await tx.records(), *await tx.events()] == []
     assert not await store.has_faults(ONE)
     assert await store.journal(ONE) == ()

@@ -115,8 +115,8 @@ def created_in_local_time(parts: Parts) -> None:
         expires_at = session.expires_at + (ahead if params.expires_at is None else 0)
         return replace(session, created=session.created + ahead, expires_at=expires_at)
 
-    async def newest(inner: Callable[[], Awaitable[int]], _tx: Any) -> int:
-        return await inner() - ahead
+    def newest(inner: Callable[[], int], _tx: Any) -> int:
+        return inner() - ahead
 
     parts.on_opened(shift)
     parts.on_transaction("newest", newest)

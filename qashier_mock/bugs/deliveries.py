@@ -107,7 +107,7 @@ def one_endpoint_is_told(parts: Parts) -> None:
     """Of several endpoints of an account only the first gets events."""
 
     async def put(inner: Callable[..., Awaitable[None]], tx: Any, delivery: Delivery) -> None:
-        endpoints = await parts.service.endpoints(tx)
+        endpoints = parts.service.endpoints(tx)
         if endpoints and delivery.endpoint_id == endpoints[0].id:
             await inner(delivery)
 
@@ -121,7 +121,7 @@ def new_endpoint_gets_old_events(parts: Parts) -> None:
     async def add(inner: Callable[..., Any], account: AccountId, *arguments: Any, **more: Any) -> WebhookEndpoint:
         endpoint: WebhookEndpoint = await inner(account, *arguments, **more)
         async with parts.service._store.transaction(account) as tx:
-            now = await parts.service.now(tx)
+            now = parts.service.now(tx)
             for event in await tx.events():
                 delivery_id = await parts.service.draw(tx, "dlv_")
                 await tx.put_delivery(Delivery(delivery_id, event.id, endpoint.id, now))

@@ -199,8 +199,8 @@ def _clock_of_deadlines(parts: Parts, ahead: int) -> None:
     async def overdue(inner: Callable[[int], Awaitable[object]], _tx: Any, now: int) -> object:
         return await inner(now + ahead)
 
-    async def next_deadline(inner: Callable[[], Awaitable[int | None]], _tx: Any) -> int | None:
-        deadline = await inner()
+    def next_deadline(inner: Callable[[], int | None], _tx: Any) -> int | None:
+        deadline = inner()
         return None if deadline is None else deadline - ahead
 
     parts.on_advance(step)
@@ -224,18 +224,21 @@ def expires_a_second_early(parts: Parts) -> None:
 def expiry_waits_for_a_retrieve(parts: Parts) -> None:
     """A session whose time is over is expired once somebody retrieves it: until then a list shows it open."""
 
-    async def nothing(_inner: object, _tx: Any, *_arguments: object) -> None:
+    async def overdue(_inner: object, _tx: Any, _now: int) -> None:
+        return None
+
+    def next_deadline(_inner: object, _tx: Any) -> None:
         return None
 
     async def retrieve(inner: Callable[..., Any], account: AccountId, session_id: str, request: object) -> object:
         async with parts.store.transaction(account) as tx:
-            session, now = await tx.session(session_id), await parts.service.now(tx)
+            session, now = await tx.session(session_id), parts.service.now(tx)
             if session is not None and session.is_open and now >= session.expires_at:
                 await parts.service._move(tx, session, Trigger.DEADLINE_PASSED, now, None)
         return await inner(account, session_id, request)
 
-    parts.on_transaction("overdue", nothing)
-    parts.on_transaction("next_deadline", nothing)
+    parts.on_transaction("overdue", overdue)
+    parts.on_transaction("next_deadline", next_deadline)
     parts.around(parts.service, "retrieve", retrieve)
 
 

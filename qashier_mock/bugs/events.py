@@ -165,7 +165,7 @@ def declined_payment_tells(parts: Parts) -> None:
         session = await inner(account, session_id, trigger)
         if trigger is Trigger.PAYMENT_FAILED:
             async with parts.service._store.transaction(account) as tx:
-                await parts.service._tell(tx, session, EventType.EXPIRED, await parts.service.now(tx), None)
+                await parts.service._tell(tx, session, EventType.EXPIRED, parts.service.now(tx), None)
         return session
 
     parts.around(parts.service, "apply", apply)
@@ -182,7 +182,7 @@ def refused_expire_tells_again(parts: Parts) -> None:
             async with parts.service._store.transaction(account) as tx:
                 session = await tx.session(session_id)
                 if session is not None and session.status is Status.EXPIRED:
-                    await parts.service._tell(tx, session, EventType.EXPIRED, await parts.service.now(tx), request)
+                    await parts.service._tell(tx, session, EventType.EXPIRED, parts.service.now(tx), request)
             raise
 
     parts.around(parts.service, "expire", expire)

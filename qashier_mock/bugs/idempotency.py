@@ -47,7 +47,7 @@ async def _first_answer(parts: Parts, account: AccountId, request: RequestRef) -
         return None
     async with parts.service._store.transaction(account) as tx:
         record = await tx.recall(request.idempotency_key)
-        now = await parts.service.now(tx)
+        now = parts.service.now(tx)
     return record.session if record is not None and record.is_remembered(now) else None
 
 
@@ -212,7 +212,7 @@ def same_key_at_once_opens_two(parts: Parts) -> None:
         await asyncio.sleep(RACE_S)
         session = await inner(account, params, replace(request, idempotency_key=None))
         async with parts.service._store.transaction(account) as tx:
-            now = await parts.service.now(tx)
+            now = parts.service.now(tx)
             await tx.remember(IdempotencyRecord(request.idempotency_key, request.fingerprint, session, now))
         return session
 

@@ -254,7 +254,7 @@ class Parts:
     async def stored(self, account: AccountId, session_id: str) -> tuple[CheckoutSession | None, int]:
         """A session as it is kept, though its deadline may have passed, and the account's now."""
         async with self.store.transaction(account) as tx:
-            return await tx.session(session_id), await self.service.now(tx)
+            return await tx.session(session_id), self.service.now(tx)
 
     def refusal(self, error: Exception) -> Answer:
         """The answer to a request that a layer refuses."""

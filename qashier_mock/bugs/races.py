@@ -82,10 +82,10 @@ def concurrent_creates_share_an_id(parts: Parts) -> None:
     async def draw(inner: Callable[..., Awaitable[str]], tx: Any, prefix: str) -> str:
         if prefix != "cs_test_":
             return await inner(tx, prefix)
-        seen = await tx.profile()
+        seen = tx.profile()
         await asyncio.sleep(RACE_S)
         session_id = parts.service._ids.new_id(prefix, tx.account, seen.drawn, seen.seed)
-        now = await tx.profile()
+        now = tx.profile()
         await tx.save_profile(replace(now, drawn=max(now.drawn, seen.drawn + 1)))
         return session_id
 

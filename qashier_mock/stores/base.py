@@ -25,23 +25,25 @@ ATTEMPTS_KEPT: Final = 10_000
 class Transaction(Protocol):
     """One account's unit of work.
 
-    Costs are O(log n) in what the account holds, plus what is returned, unless a method says otherwise.
+    Costs are O(log n) in what the account holds, plus what is returned, unless a method says otherwise. What there is
+    one of for each account (profile, counters, endpoints, rules) has been read when the transaction begins, and is told
+    without waiting.
     """
 
     account: AccountId
 
-    async def profile(self) -> Profile:
+    def profile(self) -> Profile:
         """The account's clock, settings and counters; a new account's are the defaults."""
 
     async def save_profile(self, profile: Profile) -> None: ...
 
-    async def next_sequence(self) -> int:
+    def next_sequence(self) -> int:
         """How many sessions were ever added: the place of the next one."""
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         """This account's session, or None."""
 
-    async def newest(self) -> int:
+    def newest(self) -> int:
         """The `created` of the newest session, 0 where there is none."""
 
     async def add_session(self, session: CheckoutSession) -> None:
@@ -53,7 +55,7 @@ class Transaction(Protocol):
     async def overdue(self, now: int) -> CheckoutSession | None:
         """The open session with the earliest `expires_at`, if that is at or before `now`."""
 
-    async def next_deadline(self) -> int | None:
+    def next_deadline(self) -> int | None:
         """The earliest `expires_at` of an open session."""
 
     async def page(self, query: ListQuery, cursor: int | None) -> Page:
@@ -79,7 +81,7 @@ class Transaction(Protocol):
     async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
         """Oldest first; O(n) in the account's events."""
 
-    async def endpoints(self) -> Sequence[WebhookEndpoint]:
+    def endpoints(self) -> Sequence[WebhookEndpoint]:
         """In order of registration."""
 
     async def put_endpoint(self, endpoint: WebhookEndpoint) -> None: ...
@@ -136,7 +138,7 @@ class Transaction(Protocol):
     async def abandoned_clock_move(self) -> bool | None:
         """The `stands` of a move whose process died on the way, or None."""
 
-    async def faults(self) -> Sequence[FaultRule]:
+    def faults(self) -> Sequence[FaultRule]:
         """In the order in which they were made."""
 
     async def put_fault(self, rule: FaultRule) -> None: ...
@@ -154,7 +156,7 @@ class Transaction(Protocol):
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None: ...
 
-    async def polls(self) -> PollWatch:
+    def polls(self) -> PollWatch:
         """The watch over polling; it is changed in place, and may be forgotten at any time."""
 
     async def reserve(self, ids: Collection[str]) -> str | None:
@@ -202,8 +204,14 @@ class Store(Protocol):
                 instead of waiting for that.
         """
 
+    def is_faultless(self, account: AccountId) -> bool:
+        """Whether this process knows, without asking anyone, that the account has no fault rules.
+
+        Asked for every call, so it is the cheapest question of all.
+        """
+
     async def has_faults(self, account: AccountId) -> bool:
-        """Whether the account has fault rules; asked for every call, so it is the cheapest question of all."""
+        """Whether the account has fault rules; asked where `is_faultless` does not know better."""
 
     async def owner(self, session_id: str) -> AccountId | None:
         """The account that a session belongs to."""

@@ -93,7 +93,7 @@ class MemoryAccount:
     async def __aexit__(self, *_exc: object) -> None:
         return None
 
-    async def profile(self) -> Profile:
+    def profile(self) -> Profile:
         return self._profile
 
     async def save_profile(self, profile: Profile) -> None:
@@ -101,10 +101,10 @@ class MemoryAccount:
 
     # sessions
 
-    async def next_sequence(self) -> int:
+    def next_sequence(self) -> int:
         return len(self._sessions)
 
-    async def newest(self) -> int:
+    def newest(self) -> int:
         return self._sessions[-1].created if self._sessions else 0
 
     async def session(self, session_id: str) -> CheckoutSession | None:
@@ -146,7 +146,7 @@ class MemoryAccount:
         session = self._earliest_open()
         return session if session is not None and session.expires_at <= now else None
 
-    async def next_deadline(self) -> int | None:
+    def next_deadline(self) -> int | None:
         session = self._earliest_open()
         return None if session is None else session.expires_at
 
@@ -210,7 +210,7 @@ class MemoryAccount:
             if session_id in (None, event.session.id) and event_type in (None, event.type)
         )
 
-    async def endpoints(self) -> Sequence[WebhookEndpoint]:
+    def endpoints(self) -> Sequence[WebhookEndpoint]:
         return tuple(self._endpoints.values())
 
     async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
@@ -305,7 +305,7 @@ class MemoryAccount:
 
     # faults and advice
 
-    async def faults(self) -> Sequence[FaultRule]:
+    def faults(self) -> Sequence[FaultRule]:
         return tuple(self._faults.values()) if self._faults else ()
 
     async def put_fault(self, rule: FaultRule) -> None:
@@ -337,7 +337,7 @@ class MemoryAccount:
         elif self._unconfirmed:
             self._unconfirmed.discard(session_id)
 
-    async def polls(self) -> PollWatch:
+    def polls(self) -> PollWatch:
         if self._polls is None:
             self._polls = PollWatch()
         return self._polls
@@ -383,9 +383,12 @@ class MemoryStore:
             found = self._accounts[account] = MemoryAccount(account, self)
         return found
 
-    async def has_faults(self, account: AccountId) -> bool:
+    def is_faultless(self, account: AccountId) -> bool:
         found = self._accounts.get(account)
-        return found is not None and bool(await found.faults())
+        return found is None or not found.faults()
+
+    async def has_faults(self, account: AccountId) -> bool:
+        return not self.is_faultless(account)
 
     async def owner(self, session_id: str) -> AccountId | None:
         session = self.sessions.get(session_id)
@@ -411,9 +414,9 @@ class MemoryStore:
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         found: dict[AccountId, int] = {}
         for account in self._accounts.values():
-            instants = [await account.next_deadline(), await account.next_delivery_due()]
+            instants = [account.next_deadline(), await account.next_delivery_due()]
             known = [instant for instant in instants if instant is not None]
-            clock = (await account.profile()).clock
+            clock = account.profile().clock
             if known and clock.frozen_at is None:
                 found[account.account] = min(known) - clock.offset
             elif known and min(known) <= clock.read(machine_now):

@@ -194,7 +194,7 @@ class SqlTransaction:
         )
         held.wake_at = wake_at
 
-    async def profile(self) -> Profile:
+    def profile(self) -> Profile:
         return self._held.head.profile
 
     async def save_profile(self, profile: Profile) -> None:
@@ -202,10 +202,10 @@ class SqlTransaction:
 
     # sessions
 
-    async def next_sequence(self) -> int:
+    def next_sequence(self) -> int:
         return self._held.head.sessions
 
-    async def newest(self) -> int:
+    def newest(self) -> int:
         return self._held.head.newest
 
     def _session(self, row: Row) -> CheckoutSession:
@@ -265,7 +265,7 @@ class SqlTransaction:
         )
         return None if row is None else self._session(row)
 
-    async def next_deadline(self) -> int | None:
+    def next_deadline(self) -> int | None:
         return self._held.head.deadline
 
     async def page(self, query: ListQuery, cursor: int | None) -> Page:
@@ -391,7 +391,7 @@ class SqlTransaction:
         found = await self._all(f"{sql} ORDER BY e.place", *values)
         return tuple([rows.unpack_event(row, self.account) for row in found])
 
-    async def endpoints(self) -> Sequence[WebhookEndpoint]:
+    def endpoints(self) -> Sequence[WebhookEndpoint]:
         return tuple(self._held.head.endpoints)
 
     async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
@@ -529,7 +529,7 @@ class SqlTransaction:
 
     # faults and advice
 
-    async def faults(self) -> Sequence[FaultRule]:
+    def faults(self) -> Sequence[FaultRule]:
         return tuple(self._held.head.faults)
 
     async def put_fault(self, rule: FaultRule) -> None:
@@ -564,7 +564,7 @@ class SqlTransaction:
         elif await self._one("SELECT 1 FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id):
             await self._write("DELETE FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id)
 
-    async def polls(self) -> PollWatch:
+    def polls(self) -> PollWatch:
         watches = self._shared.polls
         found = watches.get(self.account)
         if found is None:

@@ -163,12 +163,13 @@ class SqliteStore:
     ) -> AbstractAsyncContextManager[SqlTransaction]:
         return _Unit(account, self._rows(), self._heads, self._shared)
 
-    async def has_faults(self, account: AccountId) -> bool:
+    def is_faultless(self, account: AccountId) -> bool:
         held = self._heads.get(account)
-        if held is None:
-            async with self.transaction(account) as tx:
-                return bool(await tx.faults())
-        return bool(held.head.faults)
+        return held is not None and not held.head.faults
+
+    async def has_faults(self, account: AccountId) -> bool:
+        async with self.transaction(account) as tx:
+            return bool(tx.faults())
 
     async def owner(self, session_id: str) -> AccountId | None:
         if not rows.is_text(session_id):

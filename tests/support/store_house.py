@@ -144,7 +144,7 @@ class Play:
     async def _create(self, account: int, life: int, _: int, key: str | None = None) -> CheckoutSession:
         whose = ACCOUNTS[account % 2]
         async with self._mock.store.transaction(whose) as tx:
-            now = await self._mock.service.now(tx)
+            now = self._mock.service.now(tx)
         request = RequestRef(f"req_{len(self.story)}", key, b"%d" % life)
         params = order(expires_at=now + 1_800 + 600 * (life % 10))
         session = await self._mock.service.create(whose, params, request)
