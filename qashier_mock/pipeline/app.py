@@ -99,13 +99,20 @@ def create_pipeline(
             yield
 
     # `add_api` has been called on the compiled app directly: the shell would load each document once for each base path
-    # and have no way to take one that is known to be valid.
-    shell: ASGIApp = ConnexionMiddleware(app, import_name=__name__, middlewares=[LifespanMiddleware], lifespan=within)
-    return shell
+    # and have no way to take one that is known to be valid. All that it does at run time is the lifespan, so requests
+    # need not pass through it.
+    app.shell = ConnexionMiddleware(app, import_name=__name__, middlewares=[LifespanMiddleware], lifespan=within)
+    return app
 
 
 class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types
-    """All that happens to one request."""
+    """All that happens to one request.
+
+    Attributes:
+        shell: Connexion's own app around this one, which sees to the lifespan.
+    """
+
+    shell: ASGIApp
 
     def __init__(
         self,
@@ -155,7 +162,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if scope["type"] != "http":
-            await _decline(scope, receive, send)
+            await (self.shell if scope["type"] == "lifespan" else _decline)(scope, receive, send)
             return
         started = self._timer()
         request_id = self._hooks.new_request_id()
@@ -212,7 +219,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         operation, hooks = call.operation, self._hooks
         if operation.is_secured:
             call.principal = hooks.authenticate(headers.all(b"authorization"))
-            fault = await hooks.intercept(call)
+            planned = hooks.intercept(call)
+            fault = None if planned is None else await planned
             if fault is not None:
                 return await self._spoil(fault, call, values, headers, receive)
         if operation.body is not None:
@@ -358,7 +366,7 @@ def _method_not_allowed(method: str, allow: bytes) -> Refused:
 
 
 async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse what is no HTTP request; the shell has dealt with the lifespan."""
+    """Refuse what is no HTTP request."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1003})

@@ -10,7 +10,7 @@ import enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from qashier_mock.pipeline.operations import CompiledOperation
 
@@ -189,8 +189,11 @@ class Hooks(Protocol):
             authorization: The value of every Authorization header, in order.
         """
 
-    async def intercept(self, call: Call) -> Fault | None:
-        """Run after authentication, before anything is parsed: `call.arguments` is empty."""
+    def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
+        """Run after authentication, before anything is parsed: `call.arguments` is empty.
+
+        None at once where it is certain that nothing is planned, which most calls can be told without waiting.
+        """
 
     def admit(self, call: Call) -> None:
         """Run after validation, before the handler. Whatever it raises goes to `render_error`."""

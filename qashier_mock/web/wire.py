@@ -235,7 +235,7 @@ def journal_entry_to_json(entry: JournalEntry) -> Json:
         "path": _text(entry.path),
         "status": entry.status,
         "at": entry.at,
-        "duration_ms": entry.duration_ms,
+        "duration_ms": round(entry.duration_ms, 3),
         "request_body": _text(entry.request_body),
         "response_body": _text(entry.response_body),
         "idempotency_key": entry.idempotency_key,
