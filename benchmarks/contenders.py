@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,8 +48,7 @@ ORDER: Final = json.dumps(
     }
 )
 
-ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT)}
-"""Of every contender: those in Python that we have written share their settings."""
+_WITHOUT_BYTECODE: Final = "PYTHONDONTWRITEBYTECODE"
 
 _START_LIMIT_S: Final = 60
 
@@ -86,8 +86,9 @@ def running(contender: Contender, folder: Path) -> Iterator[tuple[str, int]]:
     command = [*pinned(SERVER_CORE), *contender.command(folder, port)]
     log = folder / f"{contender.name.replace(' ', '-')}.log"
     with log.open("wb") as output:
-        environment = {**os.environ, **ENVIRONMENT, **contender.environment}
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=output, stderr=output, env={**environment(), **contender.environment}
+        )
         try:
             _wait(process, port, contender.ready, log)
             yield f"http://127.0.0.1:{port}", process.pid
@@ -98,6 +99,15 @@ def running(contender: Contender, folder: Path) -> Iterator[tuple[str, int]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def environment() -> dict[str, str]:
+    """What every contender runs in.
+
+    Those in Python that stand in this tree find it, and keep their bytecode, as pip does for what it installs.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != _WITHOUT_BYTECODE}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 def free_port() -> int:
@@ -170,8 +180,14 @@ def _script(name: str, *arguments: str) -> Callable[[Path, int], Sequence[str]]:
     return command
 
 
-def _ours(_folder: Path, port: int) -> Sequence[str]:
-    return [sys.executable, "-m", "qashier_mock", "serve", "--port", str(port)]
+def _ours(folder: Path, port: int) -> Sequence[str]:
+    return [*ours(folder), "serve", "--port", str(port)]
+
+
+def ours(folder: Path) -> list[str]:
+    """Our command from this tree, with nothing installed but what it needs: what is there is imported, too."""
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    return [str(_environment(folder, "ours", *needed)), "-m", "qashier_mock"]
 
 
 # -- the ones from PyPI and npm ---------------------------------------------------------------------------------------

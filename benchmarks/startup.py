@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
 import statistics
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.contenders import AUTH, CONTENDERS, ENVIRONMENT, OURS, Missing, fetch, free_port
+from benchmarks.contenders import AUTH, CONTENDERS, OURS, Missing, environment, fetch, free_port, ours
 from benchmarks.load import SERVER_CORE, Request, cpu_seconds, pinned
 
 _COMPARED: Final = (OURS, "FastAPI", "Connexion, our handlers")
@@ -51,14 +50,13 @@ def measure(folder: Path, *, rounds: int) -> dict[str, list[Start]]:
                 print(f"left out: {contender.name}: {error}", file=sys.stderr)
                 continue
             starts.setdefault(contender.name, []).append(_to_first_answer(command, port, contender.ready))
-        starts.setdefault(HELP, []).append(_help())
+        starts.setdefault(HELP, []).append(_help(folder))
     return starts
 
 
 def _to_first_answer(command: Sequence[str], port: int, path: str) -> Start:
     began = time.perf_counter()
-    environment = {**os.environ, **ENVIRONMENT}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
     try:
         while time.perf_counter() < began + _LIMIT_S:
             try:
@@ -73,10 +71,10 @@ def _to_first_answer(command: Sequence[str], port: int, path: str) -> Start:
     raise TimeoutError(f"no answer within {_LIMIT_S} s")
 
 
-def _help() -> Start:
-    command = [*pinned(SERVER_CORE), sys.executable, "-m", "qashier_mock", "serve", "--help"]
+def _help(folder: Path) -> Start:
+    command = [*pinned(SERVER_CORE), *ours(folder), "serve", "--help"]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, capture_output=True, env=environment())
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Start(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
