@@ -355,8 +355,10 @@ class AppHooks:
         """Write the journal, and tell new advice; the control API is not the integration's doing."""
         if _is_control(call):
             return ()
-        key = redacted(call.headers.get(b"idempotency-key"))
-        path = call.path if not call.query else f"{call.path}?{call.query.decode('latin-1')}"
+        key = call.headers.get(b"idempotency-key")
+        path = call.path.encode("latin-1")
+        if call.query:
+            path = b"%b?%b" % (path, call.query)
         is_sent = reply.transmit is not Transmit.DROPPED
         request: RequestRef | None = call.context
         advice = tuple([each.kind.value for each in request.earned]) if request is not None and request.earned else ()
@@ -366,12 +368,12 @@ class AppHooks:
                 call.request_id,
                 call.operation.operation_id,
                 call.method,
-                redacted(path.encode("latin-1")) or b"",
+                redacted(path),
                 reply.status if is_sent else None,
                 self._service.time_of(call.principal),
                 (time.perf_counter() - call.started) * 1000,
-                None if key is None else key.decode("latin-1"),
-                redacted(call.raw_body),
+                None if key is None else redacted(key).decode("latin-1"),
+                None if call.raw_body is None else redacted(call.raw_body),
                 redacted(body) if is_sent else None,
                 advice,
             ),

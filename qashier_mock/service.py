@@ -126,8 +126,7 @@ class CheckoutService:
             now = await self._arrive(tx)
             session = await _found(tx, session_id)
             if session.is_open:
-                polls = tx.polls()
-                if polls.note(session_id, self._clock()):
+                if tx.polls().note(session_id, self._clock()):
                     await self._advise(tx, rules.TIGHT_POLLING, request, now)
             else:
                 await tx.set_unconfirmed(session_id, unconfirmed=False)
@@ -233,7 +232,7 @@ class CheckoutService:
         profile = tx.profile()
         while True:
             object_id = self._ids.new_id(prefix, tx.account, profile.drawn, profile.seed)
-            profile = replace(profile, drawn=profile.drawn + 1)
+            profile = profile.having_drawn(1)
             if not await tx.is_taken(object_id):
                 await tx.save_profile(profile)
                 return object_id
@@ -278,10 +277,11 @@ class CheckoutService:
     async def announce(self, tx: Transaction) -> None:
         """Tell whoever watches the time when this account next has something due."""
         profile = tx.profile()
-        instants = [each for each in (tx.next_deadline(), await tx.next_delivery_due()) if each is not None]
-        if not instants:
+        deadline, due = tx.next_deadline(), await tx.next_delivery_due()
+        if due is None or (deadline is not None and deadline < due):
+            due = deadline
+        if due is None:
             return
-        due = min(instants)
         machine_now = self._clock()
         if due <= profile.clock.read(machine_now):
             self._wake(tx.account, machine_now)

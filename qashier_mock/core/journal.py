@@ -39,10 +39,8 @@ class JournalEntry(NamedTuple):
     advice: tuple[str, ...] = ()
 
 
-def redacted(content: bytes | None) -> bytes | None:
+def redacted(content: bytes) -> bytes:
     """`content` with API keys blotted out and cut to what the journal keeps; the common case costs one search."""
-    if content is None:
-        return None
     if b"sk_" in content:
         content = _KEY.sub(rb"sk_\1_***", content)
     return content if len(content) <= _BODY_LIMIT else content[:_BODY_LIMIT]

@@ -78,17 +78,18 @@ def header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tup
     Raises:
         RuntimeError: One of them holds a line break: whoever wrote it would write headers.
     """
+    stamp = request_id.encode()
     if not body and reply.status == NO_CONTENT:
-        block, lines = b"request-id: %b\r\n" % request_id.encode(), 1
+        block = b"request-id: %b\r\n" % stamp
     else:
-        block, lines = HEADER_LINES % (len(body), request_id.encode()), 3
+        block = HEADER_LINES % (len(body), stamp)
+    if not reply.headers and not extra:
+        return block
     more = (*reply.headers, *extra)
-    if more:
-        block += b"".join([b"%b: %b\r\n" % header for header in more])
-        lines += len(more)
-    if block.count(b"\n") != lines or block.count(b"\r") != lines:
+    lines = b"".join([b"%b: %b\r\n" % header for header in more])
+    if lines.count(b"\n") != len(more) or lines.count(b"\r") != len(more):
         raise RuntimeError("a header of the reply holds a line break")
-    return block
+    return block + lines
 
 
 async def send_beside_body(answer: Answer, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
