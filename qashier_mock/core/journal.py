@@ -41,6 +41,6 @@ class JournalEntry(NamedTuple):
 
 def redacted(content: bytes) -> bytes:
     """`content` with API keys blotted out and cut to what the journal keeps; the common case costs one search."""
-    if b"sk_" in content:
+    if _KEY.search(content):  # faster than looking for "sk_", which most of a body is similar to
         content = _KEY.sub(rb"sk_\1_***", content)
     return content if len(content) <= _BODY_LIMIT else content[:_BODY_LIMIT]
