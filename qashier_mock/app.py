@@ -388,7 +388,7 @@ class AppHooks:
             account = self.authenticate(stray.authorization)
         except ApiError:
             return
-        key = redacted(stray.headers.get(b"idempotency-key"))
+        key = stray.headers.get(b"idempotency-key")
         path = stray.path if not stray.query else f"{stray.path}?{stray.query.decode('latin-1')}"
         self._store.record(
             account,
@@ -396,11 +396,11 @@ class AppHooks:
                 stray.request_id,
                 None,
                 stray.method,
-                redacted(path.encode("latin-1")) or b"",
+                redacted(path.encode("latin-1")),
                 reply.status,
                 self._service.time_of(account),
-                round((time.perf_counter() - stray.started) * 1000, 3),
-                None if key is None else key.decode("latin-1"),
+                (time.perf_counter() - stray.started) * 1000,
+                None if key is None else redacted(key).decode("latin-1"),
                 None,
                 redacted(body),
             ),
