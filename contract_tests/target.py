@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _MOST_WAITS: Final = 8
 """How often one request is sent again after 429 before its last answer is taken as it is."""
 _LONGEST_WAIT_S: Final = 60.0
+MOST_AT_ONCE: Final = 8
 _MOST_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -169,6 +170,7 @@ class Target:
         self.timeout_s = timeout_s
         self.scenario = ""
         self._local = threading.local()
+        self._threads = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
         self._opened: list[http.client.HTTPConnection] = []
 
     def send(
@@ -262,27 +264,30 @@ class Target:
         requests apart. They count as sent when their last byte is.
 
         Args:
-            acts: What sends one request each.
+            acts: What sends one request each, at most `MOST_AT_ONCE`.
 
         Raises:
             OutOfTime: The budget is spent.
             OutOfSessions: No more sessions are allowed.
         """
+        if len(acts) > MOST_AT_ONCE:
+            raise ValueError(f"{len(acts)} requests at once, but there are {MOST_AT_ONCE} threads")
         gate = threading.Barrier(len(acts))
 
         def one(act: Callable[[], Exchange]) -> Exchange:
             self._local.gate = gate
-            if self.carry != self._exchange and (wait := self._gate()) is not None:
-                wait()
+            if self.carry != self._exchange and (pass_gate := self._gate()) is not None:
+                pass_gate()
             try:
                 return act()
             finally:
                 # Who never got to the gate must not be waited for; who is through does not mind.
                 gate.abort()
 
-        with ThreadPoolExecutor(max_workers=len(acts)) as pool:
-            waiting = [pool.submit(one, act) for act in acts]
-            return [result.result() for result in waiting]
+        # The same threads for every round, since each has a connection of its own.
+        waiting = [self._threads.submit(one, act) for act in acts]
+        wait(waiting)
+        return [result.result() for result in waiting]
 
     def _gate(self) -> Callable[[], None] | None:
         """What waits for the others before the last byte of a request, if this thread's request has others."""
@@ -290,12 +295,12 @@ class Target:
         if gate is None:
             return None
 
-        def wait() -> None:
+        def pass_gate() -> None:
             with suppress(threading.BrokenBarrierError):
                 gate.wait()
             self._stamp()
 
-        return wait
+        return pass_gate
 
     def _stamp(self) -> None:
         """Note that this thread's request goes out now."""
@@ -360,7 +365,8 @@ class Target:
         return connection
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and end the threads of the rounds."""
+        self._threads.shutdown()
         for connection in self._opened:
             connection.close()
 
