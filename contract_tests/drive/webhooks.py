@@ -44,6 +44,12 @@ class _Hook:
     deliveries: list[Delivery] = field(default_factory=list)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """Many deliveries come at once; by default the sixth connection has to be tried again, a second later or never."""
+
+
 class Receiver:
     """A webhook receiver on the standard library. Each endpoint is a path of its own.
 
@@ -88,8 +94,7 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Quiet: the recorder is the log."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), Handler)
         self.url = (public_url or f"http://{host}:{self._server.server_address[1]}").rstrip("/")
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
