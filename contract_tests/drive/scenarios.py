@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from contract_tests import oracle
@@ -377,6 +378,7 @@ def what_is_missing_or_of_another_type(world: World) -> None:
             yield _with(world.body(), value, *path)
         if (moment := now(world)) is not None:
             yield _with(world.body(), str(moment + 7_200), "expires_at")
+            yield _with(world.body(), f"{datetime.fromtimestamp(moment + 7_200, UTC):%Y-%m-%dT%H:%M:%SZ}", "expires_at")
             yield _with(world.body(), moment + 7_200.5, "expires_at")
         yield []
         yield [world.body()]
