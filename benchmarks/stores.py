@@ -2,7 +2,8 @@
 
 The same commands, as the service does them, on a small and on a large state: one account with many sessions, and many
 accounts with ten each. Each store and each shape is measured in a process of its own, so that memory is its own too.
-PostgreSQL is a real one, started here, which waits for the disk at each commit.
+PostgreSQL is a real one, started here, which waits for the disk at each commit. What lasts is then served, as a user
+would: how long `qashier-mock serve` takes until it is ready, and the memory that it has then.
 
 A median says what one command costs; the ratio says whether it grows with what there is.
 """
@@ -22,7 +23,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from time import perf_counter_ns
+from time import perf_counter_ns, time  # noqa: TID251 - servers that are started have the real clock
 from typing import Any, Final
 
 import orjson
@@ -51,7 +52,8 @@ ROUNDS: Final = 300
 BATCH: Final = 1_000
 PER_SECOND: Final = 20
 """Sessions that are created within one second of the clock."""
-BEGIN: Final = ManualClock().now
+STARTS: Final = 5
+"""Times that a server is started."""
 
 RECORD: Final = "account, key, place, fingerprint, session_id, status, payment_status, answered_at"
 
@@ -72,8 +74,10 @@ BODY: Final = orjson.dumps(
 class Load:
     """A store that is filled and asked."""
 
-    def __init__(self, store: Store, shape: str) -> None:
+    def __init__(self, store: Store, shape: str, begin: int) -> None:
+        """Work on an open store, from an instant on."""
         self.store = store
+        self.begin = begin
         self.clock = ManualClock()
         self.random = Random(1)  # noqa: S311 - the same choice each time
         self.ids = SeededIds(1)
@@ -103,7 +107,7 @@ class Load:
             begin = len(self.sessions)
             step = BATCH if self.shape == SHAPES[0] else OF_AN_ACCOUNT
             account = self.account_of(begin)
-            self.clock.now = BEGIN + begin // PER_SECOND
+            self.clock.now = self.begin + begin // PER_SECOND
             async with self.store.transaction(account) as tx:
                 profile = tx.profile()
                 for _ in range(begin, min(size, begin + step)):
@@ -125,7 +129,7 @@ class Load:
                 for number in numbers:
                     account = AccountId("acct_one") if accounts == 1 else self.account_of(len(self.sessions))
                     for sequence in range(each):
-                        self.clock.now = BEGIN + len(self.sessions) // PER_SECOND
+                        self.clock.now = self.begin + len(self.sessions) // PER_SECOND
                         session = self._session(account, sequence, sequence)
                         await copy.write_row((number, *rows.pack_session(session)))
                         self.sessions.append((account, session.id))
@@ -216,9 +220,9 @@ async def median_us(command: Callable[[], Awaitable[object]]) -> float:
     return statistics.median(taken) / 1_000
 
 
-def resident() -> int:
-    """Bytes of memory that this process has."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def resident(process: int | None = None) -> int:
+    """Bytes of memory that a process has, this one by default."""
+    for line in Path(f"/proc/{process or 'self'}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1_024
     raise AssertionError("this system does not tell")
@@ -227,13 +231,15 @@ def resident() -> int:
 async def run_one(url: str, shape: str, size: int) -> dict[str, Any]:
     """Measure one store with one shape."""
     is_database = url.startswith("postgresql:")
-    small = await _filled(f"{url}{_schema('small')}" if is_database else url, shape, SMALL)
+    # The newest sessions are of now, so that a server that is started with them finds none whose time is over.
+    begin_at = int(time()) - size // PER_SECOND
+    small = await _filled(f"{url}{_schema('small')}" if is_database else url, shape, SMALL, begin_at)
     result: dict[str, Any] = {"small": await small.measure()}
     before = resident()
     large = small
     if is_database:
         await small.store.close()
-        large = await _filled(f"{url}{_schema('large')}", shape, size)
+        large = await _filled(f"{url}{_schema('large')}", shape, size, begin_at)
     else:
         await small.fill(size)
     if url == "memory":
@@ -246,6 +252,12 @@ async def run_one(url: str, shape: str, size: int) -> dict[str, Any]:
     await large.store.due_accounts(large.clock.now)
     result["open, ms"] = (perf_counter_ns() - begin) / 1_000_000
     await large.store.close()
+    if url != "memory":
+        empty, full = (f"{url}{_schema('empty')}", f"{url}{_schema('large')}") if is_database else (f"{url}.empty", url)
+        if is_database:
+            await _make_schema(empty)
+        result["served empty"] = started(empty)
+        result["served"] = started(full)
     if is_database:
         result["bytes per session"] = await _size_of_database(f"{url}{_schema('large')}") / size
     return result
@@ -256,14 +268,33 @@ def _schema(name: str) -> str:
     return f"&options=-csearch_path%3D{name}"
 
 
-async def _filled(url: str, shape: str, size: int) -> Load:
+def started(store: str) -> dict[str, float]:
+    """Medians of a server that is started with that store: milliseconds until it is ready, and bytes of memory then."""
+    command = [sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--store", store]
+    taken, sizes = [], []
+    for _ in range(STARTS):
+        begin = perf_counter_ns()
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline(), "it did not start"
+            taken.append((perf_counter_ns() - begin) / 1_000_000)
+            sizes.append(resident(server.pid))
+            server.terminate()
+    return {"ready, ms": statistics.median(taken), "bytes": statistics.median(sizes)}
+
+
+async def _make_schema(url: str) -> None:
+    schema = url.rpartition("%3D")[2]
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(f"CREATE SCHEMA {schema}".encode())
+
+
+async def _filled(url: str, shape: str, size: int, begin: int) -> Load:
     if url.startswith("postgresql:"):
-        schema = url.rpartition("%3D")[2]
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            await connection.execute(f"CREATE SCHEMA {schema}".encode())
+        await _make_schema(url)
     store = open_store(url)
     await store.open()
-    load = Load(store, shape)
+    load = Load(store, shape, begin)
     if url.startswith("postgresql:"):
         await load.copy(url, size)
     else:
@@ -326,6 +357,17 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
         for name, unit in (("bytes per session", "B"), ("open, ms", "ms")):
             cells = [f"{each[name]:.0f} {unit}" for each in stores.values()]
             lines.append(f"| {name.partition(',')[0]} | {' | '.join(cells)} |")
+        for name, told, unit, factor in (
+            ("ready, ms", "a server is ready after", "ms", 1),
+            ("bytes", "and has memory of", "MB", 1e-6),
+        ):
+            cells = [
+                f"{each['served'][name] * factor:.0f} {unit} ({each['served'][name] / each['served empty'][name]:.2f})"
+                if "served" in each
+                else ""
+                for each in stores.values()
+            ]
+            lines.append(f"| {told} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
