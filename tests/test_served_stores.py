@@ -1,0 +1,86 @@
+"""Wherever the state is kept, the mock keeps the contract: servers as users start them, judged over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from store_house import Place
+
+from contract_tests import Verdict, check
+
+if TYPE_CHECKING:
+    from contract_tests import Report
+    from contract_tests.drive import Driver
+
+pytest_plugins = ["store_fixtures"]
+
+SERVED: Final = (("memory", 1), ("sqlite", 1), ("postgresql", 1), ("postgresql", 2))
+"""Each store, and how many processes serve it."""
+BUDGET_S: Final = {"sample": 60.0, "full": 300.0}
+"""What a check may take: how much it draws is in proportion. The smaller one is what selfcheck's runs have."""
+PATIENCE: Final = 60
+
+
+@contextmanager
+def served(store: str, workers: int) -> Iterator[str]:
+    """`qashier-mock serve` with that store; its URL."""
+    command = [sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--log-format", "json"]
+    command += ["--store", store, "--workers", str(workers)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+            _, log = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, log) == (0, "")
+
+
+def directed(driver: Driver) -> bool:
+    """What does not draw at random."""
+    return driver.name not in {"lifecycle", "conformance"}
+
+
+def assert_kept(report: Report) -> None:
+    """Every clause was exercised and kept, the assumed ones too, in answers exactly as the document says."""
+    assert [(each.clause, each.expected, each.seen) for each in report.violations] == []
+    assert report.verdict is Verdict.PASSED
+    assert [entry.clause.id for entry in report.clauses if not entry.exercised] == []
+
+
+def processes_that_raced(report: Report) -> int:
+    """How many processes answered about one session that was paid, expired and read at once, at most."""
+    answered: dict[str, set[str]] = defaultdict(set)
+    for each in report.history.exchanges:
+        if each.scenario == "races" and each.request.session_id and each.request_id:
+            answered[each.request.session_id].add(each.request_id[:-8])  # what comes after that, each process counts
+    return max(map(len, answered.values()))
+
+
+@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgresql", 2)])
+def test_what_lasts_keeps_the_contract(kind: str, workers: int, new_place: Callable[[str], Place]) -> None:
+    """Two processes race on one session, too: whether what they answered fits one order is for CON-1 to judge."""
+    with served(new_place(kind).url, workers) as url:
+        report = check(url, own=True, seed=1, max_time_s=600, drivers=directed)
+    assert_kept(report)
+    assert processes_that_raced(report) == workers
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "workers"), SERVED)
+def test_every_store_keeps_the_contract_whatever_is_drawn(
+    kind: str, workers: int, new_place: Callable[[str], Place]
+) -> None:
+    """The whole plan, as `qashier-mock check --strict` and selfcheck's correct run have it."""
+    with served(new_place(kind).url, workers) as url:
+        report = check(url, own=True, seed=1, max_time_s=BUDGET_S[os.environ.get("QASHIER_SOAK", "full")])
+    assert_kept(report)
+    assert processes_that_raced(report) == workers
