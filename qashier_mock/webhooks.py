@@ -24,7 +24,7 @@ from qashier_mock.accounts import LATEST, ClockOutOfRange
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, after_attempt, is_success
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountClock, AccountId, Event, WebhookEndpoint
-from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -196,19 +196,31 @@ class Dispatcher:
             self.wake(account, self._clock() + 1)
 
     async def _watch(self, every: float) -> None:
-        """Find what processes that died, or other machines, have left in the store."""
+        """Find what the store remembers for us, and what processes that died, or other machines, have left there."""
         while True:
-            await asyncio.sleep(every)
             try:
-                found = await self._store.due_accounts(self._clock())
+                while await self._look():
+                    await self._catch_up(every)
             except StoreUnavailable as error:
                 self._note_store(error)
-                continue
             except Exception:  # noqa: BLE001 - looking again is all that can be done
                 _log.exception("the store could not be looked through")
-                continue
-            for account, instant in found.items():
-                self.wake(account, instant)
+            await asyncio.sleep(every)
+
+    async def _look(self) -> bool:
+        """Plan what is due; whether there may be more of it."""
+        found = await self._store.due_accounts(self._clock())
+        for account, instant in found.items():
+            self.wake(account, instant)
+        # Accounts without room for more attempts are due all the time: it is no use to look for them again and again.
+        return len(found) >= DUE_AT_ONCE and any(self._room(account) > 0 for account in found)
+
+    async def _catch_up(self, at_most: float) -> None:
+        """Let what is planned and due be taken up first, for so many seconds."""
+        for _ in range(int(at_most / _GLANCE)):
+            await asyncio.sleep(_GLANCE)
+            if not self._agenda or self._agenda[0][0] > self._timer():
+                return
 
     def _note_store(self, error: StoreUnavailable) -> None:
         """Log that the store cannot be used, and not again for a while."""

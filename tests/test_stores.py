@@ -35,6 +35,7 @@ from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import (
     AccountClock,
+    AccountId,
     CheckoutSession,
     Event,
     EventType,
@@ -507,6 +508,29 @@ async def test_an_account_is_due_when_the_machines_clock_says_so(lasting: Place)
     await mock.service.sweep(ONE)
     assert await store.due_accounts(due + 100_000) == {}
     await store.close()
+
+
+@pytest.mark.asyncio
+async def test_more_accounts_than_are_handed_out_at_once_are_seen_to_one_after_the_other(lasting: Place) -> None:
+    """However many are due at the same time, none waits until it is time to look again."""
+    mock = Mock(lasting.store())
+    await mock.store.open()
+    mock.store.look_every = 3_600
+    accounts = [AccountId(f"acct_{each}") for each in range(230)]
+    for account in accounts:
+        await mock.create(account)
+    mock.clock.now += 100_000
+
+    async def are_expired() -> bool:
+        for account in reversed(accounts):
+            async with mock.store.transaction(account, reading=True) as tx:
+                if tx.next_deadline() is not None:
+                    return False
+        return True
+
+    async with mock.dispatcher.running():
+        await until(are_expired)
+    await mock.store.close()
 
 
 # The journal

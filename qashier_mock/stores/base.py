@@ -21,6 +21,9 @@ from qashier_mock.core.paging import ListQuery, Page
 ATTEMPTS_KEPT: Final = 10_000
 """Attempts that an account remembers."""
 
+DUE_AT_ONCE: Final = 100
+"""Accounts that a store with `look_every` hands out as due at once, at most."""
+
 
 class Transaction(Protocol):
     """One account's unit of work.
@@ -225,8 +228,9 @@ class Store(Protocol):
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         """Accounts that have something waiting for time, and when that is due by the machine's clock.
 
-        A store with `look_every` gives those that are due, some at a time, and each to one process only for a few
-        seconds: whoever got it sees to it, and if that one dies another will. Any other store gives all: O(accounts).
+        A store with `look_every` gives those that are due, `DUE_AT_ONCE` at a time, and each to one process only for a
+        few seconds: whoever got it sees to it, and if that one dies another will. Any other store gives all:
+        O(accounts).
         """
 
     async def open(self) -> None:

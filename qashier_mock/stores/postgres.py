@@ -35,7 +35,7 @@ from qashier_mock.core.errors import ApiError, IdempotencyKeyInUse
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
-from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 from qashier_mock.stores.rows import Head, Row
 from qashier_mock.stores.schema import VERSION, newer, statements
 from qashier_mock.stores.sql import Held, Journals, Shared, SqlTransaction
@@ -74,7 +74,6 @@ _JOURNAL_EVERY: Final = 0.1
 _PRUNE_AFTER: Final = 250
 """Entries that a journal may hold beyond its capacity until the oldest are removed."""
 
-_FOUND_AT_ONCE: Final = 100
 _HANDED_OUT_FOR: Final = 5
 """Seconds until an account is due again that was handed out as due and not seen to."""
 
@@ -297,7 +296,7 @@ class PostgresStore:
                 "ORDER BY wake_at LIMIT ? FOR UPDATE SKIP LOCKED) RETURNING id",
                 machine_now + _HANDED_OUT_FOR,
                 machine_now,
-                _FOUND_AT_ONCE,
+                DUE_AT_ONCE,
             )
         return {AccountId(account): machine_now for (account,) in found}
 

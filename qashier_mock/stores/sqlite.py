@@ -27,7 +27,7 @@ from qashier_mock.core.errors import ApiError
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
-from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 from qashier_mock.stores.rows import Head, Row
 from qashier_mock.stores.schema import VERSION, newer, statements
 from qashier_mock.stores.sql import Held, Journals, Shared, SqlTransaction
@@ -43,7 +43,6 @@ _JOURNAL_EVERY: Final = 0.1
 _HEADS_KEPT: Final = 10_000
 """Accounts whose heads are remembered; nobody else can change them in the file."""
 
-_FOUND_AT_ONCE: Final = 100
 _HANDED_OUT_FOR: Final = 5
 """Seconds until an account is due again that was handed out as due and not seen to."""
 
@@ -182,7 +181,7 @@ class SqliteStore:
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         rows_ = self._rows()
         found = await rows_.all(
-            "SELECT no, id FROM mock_accounts WHERE wake_at <= ? ORDER BY wake_at LIMIT ?", machine_now, _FOUND_AT_ONCE
+            "SELECT no, id FROM mock_accounts WHERE wake_at <= ? ORDER BY wake_at LIMIT ?", machine_now, DUE_AT_ONCE
         )
         if not found:
             return {}
