@@ -567,3 +567,15 @@ async def test_every_query_can_find_its_rows_through_an_index(database: Place, m
             cursor = await connection.execute(f"EXPLAIN {sql}".encode(), values)
             plan = "\n".join(row[0] for row in await cursor.fetchall())
             assert "Seq Scan" not in plan or "mock_workers" in sql or "mock_schema" in sql, (sql, plan)
+        # Whoever looks for the few that are held or attempted does not look through those that wait.
+        await connection.execute("RESET enable_seqscan")
+        await connection.execute(
+            "INSERT INTO mock_deliveries (account, id, endpoint_id, due, is_held, body) "
+            "SELECT 1, 'dlv_waiting' || n, 'we_1', n, 0, repeat('x', 200) FROM generate_series(1, 5000) n"
+        )
+        for few in ("is_held = 1", "worker <>"):
+            ((sql, values),) = [(sql, values) for sql, values in asked.items() if few in sql]
+            cursor = await connection.execute(f"EXPLAIN (ANALYZE) {sql}".encode(), values)
+            plan = "\n".join(row[0] for row in await cursor.fetchall())
+            assert "using mock_deliveries_" in plan, plan
+            assert "mock_deliveries_due" not in plan, plan

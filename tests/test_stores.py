@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -670,6 +671,49 @@ def test_every_query_finds_its_rows_through_an_index(file: Path, monkeypatch: py
             assert not [step for step in plan if step.startswith("SCAN")], (sql, plan)
             assert "LIMIT" not in sql or not [step for step in plan if "TEMP B-TREE" in step], (sql, plan)
     database.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_an_attempt_is_no_more_work_where_many_wait(kind: str, new_place: Callable[[str], Place]) -> None:
+    """Work is what Python executes and what the database does, in steps: time would depend on the machine."""
+    few, many = (asyncio.run(work_of_an_attempt(new_place(kind).store(), waiting)) for waiting in (50, 2_000))
+    assert many < 1.5 * few
+
+
+async def work_of_an_attempt(store: Store, waiting: int) -> int:
+    """Steps of all that an outbox is asked for one attempt."""
+    steps = 0
+
+    def step(*_: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return step
+
+    def instruct() -> int:
+        step()
+        return 0
+
+    await store.open()
+    async with store.transaction(ONE) as tx:
+        for each in range(waiting):
+            await tx.put_delivery(Delivery(f"dlv_{each:05}", f"evt_{each}", "we_1", NOW + each // 2))
+    if isinstance(store, SqliteStore):
+        assert store._database is not None
+        store._database.set_progress_handler(instruct, 1)
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        async with store.transaction(ONE) as tx:
+            (delivery,) = await tx.claim_deliveries(NOW, 1)
+        async with store.transaction(ONE) as tx:
+            await tx.put_delivery(dataclasses.replace(delivery, due=NOW + 60, number=1))
+            assert await tx.held_deliveries(delivery.endpoint_id) == ()
+            assert not await tx.is_attempted_elsewhere()
+            assert await tx.next_delivery_due() == NOW
+    finally:
+        sys.settrace(before)
+    await store.close()
+    return steps
 
 
 # What cannot be done now

@@ -53,6 +53,7 @@ class MemoryAccount:
         "_endpoints",
         "_events",
         "_faults",
+        "_held",
         "_polls",
         "_profile",
         "_records",
@@ -79,6 +80,7 @@ class MemoryAccount:
         self._deliveries: dict[str, Delivery] = {}
         self._due: SortedList | None = None  # of (due, delivery id), without those that are being attempted
         self._claimed: set[str] | None = None  # ids of deliveries that are
+        self._held: dict[str, None] | None = None  # ids of deliveries that are held, as they were put
         self._attempts: deque[Attempt] | None = None
         self._attempts_made = 0
         self._faults: dict[str, FaultRule] = {}
@@ -231,11 +233,17 @@ class MemoryAccount:
         if self._due is None:
             self._due = SortedList()
         self._due.add((delivery.due, delivery.id))
+        if delivery.is_held:
+            if self._held is None:
+                self._held = {}
+            self._held[delivery.id] = None
 
     async def remove_delivery(self, delivery_id: str) -> None:
         delivery = self._deliveries.pop(delivery_id, None)
         if delivery is None:
             return
+        if delivery.is_held and self._held is not None:
+            del self._held[delivery_id]
         if self._claimed is not None and delivery_id in self._claimed:
             self._claimed.remove(delivery_id)
         elif self._due is not None:
@@ -263,11 +271,8 @@ class MemoryAccount:
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
         claimed = self._claimed or ()
-        return tuple(
-            each
-            for each in self._deliveries.values()
-            if each.is_held and each.endpoint_id == endpoint_id and each.id not in claimed
-        )
+        held = [self._deliveries[delivery_id] for delivery_id in self._held or () if delivery_id not in claimed]
+        return tuple([each for each in held if each.endpoint_id == endpoint_id])
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
         return tuple(self._deliveries.values())

@@ -103,7 +103,13 @@ VERSION_2: Final = (
     "CREATE INDEX mock_deliveries_worker ON mock_deliveries (worker) WHERE worker IS NOT NULL",
 )
 
-STEPS: Final[Sequence[Sequence[str]]] = (VERSION_1, VERSION_2)
+VERSION_3: Final = (
+    # Each attempt looks for what was held until it, each flush for what others attempt: very many others may wait.
+    "CREATE INDEX mock_deliveries_held ON mock_deliveries (account, endpoint_id, due, id) WHERE is_held = 1",
+    "CREATE INDEX mock_deliveries_claimed ON mock_deliveries (account, worker) WHERE worker IS NOT NULL",
+)
+
+STEPS: Final[Sequence[Sequence[str]]] = (VERSION_1, VERSION_2, VERSION_3)
 """What leads from each version to the next; the first leads from nothing to version 1."""
 
 VERSION: Final = len(STEPS)
