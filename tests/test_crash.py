@@ -85,7 +85,7 @@ def test_a_database_that_is_gone_for_a_while_loses_nothing(tmp_path: Path) -> No
     with postgres_house.running(folder) as postgres, Receiver() as receiver:
         url = postgres_house.url_of(postgres, schema="gone", durable=True)
         with killed_server(url, count=2) as server:
-            with writing(server, receiver, pulse, seed=6) as writers:
+            with writing(server, receiver, pulse, seed=6, is_refusal_certain=False) as writers:
                 pulse.wait("answered", 100)
                 postgres_house.kill(postgres)
                 postgres_house.stay_away(size(OUTAGE))

@@ -310,7 +310,11 @@ async def test_an_account_is_handed_out_to_one_process(processes: Processes) -> 
 
 
 class Wire:
-    """A way to the database that can be cut: while it is, nobody answers there."""
+    """A way to the database that can be cut: while it is, nobody answers there.
+
+    Attributes:
+        answers_no_commit: It is cut when the database answers a COMMIT, which is done then.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -320,6 +324,7 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._options = query["options"][0]
+        self.answers_no_commit = False
 
     @property
     def url(self) -> str:
@@ -339,20 +344,24 @@ class Wire:
         far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
         self._ends |= {writer, far_writer}
         try:
-            await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
+            answers = self._pass_on(far_reader, writer, are_answers=True)
+            await asyncio.gather(self._pass_on(reader, far_writer), answers)
         finally:
             self._ends -= {writer, far_writer}
 
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while content := await reader.read(65_536):
-            writer.write(content)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, are_answers: bool = False
+    ) -> None:
+        try:
+            while content := await reader.read(65_536):
+                if self.answers_no_commit and are_answers and b"COMMIT\0" in content:
+                    await self.cut()
+                writer.write(content)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
@@ -465,6 +474,23 @@ async def test_a_command_that_loses_the_database_on_the_way_has_not_happened(dat
             await lose()
         await wire.connect()
         assert (await mock.pay(session)).status is Status.COMPLETE
+        await store.close()
+
+
+async def test_a_commit_whose_answer_is_lost_is_repeated_by_its_key(database: Place) -> None:
+    """It was done: only who repeats the command with its key learns of it."""
+    async with wired(database.url) as wire:
+        store = PostgresStore(wire.url)
+        await store.open()
+        mock = Mock(store)
+        wire.answers_no_commit = True
+        with pytest.raises(StoreUnavailable):
+            await mock.create(key="order-1")
+        wire.answers_no_commit = False
+        await wire.connect()
+        (there,) = (await mock.service.list_sessions(ONE, ListQuery())).sessions
+        assert await mock.create(key="order-1") == there
+        assert len((await mock.service.list_sessions(ONE, ListQuery())).sessions) == 1
         await store.close()
 
 

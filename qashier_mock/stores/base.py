@@ -180,7 +180,8 @@ class Store(Protocol):
 
     Leaving a transaction commits it, also by an `ApiError`: a refusal is an answer, and what the command did before it
     (expiring what was overdue) stays done. Any other exception rolls it back, as far as the store can. Whatever cannot
-    be done because the store is gone, full or otherwise unable raises `StoreUnavailable`, and nothing was done.
+    be done because the store is gone, full or otherwise unable raises `StoreUnavailable`, and nothing was done; only
+    where a connection breaks while it commits, nobody can say whether it did.
 
     Attributes:
         name: What `health` shows.

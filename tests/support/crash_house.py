@@ -145,7 +145,7 @@ class Lost(Exception):
 
 
 class Refused(Exception):
-    """The server said that it cannot, and so did nothing."""
+    """The server said that it cannot: it did nothing, unless its database went just when it had committed."""
 
 
 @dataclass
@@ -158,12 +158,14 @@ class Writer:
         request_ids: Of all answers.
         lost: Requests without an answer.
         refused: Requests that were answered with 503.
+        is_refusal_certain: Whether what was answered with 503 was not done.
     """
 
     url: str
     key: str
     random: Random
     pulse: Pulse
+    is_refusal_certain: bool = True
     created: dict[str, dict[str, Any]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     expire_keys: dict[str, str] = field(default_factory=dict)
@@ -250,6 +252,7 @@ class Writer:
             try:
                 status, answer = self.ask("POST", path, {"outcome": "succeeded"})
             except Refused:
+                is_repeated = is_repeated or not self.is_refusal_certain
                 continue
             except Lost:
                 is_repeated = True
@@ -295,13 +298,19 @@ class TimeTraveller(Writer):
 
 @contextmanager
 def writing(
-    server: KilledServer, receiver: Receiver, pulse: Pulse, seed: int, number: int = 4
+    server: KilledServer,
+    receiver: Receiver,
+    pulse: Pulse,
+    seed: int,
+    number: int = 4,
+    *,
+    is_refusal_certain: bool = True,
 ) -> Iterator[list[Writer]]:
     """Shops that write all the time, one of them with a moving clock; in the end none has failed."""
     random = Random(seed)  # noqa: S311 - a test repeats with its seed
     kinds = [TimeTraveller, *[Writer] * (number - 1)]
     writers = [
-        kind(server.url, f"sk_test_writer_{each}", Random(random.random()), pulse)  # noqa: S311
+        kind(server.url, f"sk_test_writer_{each}", Random(random.random()), pulse, is_refusal_certain)  # noqa: S311
         for each, kind in enumerate(kinds)
     ]
     for writer in writers:
