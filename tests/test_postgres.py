@@ -171,6 +171,25 @@ async def test_requests_of_all_processes_stand_in_one_journal(processes: Process
     await until(is_there)
 
 
+async def test_who_reads_a_journal_waits_for_what_is_being_written_to_it(processes: Processes) -> None:
+    mock = await processes.start()
+    store = processes.stores[0]
+    async with await psycopg.AsyncConnection.connect(processes.url) as connection:
+        await connection.execute("LOCK TABLE mock_journal IN SHARE MODE")  # may be read, but not written
+        entry = JournalEntry("req_1", "retrieve", "GET", b"/", 200, NOW, 0.25, None, None, b"{}")
+        store.record(ONE, entry)
+
+        async def is_being_written() -> bool:
+            return not store._shared.journals._waiting
+
+        await until(is_being_written)
+        reading = asyncio.create_task(store.journal(ONE))
+        for _ in range(5):
+            await mock.create()  # takes longer than to read
+        await connection.rollback()
+    assert await reading == (entry,)
+
+
 async def test_processes_that_start_at_the_same_time_share_the_tables(database: Place) -> None:
     stores = [PostgresStore(database.url) for _ in range(5)]
     await asyncio.gather(*(store.open() for store in stores))

@@ -120,6 +120,7 @@ class PostgresStore:
         self._alive_for = alive_for
         self._shared = Shared(Journals(self._wake_journal))
         self._journal_waits = asyncio.Event()
+        self._journal_turn = asyncio.Lock()
         self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
         self._tasks: list[asyncio.Task[None]] = []
         # Commands on one account wait for each other here and not in the database, where each would wait with a
@@ -136,6 +137,7 @@ class PostgresStore:
             StoreUnavailable: It cannot be reached, or is a newer version's.
         """
         self._journal_waits = asyncio.Event()
+        self._journal_turn = asyncio.Lock()
         self._pool.open()
         self._heart.open()
         try:
@@ -330,22 +332,24 @@ class PostgresStore:
                 _log.exception("requests are missing in the journal")
 
     async def _flush_journals(self) -> None:
-        self._journal_waits.clear()
-        entries = self._shared.journals.take()
-        if not entries:
-            return
-        packed = [(account, *rows.pack_entry(entry)) for account, entry in entries]
-        try:
-            async with self._rows() as rows_:
-                await rows_.run(_BEGIN)
-                await rows_.many(
-                    "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)", packed
-                )
-                await self._prune(rows_, entries)
-                await rows_.run("COMMIT")
-        except StoreUnavailable:
-            self._shared.journals.put_back(entries)
-            raise
+        async with self._journal_turn:  # who wants to read waits for what is being written, too
+            self._journal_waits.clear()
+            entries = self._shared.journals.take()
+            if not entries:
+                return
+            packed = [(account, *rows.pack_entry(entry)) for account, entry in entries]
+            try:
+                async with self._rows() as rows_:
+                    await rows_.run(_BEGIN)
+                    await rows_.many(
+                        "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)",
+                        packed,
+                    )
+                    await self._prune(rows_, entries)
+                    await rows_.run("COMMIT")
+            except (StoreUnavailable, asyncio.CancelledError):  # the latter when the store is closed
+                self._shared.journals.put_back(entries)
+                raise
 
     async def _prune(self, rows_: _PostgresRows, entries: Sequence[tuple[AccountId, JournalEntry]]) -> None:
         for account, _ in entries:
