@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qashier_mock import MockApp, MockServer
     from qashier_mock.core.sources import ManualClock, SeededIds
     from qashier_mock.service import CheckoutService
+    from qashier_mock.stores.base import Store
 
 # The same examples every time where a machine decides about a change, free ones at the desk. How long an example takes
 # is not judged: the machine may be busy.
@@ -70,8 +71,44 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
+STORE = os.environ.get("QASHIER_TEST_STORE", "memory")
+"""Where apps keep their state that are made here and given none: memory, sqlite or postgresql."""
+
+
 @pytest.fixture(scope="session")
-def make_app(machine: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., MockApp]:
+def open_new_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Store]]:
+    """Makes an open and empty store of the kind that `QASHIER_TEST_STORE` names."""
+    from qashier_mock.stores.factory import open_store
+
+    opened: list[Store] = []
+    runner: Any = None if STORE == "memory" else request.getfixturevalue("runner")
+
+    def place() -> str:
+        if STORE == "postgresql":
+            import postgres_house
+
+            server = request.getfixturevalue("postgres")
+            return postgres_house.url_of(server, schema=f"app_{os.getpid()}_{len(opened)}")
+        return STORE if STORE == "memory" else f"sqlite:///{tmp_path_factory.mktemp('store') / 'mock.db'}"
+
+    def make() -> Store:
+        store = open_store(place())
+        if runner is not None:
+            runner.run(store.open())
+            opened.append(store)
+        return store
+
+    yield make
+    for store in opened:
+        runner.run(store.close())
+
+
+@pytest.fixture(scope="session")
+def make_app(
+    machine: ManualClock, tmp_path_factory: pytest.TempPathFactory, open_new_store: Callable[[], Store]
+) -> Callable[..., MockApp]:
     """Makes an app with the given `Settings`; its clock is `clock`, and its replies are judged by the document."""
     from qashier_mock import app
     from qashier_mock.documents import documents_folder
@@ -84,7 +121,8 @@ def make_app(machine: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> 
     def make(**settings: Any) -> MockApp:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(app, "documents_folder", lambda: folder)
-            return app.MockApp(app.Settings(**{"seed": 1, **settings}), clock=machine, validate_responses=True)
+            given = app.Settings(**{"seed": 1, **settings})
+            return app.MockApp(given, store=open_new_store(), clock=machine, validate_responses=True)
 
     return make
 

@@ -154,7 +154,10 @@ def test_health_needs_no_key(client: Client) -> None:
     from qashier_mock import __version__
 
     answer = client.get("/_mock/v1/health", authorization=None)
-    assert (answer.status, answer.json()) == (200, {"status": "ok", "version": __version__, "store": "memory"})
+    assert (answer.status, answer.json()) == (
+        200,
+        {"status": "ok", "version": __version__, "store": client.app.store.name},
+    )
 
 
 CALLS = [

@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -27,6 +28,9 @@ SERVED: Final = (("memory", 1), ("sqlite", 1), ("postgresql", 1), ("postgresql",
 BUDGET_S: Final = {"sample": 60.0, "full": 300.0}
 """What a check may take: how much it draws is in proportion. The smaller one is what selfcheck's runs have."""
 PATIENCE: Final = 60
+TESTS: Final = Path(__file__).parent
+SUITE: Final = [str(TESTS / f"test_{room}.py") for room in ("api", "control", "hosted_page", "webhooks")]
+"""What asks an app in process, each answer judged by the document."""
 
 
 @contextmanager
@@ -84,3 +88,14 @@ def test_every_store_keeps_the_contract_whatever_is_drawn(
         report = check(url, own=True, seed=1, max_time_s=BUDGET_S[os.environ.get("QASHIER_SOAK", "full")])
     assert_kept(report)
     assert processes_that_raced(report) == workers
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_tests_of_the_api_pass_on_every_store(kind: str) -> None:
+    """The same tests that `make test` runs over a memory, in a run of their own."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env["QASHIER_TEST_STORE"] = kind
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "store_fixtures", *SUITE]
+    done = subprocess.run(command, cwd=TESTS.parent, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
