@@ -295,36 +295,41 @@ class Dispatcher:
             ClockOutOfRange: The clock cannot show that instant.
         """
         async with self._clock_moves.setdefault(account, asyncio.Lock()):
-            move = await self._begin_move(account, to=to, by=by, frozen=frozen)
-            now, expired = move.begin, [*move.expired]
-            shown = AccountClock(frozen_at=now)
             try:
-                while True:
-                    await self.flush(account)
-                    due = await self._next_due(account)
-                    if due is None or due > move.target:
-                        break
-                    now = max(now, due)
-                    async with self._store.transaction(account) as tx:
-                        if tx.profile().clock != shown:
-                            break  # the account was reset or restored meanwhile: this move no longer concerns it
-                        shown = AccountClock(frozen_at=now)
-                        expired += await self._service.set_clock(tx, shown)
-                now = max(now, move.target)
-            finally:
-                end = partial(self._end_move, account, shown, now, stands=move.stands)
-                try:
-                    expired += await end()
-                except StoreUnavailable:
-                    self._repair(end)
-                    raise
-            return expired
+                return await self._advance(account, to=to, by=by, frozen=frozen)
+            except StoreUnavailable:
+                self._repair(partial(self._end_failed_move, account))
+                raise
+
+    async def _advance(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> list[str]:
+        move = await self._begin_move(account, to=to, by=by, frozen=frozen)
+        now, expired = move.begin, [*move.expired]
+        shown = AccountClock(frozen_at=now)
+        try:
+            while True:
+                await self.flush(account)
+                due = await self._next_due(account)
+                if due is None or due > move.target:
+                    break
+                now = max(now, due)
+                async with self._store.transaction(account) as tx:
+                    if tx.profile().clock != shown:
+                        break  # the account was reset or restored meanwhile: this move no longer concerns it
+                    shown = AccountClock(frozen_at=now)
+                    expired += await self._service.set_clock(tx, shown)
+            now = max(now, move.target)
+        except StoreUnavailable:
+            raise  # where the clock stands is not known now, so that `_end_failed_move` has to look
+        except BaseException:
+            await self._end_move(account, shown, now, stands=move.stands)
+            raise
+        return [*expired, *await self._end_move(account, shown, now, stands=move.stands)]
 
     async def _begin_move(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> _Move:
         """Stop the account's clock, once no other process moves it."""
         while True:
             async with self._store.transaction(account) as tx:
-                expired = await self._resume(tx)
+                expired = await self._resume(tx, by_us=True)  # an earlier one has failed: this is the only one here
                 before = tx.profile().clock
                 stands = before.frozen_at is not None if frozen is None else frozen
                 now = self._service.now(tx)
@@ -344,6 +349,12 @@ class Dispatcher:
             clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
             return await self._service.set_clock(tx, clock)
 
+    async def _end_failed_move(self, account: AccountId) -> None:
+        """Let a clock go on whose move the store failed, and which may have got further than we were told."""
+        async with self._clock_moves.setdefault(account, asyncio.Lock()), self._store.transaction(account) as tx:
+            await self._resume(tx, by_us=True)
+            await self._service.announce(tx)
+
     async def _resume_clock(self, account: AccountId) -> None:
         """Let a clock go on that a process was moving when it died."""
         async with self._store.transaction(account, reading=True) as tx:
@@ -352,8 +363,8 @@ class Dispatcher:
         async with self._store.transaction(account) as tx:
             await self._resume(tx)
 
-    async def _resume(self, tx: Transaction) -> Sequence[str]:
-        stands = await tx.abandoned_clock_move()
+    async def _resume(self, tx: Transaction, *, by_us: bool = False) -> Sequence[str]:
+        stands = await tx.abandoned_clock_move(by_us=by_us)
         if stands is None:
             return ()
         await tx.end_clock_move()

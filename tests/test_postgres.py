@@ -459,6 +459,61 @@ async def test_a_clock_whose_move_lost_the_database_goes_on_when_that_is_back(da
         await store.close()
 
 
+async def test_a_clock_that_is_moved_again_after_the_database_was_gone_goes_on_too(database: Place) -> None:
+    """The first move stopped the clock and could not let it go on: that is not how the account wants it."""
+    async with wired(database.url) as wire:
+        store = PostgresStore(wire.url)
+        await store.open()
+        mock = Mock(store)
+
+        async def flush(_: object) -> list[Any]:
+            await wire.cut()
+            return []
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mock.dispatcher, "flush", flush)
+            with pytest.raises(StoreUnavailable):
+                await mock.dispatcher.advance(ONE, by=10)
+        await wire.connect()
+        await mock.dispatcher.advance(ONE, by=7)
+        while mock.dispatcher._repairs:
+            await asyncio.wait(mock.dispatcher._repairs)
+        reading = await mock.accounts.clock(ONE)
+        assert (reading.now, reading.frozen) == (NOW + 7, False)
+        await store.close()
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+async def test_a_clock_goes_on_where_the_answer_to_a_step_of_it_was_lost(database: Place, steps: int) -> None:
+    """It was stopped, or stands at a deadline already."""
+    async with wired(database.url) as wire:
+        store = PostgresStore(wire.url)
+        await store.open()
+        mock = Mock(store)
+        await mock.create()
+        original = mock.service.set_clock
+        left = steps
+
+        async def set_clock(*to: Any) -> Any:
+            nonlocal left
+            wire.answers_no_commit = left == 0
+            left -= 1
+            return await original(*to)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mock.service, "set_clock", set_clock)
+            with pytest.raises(StoreUnavailable):
+                await mock.dispatcher.advance(ONE, by=100_000)
+        wire.answers_no_commit = False
+        await wire.connect()
+
+        async def goes() -> bool:
+            return not (await mock.accounts.clock(ONE)).frozen
+
+        await until(goes)
+        await store.close()
+
+
 async def test_a_connection_that_the_database_closed_meanwhile_fails_nobody(processes: Processes) -> None:
     mock = await processes.start()
     await asyncio.gather(*(mock.create() for _ in range(8)))

@@ -136,10 +136,15 @@ class Transaction(Protocol):
             stands: Whether the clock is to stand when the move has ended.
         """
 
-    async def end_clock_move(self) -> None: ...
+    async def end_clock_move(self) -> None:
+        """End the move of this process, or one that was abandoned."""
 
-    async def abandoned_clock_move(self) -> bool | None:
-        """The `stands` of a move whose process died on the way, or None."""
+    async def abandoned_clock_move(self, *, by_us: bool = False) -> bool | None:
+        """The `stands` of a move whose process died on the way, or None.
+
+        Args:
+            by_us: A move of this process counts, too: it is known to have failed.
+        """
 
     def faults(self) -> Sequence[FaultRule]:
         """In the order in which they were made."""

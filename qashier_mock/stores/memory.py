@@ -305,7 +305,7 @@ class MemoryAccount:
     async def end_clock_move(self) -> None:
         return None
 
-    async def abandoned_clock_move(self) -> bool | None:
+    async def abandoned_clock_move(self, *, by_us: bool = False) -> bool | None:  # noqa: ARG002 - the protocol's
         return None
 
     # faults and advice

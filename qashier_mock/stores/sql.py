@@ -521,11 +521,15 @@ class SqlTransaction:
         return True
 
     async def end_clock_move(self) -> None:
-        (await self._change()).move = None
+        move = (await self.own()).move
+        if move is not None and move.worker in (None, self._shared.worker):
+            (await self._change()).move = None
 
-    async def abandoned_clock_move(self) -> bool | None:
+    async def abandoned_clock_move(self, *, by_us: bool = False) -> bool | None:
         move = self._held.head.move
-        return move.stands if move is not None and move.worker is None else None
+        if move is None or not (move.worker is None or (by_us and move.worker == self._shared.worker)):
+            return None
+        return move.stands
 
     # faults and advice
 
