@@ -69,6 +69,16 @@ def processes_that_raced(report: Report) -> int:
     return max(map(len, answered.values()))
 
 
+def test_a_second_server_on_a_file_ends_with_one_line(new_place: Callable[[str], Place]) -> None:
+    store = new_place("sqlite").url
+    with served(store, 1):
+        command = [sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--store", store]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert second.stderr.count("\n") == 1
+    assert "Another server uses it; stop that one, or give --store another file." in second.stderr
+
+
 @pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgresql", 2)])
 def test_what_lasts_keeps_the_contract(kind: str, workers: int, new_place: Callable[[str], Place]) -> None:
     """Two processes race on one session, too: whether what they answered fits one order is for CON-1 to judge."""
