@@ -5,7 +5,8 @@ accounts with ten each. Each store and each shape is measured in a process of it
 PostgreSQL is a real one, started here, which waits for the disk at each commit. What lasts is then served, as a user
 would: how long `qashier-mock serve` takes until it is ready, and the memory that it has then.
 
-A median says what one command costs; the ratio says whether it grows with what there is.
+Of many rounds the time counts that one in ten stays below: what else a machine does only ever makes a command slower.
+It says what one command costs; the ratio says whether that grows with what there is.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ class Load:
         return IdempotencyRecord(request.idempotency_key, request.fingerprint, session, session.created)
 
     async def measure(self) -> dict[str, float]:
-        """Median microseconds of each command, on sessions drawn from all there are."""
+        """Microseconds of each command, on sessions drawn from all there are."""
         drawn = iter([self.random.choice(self.sessions) for _ in range(10 * ROUNDS)])
         last = self.account_of(len(self.sessions) - 1)
         first, oldest = self.sessions[0]
@@ -207,17 +208,17 @@ class Load:
             page_of_a_status,
             page_of_a_time,
         )
-        return {command.__name__.replace("_", " "): await median_us(command) for command in commands}
+        return {command.__name__.replace("_", " "): await microseconds(command) for command in commands}
 
 
-async def median_us(command: Callable[[], Awaitable[object]]) -> float:
-    """Microseconds of the median of many rounds."""
+async def microseconds(command: Callable[[], Awaitable[object]]) -> float:
+    """What one in ten of many rounds stays below."""
     taken = []
     for _ in range(ROUNDS):
         begin = perf_counter_ns()
         await command()
         taken.append(perf_counter_ns() - begin)
-    return statistics.median(taken) / 1_000
+    return statistics.quantiles(taken, n=10)[0] / 1_000
 
 
 def resident(process: int | None = None) -> int:
@@ -264,7 +265,7 @@ def _schema(name: str) -> str:
 
 
 def started(store: str) -> dict[str, float]:
-    """Medians of a server that is started with that store: milliseconds until it is ready, and bytes of memory then."""
+    """A server that is started with that store: milliseconds until it is ready at best, and bytes of memory then."""
     command = [sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--store", store]
     taken, sizes = [], []
     for _ in range(STARTS):
@@ -275,7 +276,7 @@ def started(store: str) -> dict[str, float]:
             taken.append((perf_counter_ns() - begin) / 1_000_000)
             sizes.append(resident(server.pid))
             server.terminate()
-    return {"ready, ms": statistics.median(taken), "bytes": statistics.median(sizes)}
+    return {"ready, ms": min(taken), "bytes": statistics.median(sizes)}
 
 
 async def _make_schema(url: str) -> None:
