@@ -466,20 +466,23 @@ class Run:
         world.wanted = frozenset(wanted)
         steps = [d for d in plan(wanted, self.terms.capabilities) if self.drivers is None or self.drivers(d)]
         reasons: dict[str, str] = {}
-        for done, driver in enumerate(steps):
-            if self.progress is not None:
-                self.progress(
-                    Progress(driver.name, done, len(steps), self.target.pace.sent, self.target.pace.remaining_s)
-                )
-            self.target.scenario = driver.name
-            try:
-                driver.run(world)
-            except OutOfTime:
-                for late in steps[done:]:
-                    reasons.update(dict.fromkeys(late.clauses, "out of time"))
-                break
-            except OutOfSessions:
-                reasons.update(dict.fromkeys(driver.clauses, "as many sessions were opened as --max-sessions allows"))
+        with world.until_the_end:
+            for done, driver in enumerate(steps):
+                if self.progress is not None:
+                    self.progress(
+                        Progress(driver.name, done, len(steps), self.target.pace.sent, self.target.pace.remaining_s)
+                    )
+                self.target.scenario = driver.name
+                try:
+                    driver.run(world)
+                except OutOfTime:
+                    for late in steps[done:]:
+                        reasons.update(dict.fromkeys(late.clauses, "out of time"))
+                    break
+                except OutOfSessions:
+                    reasons.update(
+                        dict.fromkeys(driver.clauses, "as many sessions were opened as --max-sessions allows")
+                    )
         return reasons
 
     # ── leaving nothing behind ──────────────────────────────────────────────────────────────────────────────────────

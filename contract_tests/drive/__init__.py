@@ -7,12 +7,13 @@ order until it is done or the budget is spent.
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from contract_tests.history import Capability, Exchange, Json, Recorder
-from contract_tests.target import Account, Target
+from contract_tests.target import Account, Key, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,17 @@ class World:
     """Where our own mock left the strict document, found by a driver that has checks of its own."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the report should know."""
+    hanging: object = None
+    """The delivery that is left without an answer, for the driver that comes back to it."""
+    until_the_end: ExitStack = field(default_factory=ExitStack)
+    """What is closed when the last driver is done."""
     _count: int = field(default=0)
+
+    def made_up_account(self) -> Account:
+        """A fresh account; only where `keys_are_free`."""
+        keys = self.target.keys
+        keys.append(Key(f"sk_test_made{len(keys)}x{self.nonce}", keys[0].scheme))
+        return Account(self.target, len(keys) - 1)
 
     def can(self, *needs: Capability) -> bool:
         return set(needs) <= self.capabilities
@@ -132,4 +143,11 @@ class Driver:
     needs: frozenset[Capability] = frozenset()
     stage: Stage = Stage.BREADTH
     requests: int = 0
-    """About how many requests it sends; 0 for one that goes on until the budget is spent."""
+    """About how many requests it sends; 0 for one that draws them, and goes on until the budget is spent."""
+    waits_s: int = 0
+    """How many seconds it may have to let pass, whatever the target."""
+
+    @property
+    def is_directed(self) -> bool:
+        """Whether it sends the same requests each time, and does not wait."""
+        return self.requests > 0 and not self.waits_s

@@ -35,7 +35,7 @@ from contract_tests.drive.story import (
     told,
 )
 from contract_tests.history import Capability
-from contract_tests.target import Account, Key, OutOfSessions, OutOfTime
+from contract_tests.target import Account, OutOfSessions, OutOfTime
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -114,7 +114,6 @@ class _Accounts:
     def __init__(self, world: World) -> None:
         self.world = world
         self.can_be_made_up = world.keys_are_free and world.can(Capability.CLOCK)
-        self._made = 0
         self._begins = len(world.recorder.exchanges)
 
     @cached_property
@@ -135,10 +134,7 @@ class _Accounts:
             if not self.can_be_made_up:
                 return self.world.account if number == 0 or self.world.other is None else self.world.other
             if number not in made:
-                keys = self.world.target.keys
-                self._made += 1
-                keys.append(Key(f"sk_test_story{self._made}x{self.world.nonce}", keys[0].scheme))
-                made[number] = Account(self.world.target, len(keys) - 1)
+                made[number] = self.world.made_up_account()
             return made[number]
 
         return account

@@ -154,9 +154,9 @@ class Receiver:
             self._news.notify_all()
             return status
 
-    def hold(self) -> None:
-        """Wait until whoever is kept waiting has surely given up."""
-        self._over.wait(_HOLD_S)
+    def hold(self, seconds: float) -> None:
+        """Wait, while who is kept waiting gives up."""
+        self._over.wait(max(0.0, seconds))
 
     def wait(self, name: str, count: int, seconds: float = _PATIENCE_S) -> bool:
         """Wait until an endpoint has so many deliveries; whether it has."""
@@ -170,52 +170,94 @@ class Receiver:
             self.wait(name, count, max(0.0, until - time.monotonic()))
 
 
+class _Desk:
+    """A receiver, and the endpoints that some accounts have there until it closes."""
+
+    def __init__(self, world: World) -> None:
+        host = world.receiver_host or "127.0.0.1"
+        self.world = world
+        self.receiver = Receiver(world.recorder, host=host, port=world.receiver_port, public_url=world.receiver_url)
+        self._registered: list[tuple[Account, str, str]] = []
+
+    def __enter__(self) -> Self:
+        self.receiver.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for account, name, endpoint_id in self._registered:
+                account.remove_endpoint(endpoint_id)
+                self.receiver.removed(name)
+        finally:
+            self.receiver.__exit__()
+
+    def register(
+        self, name: str, *, secret: str | None, answer: Callable[[int], int], account: Account | None = None
+    ) -> bool:
+        """Register a new path of the receiver; whether the target took it."""
+        account = account or self.world.account
+        exchange = account.add_endpoint(self.receiver.add(name, account.number, secret, answer), secret)
+        endpoint_id = exchange.object.get("id")
+        if not exchange.succeeded:
+            return False
+        self.receiver.registered(name, str(endpoint_id))
+        self._registered.append((account, name, str(endpoint_id)))
+        return True
+
+
 def webhooks(world: World) -> None:
     """Register endpoints with and without a secret, end sessions, refuse deliveries, and let the retries come."""
-    _receiving(world, _drive)
+    with _Desk(world) as desk:
+        _drive(world, desk)
+
+
+@dataclass(slots=True)
+class _Hanging:
+    """A delivery that is left without an answer."""
+
+    desk: _Desk
+    account: Account
+    name: str
+    since_ns: int = 0
+
+
+def hang(world: World, account: Account) -> None:
+    """Leave a delivery to an account without an answer."""
+    desk = world.until_the_end.enter_context(_Desk(world))
+    receiver, name = desk.receiver, f"{world.nonce}-hanging"
+    receiver.clock_of = account.number
+    shown = account.clock().object.get("now")
+    receiver.clock = shown if is_integer(shown) else None
+    taken = desk.register(name, secret=None, answer=lambda number: 200 if number else _HANG, account=account)
+    session_id = id_of(world.open(account=account)) if taken else None
+    if session_id is not None:
+        account.pay(session_id)
+        if receiver.wait(name, 1):
+            world.hanging = _Hanging(desk, account, name, time.monotonic_ns())
 
 
 def an_endpoint_that_hangs(world: World) -> None:
-    """Leave a delivery without an answer for longer than ten seconds, and let the retry come."""
-    _receiving(world, _hang)
+    """Leave a delivery without an answer, in an account of its own, while other things are done."""
+    if world.keys_are_free:
+        account = world.made_up_account()
+        account.set_clock(frozen=True)
+        hang(world, account)
 
 
-def _receiving(world: World, drive: Callable[[World, Receiver, list[tuple[Account, str, str]]], None]) -> None:
-    host = world.receiver_host or "127.0.0.1"
-    receiver = Receiver(world.recorder, host=host, port=world.receiver_port, public_url=world.receiver_url)
-    registered: list[tuple[Account, str, str]] = []
-    with receiver:
-        try:
-            drive(world, receiver, registered)
-        finally:
-            for account, name, endpoint_id in registered:
-                account.remove_endpoint(endpoint_id)
-                receiver.removed(name)
+def after_ten_seconds(world: World) -> None:
+    """Once the delivery without an answer must have been given up, let the retry come."""
+    if world.hanging is None and not world.keys_are_free:
+        hang(world, world.account)
+    if isinstance(hanging := world.hanging, _Hanging):
+        receiver = hanging.desk.receiver
+        receiver.hold(_HOLD_S - (time.monotonic_ns() - hanging.since_ns) / 1e9)
+        for _ in range(7):
+            _move(hanging.account, receiver, 10)
+        receiver.wait(hanging.name, 2)
 
 
-def _register(
-    world: World,
-    receiver: Receiver,
-    registered: list[tuple[Account, str, str]],
-    *,
-    name: str,
-    secret: str | None,
-    answer: Callable[[int], int],
-    account: Account | None = None,
-) -> bool:
-    account = account or world.account
-    url = receiver.add(name, account.number, secret, answer)
-    exchange = account.add_endpoint(url, secret)
-    endpoint_id = exchange.object.get("id")
-    if not exchange.succeeded:
-        return False
-    receiver.registered(name, str(endpoint_id))
-    registered.append((account, name, str(endpoint_id)))
-    return True
-
-
-def _drive(world: World, receiver: Receiver, registered: list[tuple[Account, str, str]]) -> None:
-    account = world.account
+def _drive(world: World, desk: _Desk) -> None:
+    account, receiver, register = world.account, desk.receiver, desk.register
     _tell_time(world, receiver)
 
     def fine(_: int) -> int:
@@ -225,15 +267,15 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[Account, str
     plain, signed, odd, in_hex, long, short, accented, failing, beside, late, theirs = (
         f"{world.nonce}-{word}" for word in words
     )
-    if not _register(world, receiver, registered, name=plain, secret=None, answer=fine):
+    if not register(plain, secret=None, answer=fine):
         return
-    _register(world, receiver, registered, name=signed, secret=_SECRETS[0], answer=lambda _: 204)
-    _register(world, receiver, registered, name=odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
-    _register(world, receiver, registered, name=in_hex, secret=_SECRETS[2], answer=lambda _: 201)
+    register(signed, secret=_SECRETS[0], answer=lambda _: 204)
+    register(odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
+    register(in_hex, secret=_SECRETS[2], answer=lambda _: 201)
     for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5])):
-        _register(world, receiver, registered, name=name, secret=secret, answer=fine)
+        register(name, secret=secret, answer=fine)
     if world.other is not None:
-        _register(world, receiver, registered, name=theirs, secret=None, answer=fine, account=world.other)
+        register(theirs, secret=None, answer=fine, account=world.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
     paid, expired, failed, refused = (id_of(world.open(world.line(1250, 2, **texts))) for _ in range(4))
     if paid is None or expired is None or failed is None or refused is None:
@@ -259,14 +301,12 @@ def _drive(world: World, receiver: Receiver, registered: list[tuple[Account, str
         world.other.expire(their_id)
         receiver.wait(theirs, 1)
     # One more endpoint, which refuses everything, with a session of its own.
-    _register(
-        world, receiver, registered, name=failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)]
-    )
-    _register(world, receiver, registered, name=beside, secret=None, answer=fine)
+    register(failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)])
+    register(beside, secret=None, answer=fine)
     account.pay(refused)
     receiver.wait(failing, 1)
     receiver.wait(beside, 1)
-    _register(world, receiver, registered, name=late, secret=None, answer=fine)
+    register(late, secret=None, answer=fine)
     if world.can(Capability.CLOCK):
         _let_retries_come(world, receiver, failing)
     account.events()
@@ -288,36 +328,17 @@ def _by_the_clock(world: World, receiver: Receiver) -> int:
     session_id = id_of(world.account.create(world.body(expires_at=receiver.clock + oracle.SHORTEST_LIFE + 60)))
     if session_id is None:
         return 0
-    _move(world, receiver, oracle.SHORTEST_LIFE + 60)
+    _move(world.account, receiver, oracle.SHORTEST_LIFE + 60)
     return 1
 
 
-def _move(world: World, receiver: Receiver, seconds: int) -> None:
+def _move(account: Account, receiver: Receiver, seconds: int) -> None:
     """Move the clock; what arrives meanwhile arrives by its new time."""
     if receiver.clock is not None:
         receiver.clock += seconds
-        shown = world.account.advance(seconds).object.get("now")
+        shown = account.advance(seconds).object.get("now")
         if is_integer(shown):
             receiver.clock = shown
-
-
-def _hang(world: World, receiver: Receiver, registered: list[tuple[Account, str, str]]) -> None:
-    _tell_time(world, receiver)
-    name = f"{world.nonce}-hanging"
-
-    def answer(number: int) -> int:
-        return 200 if number else _HANG
-
-    registered_at = _register(world, receiver, registered, name=name, secret=None, answer=answer)
-    session_id = id_of(world.open()) if registered_at else None
-    if session_id is None:
-        return
-    world.account.pay(session_id)
-    if receiver.wait(name, 1):
-        receiver.hold()
-        for _ in range(7):
-            _move(world, receiver, 10)
-        receiver.wait(name, 2)
 
 
 def _tell_time(world: World, receiver: Receiver) -> None:
@@ -333,14 +354,15 @@ def _let_retries_come(world: World, receiver: Receiver, failing: str) -> None:
     """
     first = 0
     while first < 60 and not receiver.wait(failing, 2, 0):
-        _move(world, receiver, 10)
+        _move(world.account, receiver, 10)
         first += 10
     for _ in range(6):
-        _move(world, receiver, first)
+        _move(world.account, receiver, first)
     for step in (300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
-        _move(world, receiver, step)
+        _move(world.account, receiver, step)
 
 
+_TIMED: Final = frozenset({Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK})
 DRIVERS: Final = (
     Driver(
         name="webhooks",
@@ -352,11 +374,21 @@ DRIVERS: Final = (
     ),
     Driver(
         name="an endpoint that hangs",
-        purpose="Leave a delivery without an answer for longer than ten seconds, and let the retry come.",
+        purpose="Leave a delivery without an answer, in an account of its own, while other things are done.",
         clauses=("EVT-6",),
         run=an_endpoint_that_hangs,
-        needs=frozenset({Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK}),
+        needs=_TIMED,
         stage=Stage.DEPTH,
-        requests=14,
+        requests=5,
+    ),
+    Driver(
+        name="after ten seconds",
+        purpose="Once the delivery without an answer must have been given up, let the retry come.",
+        clauses=("EVT-6",),
+        run=after_ten_seconds,
+        needs=_TIMED,
+        stage=Stage.HARSH,
+        requests=8,
+        waits_s=10,
     ),
 )

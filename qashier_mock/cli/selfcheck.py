@@ -111,7 +111,6 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
     document to the letter, as the correct mock is.
     """
     from contract_tests import Verdict, check  # noqa: PLC0415 - in the process that checks
-    from contract_tests.drive import Stage  # noqa: PLC0415
     from qashier_mock.app import Settings  # noqa: PLC0415
     from qashier_mock.bugs import find  # noqa: PLC0415
     from qashier_mock.server import MockServer  # noqa: PLC0415
@@ -126,7 +125,7 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
                 seed=seed,
                 strict=True,
                 own=not directed,
-                drivers=(lambda driver: driver.stage is not Stage.ENDLESS) if directed else None,
+                drivers=(lambda driver: driver.is_directed) if directed else None,
             )
         reported = tuple(entry.clause.id for entry in report.clauses if entry.verdict is Verdict.FAILED)
         seconds = outcome.seconds + report.duration_s

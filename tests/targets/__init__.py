@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def directed(driver: Driver) -> bool:
-    """The scenarios, which are the same each time; what is drawn at random has tests of its own."""
-    return driver.name not in {"lifecycle", "conformance"}
+    """The scenarios, which are the same each time; what is drawn or waits has tests of its own."""
+    return driver.is_directed
