@@ -27,6 +27,7 @@ def normalised(text: str, nonce: str) -> str:
     text = re.sub(nonce, "<nonce>", text, flags=re.IGNORECASE)
     text = re.sub(r"(cs_test|evt|req|we)_[0-9A-Za-z]+", "<id>", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<!\d)1[5-9]\d{8}(\d{3})?(?!\d)", "<time>", text)
+    text = re.sub(r"20\d\d-\d\d-\d\dT[\d:]+Z", "<date>", text)
     return re.sub(r"127\.0\.0\.1:\d+", "<host>", text)
 
 

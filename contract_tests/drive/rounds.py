@@ -32,7 +32,7 @@ def _shapes(world: World, *, all_of_them: bool) -> tuple[tuple[str, ...], ...]:
     shapes: list[tuple[str, ...]] = [("expire", "expire", "expire", "read")]
     if world.can(Capability.PAY):
         shapes += [("pay", "expire", "read", "expire", "pay"), ("pay", "pay", "pay"), ("pay", "expire")]
-    if world.can(Capability.PAY, Capability.CLOCK):
+    if all_of_them and world.can(Capability.PAY, Capability.CLOCK):
         shapes += [("pay", "clock", "expire", "read")]
     if all_of_them and world.can(Capability.PAY):
         shapes += [("pay", "read", "read", "read", "read")]

@@ -354,6 +354,9 @@ def _escaped(text: str) -> str:
 
 BROKEN: Final = {
     "Basic <the key, with a password>": 'basic(KEY, "hunter2")',
+    "Basic <the key, with itself as password>": "basic(KEY, KEY)",
+    "Basic <the key, with a blank as password>": 'basic(KEY, " ")',
+    "Bearer <the key, and another word>": 'f"Bearer {KEY} x"',
     "Basic <no user name>": 'basic("")',
     "Basic <the key as password>": 'basic("", KEY)',
     "Basic <no key>": 'basic("no-such-key")',

@@ -327,6 +327,9 @@ class Shell:
 
 BROKEN: Final = {
     "Basic <the key, with a password>": '-u "$QASHIER_API_KEY:hunter2"',
+    "Basic <the key, with itself as password>": '-u "$QASHIER_API_KEY:$QASHIER_API_KEY"',
+    "Basic <the key, with a blank as password>": '-u "$QASHIER_API_KEY: "',
+    "Bearer <the key, and another word>": '-H "Authorization: Bearer $QASHIER_API_KEY x"',
     "Basic <no user name>": '-u ":"',
     "Basic <the key as password>": '-u ":$QASHIER_API_KEY"',
     "Basic <no key>": '-u "no-such-key:"',
