@@ -1,0 +1,79 @@
+"""`qashier-mock selfcheck`: every known defect is reported under its clause, and the correct mock is not accused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from qashier_mock.bugs import BUGS
+from qashier_mock.cli import main, selfcheck
+from qashier_mock.cli.selfcheck import Outcome, examine
+
+SAMPLE = list(BUGS) if os.environ.get("QASHIER_SOAK") == "full" else list(BUGS)[::24]
+
+
+def told(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> int:
+    """The exit code of a run that comes to these outcomes."""
+
+    def given(_names: Sequence[str], _jobs: int, _max_time_s: float, _seed: int) -> Iterator[Outcome]:
+        yield from outcomes
+
+    monkeypatch.setattr(selfcheck, "_outcomes", given)
+    return main(["selfcheck", "--only", "total-*"])
+
+
+def test_a_defect_that_its_clause_reports_is_killed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(monkeypatch, Outcome("", "", (), 1), Outcome("total-x", "AMT-1", ("AMT-1", "RET-1"), 1)) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 of 1 defects killed (100.0%), each by its clause",
+        "the correct mock: not accused",
+    ]
+
+
+def test_a_defect_that_only_another_clause_reports_has_survived(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(monkeypatch, Outcome("", "", (), 1), Outcome("total-x", "AMT-1", ("RET-1",), 1)) == 1
+    assert "SURVIVED total-x (AMT-1): reported RET-1 instead" in capsys.readouterr().out
+
+
+def test_a_correct_mock_that_is_accused_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(monkeypatch, Outcome("", "", ("LIS-4",), 1), Outcome("total-x", "AMT-1", ("AMT-1",), 1)) == 1
+    assert "ACCUSED the correct mock: LIS-4" in capsys.readouterr().out
+
+
+def test_the_defects_are_named_with_what_they_break(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selfcheck", "--list", "--only", "limit-*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len([name for name in BUGS if name.startswith("limit-")]) > 0
+    assert all(line.partition(" ")[0] in BUGS for line in lines)
+
+
+def test_a_name_that_no_defect_has_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["selfcheck", "--only", "nonsense-*"]) == 2
+    assert "--list names them" in capsys.readouterr().err
+
+
+def test_defects_are_spread_over_every_group_of_clauses() -> None:
+    groups = {bug.clause.partition("-")[0] for bug in BUGS.values()}
+    assert groups == {"AUTH", "HTTP", "CRE", "AMT", "RET", "LIS", "EXP", "PAY", "CON", "EVT", "IDM"}
+    assert len(BUGS) >= 80
+
+
+def test_a_mock_with_a_defect_is_examined_for_real() -> None:
+    outcome = examine("limit-100-gives-99", 60, 1)
+    assert outcome.is_right
+    assert outcome.clause in outcome.reported
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["", *SAMPLE])
+def test_every_known_defect_is_killed_and_the_correct_mock_is_not_accused(name: str) -> None:
+    outcome = examine(name, 60, 1)
+    assert outcome.is_right, f"{outcome.clause}: reported {outcome.reported}"
