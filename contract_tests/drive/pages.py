@@ -72,6 +72,11 @@ def the_hosted_page(world: World) -> None:
         world.capabilities -= {PAGE}
         world.recorder.withdraw(PAGE)
         return
+    if not has(shown, "pay-card"):
+        world.notes.append(
+            'The hosted page has nothing with data-testid="pay-card": no customer paid there, and PAY-1 to PAY-3 were '
+            "judged without it."
+        )
     if world.can(PAY):
         account.pay(with_back[0], "failed")
         account.view(*with_back)
