@@ -192,10 +192,13 @@ def what_is_refused_changes_nothing(history: History) -> Findings:
     for exchange in refused:
         if any(exchange.account == later.account and exchange.is_before(later) for later in listed[-3:]):
             yield KEPT
-    for life in ledger.lives.values():
-        for write in life.writes:
+    # Not only the writes of a life: what was refused for its key alone asked for nothing, and might do it all the same.
+    asked = [(ledger.lives.get(e.request.session_id or ""), e) for e in history.of(Operation.EXPIRE, Operation.PAY)]
+    pressed = [(life, w) for life in ledger.lives.values() for w in life.writes if w.operation is Operation.PAGE]
+    for life, write in (*asked, *pressed):
+        if life is not None and write.refused:
             before, read = ledger.preceding_view(life, write), ledger.following_read(life, write)
-            if not write.refused or before is None or read is None:
+            if before is None or read is None:
                 continue
             changed = [name for name in ("status", "payment_status") if before.get(name) != read.object.get(name)]
             yield kept_if(

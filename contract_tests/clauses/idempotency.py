@@ -106,7 +106,8 @@ def _made_twice(history: History, identifier: str) -> Findings:
         del key
         if not marks or len(uses) < 2:
             continue
-        answered = {str(e.object.get("id")) for e in uses if e.succeeded}
+        alike = [e for mark in marks for e in ledger.markers.get((account, mark), ())]  # by whatever key
+        answered = {str(e.object.get("id")) for e in alike if e.succeeded}
         for page in history.of(Operation.LIST):
             if page.account != account:
                 continue

@@ -740,8 +740,9 @@ def keys_that_come_again(world: World) -> None:
     turned = json.dumps(dict(reversed(body.items())), indent=1).encode()
     account.create(turned, key=key)
     alike = (key.lower(), key.upper(), key.replace("-", "_"), key.replace("-", ""))
-    for similar in (*alike, key + "0", key[:-1], "x" + key):
+    for similar in (*alike, key + "0", key[:-1]):
         account.create(world.body(), key=similar)
+    account.create(body, key="x" + key)  # the same basket once more, and a request of its own
     stem = world.key("-") + "k" * 300
     for long in (stem[:255], stem[:254] + "#", stem[:128], stem[:64]):
         account.create(world.body(), key=long)
@@ -786,6 +787,7 @@ def keys_that_come_again(world: World) -> None:
         last = world.key()
         account.expire(first_id, key=last)
         account.expire(_UNKNOWN_ID, key=last)
+        account.retrieve(right_id)
         account.expire(right_id, key="x" * 30 + stem[:226])
         account.retrieve(right_id)
         account.expire(right_id, key=last)
