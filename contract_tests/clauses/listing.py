@@ -132,7 +132,7 @@ def limit_has_bounds(history: History) -> Findings:
         if "limit" in listing.exchange.request.parameters:
             if listing.query.limit in {1, oracle.LIMIT_MOST}:
                 yield KEPT
-        elif not listing.is_plain:
+        elif not listing.is_plain and count <= oracle.LIMIT_DEFAULT:
             continue
         elif count > oracle.LIMIT_DEFAULT or (
             count < oracle.LIMIT_DEFAULT and len(listing.matching) >= oracle.LIMIT_DEFAULT

@@ -5,22 +5,22 @@ from __future__ import annotations
 from itertools import pairwise
 
 from contract_tests.clauses.table import ASSUMED, DOCUMENTED, Findings, clause, kept_if
-from contract_tests.history import Exchange, History, Operation
+from contract_tests.history import Exchange, History, Json, Operation
 from contract_tests.ledger import Life, act_of, differences, documented, entries_of, lasting
 
 
 def _last_write(history: History, life: Life, read: Exchange) -> Exchange:
-    """The last API request that changed a session before a read: its create, or a successful expire."""
-    expires = [
+    """The last request that changed a session before a read and told so: its create, an expire, a payment."""
+    told = [
         write
         for write in life.writes
-        if write.operation is Operation.EXPIRE
+        if write.operation in {Operation.EXPIRE, Operation.PAY}
         and write.succeeded
         and write.is_before(read)
         and write.object.get("id") == life.id
         and not history.ledger.may_be_replay(write)
     ]
-    return expires[-1] if expires else life.born
+    return told[-1] if told else life.born
 
 
 @clause("RET-1", source=DOCUMENTED)
@@ -47,7 +47,9 @@ def a_session_is_as_last_written(history: History) -> Findings:
         )
         state = ledger.state_before(life, exchange)
         acted = any(
-            act_of(w) is not None and w.operation is not Operation.EXPIRE for w in life.writes if w.is_before(exchange)
+            act_of(w) is not None and w.operation is not Operation.EXPIRE and not w.is_before(write)
+            for w in life.writes
+            if w.is_before(exchange) and w is not write
         )
         if state is None or acted or ledger.deadline_passed(life, exchange) is not False:
             continue  # after a payment PAY-1 and PAY-3 judge, after the deadline EXP-7
@@ -92,6 +94,29 @@ def reading_has_no_effect(history: History) -> Findings:
             yield kept_if(
                 not differing, f"{wanted}", {name: now.get(name) for name in differing}, life.born, first, second
             )
+    yield from _lists_unmoved(history)
+
+
+def _lists_unmoved(history: History) -> Findings:
+    """The same list twice shows the same sessions in the same order, where only reads came in between."""
+    last: dict[tuple[int | None, str], Exchange] = {}
+    for exchange in history.exchanges:
+        if exchange.request.method not in {"GET", "HEAD"} or exchange.page_of is not None:
+            last.clear()
+        elif (
+            exchange.operation is Operation.LIST
+            and exchange.succeeded
+            and not exchange.request.parameters.get("status")
+        ):
+            key = (exchange.account, exchange.request.query)
+            earlier = last.setdefault(key, exchange)
+            if earlier is not exchange and history.ledger.is_quiet(exchange.account) and earlier.is_before(exchange):
+                was, now = ([entry.get("id") for entry in entries_of(e)] for e in (earlier, exchange))
+                yield kept_if(was == now, f"{was[:5]} as before", now[:5], earlier, exchange)
+
+
+def _state_of(view: Exchange) -> tuple[Json, Json]:
+    return view.object.get("status"), view.object.get("payment_status")
 
 
 @clause("RET-4", source=ASSUMED)
@@ -114,3 +139,9 @@ def little_ever_changes(history: History) -> Findings:
             wanted = {name: first.get(name) for name in differing}
             story = (life.born, *(w for w in life.writes if w.number < view.number), view)
             yield kept_if(not differing, f"{wanted} for life", {name: seen.get(name) for name in differing}, *story)
+        for earlier, later in pairwise(life.reads):
+            was, now = (
+                tuple(view.object.get(name) for name in ("status", "payment_status")) for view in (earlier, later)
+            )
+            if was[0] in {"complete", "expired"} and earlier.is_before(later):
+                yield kept_if(was == now, f"{was} for life", f"{now}", life.born, *life.writes, earlier, later)

@@ -66,7 +66,7 @@ def a_day(world: World) -> None:
         account.pay(late, "failed")
     if Capability.EVENTS in world.capabilities:
         account.events()
-    for opened in touched.values():
+    for opened in (*touched.values(), *early.values()):
         _look(world, opened)
     account.list(status="expired", limit=25)
     account.list(status="open", limit=25)
