@@ -11,7 +11,7 @@ from qashier_mock.bugs import BUGS
 from qashier_mock.cli import main, selfcheck
 from qashier_mock.cli.selfcheck import Outcome, examine
 
-SAMPLE = list(BUGS) if os.environ.get("QASHIER_SOAK") == "full" else list(BUGS)[::24]
+SAMPLE = list(BUGS) if os.environ.get("QASHIER_SOAK") == "full" else list(BUGS)[::48]
 
 
 def told(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> int:

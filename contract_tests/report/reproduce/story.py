@@ -28,6 +28,7 @@ _ABOUT_LISTS: Final = frozenset(f"LIS-{number}" for number in range(2, 13))
 """The clauses for which it matters which sessions there are."""
 _AT_ONCE: Final = frozenset({"CON-1", "CON-2", "IDM-6", "CRE-10", "IDM-1"})
 """The clauses for which requests that crossed each other are sent at once again."""
+_FAR_S: Final = 60
 _ABOUT_THE_PAGE: Final = frozenset({"CRE-9", "EXP-6", "PAY-4", "PAY-5"})
 _FOLD_FROM: Final = 4
 _MOST_PARTNERS: Final = 8
@@ -404,6 +405,10 @@ class Story:
 
     def _grouped(self) -> tuple[tuple[Step, ...], ...]:
         start, end = min(self._needed, default=0), self._end()
+        if self.clause == "CRE-4":
+            # Whose clock it is that a new session shows, is seen once the account's was moved far enough.
+            far = (number for number, seconds in self._moves.items() if number < start and seconds >= _FAR_S)
+            start = max(far, default=start + 1) - 1
         steps: list[Step] = []
         for exchange in self.history.exchanges:
             if exchange.number in self._needed:
