@@ -153,7 +153,9 @@ def _judge(
     if broken or remarks:
         verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
         found = [*(Violation.of(clause.id, finding) for finding in broken), *remarks]
-        violations = tuple(sorted(found, key=lambda violation: len(violation.exchanges))[:_MOST_SHOWN])
+        # What shows without a receiver of webhooks is easier to see again.
+        found.sort(key=lambda violation: (bool(violation.deliveries), len(violation.exchanges)))
+        violations = tuple(found[:_MOST_SHOWN])
         return ClauseReport(clause, verdict, exercised + len(remarks), violations)
     if exercised:
         return ClauseReport(clause, Verdict.PASSED, exercised)

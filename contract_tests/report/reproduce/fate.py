@@ -27,6 +27,8 @@ def deadline(life: Life) -> int:
 
 def is_overdue(story: Story, life: Life, exchange: Exchange) -> bool:
     """Whether the clock had reached a session's deadline when a request was served."""
+    if exchange.operation is Operation.CLOCK and is_integer(now := exchange.object.get("now")):
+        return now >= deadline(life)
     least, most = story.ledger.clock_of(life, exchange)
     known = least if least is not None else most
     return known is not None and known >= deadline(life)

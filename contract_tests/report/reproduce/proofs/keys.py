@@ -50,6 +50,8 @@ def _forgotten(naming: Naming) -> Lines:
     first, again = naming.story.told[0], blamed(naming)
     least, most = naming.ledger.clock(again)[0], naming.ledger.clock(first)[1]
     if least is not None and most is not None and least >= most + oracle.KEY_MEMORY:
+        if again.operation is Operation.EXPIRE and first.operation is Operation.EXPIRE:
+            return [f"assert {naming.reply(again)}.is_client_error, {naming.reply(again)}.text"]
         return [
             succeeds(naming, again),
             f'assert {reply_json(naming, again)}["id"] != {reply_json(naming, first)}["id"]',
