@@ -13,12 +13,13 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contract_tests import CLAUSES, check
-from contract_tests.history import Credentials
+from contract_tests.history import CONTROL_PATH, Credentials, Reply
 from contract_tests.report.reproduce import Reproduction, reproduce
 from contract_tests.report.reproduce.naming import BROKEN
 from contract_tests.report.reproduce.proofs import provable
@@ -30,7 +31,7 @@ from tests.targets import directed
 from tests.targets.reference import DEFECTS, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from contract_tests import Report
@@ -119,6 +120,32 @@ def test_it_does_so_on_an_implementation_that_is_not_the_mock(
         assert outcome(source, url, tmp_path, monkeypatch) is not None, source
         error = outcome(source, good, tmp_path, monkeypatch)
         assert error is None, f"{error}\n{source}"
+
+
+def test_a_second_that_passed_by_itself_passes_in_the_replay_too(
+    correct: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow machine a scenario takes seconds: what a list is bounded by, moves with what it bounds."""
+    sent = count(1)
+    with broken("limit-100-gives-99") as url, httpx.Client() as client:
+
+        def slow(
+            method: str, where: str, headers: Sequence[tuple[str, str]], body: bytes | None
+        ) -> tuple[Reply | None, str | None]:
+            given = dict(headers)
+            if next(sent) % 30 == 0 and "Authorization" in given:
+                seconds = {"seconds": 1}
+                own = {"Authorization": given["Authorization"]}
+                client.post(f"{url}{CONTROL_PATH}/clock/advance", json=seconds, headers=own).raise_for_status()
+            answer = client.request(method, where, headers=given, content=body)
+            received = tuple(answer.headers.multi_items())
+            return Reply(status=answer.status_code, headers=received, body=answer.content), None
+
+        report = reported(url, "LIS-3", transport=slow)
+        source = first(report, "LIS-3").pytest
+        assert outcome(source, url, tmp_path, monkeypatch) is not None, source
+    error = outcome(source, correct, tmp_path, monkeypatch)
+    assert error is None, f"{error}\n{source}"
 
 
 def test_functions_can_be_pasted_into_one_file_and_run_by_pytest(correct: str, tmp_path: Path) -> None:

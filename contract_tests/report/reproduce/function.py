@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from contract_tests.history import CONTROL_PATH, Credentials, Exchange, Operation
 from contract_tests.report.reproduce.kit import imports_for, parts_for
 from contract_tests.report.reproduce.proofs import needs_older, prove
+from contract_tests.report.reproduce.story import SOON_S
 from contract_tests.report.reproduce.values import WIDTH, Code, literal
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class Function:
             control = "control" if exchange.account == 0 else "other_control"
             hooks = [f"hook{place + 1}.now += {step.moved_s}" for place in range(len(self.story.endpoints))]
             return [*hooks, f'{control}.post("clock/advance", json={{"seconds": {step.moved_s}}})']
-        before = self._share_body(exchange)
+        before = [f"time.sleep({SOON_S})"] if self.story.is_awaited(exchange) else self._share_body(exchange)
         if step.batch:
             name = self.naming.batch(exchange)
             call = self._call(exchange, indent=self._indent + 4)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from contract_tests.history import CONTROL_PATH, Credentials, Exchange, Operation
 from contract_tests.report.reproduce.naming import Naming
+from contract_tests.report.reproduce.story import SOON_S
 from contract_tests.report.reproduce.values import Code, literal
 
 if TYPE_CHECKING:
@@ -207,7 +208,8 @@ class Shell:
                 if timed:
                     lines.append(f'created{number}=$(echo "$r{number}" | field created)')
                 return lines
-        return [self._curl(exchange, quiet=False)]
+        line = self._curl(exchange, quiet=False)
+        return [f"sleep {SOON_S}", line] if self.story.is_awaited(exchange) else [line]
 
     # ── one request ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,8 @@ _MOST_EVENTS: Final = 3
 _MOST_CREATES: Final = 40
 _FEW: Final = 30
 """A list of no more sessions than this is told with all that became of them."""
+SOON_S: Final = 2
+"""How long a replay waits before it asks for events that were missing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,6 +134,13 @@ class Story:
         odd = [e for e in there if len({d.event.get("id") for d in self._arrived() if d.endpoint.url == e.url}) != 1]
         return tuple(there if everyone else odd[:1] or there[:1])
 
+    def is_awaited(self, exchange: Exchange) -> bool:
+        """Whether a list of events lacks what a list may have a moment later."""
+        if self.clause != "EVT-2" or exchange.operation is not Operation.EVENTS:
+            return False
+        named = {life.id for e in self.told if (life := self.life_of(e)) is not None}
+        return not any(isinstance(event, dict) and subject_of(event) in named for event in exchange.object["data"])
+
     def _arrived(self) -> Iterator[Delivery]:
         """The deliveries about the sessions that the violation names."""
         named = {life.id for e in self.told if (life := self.life_of(e)) is not None}
@@ -158,6 +167,9 @@ class Story:
         first = next((step.exchange for step in self.steps if step.exchange.account == account), None)
         if first is None:
             return None
+        life = self.life_of(first) if self._is_about_seconds else None
+        if life is not None and life.born is first:
+            return life.created
         least, most = self.ledger.clock(first)
         if least is None and most is None:
             created = [life.created for life in self.ledger.lives.values() if life.account == account]
@@ -420,7 +432,7 @@ class Story:
                 and (moved := self._moves.get(exchange.number))
             ):
                 steps.append(Step(exchange, moved_s=moved))
-        merged = self._merged(steps)
+        merged = self._merged(self._in_time(steps) if self._is_about_seconds else steps)
         at_once = self.clause in _AT_ONCE and any(a.overlaps(b) for a, b in pairwise(self.told))
         groups: list[list[Step]] = []
         for step in merged:
@@ -429,6 +441,32 @@ class Story:
             else:
                 groups.append([step])
         return tuple(tuple(group) for group in groups)
+
+    @cached_property
+    def _is_about_seconds(self) -> bool:
+        """Whether a page is bounded by the second in which sessions were opened, and the clock can be moved."""
+        can_move = Capability.CLOCK in self.history.terms.capabilities
+        return can_move and any("created" in e.request.query for e in self.told)
+
+    def _in_time(self, steps: Sequence[Step]) -> list[Step]:
+        """The steps, with a move of the clock wherever it went on by itself before a session was opened.
+
+        In a replay the clock stands still but for what moves it: each session is opened in the second in which it was.
+        """
+        clocks: dict[int, int] = {}
+        found: list[Step] = []
+        for step in steps:
+            account = step.exchange.account
+            life = self.life_of(step.exchange) if step.moved_s is None else None
+            if step.moved_s is not None and account in clocks:
+                clocks[account] += step.moved_s
+            elif life is not None and life.born is step.exchange:
+                elapsed = life.created - clocks.setdefault(life.account, life.created)
+                if elapsed > 0:
+                    found.append(Step(step.exchange, moved_s=elapsed))
+                    clocks[life.account] = life.created
+            found.append(step)
+        return found
 
     def _merged(self, steps: Sequence[Step]) -> list[Step]:
         """Moves of a clock in a row as one move, and creates of the same in a row as one batch."""
@@ -457,7 +495,9 @@ class Story:
 
     def _folds(self, before: Step, step: Step) -> bool:
         return (
-            self._is_one_of_many(before.exchange)
+            before.moved_s is None
+            and step.moved_s is None
+            and self._is_one_of_many(before.exchange)
             and self._is_one_of_many(step.exchange)
             and before.exchange.account == step.exchange.account
             and (

@@ -68,6 +68,11 @@ def _event_shape(naming: Naming) -> Lines:
         if least is not None and naming.can_stop_clock:
             moment = literal(naming.epoch(least, life.account))
             lines.append(f'assert all(abs(event["created"] - ({moment})) <= 5 for event in {events(naming)})')
+    elif life is not None and feed is not None and naming.can_stop_clock:
+        lines += [
+            f'least, most = {naming.session(life)}["expires_at"], control.get("clock").json()["now"]',
+            f'assert all(least - 5 <= event["created"] <= most + 5 for event in {events(naming)})',
+        ]
     return lines
 
 
