@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from contract_tests.clauses import CLAUSES
-from contract_tests.drive import World
+from contract_tests.drive import World, hear_out
 from contract_tests.drive.plan import plan, selected
 from contract_tests.history import Capability, Credentials, Exchange, Policy, Recorder, Terms
 from contract_tests.ledger import entries_of, is_integer
@@ -483,14 +483,21 @@ class Run:
                     reasons.update(
                         dict.fromkeys(driver.clauses, "as many sessions were opened as --max-sessions allows")
                     )
+        self._allow(_CLEAN_UP_S)
+        self.target.scenario = "last events"
+        hear_out(self.target, self.recorder)
         return reasons
+
+    def _allow(self, seconds: float) -> None:
+        """Let requests be sent for some time, though the budget may be spent."""
+        self.target.pace.deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
 
     # ── leaving nothing behind ──────────────────────────────────────────────────────────────────────────────────────
 
     def clean_up(self) -> None:
         """Expire every session that is not known to have ended, remove our endpoints, let the clocks go on."""
         self.target.scenario = "clean-up"
-        self.target.pace.deadline_ns = time.monotonic_ns() + int(_CLEAN_UP_S * 1e9)
+        self._allow(_CLEAN_UP_S)
         left = 0
         try:
             left += sum(not self._ended(*found) for found in self._left_open())

@@ -29,6 +29,8 @@ _FIRST_RETRY: Final = 60
 """Seconds within which the first retry comes."""
 _PROMPT_NS: Final = 10 * 10**9
 """How long the first attempt may take to reach us: "at once", on a busy machine."""
+SOON_NS: Final = 2 * 10**9
+"""How long after a change a list of events may still lack it: what is told is read from elsewhere, perhaps."""
 _WATCHED_NS: Final = 25 * 10**8
 """How long an endpoint must have stayed for "nothing came" to be certain."""
 
@@ -203,7 +205,8 @@ def ending_sends_one_event(history: History) -> Findings:
         feed = last.get(life.account)
         if feed is not None and _ended_before(history, life, write, feed):
             types = [sighting.event.get("type") for sighting in told.get((life.id, feed.number), [])]
-            yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write, feed))
+            if types or _since_ns(history, life, write, feed) >= SOON_NS:
+                yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write, feed))
         if write is None:
             yield from _told_in_time(history, life, wanted)
         for endpoint in _listening(history, life, write):
@@ -222,12 +225,49 @@ def _told_in_time(history: History, life: Life, wanted: str) -> Findings:
     for feed in feeds(history):
         if feed.account != life.account or history.ledger.deadline_passed(life, feed) is not True:
             continue
-        ids = [
-            event.get("id")
-            for event in feed.object["data"]
-            if isinstance(event, dict) and _session_of(event).get("id") == life.id
-        ]
-        yield kept_if(ids, f"one {wanted} for {life.id}", "none", life.born, feed)
+        told = _tells_of(feed, life)
+        if told or _since_ns(history, life, None, feed) >= SOON_NS:
+            yield kept_if(told, f"one {wanted} for {life.id}", "none", life.born, feed)
+
+
+def overdue(history: History) -> Mapping[int, int]:
+    """The accounts whose last list of events lacks one that it might get yet.
+
+    Returns:
+        For each account the moment from which on a list must have it, by the monotonic clock in nanoseconds.
+    """
+    last = {exchange.account: exchange for exchange in feeds(history)}
+    due: dict[int, int] = {}
+    for life, _, write in endings(history):
+        feed = last.get(life.account)
+        if feed is None or not _ended_before(history, life, write, feed) or _tells_of(feed, life):
+            continue
+        since = _since_ns(history, life, write, feed)
+        if since < SOON_NS:
+            due[life.account] = max(due.get(life.account, 0), feed.sent_ns - since + SOON_NS)
+    return due
+
+
+def _tells_of(feed: Exchange, life: Life) -> bool:
+    return any(isinstance(event, dict) and _session_of(event).get("id") == life.id for event in feed.object["data"])
+
+
+def _since_ns(history: History, life: Life, write: Exchange | None, feed: Exchange) -> int:
+    """For how long at least a session had ended when a list was asked for, by the machine's clock; 0 if unknown."""
+    ended_ns = _ended_ns(history, life, write)
+    return 0 if ended_ns is None else feed.sent_ns - ended_ns
+
+
+def _ended_ns(history: History, life: Life, write: Exchange | None) -> int | None:
+    """When a session surely had ended, by the machine's clock; None if the clock ended it, and was not seen to."""
+    if write is not None:
+        return write.received_ns
+    passed = (
+        e.received_ns
+        for e in history.of(Operation.CLOCK)
+        if e.account == life.account and is_integer(now := e.object.get("now")) and now >= life.expires_at
+    )
+    return min(passed, default=None)
 
 
 def _session_of(event: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -383,10 +423,16 @@ def _delivered(condition: object, expected: str, seen: str, delivery: Delivery) 
 
 
 def _prompt(tries: Sequence[Delivery], cause: Exchange, now: int | None) -> bool:
-    """Whether one came soon after its cause, by the machine's time and by the account's (`now` when it happened)."""
+    """Whether one came soon after its cause, by the machine's time and by the account's (`now` when it happened).
+
+    Where the account's clock was moved at once, what was on its way came by the new time.
+    """
     return any(
-        one.received_ns <= cause.received_ns + _PROMPT_NS
-        and (one.clock is None or now is None or one.clock <= now + _PROMPT_NS // 10**9)
+        one.received_ns <= cause.received_ns + SOON_NS
+        or (
+            one.received_ns <= cause.received_ns + _PROMPT_NS
+            and (one.clock is None or now is None or one.clock <= now + _PROMPT_NS // 10**9)
+        )
         for one in tries
     )
 
@@ -414,8 +460,9 @@ def _delivered_by_clock(history: History, life: Life) -> Findings:
 
 def _not_before(history: History, life: Life, write: Exchange | None) -> Findings:
     """An endpoint that came after the event gets nothing of it."""
+    ended_ns = _ended_ns(history, life, write)
     for endpoint in history.endpoints:
-        if write is not None and endpoint.account == life.account and endpoint.registered_ns > write.received_ns:
+        if ended_ns is not None and endpoint.account == life.account and endpoint.registered_ns > ended_ns:
             tries = _attempts(history, endpoint, life)
             if tries:
                 yield broken(
@@ -437,7 +484,11 @@ def _session_id(delivery: Delivery) -> Json:
 
 def _retries(history: History) -> Findings:
     by_target: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
+    ended_ns = {life.id: _ended_ns(history, life, write) for life, _, write in endings(history)}
     for delivery in history.deliveries:
+        moment = ended_ns.get(str(_session_id(delivery)))
+        if moment is None or delivery.endpoint.registered_ns > moment:
+            continue  # it ought not to have come at all, or that is not certain
         by_target[delivery.endpoint.url, repr(_session_id(delivery))].append(delivery)
     for tries in by_target.values():
         ids = {repr(delivery.event.get("id")) for delivery in tries}
@@ -451,10 +502,10 @@ def _retries(history: History) -> Findings:
             continue
         if tries[0].clock is None:
             continue
-        horizon = _watched_until(history, tries[0])
-        waited = horizon - tries[0].clock
-        if waited >= _FIRST_RETRY:
-            soon = [t for t in tries[1:] if t.clock is not None and t.clock <= tries[0].clock + _FIRST_RETRY]
+        waited = _watched_until(history, tries[0]) - tries[0].clock
+        minute = _a_minute_later(history, tries[0])
+        if minute is not None:
+            soon = [t for t in tries[1:] if _came_by(t, minute)]
             yield _delivered(soon, "the first retry within a minute", f"{len(tries) - 1} retries", tries[0])
         if waited >= 4 * 86_400:
             yield _delivered(len(tries) > 5, "at least five retries", f"{len(tries) - 1}", tries[-1])
@@ -465,6 +516,28 @@ def _retries(history: History) -> Findings:
             if len(delays) >= 5:
                 grows = delays[-1] > delays[0] and sum(delays) > len(delays) * delays[0]
                 yield _delivered(grows, "growing delays", f"{delays[:8]} s", tries[-1])
+
+
+def _a_minute_later(history: History, first: Delivery) -> Exchange | None:
+    """What moved the account's clock to a minute after a delivery, or beyond; None if it was not watched long enough.
+
+    Where the clock was moved far at once, a retry that was due within the minute is seen by the new time.
+    """
+    removed = _removed_ns(history, first)
+    for exchange in history.of(Operation.CLOCK):
+        now = exchange.object.get("now")
+        if exchange.account != first.endpoint.account or not is_integer(now) or exchange.sent_ns < first.received_ns:
+            continue
+        if now >= (first.clock or 0) + _FIRST_RETRY:
+            watched = removed is None or removed > exchange.received_ns + SOON_NS
+            return exchange if watched else None
+    return None
+
+
+def _came_by(delivery: Delivery, moved: Exchange) -> bool:
+    """Whether a delivery came by the time that the clock was moved to, or was on its way then."""
+    by_clock = delivery.clock is not None and delivery.clock <= moved.object["now"]
+    return by_clock or delivery.received_ns <= moved.received_ns + SOON_NS
 
 
 def _removed_ns(history: History, delivery: Delivery) -> int | None:

@@ -7,11 +7,13 @@ order until it is done or the budget is spent.
 from __future__ import annotations
 
 import re
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from contract_tests.clauses.events import overdue
 from contract_tests.history import Capability, Exchange, Json, Recorder
 from contract_tests.target import Account, Key, Target
 
@@ -81,6 +83,11 @@ class World:
         """An idempotency key that nobody has used."""
         return f"check-{self.mark()}{name}"
 
+    def events(self, account: Account) -> None:
+        """Read the list of events; once more after a moment if it lacks what it may get yet."""
+        account.events()
+        hear_out(self.target, self.recorder, account.number)
+
     def line(self, unit_amount: Json = 1250, quantity: Json = 2, **product: Json) -> dict[str, Json]:
         """A line item. Further arguments are `product_data`."""
         return {
@@ -104,6 +111,21 @@ class World:
     def open(self, *lines: Json, account: Account | None = None, key: str | None = None, **fields: Json) -> Exchange:
         """Create a session from a valid body."""
         return (account or self.account).create(self.body(*lines, **fields), key=key)
+
+
+def hear_out(target: Target, recorder: Recorder, *numbers: int) -> None:
+    """Read the lists of events again that lack something, as soon as it must be there.
+
+    Args:
+        target: Whom to ask.
+        recorder: What was observed so far.
+        numbers: In which accounts' names; all, if none is given.
+    """
+    due = {number: at for number, at in overdue(recorder.history()).items() if not numbers or number in numbers}
+    if due:
+        time.sleep(max(0, max(due.values()) - time.monotonic_ns()) / 1e9)
+    for number in due:
+        Account(target, number).events()
 
 
 def page_url_of(exchange: Exchange) -> str | None:

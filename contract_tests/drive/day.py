@@ -65,7 +65,7 @@ def a_day(world: World) -> None:
     if (late := id_of(touched["nothing"])) is not None:
         account.pay(late, "failed")
     if Capability.EVENTS in world.capabilities:
-        account.events()
+        world.events(account)
     for opened in (*touched.values(), *early.values()):
         _look(world, opened)
     account.list(status="expired", limit=25)
@@ -97,7 +97,7 @@ def a_day(world: World) -> None:
     account.list(limit=5)
     world.open()
     if Capability.EVENTS in world.capabilities:
-        account.events()
+        world.events(account)
     account.advance(oracle.LONGEST_LIFE)
 
 

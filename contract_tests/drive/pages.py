@@ -186,7 +186,7 @@ def pages_past_the_deadline(world: World) -> None:
             account.retrieve(session[0])
             _tried(world, session, pages[name], *acts)
     if world.can(EVENTS):
-        account.events()
+        world.events(account)
 
 
 _EVENT_CLAUSES: Final = ("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8")

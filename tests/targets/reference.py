@@ -20,6 +20,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from bisect import bisect_right
 from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
@@ -226,6 +227,7 @@ DEFECTS: Final[dict[str, str]] = {
     "event without api_version": "EVT-1",
     "completed not sent": "EVT-2",
     "expired by clock not sent": "EVT-2",
+    "expired by clock told when read": "EVT-2",
     "types swapped": "EVT-2",
     "event twice": "EVT-5",
     "event on failed payment": "EVT-5",
@@ -283,6 +285,8 @@ VARIANTS: Final = (
     "no second account",
     "no webhooks",
     "no events",
+    "events listed later",
+    "a worker delivers now and then",
     "others arrive",
     "integral floats accepted",
     "reuse refused",
@@ -312,6 +316,8 @@ class Account:
         self.sessions: list[dict[str, Any]] = []
         self.keys: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
+        self.told_at: list[float] = []
+        self.untold: set[str] = set()
         self.endpoints: list[dict[str, Any]] = []
         self.queue: list[dict[str, Any]] = []
         self.offset = 0
@@ -361,7 +367,9 @@ class Reference:
         goal = self.now(account) + seconds
         frozen = account.frozen is not None
         while True:
-            due = [d["due"] for d in account.queue if d["due"] <= goal]
+            due = [
+                d["due"] for d in account.queue if d["due"] <= goal and not self.has("a worker delivers now and then")
+            ]
             if not self.has("expires only when read") and not self.has("never expires"):
                 due += [
                     self.deadline(s) for s in account.sessions if s["status"] == "open" and self.deadline(s) <= goal
@@ -393,6 +401,9 @@ class Reference:
             return
         if by_clock and self.has("expired by clock not sent"):
             return
+        if by_clock and self.has("expired by clock told when read"):
+            account.untold.add(session["id"])
+            return
         kind = {"complete": "completed", "expired": "expired"}[status]
         if self.has("types swapped"):
             kind = {"completed": "expired", "expired": "completed"}[kind]
@@ -418,10 +429,13 @@ class Reference:
         if self.has("event without api_version"):
             del event["api_version"]
         account.events.append(event)
+        account.told_at.append(time.monotonic())
         for endpoint in account.endpoints[:1] if self.has("first endpoint only") else account.endpoints:
             account.queue.append({"due": self.now(account), "tries": 0, "event": event, "endpoint": endpoint})
 
-    def deliver(self, account: Account) -> None:
+    def deliver(self, account: Account, *, worker: bool = False) -> None:
+        if self.has("a worker delivers now and then") and not worker:
+            return
         for job in list(account.queue):
             if job["due"] > self.now(account) or job["endpoint"] not in account.endpoints:
                 continue
@@ -1076,6 +1090,9 @@ class Reference:
             if name == "retrieve":
                 session = self.find(account, unquote(match[1]), across=self.has("retrieve across accounts"))
                 self.sweep(account, session)
+                if session["id"] in account.untold:
+                    account.untold.remove(session["id"])
+                    self.event(account, session, "expired")
                 if self.has("retrieve prolongs") and session["status"] == "open":
                     session["expires_at"] += 1
                 shown = self.shown(session)
@@ -1147,7 +1164,8 @@ class Reference:
                 self.advance(account, wanted["seconds"])
                 return 200, {"now": self.now(account), "frozen": account.frozen is not None}
             if path == "/events" and not self.has("no events"):
-                return 200, {"data": account.events}
+                until = time.monotonic() - 0.5 * self.has("events listed later")
+                return 200, {"data": account.events[: bisect_right(account.told_at, until)]}
             if path == "/webhook-endpoints" and not self.has("no webhooks"):
                 if method == "GET":
                     return 200, {"data": [{"id": e["id"], "url": e["url"]} for e in account.endpoints]}
@@ -1358,8 +1376,19 @@ def serving(*quirks: str) -> Iterator[str]:
     reference.base = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.wait(0.4):
+            for account in [*reference.accounts.values()]:
+                with reference.lock:
+                    reference.deliver(account, worker=True)
+
+    if reference.has("a worker delivers now and then"):
+        threading.Thread(target=work, daemon=True).start()
     try:
         yield reference.base
     finally:
+        stopped.set()
         server.shutdown()
         server.server_close()
