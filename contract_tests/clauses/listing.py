@@ -79,8 +79,21 @@ def _pages(history: History, identifier: str) -> Findings:
         if not missing and listing.remaining and len(listing.entries) < listing.query.limit:
             missing = [life for life in listing.matching if life not in shown]
         story = _stories(*missing[:2], *_cursor_life(history, listing))
-        expected = f"{[life.id for life in (due or missing)][:5]} …" if missing else ""
-        yield kept_if(not missing, expected, f"{list(listing.ids)[:5]} …", *story, exchange)
+        if missing:
+            yield broken(*_gap(missing[0], due, listing), *story, exchange)
+        else:
+            yield KEPT
+
+
+def _gap(missing: Life, due: Sequence[Life], listing: Listing) -> tuple[str, str]:
+    """Where a session ought to be on a page, and what is there."""
+    place = due.index(missing) if missing in due else 0
+    ids = list(listing.ids)
+    if place == 0 or due[place - 1].id not in ids:
+        return f"{missing.id} on the page", f"not there, of {len(ids)} shown"
+    before = due[place - 1].id
+    after = ids[ids.index(before) + 1 :]
+    return f"{missing.id} after {before}", after[0] if after else f"the end, after {len(ids)} entries"
 
 
 def _tied(one: Life, other: Life) -> bool:
