@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import startup
+from benchmarks import growth, startup
 from benchmarks.contenders import (
     BASELINE,
     CONTENDERS,
@@ -77,6 +77,8 @@ def main() -> int:
     print(startup.table(starts))
     stops = startup.stops(rounds=options.rounds)
     print(startup.table_of_stops(stops))
+    grown = growth.measure(size=growth.LARGE, rounds=options.rounds)
+    print(growth.table(grown, growth.LARGE))
     raw: dict[str, Any] = {
         "load": {
             name: {work: [asdict(each) for each in slices] for work, slices in done.items()}
@@ -84,6 +86,7 @@ def main() -> int:
         },
         "startup": {name: [asdict(each) for each in done] for name, done in starts.items()},
         "stop_s": stops,
+        "growth_us": grown,
         "cores": os.cpu_count(),
     }
     options.json.write_text(json.dumps(raw, indent=1))

@@ -56,6 +56,7 @@ PER_SECOND: Final = 20
 STARTS: Final = 5
 """Times that a server is started."""
 
+ONE: Final = AccountId("acct_one")
 RECORD: Final = "account, key, place, fingerprint, session_id, status, payment_status, answered_at"
 
 BODY: Final = orjson.dumps(
@@ -75,8 +76,8 @@ BODY: Final = orjson.dumps(
 class Load:
     """A store that is filled and asked."""
 
-    def __init__(self, store: Store, shape: str, begin: int) -> None:
-        """Work on an open store, from an instant on."""
+    def __init__(self, store: Store, shape: str, begin: int, *, account: AccountId = ONE) -> None:
+        """Work on an open store, from an instant on; in that account, where the shape has one."""
         self.store = store
         self.begin = begin
         self.clock = ManualClock()
@@ -86,13 +87,15 @@ class Load:
             store, clock=self.clock, ids=self.ids, policy=Policy(), public_url=lambda: "http://127.0.0.1:4010"
         )
         self.shape = shape
+        self.account = account
         self.sessions: list[tuple[AccountId, str]] = []
         self._created = 0
         self._expired: set[str] = set()
 
     def account_of(self, number: int) -> AccountId:
         """Whose the session of that number is."""
-        return AccountId("acct_one" if self.shape == SHAPES[0] else f"acct_{number // OF_AN_ACCOUNT:024x}")
+        one = self.shape == SHAPES[0]
+        return self.account if one else AccountId(f"acct_{number // OF_AN_ACCOUNT:024x}")
 
     def _request(self) -> RequestRef:
         self._created += 1
@@ -128,7 +131,7 @@ class Load:
             heads: list[tuple[int, AccountId, Head]] = []
             async with connection.cursor().copy(f"COPY mock_sessions (account, {rows.SESSION}) FROM STDIN") as copy:
                 for number in numbers:
-                    account = AccountId("acct_one") if accounts == 1 else self.account_of(len(self.sessions))
+                    account = self.account if accounts == 1 else self.account_of(len(self.sessions))
                     deadline = self.begin + len(self.sessions) // PER_SECOND + LONGEST_LIFE
                     for sequence in range(each):
                         self.clock.now = self.begin + len(self.sessions) // PER_SECOND

@@ -5,7 +5,8 @@
 - Request line and headers are bounded, so that nobody fills the memory with them.
 - An upgrade is declined as RFC 9110 wants: by serving the request as if nobody had asked. (Java's own client asks for
   HTTP/2 with its first request, and httptools takes the body of such a request for bytes of the other protocol.)
-- A request is started once the bytes at hand are parsed, and without a task of its own: most are answered before they
+- Requests are started once the bytes at hand on every connection are parsed: with no system call between them, each
+  finds the processor's caches as the one before left them. None has a task of its own: most are answered before they
   would have to wait for anything. An app that needs a task asks for one (`INLINE` in the extensions of its scope).
 - `extensions` of the scope also hold how to hang up: `ABORT` at once, `CLOSE` after what has been written.
 
@@ -54,12 +55,14 @@ class PipelineProtocol(HttpToolsProtocol):
     """One connection. Subclasses are made by `make_protocol`."""
 
     hooks: Hooks
+    queue: list[PipelineProtocol]  # the connections with a request to start, of all that this server has
     cycle: Cycle  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._extensions: dict[str, Any] = {}
         self._to_start: Cycle | None = None
+        self._is_queued = False
         self._running: Cycle | None = None
         self._is_upgrade = False
         self._in_headers = False
@@ -96,15 +99,18 @@ class PipelineProtocol(HttpToolsProtocol):
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
-            cycle, self._to_start = self._to_start, None
+            cycle = self._to_start
             if cycle is not None and not cycle.more_body:
-                self._start(cycle)
+                self.start_waiting()
+            self._to_start = None
             is_method = isinstance(error, httptools.HttpParserInvalidMethodError)
             self.send_400_response(NO_METHOD if is_method else NOT_HTTP)
             return
-        cycle, self._to_start = self._to_start, None
-        if cycle is not None:
-            self._start(cycle)
+        if self._to_start is not None and not self._is_queued:
+            self._is_queued = True
+            if not self.queue:
+                self.loop.call_soon(_start_all, self.queue)
+            self.queue.append(self)
         if self._in_headers and was_in_headers:
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_LIMIT:
@@ -114,7 +120,10 @@ class PipelineProtocol(HttpToolsProtocol):
     def eof_received(self) -> None:
         if self._left is not None:
             self.transport.close()
-        elif self._is_cut_short():
+            return
+        if self._to_start is not None and not self._to_start.more_body:
+            self.start_waiting()  # a client that sends no more may still read; the connection closes after this
+        if self._is_cut_short():
             self.send_400_response(CUT_SHORT)
 
     def _is_cut_short(self) -> bool:
@@ -273,6 +282,12 @@ class PipelineProtocol(HttpToolsProtocol):
 
     # Events of the cycle
 
+    def start_waiting(self) -> None:
+        """Start the request that waits for it, if one does."""
+        cycle, self._to_start, self._is_queued = self._to_start, None, False
+        if cycle is not None:
+            self._start(cycle)
+
     def _start(self, cycle: Cycle) -> None:
         if self.transport.is_closing():
             return
@@ -311,6 +326,13 @@ class PipelineProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(later, self._close_if_idle)
 
 
+def _start_all(queue: list[PipelineProtocol]) -> None:
+    waiting = queue[:]
+    queue.clear()
+    for each in waiting:
+        each.start_waiting()
+
+
 async def _await(awaitable: Any) -> None:
     await awaitable
 
@@ -321,4 +343,4 @@ def make_protocol(hooks: Hooks) -> type[PipelineProtocol]:
     Args:
         hooks: Where ids come from, and the error door.
     """
-    return type("BoundProtocol", (PipelineProtocol,), {"hooks": hooks})
+    return type("BoundProtocol", (PipelineProtocol,), {"hooks": hooks, "queue": []})
