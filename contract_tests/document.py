@@ -74,7 +74,7 @@ def relaxed(schema: Json) -> Json:
 
 @cache
 def _validator(name: str) -> Any:
-    return OAS30Validator(relaxed({"$ref": f"#/components/schemas/{name}"}))
+    return OAS30Validator(_relaxed_component(name))
 
 
 def shape_errors(name: str, value: Json) -> tuple[tuple[str, str], ...]:
@@ -91,6 +91,25 @@ def _path(steps: Any) -> str:
 def properties(name: str) -> frozenset[str]:
     """The properties that the document names for an object."""
     return frozenset(_resolve(f"#/components/schemas/{name}")["properties"])
+
+
+def named(name: str, value: Json) -> Json:
+    """A value without the properties that the document does not name, at every depth."""
+    return _pruned(_relaxed_component(name), value)
+
+
+@cache
+def _relaxed_component(name: str) -> Json:
+    return relaxed({"$ref": f"#/components/schemas/{name}"})
+
+
+def _pruned(schema: Json, value: Json) -> Json:
+    if isinstance(value, dict) and "properties" in schema:
+        known = schema["properties"]
+        return {name: _pruned(known[name], inner) for name, inner in sorted(value.items()) if name in known}
+    if isinstance(value, list) and "items" in schema:
+        return [_pruned(schema["items"], inner) for inner in value]
+    return value
 
 
 @cache

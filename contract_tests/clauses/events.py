@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 EVENTS, WEBHOOKS = (Capability.EVENTS,), (Capability.WEBHOOKS,)
-_EVENT_ID: Final = re.compile(r"evt_[A-Za-z0-9_]+")
+_EVENT_ID: Final = re.compile(r"evt_[!-~]+")
 _OF_STATUS: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}
 _SLACK: Final = 2
 """Seconds by which the time that an event gives may miss the change that it tells of."""

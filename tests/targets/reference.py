@@ -25,6 +25,7 @@ from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
+from uuid import uuid4  # noqa: TID251 - a server of its own, outside of the mock
 
 from contract_tests.document import currencies
 from contract_tests.history import Reply
@@ -415,7 +416,7 @@ class Reference:
         request_id, key = self.current
         named = (by_api and not self.has("event without request")) or self.has("event request on payment")
         event = {
-            "id": "evt_1" if self.has("event id repeats") else f"evt_{secrets.token_hex(8)}",
+            "id": "evt_1" if self.has("event id repeats") else f"evt_{uuid4()}",
             "api_version": "1.0.0",
             "request": {
                 "id": request_id if named else None,
@@ -476,6 +477,8 @@ class Reference:
         session = json.loads(json.dumps({k: v for k, v in session.items() if not k.startswith("_")}))
         if self.has("extra properties"):
             session |= {"livemode": False, "cancel_url": None, "metadata": {}}
+            for line in session["line_items"]["data"]:
+                line["id"] = f"li_{secrets.token_hex(4)}"
         if self.has("amounts as floats"):
             session["amount_total"] = float(session["amount_total"])
         if self.has("no mode"):

@@ -17,8 +17,11 @@ _LASTING: Final = ", ".join(
     f'"{name}"' for name in sorted(properties("CheckoutSession") - {"status", "payment_status"})
 )
 
+_LINE: Final = ", ".join(f'"{name}"' for name in sorted(properties("LineItem")))
+
 _PARTS: Final[Mapping[str, str]] = {
     "LASTING": f"LASTING = {{{_LASTING}}}\n",
+    "LINE": f"LINE = {{{_LINE}}}\n",
     "basic": '''
 def basic(user, password=""):
     """The value of an Authorization header."""
@@ -41,7 +44,10 @@ def ids(reply):
     "view": '''
 def view(session, names):
     """Some properties of a session, for comparing: 1 is not 1.0."""
-    return json.dumps({name: session.get(name) for name in names}, sort_keys=True)
+    shown = {name: session.get(name) for name in names}
+    if "line_items" in shown:
+        shown["line_items"] = [{name: line.get(name) for name in LINE} for line in shown["line_items"]["data"]]
+    return json.dumps(shown, sort_keys=True)
 ''',
     "texts": '''
 def texts(value):
