@@ -261,7 +261,7 @@ class Run:
         self.remarks: list[Violation] = []
         self.nonce = secrets.token_hex(4)
         self.second_key_is_made_up = len(keys) < 2
-        secrets_given = [*keys] or [f"sk_test_check{self.nonce}"]
+        secrets_given = [*keys] or [f"sk_test_Check{self.nonce}a"]
         self.terms = Terms(
             currencies=frozenset(currencies),
             policy=policy or Policy(),
@@ -388,7 +388,7 @@ class Run:
 
     def _find_other(self, capabilities: set[Capability]) -> None:
         if self.other is None and self.target.control_url is not None:
-            self.target.keys.append(Key(f"sk_test_other{self.nonce}", self.target.keys[0].scheme))
+            self.target.keys.append(Key(f"sk_test_Check{self.nonce}A", self.target.keys[0].scheme))
             self.other = Account(self.target, 1)
         if self.other is None:
             return

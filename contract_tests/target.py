@@ -452,18 +452,26 @@ class Account:
     def retrieve(self, session_id: str, *, credentials: Credentials | None = None) -> Exchange:
         return self.target.send("GET", _session_path(session_id), account=self.number, credentials=credentials)
 
-    def list(self, **parameters: str | int) -> Exchange:
+    def list(self, credentials: Credentials | None = None, /, **parameters: str | int) -> Exchange:
         """List sessions. `created_gte=5` is sent as `created[gte]=5`."""
-        return self.list_raw(urlencode({_parameter(name): value for name, value in parameters.items()}))
+        query = urlencode({_parameter(name): value for name, value in parameters.items()})
+        return self.list_raw(query, credentials=credentials)
 
-    def list_raw(self, query: str) -> Exchange:
-        return self.target.send("GET", SESSIONS_PATH, account=self.number, query=query)
+    def list_raw(self, query: str, *, credentials: Credentials | None = None) -> Exchange:
+        return self.target.send("GET", SESSIONS_PATH, account=self.number, query=query, credentials=credentials)
 
     def expire(
-        self, session_id: str, *, key: str | None = None, body: Json = None, headers: Sequence[tuple[str, str]] = ()
+        self,
+        session_id: str,
+        *,
+        key: str | None = None,
+        body: Json = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
     ) -> Exchange:
         """Expire a session. A body is what nobody reads."""
-        return self._post(f"{_session_path(session_id)}/expire", body, key=key, headers=headers)
+        path = f"{_session_path(session_id)}/expire"
+        return self._post(path, body, key=key, headers=headers, credentials=credentials)
 
     def pay(self, session_id: str, outcome: str = "succeeded") -> Exchange:
         """The customer's act: `succeeded`, `failed` or `canceled`."""

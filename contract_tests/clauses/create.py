@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from contract_tests.clauses.lifecycle import views
 from contract_tests.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from contract_tests.document import currencies, shape_errors
 from contract_tests.history import Exchange, History, Json, Operation
@@ -193,11 +194,34 @@ def a_session_has_a_page(history: History) -> Findings:
             yield broken("a page of its own for each session", f"{url} twice", earlier.born, life.born)
     for exchange in history.exchanges:
         shown = ledger.lives.get(exchange.page_of or "")
-        if shown is None or exchange.page_act != "view" or exchange.reply is None:
+        if shown is None or exchange.page_act != "view":
+            continue
+        if exchange.reply is None:
+            # Elsewhere the way there may be closed to us; nobody but this machine can have a page there.
+            if (exchange.failure or "").startswith("no connection") and _is_this_machine(exchange.request.path):
+                yield broken("a page to pay at", exchange.failure, shown.born, exchange)
             continue
         state = ledger.state_before(shown, exchange)
         if state is not None and state.status == "open":
             yield kept_if(exchange.reply.status < 400, "a page to pay at", exchange.status, shown.born, exchange)
+    yield from _has_a_form(history)
+
+
+def _has_a_form(history: History) -> Findings:
+    """Where the pages of some open sessions have a form to pay, those of all have one."""
+    pages = []
+    for life, exchange, page in views(history):
+        state = history.ledger.state_before(life, exchange)
+        if state is not None and state.status == "open" and exchange.page_act == "view" and not page.has_script:
+            pages.append((life, exchange, bool(page.forms_to_pay(life.id))))
+    if any(has for _, _, has in pages):
+        for life, exchange, has in pages:
+            yield kept_if(has, "a form to pay", "none", life.born, exchange)
+
+
+def _is_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _is_absolute(url: str) -> bool:

@@ -205,7 +205,7 @@ def ending_sends_one_event(history: History) -> Findings:
         feed = last.get(life.account)
         if feed is not None and _ended_before(history, life, write, feed):
             types = [sighting.event.get("type") for sighting in told.get((life.id, feed.number), [])]
-            if types or _since_ns(history, life, write, feed) >= SOON_NS:
+            if types or _asked_for_ns(history, life, write, feed) >= SOON_NS:
                 yield kept_if(types == [wanted], f"one {wanted} for {life.id}", types, *_cause(life, write, feed))
         if write is None:
             yield from _told_in_time(history, life, wanted)
@@ -226,7 +226,7 @@ def _told_in_time(history: History, life: Life, wanted: str) -> Findings:
         if feed.account != life.account or history.ledger.deadline_passed(life, feed) is not True:
             continue
         told = _tells_of(feed, life)
-        if told or _since_ns(history, life, None, feed) >= SOON_NS:
+        if told or _asked_for_ns(history, life, None, feed) >= SOON_NS:
             yield kept_if(told, f"one {wanted} for {life.id}", "none", life.born, feed)
 
 
@@ -242,9 +242,9 @@ def overdue(history: History) -> Mapping[int, int]:
         feed = last.get(life.account)
         if feed is None or not _ended_before(history, life, write, feed) or _tells_of(feed, life):
             continue
-        since = _since_ns(history, life, write, feed)
-        if since < SOON_NS:
-            due[life.account] = max(due.get(life.account, 0), feed.sent_ns - since + SOON_NS)
+        asked_ns = _asked_for_ns(history, life, write, feed)
+        if asked_ns < SOON_NS:
+            due[life.account] = max(due.get(life.account, 0), feed.sent_ns - asked_ns + SOON_NS)
     return due
 
 
@@ -252,10 +252,16 @@ def _tells_of(feed: Exchange, life: Life) -> bool:
     return any(isinstance(event, dict) and _session_of(event).get("id") == life.id for event in feed.object["data"])
 
 
-def _since_ns(history: History, life: Life, write: Exchange | None, feed: Exchange) -> int:
-    """For how long at least a session had ended when a list was asked for, by the machine's clock; 0 if unknown."""
+def _asked_for_ns(history: History, life: Life, write: Exchange | None, feed: Exchange) -> int:
+    """How long before a list an earlier one was asked for, of those since a session had ended; 0 for the first.
+
+    What is brought up to date when somebody looks, has it at the second look.
+    """
     ended_ns = _ended_ns(history, life, write)
-    return 0 if ended_ns is None else feed.sent_ns - ended_ns
+    if ended_ns is None:
+        return 0
+    looks = (one.received_ns for one in feeds(history) if one.account == feed.account and one.sent_ns >= ended_ns)
+    return max(0, feed.sent_ns - min(looks, default=feed.sent_ns))
 
 
 def _ended_ns(history: History, life: Life, write: Exchange | None) -> int | None:

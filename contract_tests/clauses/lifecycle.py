@@ -174,7 +174,8 @@ def _ended_pages(history: History, status: str, word: str) -> Findings:
             continue
         story = (*_before_page(life, exchange), exchange)
         yield kept_if(word in page.text.lower(), f"the word {word!r} on the page", page.text[:120], *story)
-        yield kept_if(not page.forms, "no form to pay", f"{len(page.forms)} forms", *story)
+        found = page.forms_to_pay(life.id)
+        yield kept_if(not found, "no form to pay", f"a form to {found[0]['action'] if found else ''}", *story)
 
 
 def _before_page(life: Life, exchange: Exchange) -> tuple[Exchange, ...]:
@@ -373,6 +374,10 @@ def the_customer_comes_back(history: History) -> Findings:
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+_ACTS: Final = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
+"""The `data-testid` of what a customer presses in a form."""
+
+
 class Page(HTMLParser):
     """What a hosted page shows without running a script: its visible text, its links and its forms."""
 
@@ -400,6 +405,17 @@ class Page(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(" ".join(self._words).split())
+
+    def forms_to_pay(self, session_id: str) -> list[dict[str, str]]:
+        """The forms that act on the session: they post to this page or name it. A search or a language does not."""
+        of_acts = {element.get("form") for name, element in self.tests.items() if name in _ACTS}
+
+        def acts(form: dict[str, str]) -> bool:
+            path = urlsplit(form["action"]).path
+            names_it = session_id in path or session_id in form.values()
+            return names_it or (form["method"] == "post" and path == urlsplit(self.url).path)
+
+        return [form for number, form in enumerate(self.forms) if str(number) in of_acts or acts(form)]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}

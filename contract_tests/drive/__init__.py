@@ -65,10 +65,10 @@ class World:
     """What is closed when the last driver is done."""
     _count: int = field(default=0)
 
-    def made_up_account(self) -> Account:
-        """A fresh account; only where `keys_are_free`."""
+    def made_up_account(self, more: str = "") -> Account:
+        """A fresh account, its key lengthened by `more`; only where `keys_are_free`."""
         keys = self.target.keys
-        keys.append(Key(f"sk_test_made{len(keys)}x{self.nonce}", keys[0].scheme))
+        keys.append(Key(f"sk_test_Check{self.nonce}x{len(keys)}{more}", keys[0].scheme))
         return Account(self.target, len(keys) - 1)
 
     def can(self, *needs: Capability) -> bool:

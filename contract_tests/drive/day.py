@@ -36,7 +36,7 @@ def a_day(world: World) -> None:
     # Asked anew it would be too late; a replay asks nothing.
     timed_key, timed = world.key(), world.body(expires_at=start + 3_600)
     account.create(timed, key=timed_key)
-    ended, end_key = id_of(world.open()), world.key()
+    ended, end_key = id_of(world.open(expires_at=start + 3_600)), world.key()
     if ended is not None:
         account.expire(ended, key=end_key)
     touched = {

@@ -147,6 +147,9 @@ def pages_left_open(world: World) -> None:
             _tried(world, declined, account.view(*declined), "pay-declined")
         account.view(*declined)
         _tried(world, declined, at_the_method(world, declined), "authorise")
+    many = fresh(world, line_items=[world.line(100 + n, 1, name=f"No. {n}") for n in range(26)])
+    if many is not None:
+        account.view(*many)
     free = fresh(world, line_items=[world.line(0, 1)])
     if free is not None:
         _tried(world, free, account.view(*free), "pay-declined", "pay-card")
@@ -204,7 +207,20 @@ DRIVERS: Final = (
         name="pages left open",
         purpose="Press buttons of pages that were opened before the session ended, and try again after what failed.",
         clauses=(
-            *("PAY-1", "PAY-2", "PAY-3", "PAY-4", "PAY-5", "EXP-3", "EXP-5", "RET-1", "RET-4", "LIS-8", "LIS-14"),
+            *(
+                "PAY-1",
+                "PAY-2",
+                "PAY-3",
+                "PAY-4",
+                "PAY-5",
+                "EXP-3",
+                "EXP-5",
+                "RET-1",
+                "RET-4",
+                "LIS-8",
+                "LIS-14",
+                "CRE-9",
+            ),
             *_EVENT_CLAUSES,
         ),
         run=pages_left_open,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from contract_tests import oracle
 from contract_tests.clauses.concurrency import overlap
 from contract_tests.drive import Driver, Stage, World, id_of, pages
-from contract_tests.history import Capability
+from contract_tests.history import Capability, Credentials
 from contract_tests.ledger import is_integer
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ def _twins(world: World, rounds: int) -> None:
         body, key = world.body(), world.key()
         counted += overlap(world.target.at_once([partial(world.account.create, body, key=key)] * 4))
         world.account.list(limit=10)
+        if rounds > 1:
+            body, key = world.body(), world.key()
+            create = partial(world.account.create, body, key=key, credentials=Credentials.BEARER)
+            world.target.at_once([create] * 4)
+            world.account.list(limit=10)
     for _ in range(rounds):
         end_key, session_id = world.key(), id_of(world.open())
         if session_id is not None:

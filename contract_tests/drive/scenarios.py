@@ -142,12 +142,26 @@ def credentials(world: World) -> None:
     retrieve(world, opened)
 
 
-@scenario("AUTH-4", stage=Stage.DEPTH, requests=18)
+@scenario("AUTH-1", "AUTH-2", "AUTH-3", "AUTH-4", stage=Stage.DEPTH, requests=27)
 def credentials_that_are_nearly_right(world: World) -> None:
     """Ask with the key in every place and form but the right one."""
     opened = world.open()
-    _ask_with(world, f"{SESSIONS_PATH}/{id_of(opened) or _UNKNOWN_ID}", _broken(world)[4:])
+    session_id = id_of(opened) or _UNKNOWN_ID
+    _ask_with(world, f"{SESSIONS_PATH}/{session_id}", _broken(world)[4:])
+    # Whoever was refused just now, this is another request.
+    _ask_with(world, f"{SESSIONS_PATH}/{session_id}", _broken(world)[:1])
+    world.account.retrieve(session_id, credentials=Credentials.BEARER)
     retrieve(world, opened)
+    # Without credentials nothing is told, not even what else is wrong.
+    for method, path in (("GET", ""), ("POST", "/expire")):
+        world.target.send(method, f"{SESSIONS_PATH}/{_UNKNOWN_ID}{path}", account=None)
+    json_type = (("Content-Type", "application/json"),)
+    world.target.send("POST", SESSIONS_PATH, account=None, headers=json_type, body=b"{}")
+    if world.keys_are_free:
+        # A long key, which is first seen as a bearer token.
+        account = world.made_up_account("k" * 80)
+        account.list(Credentials.BEARER, limit=1)
+        account.list(limit=1)
 
 
 def _ask_with(world: World, path: str, broken: Sequence[tuple[str, str]]) -> None:
@@ -174,6 +188,8 @@ def _broken(world: World) -> Sequence[tuple[str, str]]:
         (_basic(key.secret), "Basic <the key without its colon>"),
         (f"{bearer} x", "Bearer <the key, and another word>"),
         ("Bearer ", "Bearer"),
+        ("Bearer test", "Bearer test"),
+        ("", ""),
         ("Basic", "Basic"),
         ("Basic !!!", "Basic <no base64>"),
         (key.secret, "<the key alone>"),
@@ -184,6 +200,62 @@ def _broken(world: World) -> Sequence[tuple[str, str]]:
 
 def _basic(text: str) -> str:
     return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@scenario(
+    *(
+        "AUTH-3",
+        "CRE-5",
+        "CRE-6",
+        "CRE-17",
+        "IDM-1",
+        "IDM-3",
+        "IDM-5",
+        "EXP-1",
+        "EXP-2",
+        "LIS-5",
+        "LIS-8",
+        "LIS-9",
+        "RET-1",
+    ),
+    stage=Stage.DEPTH,
+    requests=24,
+)
+def the_same_by_bearer(world: World) -> None:
+    """Open, read, list and end sessions with a bearer token, and in turns with that and Basic."""
+    account, bearer = world.account, Credentials.BEARER
+    moment = now(world)
+    if moment is None:
+        return
+    key, body = world.key(), world.body(cancel_url="https://shop.example/basket", expires_at=moment + 3_600)
+    opened = account.create(body, key=key, credentials=bearer)
+    for credentials in (bearer, None):
+        account.create(body, key=key, credentials=credentials)
+    account.create(world.body(world.line(0, 1)), credentials=bearer)
+    account.create(_without(world.body(), "success_url"), credentials=bearer)
+    for life in (1_700, 86_500):
+        account.create(world.body(expires_at=moment + life), credentials=bearer)
+    last = world.open()
+    account.list(bearer, limit=5)
+    account.list(bearer, status="open", limit=5)
+    account.list(bearer, created_gte=moment, limit=5)
+    session_id, end = id_of(opened), world.key()
+    if session_id is None:
+        return
+    account.list(bearer, starting_after=session_id, limit=5)
+    if (last_id := id_of(last)) is not None:
+        account.list(bearer, starting_after=last_id, limit=5)
+    account.retrieve(session_id, credentials=bearer)
+    for credentials in (bearer, bearer, None):
+        account.expire(session_id, key=end, credentials=credentials)
+    account.create(world.body(), key=world.key("-").ljust(256, "b"), credentials=bearer)
+    account.expire(session_id, credentials=bearer)
+    account.expire(_UNKNOWN_ID, credentials=bearer)
+    account.retrieve(session_id, credentials=bearer)
+    account.retrieve(session_id)
+    account.create(body, key=key, credentials=bearer)
+    account.list(bearer, status="expired", limit=5)
+    account.list(status="expired", limit=5)
 
 
 @scenario("AUTH-5", "IDM-7", "EXP-4", "RET-2", "LIS-13", "CRE-10", needs=(Capability.SECOND_ACCOUNT,), requests=24)
@@ -230,12 +302,32 @@ def two_accounts(world: World) -> None:
         other.retrieve(others)
 
 
+@scenario("AUTH-5", "IDM-7", needs=(Capability.SECOND_ACCOUNT,), stage=Stage.DEPTH, requests=9)
+def two_accounts_alike(world: World) -> None:
+    """Let two accounts send the same, and one reach for what the other has ended."""
+    other = world.other
+    assert other is not None
+    alike, shared = world.key(), world.body()
+    mine, theirs = world.account.create(shared, key=alike), other.create(shared, key=alike)
+    if (own_id := id_of(theirs)) is not None:
+        other.retrieve(own_id)
+    if (ended_id := id_of(mine)) is not None:
+        world.account.expire(ended_id)
+        other.expire(ended_id)
+        other.retrieve(ended_id)
+    if world.can(PAY) and (paid_id := id_of(world.open())) is not None:
+        world.account.pay(paid_id)
+        other.expire(paid_id)
+
+
 # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@scenario("HTTP-4", "HTTP-3", "HTTP-5", stage=Stage.DEPTH, requests=7)
+@scenario("HTTP-4", "HTTP-3", "HTTP-5", stage=Stage.DEPTH, requests=11)
 def what_is_nearly_json(world: World) -> None:
-    """Send what a lenient parser takes for JSON."""
+    """Send what a lenient parser takes for JSON, and JSON under names that are nearly its own."""
+    for media_type in ("text/json", "application/jsonp"):
+        world.account.create(json.dumps(world.body()).encode(), headers=(("Content-Type", media_type),))
     _send_each(
         world,
         iter(
@@ -245,6 +337,8 @@ def what_is_nearly_json(world: World) -> None:
                 json.dumps(world.body()).encode().replace(b'"', b"'"),
                 json.dumps(world.body()).encode().replace(b"Kaya toast", b"Kaya\ntoast"),
                 json.dumps(world.body()).encode()[:-1] + b', "x": NaN}',
+                json.dumps(world.body()).encode()[:-1] + b" /* a comment */}",
+                json.dumps(world.body()).encode() + b" // a comment",
             )
         ),
     )
@@ -326,6 +420,7 @@ _LINE_FIELDS: Final[tuple[tuple[str | int, ...], ...]] = (
     ("line_items", 0, "quantity"),
 )
 _URLS: Final = ("success_url", "return_url", "cancel_url")
+_FOREIGN: Final = ("JPY", "KWD", "IDR", "CNY", "ZWG", "CLP", "BHD", "XAF", "USD", "EUR", "VND")
 
 
 def _send_each(world: World, bodies: Iterator[Json]) -> None:
@@ -373,6 +468,8 @@ def what_is_missing_or_of_another_type(world: World) -> None:
             yield _without(world.body(), name)
         for path in _LINE_FIELDS:
             yield _without(world.body(), *path)
+        for name in ("line_items", "success_url", "return_url"):
+            yield _without(world.body(world.line(0, 1)), name)
         # A second line that is wrong: a checker of the first only would miss it.
         yield _without(world.body(world.line(), world.line()), "line_items", 1, "quantity")
         for name in ("line_items", *_URLS, "expires_at"):
@@ -390,11 +487,27 @@ def what_is_missing_or_of_another_type(world: World) -> None:
             (["a"], (*_PRODUCT, "description")),
             (5, ("success_url",)),
             (["https://shop.example/"], ("return_url",)),
+            (["https://shop.example/"], ("success_url",)),
+            (["https://shop.example/"], ("cancel_url",)),
+            (5, ("line_items",)),
+            (True, ("line_items",)),
+            (5, _PRICE),
+            (5, _PRODUCT),
             (True, ("cancel_url",)),
             ("soon", ("expires_at",)),
             ("2030-01-01T00:00:00Z", ("expires_at",)),
             (True, ("expires_at",)),
             (1.5, ("expires_at",)),
+            # What counts as nothing in many a language.
+            (False, (*_PRODUCT, "description")),
+            (0, (*_PRODUCT, "description")),
+            (False, ("cancel_url",)),
+            (0, ("cancel_url",)),
+            ([], ("cancel_url",)),
+            (False, ("expires_at",)),
+            ("", ("expires_at",)),
+            ({}, ("line_items", 0)),
+            (False, ("success_url",)),
         )
         for value, path in odd:
             yield _with(world.body(), value, *path)
@@ -447,6 +560,9 @@ def what_money_cannot_be(world: World) -> None:
             yield _with(world.body(), value, "line_items", 0, "quantity")
         yield world.body(world.line(), world.line(-1, 1))
         yield world.body(world.line(), world.line(100, 0))
+        # What costs nothing is held to the same.
+        for quantity in (-1, 0, 1.5, "1", oracle.QUANTITY_MOST + 1):
+            yield world.body(world.line(0, quantity))
         # Whether these are integers is open; if they are taken, they must come back as ones.
         yield _with(world.body(), 2.0, "line_items", 0, "quantity")
         yield _with(world.body(), 1250.0, *_PRICE, "unit_amount")
@@ -457,6 +573,9 @@ def what_money_cannot_be(world: World) -> None:
             world.currency.lower(),
             world.currency.title(),
             "ZZZ",
+            f"{world.currency[:-1]}\u017f",
+            f"\u017f{world.currency[1:]}",
+            "".join(chr(ord(letter) + 0xFEE0) for letter in world.currency),
             "XX",
             "",
             "DOLLARS",
@@ -475,6 +594,8 @@ def what_money_cannot_be(world: World) -> None:
         yield _with(gift, world.second_currency, "line_items", 1, "price_data", "currency")
         between = world.body(world.line(), world.line(), world.line())
         yield _with(between, world.second_currency, "line_items", 1, "price_data", "currency")
+        many = world.body(*(world.line(1, 1) for _ in range(oracle.LINES_MOST)))
+        yield _with(many, world.second_currency, "line_items", oracle.LINES_MOST - 1, "price_data", "currency")
         yield {**world.body(), "line_items": []}
         yield world.body(*(world.line(1, 1) for _ in range(oracle.LINES_MOST + 1)))
 
@@ -494,6 +615,7 @@ def what_texts_and_urls_cannot_be(world: World) -> None:
                 "javascript:alert(1)",
                 "ftp://shop.example/x",
                 "https://",
+                "https:/shop.example/thanks",
             ):
                 yield _with(world.body(), url, name)
             yield _with(world.body(), _long_url(oracle.URL_MOST + 1, world), name)
@@ -630,6 +752,10 @@ def at_the_limits(world: World) -> None:
     lines.append(
         [line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - n, name=f"No. {n}") for n in range(oracle.LINES_MOST)]
     )
+    largest = line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST)
+    odd = line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - 1)
+    lines += [[largest] * oracle.LINES_MOST, [odd] * (oracle.LINES_MOST - 1), [odd] * 3]
+    lines += [[line(100, 1), line(250, 1)], [line(100, 1), line(250, 2)]]
     lines.append([line(0, 3), line(5, 1), line(0, 1)])
     lines.append([line(0, 3), line(0, 1)])
     lines.append([line(300, n, name=name) for n, name in enumerate(("b", "a", "b", "c", "a"), 1)])
@@ -638,7 +764,7 @@ def at_the_limits(world: World) -> None:
     for exchange in (opened[0], opened[4], opened[6], opened[8]):
         retrieve(world, exchange)
     world.account.list(limit=len(opened))
-    for code in (world.second_currency, "JPY", "KWD", "IDR"):
+    for code in (world.second_currency, *_FOREIGN):
         # The account may not charge these; where it may, they must come back.
         foreign = world.body(line(1253, 3), line(99, 1))
         for one in foreign["line_items"]:
@@ -662,11 +788,18 @@ def at_the_limits(world: World) -> None:
         {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
         {"name": "Set", "description": "two\r\nlines"},
         {"name": "<b>bold</b>"},
+        *({"name": "Set", "description": word} for word in ("null", "undefined", "None", "0", "false", "NaN")),
+        *({"name": word} for word in ("null", "undefined", "0")),
     ]
     for text in texts:
         world.open(line(**text))
     world.open(line(), line(name=" last ", description="  of two  "))
     world.open(line(name="first"), line(name=" last "))
+    # The same JSON, written in another way.
+    plain = json.dumps(world.body()).encode()
+    world.account.create(b" \r\n\t" + plain + b"\n")
+    world.account.create(json.dumps(world.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
+    world.account.create(json.dumps(world.body(), indent=2).encode())
     # Of a repeated key the last one counts.
     doubled = json.dumps(world.body())
     world.account.create(b'{"success_url": "x", ' + doubled[1:].encode())
@@ -681,9 +814,15 @@ def at_the_limits(world: World) -> None:
         ("return_url", "http://127.0.0.1:8080/#/spa/route?x=1"),
         ("cancel_url", "https://a.b-c.example/%E6%BC%A2?next=https%3A%2F%2Fx"),
         ("success_url", f"https://shop.example/{world.mark()}?"),
+        ("success_url", f"https://shop.example/{world.mark()}?id={{CHECKOUT_SESSION_ID}}&order={{order}}"),
         ("return_url", "https://shop.example/return?a=&b&"),
+        ("return_url", "https://shop.example/%7Ekopi/%2E%2D%5F?x=%41"),
+        *((name, f"https://shop.example/{world.mark()}?z=1&a=b+c&a=%2B&m") for name in _URLS),
         ("return_url", "https://shop.example/return#"),
     ]
+    same = "https://shop.example/basket"
+    world.account.create({**world.body(), "return_url": same, "cancel_url": same})
+    world.account.create({**world.body(), "success_url": same, "return_url": same, "cancel_url": same})
     for name, url in urls:
         sent = world.account.create({**world.body(), name: url})
         if name != "cancel_url":
@@ -821,9 +960,16 @@ def keys_of_every_kind(world: World) -> None:
     body = world.body()
     account.create(body, key=key)
     account.create(body, key=key, credentials=Credentials.BEARER)
-    cut = (f"{key}{separator}{n}" for separator in ",." for n in (1, 2))
-    for similar in (f'"{key}"', key.replace("-", "%2D"), *cut):
+    cut = (f"{key}{separator}{n}" for separator in ",.;" for n in (1, 2))
+    number = f"{int(world.nonce, 16)}000"
+    alike = (f'"{key}"', key.replace("-", "%2D"), key.replace("-", "+"), f"{key}-retry", f"{key}_2")
+    for similar in (*alike, *cut, number, f"0{number}", f"{number}.0"):
         account.create(world.body(), key=similar)
+    free, end = id_of(world.open(world.line(0, 1))), world.key()
+    if free is not None:
+        account.expire(free, key=end)
+        account.expire(free, key=end)
+    account.create(_without(world.body(), "success_url"), key=world.key())
     again, right = world.key(), world.body()
     account.create(json.dumps(right).encode(), key=again, headers=(("Content-Type", "text/plain"),))
     account.create(b"{", key=again)

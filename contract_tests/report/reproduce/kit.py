@@ -147,12 +147,24 @@ class Page(HTMLParser):
     def text(self):
         return " ".join(" ".join(self.words).split())
 
+    def to_pay(self, session_id):
+        """The forms that act on the session; a search or a language does not."""
+        acts = ("pay-card", "pay-declined", "pay-redirect", "authorise", "cancel")
+        found = [form for name, (_, form) in self.tests.items() if form and name in acts]
+        for form in self.forms:
+            path = urlsplit(form["action"]).path
+            names_it = session_id in path or session_id in form["fields"].values()
+            if names_it or (form["method"] == "post" and path == urlsplit(self.url).path):
+                found.append(form)
+        return found
+
     def handle_starttag(self, tag, attrs):
         given = {name: value or "" for name, value in attrs}
         if tag in ("script", "style", "template", "head", "noscript") or "hidden" in given:
             self._hidden.append(tag)
         if tag == "form":
             self._form = {"action": urljoin(self.url, given.get("action", "")), "fields": {}}
+            self._form["method"] = given.get("method", "get").lower()
             self.forms.append(self._form)
         if tag == "a" and "href" in given:
             self.links.append(urljoin(self.url, given["href"]))

@@ -57,10 +57,11 @@ def _cannot(naming: Naming) -> Lines:
 
 
 def _page_says(naming: Naming, word: str) -> Lines:
-    reply = naming.reply(blamed(naming))
+    guilty = blamed(naming)
+    session_id = naming.id(guilty.page_of or "")
     return [
-        f"page = Page({reply})",
-        f"assert {word!r} in page.text.lower() and not page.forms, page.text",
+        f"page = Page({naming.reply(guilty)})",
+        f"assert {word!r} in page.text.lower() and not page.to_pay({session_id}), page.text",
     ]
 
 
