@@ -671,12 +671,19 @@ class Ledger:
                 continue
             if len(data) < query.limit:
                 ended.add(exchange.account)
-        lost = {e.account for e in self.history.of(Operation.CREATE) if e.is_unknown}
-        return frozenset(account for account in ended if not self._foreign.get(account) and account not in lost)
+        return frozenset(account for account in ended if not self._foreign.get(account))
 
-    def is_quiet(self, account: int | None) -> bool:
-        """Whether nobody else has sessions in this account."""
-        return account in self._quiet
+    @cached_property
+    def _lost(self) -> Mapping[int, int]:
+        """When each account's first create was sent of which nobody knows whether it opened a session."""
+        lost = [e for e in self.history.of(Operation.CREATE) if e.is_unknown and e.account is not None]
+        return {e.account: e.sent_ns for e in reversed(lost) if e.account is not None}
+
+    def is_quiet(self, exchange: Exchange) -> bool:
+        """Whether all sessions of the account that a request was sent for are known: nobody else has any in it."""
+        if exchange.account is None or exchange.account not in self._quiet:
+            return False
+        return exchange.received_ns < self._lost.get(exchange.account, exchange.received_ns + 1)
 
     def _listing(self, exchange: Exchange) -> Listing | None:
         query = parse_query(exchange)
@@ -711,7 +718,7 @@ class Ledger:
             matching=tuple(matching),
             barred=barred,
             doubtful=frozenset(doubtful),
-            is_exact=self.is_quiet(exchange.account) and not doubtful,
+            is_exact=self.is_quiet(exchange) and not doubtful,
         )
 
     def _barred(self, life: Life, exchange: Exchange, query: oracle.Query) -> str | None:

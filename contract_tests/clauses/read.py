@@ -110,7 +110,7 @@ def _lists_unmoved(history: History) -> Findings:
         ):
             key = (exchange.account, exchange.request.query)
             earlier = last.setdefault(key, exchange)
-            if earlier is not exchange and history.ledger.is_quiet(exchange.account) and earlier.is_before(exchange):
+            if earlier is not exchange and history.ledger.is_quiet(exchange) and earlier.is_before(exchange):
                 was, now = ([entry.get("id") for entry in entries_of(e)] for e in (earlier, exchange))
                 yield kept_if(was == now, f"{was[:5]} as before", now[:5], earlier, exchange)
 

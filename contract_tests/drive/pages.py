@@ -121,6 +121,11 @@ def pages_left_open(world: World) -> None:
     account = world.account
     names = ("expired", "paid", "method", "authorised", "cancelled", "declined")
     sessions = {name: fresh(world, cancel_url=_CANCEL_URL) for name in names}
+    elsewhere = fresh(world, cancel_url=f"{_CANCEL_URL}&other=1")
+    for session in (sessions["declined"], elsewhere):
+        if session is not None:
+            account.view(*session)
+    account.list(limit=9)
     if (expired := sessions["expired"]) is not None:
         page = account.view(*expired)
         account.expire(expired[0])
@@ -147,6 +152,9 @@ def pages_left_open(world: World) -> None:
             _tried(world, declined, account.view(*declined), "pay-declined")
         account.view(*declined)
         _tried(world, declined, at_the_method(world, declined), "authorise")
+    given = fresh(world, line_items=[world.line(0, 2)])
+    if given is not None:
+        _tried(world, given, at_the_method(world, given), "authorise")
     many = fresh(world, line_items=[world.line(100 + n, 1, name=f"No. {n}") for n in range(26)])
     if many is not None:
         account.view(*many)
@@ -170,17 +178,17 @@ def pages_past_the_deadline(world: World) -> None:
     moment = account.set_clock(frozen=True).object.get("now")
     if not is_integer(moment):
         return
-    names = ("card", "method", "declined", "viewed")
+    names = ("card", "method", "declined", "viewed", "paid")
     deadline = moment + oracle.SHORTEST_LIFE
     sessions = {name: fresh(world, expires_at=deadline) for name in names}
     pages: dict[str, Exchange | None] = {}
     for name, session in sessions.items():
         if session is not None:
             pages[name] = at_the_method(world, session) if name == "method" else account.view(*session)
-            if name == "declined":
-                press(world, session, "pay-declined", pages[name])
-    account.advance(oracle.SHORTEST_LIFE)
-    for name in ("viewed", "declined"):
+            if name in {"declined", "paid"}:
+                press(world, session, "pay-card" if name == "paid" else "pay-declined", pages[name])
+    account.set_clock(now=deadline)
+    for name in ("viewed", "declined", "paid"):
         if (session := sessions[name]) is not None:
             account.retrieve(session[0])
             account.view(*session)

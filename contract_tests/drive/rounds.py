@@ -38,6 +38,8 @@ def _shapes(world: World, *, all_of_them: bool) -> tuple[tuple[str, ...], ...]:
         shapes += [("pay", "read", "read", "read", "read")]
     if all_of_them and world.can(Capability.PAGE):
         shapes += [("pay-card", "expire", "read", "pay-card"), ("authorise", "expire", "read")]
+    if all_of_them and world.can(Capability.PAGE, Capability.PAY):
+        shapes += [("pay", "pay-card", "read")]
     return tuple(shapes)
 
 

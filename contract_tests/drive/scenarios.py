@@ -792,7 +792,8 @@ def at_the_limits(world: World) -> None:
         *({"name": word} for word in ("null", "undefined", "0")),
     ]
     for text in texts:
-        world.open(line(**text))
+        retrieve(world, world.open(line(**text)))
+    world.account.list(limit=len(texts))
     world.open(line(), line(name=" last ", description="  of two  "))
     world.open(line(name="first"), line(name=" last "))
     # The same JSON, written in another way.
@@ -1038,7 +1039,7 @@ def paying(world: World) -> None:
         then(free, "failed", "succeeded", "succeeded", "expire")
     also_free = id_of(world.open(world.line(0, 1)))
     if also_free is not None:
-        then(also_free, "expire")
+        then(also_free, "expire", "succeeded")
     account.list(limit=6)
     for status in ("complete", "expired", "open"):
         account.list(status=status, limit=4)
@@ -1215,7 +1216,11 @@ def lists(world: World) -> None:
     _walk(world, {"limit": 2, "status": "open", **window})
 
 
-@scenario("LIS-4", "LIS-5", "LIS-8", "LIS-11", "LIS-12", "LIS-14", stage=Stage.DEPTH, requests=21)
+@scenario(
+    *("LIS-4", "LIS-5", "LIS-6", "LIS-7", "LIS-8", "LIS-11", "LIS-12", "LIS-13", "LIS-14"),
+    stage=Stage.DEPTH,
+    requests=25,
+)
 def an_order_of_their_own(world: World) -> None:
     """List sessions of one second, two of a status, their deadlines in another order, ended out of order and later."""
     account = world.account
@@ -1226,14 +1231,25 @@ def an_order_of_their_own(world: World) -> None:
     if world.can(CLOCK):
         account.advance(2)
     world.open()
+    account.list(limit=5)
     for exchange in (opened[2], opened[1]):
         _end(world, exchange, "expired")
-    account.list(limit=5)
+    page = [str(entry.get("id")) for entry in entries_of(account.list(limit=5))]
+    # As many as the page has room for, and one more; and both cursors at once, though they agree.
+    for cursor in page[2:4]:
+        account.list(ending_before=cursor, limit=2)
+    for cursor in page[1:2]:
+        account.list(starting_after=cursor, ending_before=cursor)
     retrieve(world, opened[0])
     account.list(limit=5)
     account.list(created_gt=moment, created_lte=moment + 2, limit=9)
     account.list(created_gte=moment, created_lt=moment + 2, limit=9)
     account.list(created_gt=moment - 1, created_lt=moment + 1, limit=9)
+    # Two bounds on one side: the narrower one counts, whichever it is.
+    account.list(created_gt=moment - 5, created_gte=moment + 2, limit=9)
+    account.list(created_gt=moment, created_gte=moment - 5, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 9, created_lte=moment, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 1, created_lte=moment + 9, limit=9)
     window = {"created_gte": moment, "created_lte": moment}
     account.list(limit=4, **window)
     for status in ("open", "expired"):
@@ -1262,6 +1278,9 @@ def a_long_list(world: World) -> None:
     for limit in (99, 100, 101):
         account.list(limit=limit)
     account.list()
+    if len(page_of_fifty := entries_of(account.list(limit=50))) > oracle.LIMIT_DEFAULT:
+        account.list(ending_before=str(page_of_fifty[-1].get("id")))
+        account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
     _walk(world, {"limit": 100})
     _walk(world, {"limit": 50})
 
