@@ -966,6 +966,11 @@ def keys_of_every_kind(world: World) -> None:
     alike = (f'"{key}"', key.replace("-", "%2D"), key.replace("-", "+"), f"{key}-retry", f"{key}_2")
     for similar in (*alike, *cut, number, f"0{number}", f"{number}.0"):
         account.create(world.body(), key=similar)
+    # What became of the session does not free its key.
+    used = world.key()
+    if (used_id := id_of(world.open(key=used))) is not None:
+        account.expire(used_id)
+        account.create(world.body(world.line(999, 1)), key=used)
     free, end = id_of(world.open(world.line(0, 1))), world.key()
     if free is not None:
         account.expire(free, key=end)
