@@ -47,7 +47,7 @@ def sequence(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     with MockServer() as server:
         report = check(server.url, seed=7, max_time_s=120)
     assert report.violations == ()
-    (nonce,) = {found[1] for e in sent if (found := re.search(rb"thanks/([0-9a-f]{8})-", e.request.body or b""))}
+    (nonce,) = {found[1] for e in sent if (found := re.search(rb"thanks/([0-9]{10})-", e.request.body or b""))}
     told = []
     for exchange in sent:
         if exchange.scenario in CONCURRENT or exchange.scenario == "clean-up":

@@ -962,7 +962,7 @@ def keys_of_every_kind(world: World) -> None:
     account.create(body, key=key)
     account.create(body, key=key, credentials=Credentials.BEARER)
     cut = (f"{key}{separator}{n}" for separator in ",.;" for n in (1, 2))
-    number = f"{int(world.nonce, 16)}000"
+    number = f"{world.nonce}000"
     alike = (f'"{key}"', key.replace("-", "%2D"), key.replace("-", "+"), f"{key}-retry", f"{key}_2")
     for similar in (*alike, *cut, number, f"0{number}", f"{number}.0"):
         account.create(world.body(), key=similar)

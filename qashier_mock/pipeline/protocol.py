@@ -63,6 +63,7 @@ class PipelineProtocol(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {}
         self._to_start: Cycle | None = None
         self._is_queued = False
+        self._is_last = False  # the client sends no further request
         self._running: Cycle | None = None
         self._is_upgrade = False
         self._in_headers = False
@@ -117,14 +118,19 @@ class PipelineProtocol(HttpToolsProtocol):
                 self._too_large = True
                 self.send_400_response(TOO_LARGE)
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what has come; the connection then closes, at once or after the last answer (True)."""
         if self._left is not None:
             self.transport.close()
-            return
+            return None
         if self._to_start is not None and not self._to_start.more_body:
-            self.start_waiting()  # a client that sends no more may still read; the connection closes after this
+            self.start_waiting()
         if self._is_cut_short():
             self.send_400_response(CUT_SHORT)
+            return None
+        last = self.cycle
+        self._is_last = last is not None and last is not self._running and not last.response_complete
+        return self._is_last
 
     def _is_cut_short(self) -> bool:
         """Whether the request that the client is sending, and no other, waits for its rest."""
@@ -310,6 +316,8 @@ class PipelineProtocol(HttpToolsProtocol):
         if self.pipeline:
             cycle: Any = self.pipeline.pop()[0]
             self.loop.call_soon(self._start, cycle)  # not now: many in one packet would end in too deep a stack
+        elif self._is_last:
+            self.transport.close()
         elif self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 

@@ -217,7 +217,7 @@ class Function:
         text = "\n".join([*done, *proofs])
         before, after = self._clocks(text)
         if re.search(r"\brun\b", text):
-            before.insert(0, "run = uuid4().hex[:8]")
+            before.insert(0, "run = str(uuid4().int)[:10]")
         return [*before, *done, *after, *proofs]
 
     def _moves_together(self) -> list[tuple[Step, ...]]:

@@ -104,7 +104,7 @@ class Shell:
         text = "\n".join(body)
         before, after = self._clocks(text)
         if "${run" in text:
-            before.insert(0, "run=$(date +%s%N | tail -c 9)")
+            before.insert(0, "run=$(date +%s%N | tail -c 11)")
         if "| field " in "\n".join([*before, text]):
             before.insert(0, _FIELD)
         return (

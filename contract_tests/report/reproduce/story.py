@@ -362,7 +362,12 @@ class Story:
             return tuple(ranked[-(limit + 2) :])
         low, high = max(0, found[0] - 1), min(len(ranked) - 1, found[-1] + 1)
         if self.clause == "LIS-7":
-            low = max(0, min(low, high - limit - 1))
+            # What lies behind the page in its direction, whatever leaves it out.
+            cursor = places.get(listing.cursor or "")
+            if listing.query.ending_before and cursor is not None:
+                high = min(len(ranked) - 1, max(high, cursor + limit + 1))
+            else:
+                low = max(0, min(low, (high if cursor is None else cursor) - limit - 1))
         if listing.query.status is not None and listing.cursor is None:
             high = min(len(ranked) - 1, high + limit)
         return tuple(sorted(ranked[low : high + 1], key=lambda life: life.ordinal))
