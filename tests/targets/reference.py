@@ -98,6 +98,8 @@ DEFECTS: Final[dict[str, str]] = {
     "fragment dropped": "CRE-8",
     "relative page url": "CRE-9",
     "page is 404": "CRE-9",
+    "page where nobody listens": "CRE-9",
+    "free page without a form": "CRE-9",
     "id with slash": "CRE-10",
     "same body same session": "CRE-10",
     "amount strings accepted": "CRE-11",
@@ -293,6 +295,7 @@ VARIANTS: Final = (
     "reuse refused",
     "strict queries off",
     "page by script",
+    "search on every page",
 )
 """What the documents leave open, each a quirk."""
 
@@ -719,7 +722,7 @@ class Reference:
             "status": "complete" if self.has("new is complete") else "open",
             "return_url": back,
             "success_url": success,
-            "url": f"{'' if self.has('relative page url') else self.base}/pay/{session_id}",
+            "url": f"{self.page_base()}/pay/{session_id}",
             "_cancel": cancel,
             "_body": body,
             "_failed": False,
@@ -1187,6 +1190,11 @@ class Reference:
 
     # ── the hosted page ─────────────────────────────────────────────────────────────────────────────────────────────
 
+    def page_base(self) -> str:
+        if self.has("page where nobody listens"):
+            return "http://127.0.0.1:9"
+        return "" if self.has("relative page url") else self.base
+
     def page(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], str]:
         _, _, rest = path.partition("/pay/")
         session_id, _, step = rest.partition("/")
@@ -1205,6 +1213,10 @@ class Reference:
         self, account: Account, session: dict[str, Any], method: str, step: str, body: bytes
     ) -> tuple[int, dict[str, str], str]:
         own = f"/pay/{session['id']}"
+        search = (
+            "<form action=/search><input name=q></form><form method=post action=/language><button>中文</button></form>"
+        )
+        search = search if self.has("search on every page") else ""
         if self.has("page by script"):
             return 200, {}, "<div id=app></div><script src=/app.js></script>"
         if method == "POST" and session["status"] == "open":
@@ -1230,8 +1242,11 @@ class Reference:
             ]
             if session["status"] == "complete" and self.has("page of paid silent"):
                 word = "Thank you."
-            return 200, {}, f"<html><head><title>x</title></head><body><p data-testid=message>{word}</p></body></html>"
-        names = ("authorise", "cancel") if step == "method" else ("card", "declined", "redirect")
+            head = f"<html><head><title>x</title></head><body>{search}"
+            return 200, {}, f"{head}<p data-testid=message>{word}</p></body></html>"
+        names: tuple[str, ...] = ("authorise", "cancel") if step == "method" else ("card", "declined", "redirect")
+        if self.has("free page without a form") and not session["amount_total"]:
+            names = ()
         buttons = "".join(
             f'<form method="post" action="{own}"><input type=hidden name=act value={name}>'
             f'<button data-testid="{name if step else "pay-" + name}">{name}</button></form>'
@@ -1245,7 +1260,7 @@ class Reference:
         )
         if self.has("way back to success") and not step:
             back = f'<a href="{html.escape(session["success_url"])}">Back</a>'
-        return 200, {}, f"<html><body><p>{session['amount_total']}</p>{buttons}{back}</body></html>"
+        return 200, {}, f"<html><body>{search}<p>{session['amount_total']}</p>{buttons}{back}</body></html>"
 
     # ── one request ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -1354,6 +1369,8 @@ def within(*quirks: str) -> Transport:
         for name, value in headers:
             message[name] = value
         target = url.removeprefix(reference.base) or "/"
+        if not target.startswith(("/", "?")):
+            return None, "no connection: nobody listens there"
         try:
             status, named, content = reference.answer(method, target, message, body or b"")
         except HangUp:
