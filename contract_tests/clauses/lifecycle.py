@@ -173,7 +173,8 @@ def _ended_pages(history: History, status: str, word: str) -> Findings:
         if state is None or state.status != status:
             continue
         story = (*_before_page(life, exchange), exchange)
-        yield kept_if(word in page.text.lower(), f"the word {word!r} on the page", page.text[:120], *story)
+        if state.payment_status != "no_payment_required" or status == "expired":  # what is free is not "paid"
+            yield kept_if(word in page.text.lower(), f"the word {word!r} on the page", page.text[:120], *story)
         found = page.forms_to_pay(life.id)
         yield kept_if(not found, "no form to pay", f"a form to {found[0]['action'] if found else ''}", *story)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from contract_tests.history import Exchange, Json
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
-_CANCEL_URL: Final = "https://shop.example/basket/again?x=1&y=2"
+_CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&y=2"
 _RETURN_URL: Final = "https://shop.example/return?order=7&step=2"
 
 
@@ -155,6 +155,10 @@ def pages_left_open(world: World) -> None:
     given = fresh(world, line_items=[world.line(0, 2)])
     if given is not None:
         _tried(world, given, at_the_method(world, given), "authorise")
+        account.view(*given)
+    plain = fresh(world, success_url=f"http://shop.example/Thanks/{world.mark()}?b=1&a=%2Fx#top")
+    if plain is not None:
+        _tried(world, plain, account.view(*plain), "pay-card")
     many = fresh(world, line_items=[world.line(100 + n, 1, name=f"No. {n}") for n in range(26)])
     if many is not None:
         account.view(*many)
@@ -188,11 +192,13 @@ def pages_past_the_deadline(world: World) -> None:
             if name in {"declined", "paid"}:
                 press(world, session, "pay-card" if name == "paid" else "pay-declined", pages[name])
     account.set_clock(now=deadline)
+    account.list(status="open", limit=9)
+    account.list(status="expired", limit=9)
     for name in ("viewed", "declined", "paid"):
         if (session := sessions[name]) is not None:
             account.retrieve(session[0])
             account.view(*session)
-    for name, acts in (("card", ("pay-card",)), ("method", ("authorise", "cancel"))):
+    for name, acts in (("card", ("pay-card",)), ("declined", ("pay-card",)), ("method", ("authorise", "cancel"))):
         if (session := sessions[name]) is not None:
             account.retrieve(session[0])
             _tried(world, session, pages[name], *acts)

@@ -818,6 +818,7 @@ def at_the_limits(world: World) -> None:
         ("success_url", f"https://shop.example/{world.mark()}?id={{CHECKOUT_SESSION_ID}}&order={{order}}"),
         ("return_url", "https://shop.example/return?a=&b&"),
         ("return_url", "https://shop.example/%7Ekopi/%2E%2D%5F?x=%41"),
+        ("success_url", f"https://shop.example/{world.mark()}/%7Ekopi/"),
         *((name, f"https://shop.example/{world.mark()}?z=1&a=b+c&a=%2B&m") for name in _URLS),
         ("return_url", "https://shop.example/return#"),
     ]
@@ -1044,7 +1045,7 @@ def paying(world: World) -> None:
         then(free, "failed", "succeeded", "succeeded", "expire")
     also_free = id_of(world.open(world.line(0, 1)))
     if also_free is not None:
-        then(also_free, "expire", "succeeded")
+        then(also_free, "expire", "expire", "succeeded")
     account.list(limit=6)
     for status in ("complete", "expired", "open"):
         account.list(status=status, limit=4)
@@ -1081,9 +1082,14 @@ def events(world: World) -> None:
             world.other.events()
 
 
-@scenario("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", needs=(EVENTS, PAY), stage=Stage.DEPTH, requests=13)
+@scenario(
+    *("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EXP-5", "RET-3"),
+    needs=(EVENTS, PAY),
+    stage=Stage.DEPTH,
+    requests=31,
+)
 def further_events(world: World) -> None:
-    """End free sessions, long ones, and ones that were opened with a key, and read what events that made."""
+    """End sessions that are free, long, tried before, or opened with a key, and read what events that made."""
     account = world.account
     # Many lines are told as well; the key that is told is that of the request that ended the session.
     free = id_of(world.open(world.line(0, 1)))
@@ -1093,6 +1099,17 @@ def further_events(world: World) -> None:
     if long is not None:
         account.expire(long, key=world.key("-MiXed.Case"))
         account.retrieve(long)
+    # What failed before it expired is over as well.
+    tried = id_of(world.open())
+    if tried is not None:
+        account.pay(tried, "failed")
+        account.expire(tried)
+        account.pay(tried)
+        account.retrieve(tried)
+    # However often it is looked at, nothing becomes of it.
+    watched = id_of(world.open())
+    for _ in range(12 if watched is not None else 0):
+        account.retrieve(str(watched))
     made_with_key = id_of(world.open(key=world.key()))
     if made_with_key is not None:
         account.expire(made_with_key)
@@ -1245,6 +1262,8 @@ def an_order_of_their_own(world: World) -> None:
         account.list(ending_before=cursor, limit=2)
     for cursor in page[1:2]:
         account.list(starting_after=cursor, ending_before=cursor)
+    account.list(starting_after=_UNKNOWN_ID, created_gte=moment)
+    account.list(ending_before=_UNKNOWN_ID, created_lte=moment, status="expired")
     retrieve(world, opened[0])
     account.list(limit=5)
     account.list(created_gt=moment, created_lte=moment + 2, limit=9)
