@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from contract_tests import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable, Verdict, check
+from contract_tests.drive import Driver, scenarios
+from contract_tests.drive.plan import every_driver
 from contract_tests.history import Capability, Credentials, History, Operation
 from contract_tests.report.json import as_json, render
 from contract_tests.run import Run, planned
@@ -199,6 +203,13 @@ def test_keys_and_secrets_are_nowhere_in_what_was_recorded() -> None:
     text = render(report) + repr(report.history.exchanges) + repr(report.history.endpoints)
     assert "hushhush" not in text
     assert "whsec_" not in text
+
+
+def test_every_scenario_is_in_the_plan() -> None:
+    modules = [import_module(found.name) for found in iter_modules(scenarios.__path__, f"{scenarios.__name__}.")]
+    made = {one.name for module in modules for one in vars(module).values() if isinstance(one, Driver)}
+    assert made
+    assert made <= {driver.name for driver in every_driver()}
 
 
 def test_the_plan_opens_nothing() -> None:

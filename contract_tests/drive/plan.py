@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from contract_tests.history import Capability
 
 MODULES: Final = (
-    "contract_tests.drive.scenarios",
+    "contract_tests.drive.scenarios.auth",
+    "contract_tests.drive.scenarios.http",
+    "contract_tests.drive.scenarios.refused",
+    "contract_tests.drive.scenarios.accepted",
+    "contract_tests.drive.scenarios.idempotency",
+    "contract_tests.drive.scenarios.ending",
+    "contract_tests.drive.scenarios.listing",
     "contract_tests.drive.pages",
     "contract_tests.drive.rounds",
     "contract_tests.drive.day",

@@ -1,0 +1,79 @@
+"""Paths, methods, media types and bodies that the API does not have (HTTP)."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from contract_tests.drive import Stage, World, id_of
+from contract_tests.drive.scenarios.entering import UNKNOWN_ID, retrieve, scenario, send_each
+from contract_tests.history import SESSIONS_PATH
+
+
+@scenario("HTTP-4", "HTTP-3", "HTTP-5", stage=Stage.DEPTH, requests=11)
+def what_is_nearly_json(world: World) -> None:
+    """Send what a lenient parser takes for JSON, and JSON under names that are nearly its own."""
+    for media_type in ("text/json", "application/jsonp"):
+        world.account.create(json.dumps(world.body()).encode(), headers=(("Content-Type", media_type),))
+    send_each(
+        world,
+        iter(
+            (
+                json.dumps(world.body()).encode() + b" x",
+                json.dumps(world.body()).encode()[:-1] + b",}",
+                json.dumps(world.body()).encode().replace(b'"', b"'"),
+                json.dumps(world.body()).encode().replace(b"Kaya toast", b"Kaya\ntoast"),
+                json.dumps(world.body()).encode()[:-1] + b', "x": NaN}',
+                json.dumps(world.body()).encode()[:-1] + b" /* a comment */}",
+                json.dumps(world.body()).encode() + b" // a comment",
+            )
+        ),
+    )
+
+
+@scenario("HTTP-3", "HTTP-4", "HTTP-6", "HTTP-5", "RET-2", "EXP-4", requests=39)
+def the_wrong_door(world: World) -> None:
+    """Ask for paths, methods, media types and bodies that the API does not have."""
+    opened = world.open()
+    session_id = id_of(opened) or UNKNOWN_ID
+    own = f"{SESSIONS_PATH}/{session_id}"
+    send = world.target.send
+    for path in ("/", "/checkout", "/checkout/session", "/checkout/sessionsx", f"{own}/pay", f"{own}/expire/now"):
+        send("GET", path)
+    send("POST", f"{own}/cancel")
+    for method, path in (
+        ("DELETE", SESSIONS_PATH),
+        ("PUT", SESSIONS_PATH),
+        ("PATCH", own),
+        ("DELETE", own),
+        ("POST", own),
+        ("GET", f"{own}/expire"),
+        ("DELETE", f"{own}/expire"),
+    ):
+        send(method, path)
+    for body in (b"{", b"", b"not json", b'{"line_items": [}', json.dumps(world.body()).encode()[:-1], b"\xff\xfe{}"):
+        world.account.create(body)
+    marked = json.dumps(world.body()).encode()
+    for media_type in (
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "application/xml",
+        "multipart/form-data; boundary=x",
+    ):
+        body = json.dumps(world.body()).encode()
+        world.account.create(body, headers=(("Content-Type", media_type),))
+    world.account.create(marked, headers=(("Content-Type", "application/json; charset=utf-8"),))
+    world.account.create(json.dumps(world.body()).encode(), headers=(("Content-Type", "Application/JSON"),))
+    world.account.create(json.dumps(world.body()).encode(), headers=(("Content-Type", ""),))
+    for unknown in (UNKNOWN_ID, session_id + "x", session_id[:-1], session_id.swapcase(), session_id + " "):
+        world.account.retrieve(unknown)
+    for unknown in (UNKNOWN_ID, session_id + "x", session_id[:-1], session_id.swapcase()):
+        world.account.expire(unknown)
+    retrieve(world, opened)
+    world.account.list(limit=20)
+
+
+DRIVERS: Final = (
+    what_is_nearly_json,
+    the_wrong_door,
+)

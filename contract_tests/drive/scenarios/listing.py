@@ -1,0 +1,209 @@
+"""Pages, filters, cursors and walks over lists that are short, tied, and long (LIS)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from contract_tests import oracle
+from contract_tests.drive import Stage, World, id_of
+from contract_tests.drive.scenarios.entering import UNKNOWN_ID, now, retrieve, scenario
+from contract_tests.history import Capability, Exchange
+from contract_tests.ledger import entries_of, is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_LIST: Final = tuple(f"LIS-{number}" for number in range(1, 15))
+
+
+def _end(world: World, opened: Exchange, how: str) -> None:
+    session_id = id_of(opened)
+    if session_id is None or how == "open":
+        return
+    if how == "complete" and world.can(Capability.PAY):
+        world.account.pay(session_id)
+    elif how == "expired":
+        world.account.expire(session_id)
+
+
+def _walk(
+    world: World,
+    query: Mapping[str, str | int],
+    *,
+    backwards_from: str | None = None,
+    between: Callable[[], object] | None = None,
+) -> None:
+    """Follow the pages until one says that there is no more, at most 40."""
+    name, end = ("ending_before", 0) if backwards_from else ("starting_after", -1)
+    page = world.account.list(**query, **({name: backwards_from} if backwards_from else {}))
+    for _ in range(40):
+        entries = entries_of(page)
+        if page.object.get("has_more") is not True or not entries:
+            return
+        if between is not None:
+            between()
+        page = world.account.list(**query, **{name: str(entries[end].get("id"))})
+
+
+@scenario(*_LIST, "EXP-1", requests=95)
+def lists(world: World) -> None:
+    """Open nine sessions in three seconds, end some, and page, filter and walk over them in every way."""
+    account = world.account
+    opened: list[Exchange] = []
+    for group in range(3):
+        if world.can(Capability.CLOCK):
+            account.advance((1, 2, 5)[group])
+        elif group:
+            time.sleep(1.05)  # a target whose clock nobody can move: its seconds have to pass
+        for place in range(3):
+            exchange = world.open(world.line(100 * group + place, 1 + place))
+            opened.append(exchange)
+            _end(world, exchange, ("open", "complete", "expired")[(group + place) % 3])
+    ids = [session_id for session_id in (id_of(exchange) for exchange in opened) if session_id is not None]
+    times = [exchange.object.get("created") for exchange in opened]
+    if len(ids) < 9 or not all(is_integer(moment) for moment in times):
+        return
+    start, middle, last = int(times[0] or 0), int(times[4] or 0), int(times[8] or 0)
+    newest, oldest = ids[8], ids[0]
+    account.list()
+    for count in (1, 2, 9, 100):
+        account.list(limit=count)
+    for odd in ("0", "-1", "101", "1000", "abc", "1.5", ""):
+        account.list(limit=odd)
+    for cursor, limit in ((newest, 1), (newest, 3), (ids[4], 2), (ids[3], 3), (oldest, 5)):
+        account.list(starting_after=cursor, limit=limit)
+    for cursor, limit in (
+        (newest, 3),
+        (ids[7], 1),
+        (ids[6], 1),
+        (ids[6], 2),
+        (ids[6], 3),
+        (ids[4], 2),
+        (oldest, 3),
+        (oldest, 8),
+        (oldest, 7),
+    ):
+        account.list(ending_before=cursor, limit=limit)
+    account.list(starting_after=ids[5])
+    account.list(ending_before=ids[2])
+    for status in ("open", "complete", "expired"):
+        account.list(status=status)
+        account.list(status=status, limit=2)
+    for bound in ("gt", "gte", "lt", "lte"):
+        account.list(**{f"created_{bound}": middle})
+    account.list(created_gte=start, created_lte=last, limit=9)
+    account.list(created_gte=start, created_lte=last, limit=8)
+    account.list(created_gt=start, created_lt=last, limit=100)
+    account.list(created_gte=middle, created_lte=middle, limit=3)
+    account.list(created_gte=middle, created_lte=middle, limit=2)
+    account.list(created_gt=middle, created_lt=middle)
+    account.list(created_lte=0)
+    account.list(created_gte=0, limit=3)
+    account.list(status="paid")
+    account.list(created_gt=last + 100_000)
+    account.list(created_gte=last + 100_000, status="open")
+    # Filters and cursors together; some cursors are sessions that the filter leaves out.
+    window = {"created_gte": start, "created_lte": last}
+    for status, cursor in (("open", ids[7]), ("open", ids[8]), ("complete", ids[6]), ("expired", ids[4])):
+        if status == "complete" and not world.can(Capability.PAY):
+            continue
+        account.list(status=status, starting_after=cursor, limit=1, **window)
+        account.list(status=status, ending_before=ids[1], limit=1, **window)
+        account.list(status=status, ending_before=ids[1], limit=2, **window)
+    account.list(created_gte=middle, starting_after=newest, limit=5)
+    account.list(created_gte=middle, starting_after=ids[3], limit=5)
+    account.list(created_lt=middle, starting_after=newest, limit=2)
+    account.list(created_lte=middle, ending_before=oldest, limit=4)
+    account.list(created_gt=middle, ending_before=oldest, limit=2)
+    account.list(status="open", limit=2, created_gte=middle)
+    account.list(starting_after=newest, ending_before=oldest)
+    for unknown in (UNKNOWN_ID, oldest + "x", ""):
+        account.list(starting_after=unknown)
+        account.list(ending_before=unknown)
+    account.list(starting_after=UNKNOWN_ID, status="open")
+    for session_id in (ids[8], ids[7], ids[6], ids[4]):
+        account.retrieve(session_id)
+    account.list(limit=9)
+    _walk(world, {"limit": 2, **window})
+    _walk(world, {"limit": 3, **window})
+    _walk(world, {"limit": 2, **window}, backwards_from=oldest)
+    _walk(world, {"limit": 2, "status": "open", **window})
+
+
+@scenario(
+    *("LIS-4", "LIS-5", "LIS-6", "LIS-7", "LIS-8", "LIS-11", "LIS-12", "LIS-13", "LIS-14"),
+    stage=Stage.DEPTH,
+    requests=25,
+)
+def an_order_of_their_own(world: World) -> None:
+    """List sessions of one second, two of a status, their deadlines in another order, ended out of order and later."""
+    account = world.account
+    moment = now(world)
+    if moment is None:
+        return
+    opened = [world.open(expires_at=moment + life) for life in (7_200, 3_600, 5_400, 1_900)]
+    if world.can(Capability.CLOCK):
+        account.advance(2)
+    world.open()
+    account.list(limit=5)
+    for exchange in (opened[2], opened[1]):
+        _end(world, exchange, "expired")
+    page = [str(entry.get("id")) for entry in entries_of(account.list(limit=5))]
+    # As many as the page has room for, and one more; and both cursors at once, though they agree.
+    for cursor in page[2:4]:
+        account.list(ending_before=cursor, limit=2)
+    for cursor in page[1:2]:
+        account.list(starting_after=cursor, ending_before=cursor)
+    account.list(starting_after=UNKNOWN_ID, created_gte=moment)
+    account.list(ending_before=UNKNOWN_ID, created_lte=moment, status="expired")
+    retrieve(world, opened[0])
+    account.list(limit=5)
+    account.list(created_gt=moment, created_lte=moment + 2, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 2, limit=9)
+    account.list(created_gt=moment - 1, created_lt=moment + 1, limit=9)
+    # Two bounds on one side: the narrower one counts, whichever it is.
+    account.list(created_gt=moment - 5, created_gte=moment + 2, limit=9)
+    account.list(created_gt=moment, created_gte=moment - 5, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 9, created_lte=moment, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 1, created_lte=moment + 9, limit=9)
+    window = {"created_gte": moment, "created_lte": moment}
+    account.list(limit=4, **window)
+    for status in ("open", "expired"):
+        account.list(status=status, **window)
+    if (tied := id_of(opened[3])) is not None:
+        account.list(status="open", starting_after=tied, limit=1, **window)
+    _walk(world, {"limit": 2, "created_gte": moment}, between=world.open)
+
+
+@scenario("LIS-2", "LIS-3", "LIS-7", "LIS-11", "LIS-4", "CON-2", stage=Stage.DEPTH, requests=130)
+def a_long_list(world: World) -> None:
+    """Have more than a hundred sessions, and ask for pages of 99, 100 and 101."""
+    account = world.account
+    if world.can(Capability.CLOCK) and is_integer(moment := account.advance(3).object.get("now")):
+        # Exactly so many match: a full page with nothing behind it.
+        for count in (99, 100, 101):
+            for _ in range(99 if count == 99 else 1):
+                world.open(world.line(1, 1))
+            for limit in (99, 100):
+                account.list(limit=limit, created_gte=moment)
+    else:
+        page = account.list(limit=100)
+        have = len(entries_of(page))
+        for _ in range(max(0, 102 - have) if page.object.get("has_more") is not True else 2):
+            world.open(world.line(1, 1))
+    for limit in (99, 100, 101):
+        account.list(limit=limit)
+    account.list()
+    if len(page_of_fifty := entries_of(account.list(limit=50))) > oracle.LIMIT_DEFAULT:
+        account.list(ending_before=str(page_of_fifty[-1].get("id")))
+        account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
+    _walk(world, {"limit": 100})
+    _walk(world, {"limit": 50})
+
+
+DRIVERS: Final = (
+    lists,
+    an_order_of_their_own,
+    a_long_list,
+)
