@@ -379,6 +379,8 @@ class Terms:
     policy: Policy = field(default_factory=Policy)
     wall_ns: int | None = None
     monotonic_ns: int = 0
+    one_clock: bool = False
+    """Whether all accounts go by one clock, so that whoever moves it moves it for all."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -396,6 +398,21 @@ class History:
             return self._by_operation.get(operations[0], ())
         found = chain.from_iterable(self._by_operation.get(operation, ()) for operation in operations)
         return sorted(found, key=lambda exchange: exchange.number)
+
+    def clock_calls(self, account: int | None) -> Sequence[Exchange]:
+        """What was asked of, and done to, the clock that an account goes by."""
+        return self._clock_calls.get(self.clock_name(account), ())
+
+    def clock_name(self, account: int | None) -> int | None:
+        """The same for two accounts exactly when they go by the same clock."""
+        return None if self.terms.one_clock else account
+
+    @cached_property
+    def _clock_calls(self) -> Mapping[int | None, Sequence[Exchange]]:
+        found: dict[int | None, list[Exchange]] = defaultdict(list)
+        for exchange in self.of(Operation.CLOCK):
+            found[self.clock_name(exchange.account)].append(exchange)
+        return found
 
     @cached_property
     def _by_operation(self) -> Mapping[Operation, Sequence[Exchange]]:

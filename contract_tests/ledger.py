@@ -268,12 +268,12 @@ class Ledger:
         return Capability.CLOCK in self.history.terms.capabilities
 
     @cached_property
-    def _ticks(self) -> Mapping[int, Sequence[_Tick]]:
-        ticks: dict[int, list[_Tick]] = defaultdict(list)
+    def _ticks(self) -> Mapping[int | None, Sequence[_Tick]]:
+        ticks: dict[int | None, list[_Tick]] = defaultdict(list)
         for exchange in self.history.exchanges:
             tick = self._clock_tick(exchange) if self.reads_clock else self._created_tick(exchange)
             if tick is not None and exchange.account is not None:
-                ticks[exchange.account].append(tick)
+                ticks[self.history.clock_name(exchange.account)].append(tick)
         return ticks
 
     @staticmethod
@@ -303,7 +303,7 @@ class Ledger:
         """The least and the most that the account's clock can have shown while a request was served, epoch seconds."""
         if exchange.account is None:
             return None, None
-        ticks = self._ticks.get(exchange.account, ())
+        ticks = self._ticks.get(self.history.clock_name(exchange.account), ())
         position = bisect_left(ticks, exchange.sent_ns, key=lambda tick: tick.sent_ns)
         latest = next((t for t in reversed(ticks[:position]) if t.received_ns <= exchange.sent_ns), None)
         following = next((t for t in ticks[position:] if t.sent_ns >= exchange.received_ns), None)

@@ -33,6 +33,8 @@ _CLEAN_UP_S: Final = 30.0
 """The clean-up's own budget."""
 _PAGES_SEARCHED: Final = 5
 """How many pages of open sessions are looked through at the end for what a faulty target opened unasked."""
+_LEAP_S: Final = 60
+"""How far a clock is moved to see which accounts go by it."""
 _CURRENCIES: Final = ("SGD", "MYR", "PHP", "USD", "IDR", "THB", "VND", "HKD", "EUR", "JPY")
 """What is tried, in this order, where a tester did not say what the account may charge."""
 
@@ -348,6 +350,7 @@ class Run:
         capabilities.add(Capability.PAGE)
         self._agree(capabilities)
         if not open_nothing:
+            self._find_one_clock()
             self._find_currency()
 
     def _agree(self, capabilities: set[Capability]) -> None:
@@ -413,6 +416,17 @@ class Run:
             capabilities.add(Capability.EVENTS)
             self._endpoints_before = _endpoint_ids(answer)
 
+    def _find_one_clock(self) -> None:
+        """Move one account's clock, and see whether the other's goes along."""
+        if self.other is None or Capability.CLOCK not in self.terms.capabilities:
+            return
+        before, _, after = self.other.clock(), self.account.advance(_LEAP_S), self.other.clock()
+        was, became = before.object.get("now"), after.object.get("now")
+        if is_integer(was) and is_integer(became):
+            passed_s = (after.received_ns - before.sent_ns) / 1e9
+            self.terms = replace(self.terms, one_clock=became - was > passed_s + _LEAP_S / 2)
+            self.recorder.terms = self.terms
+
     def _find_currency(self) -> None:
         """Open a first session, in the first currency that the account may charge."""
         self.target.scenario = "first session"
@@ -453,7 +467,7 @@ class Run:
             strict=self.strict,
             seed=self.seed,
             budget_s=self.max_time_s,
-            keys_are_free=self.second_key_is_made_up and self.other is not None,
+            keys_are_free=self.second_key_is_made_up and self.other is not None and not self.terms.one_clock,
             own=self.own,
             remarks=self.remarks,
             notes=self.notes,

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -169,6 +170,8 @@ class Target:
         self.control_url = control_url.rstrip("/") if control_url else None
         self.timeout_s = timeout_s
         self.scenario = ""
+        self._cookies: dict[str, dict[str, str]] = {}
+        """What the customer of each session was given to carry from page to page; never recorded."""
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
         self._opened: list[http.client.HTTPConnection] = []
@@ -205,7 +208,7 @@ class Target:
             body: The body as it is sent; its length is announced.
             redacted: What the record shows instead of the body.
             url: An absolute URL instead of base URL and path: a hosted page.
-            page_of: The session whose page that is.
+            page_of: The session whose page that is; its customer has cookies of their own.
             page_act: What the customer does there.
             page_from: The number of the exchange that showed the page on which that is done.
 
@@ -231,6 +234,9 @@ class Target:
             headers=tuple(recorded),
             body=body if redacted is None else redacted,
         )
+        cookies = self._cookies.setdefault(page_of, {}) if page_of is not None else {}
+        if cookies:
+            sent.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
         whole = self._whole_url(path, query, url)
         opens = method == "POST" and path == SESSIONS_PATH and page_of is None
         for waits in range(_MOST_WAITS + 1):
@@ -252,6 +258,8 @@ class Target:
                 page_from=page_from,
             )
             self.recorder.add(exchange)
+            if page_of is not None and reply is not None:
+                _keep_cookies(cookies, reply)
             if reply is None or reply.status != 429 or waits == _MOST_WAITS:
                 break
             self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
@@ -417,6 +425,22 @@ def _write_past(gate: Callable[[], None], connection: http.client.HTTPConnection
     connection.send(whole[:-1])
     gate()
     connection.send(whole[-1:])
+
+
+def _keep_cookies(cookies: dict[str, str], reply: Reply) -> None:
+    """Do as a reply's `Set-Cookie` says. All pages of a session are one place: paths and domains are not looked at."""
+    for name, value in reply.headers:
+        if name != "set-cookie":
+            continue
+        try:
+            given = SimpleCookie(value)
+        except CookieError:
+            continue
+        for cookie in given.values():
+            if cookie["max-age"] == "0" or not cookie.value:
+                cookies.pop(cookie.key, None)
+            else:
+                cookies[cookie.key] = cookie.coded_value
 
 
 def _retry_after_s(reply: Reply) -> float:

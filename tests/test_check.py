@@ -74,6 +74,13 @@ def test_what_the_documents_leave_open_is_never_accused(variant: str) -> None:
     assert told(report.violations) == ""
 
 
+def test_a_customer_keeps_the_cookies_of_a_page() -> None:
+    report = checked("pages with a token in a cookie", only=["PAY-*"])
+    history = report.history
+    paid = [p for life in history.ledger.lives.values() for p in life.writes if p.page_act in {"pay-card", "authorise"}]
+    assert any(history.ledger.leads_on(history.ledger.lives[str(press.page_of)], press) for press in paid)
+
+
 def sample() -> list[str]:
     """One defect of each clause; all of them where time does not matter."""
     if os.environ.get("QASHIER_SOAK"):

@@ -122,6 +122,15 @@ def test_it_does_so_on_an_implementation_that_is_not_the_mock(
         assert error is None, f"{error}\n{source}"
 
 
+def test_the_customer_of_a_replay_keeps_cookies_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = "pages with a token in a cookie"
+    with serving(pages, "cancel returns to success") as url, serving(pages) as good:
+        source = first(reported(url, "PAY-5"), "PAY-5").pytest
+        assert outcome(source, url, tmp_path, monkeypatch) is not None, source
+        error = outcome(source, good, tmp_path, monkeypatch)
+        assert error is None, f"{error}\n{source}"
+
+
 def test_a_second_that_passed_by_itself_passes_in_the_replay_too(
     correct: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

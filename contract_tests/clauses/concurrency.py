@@ -65,9 +65,9 @@ def _touches(history: History, life: Life) -> Iterator[Exchange]:
 def _crossings(history: History, life: Life) -> list[Exchange]:
     """The moves of the clock that took it past the session's deadline: they end it as well."""
     found, previous = [], life.created
-    for exchange in history.of(Operation.CLOCK):
+    for exchange in history.clock_calls(life.account):
         now = exchange.object.get("now")
-        if exchange.account != life.account or not is_integer(now) or not life.born.is_before(exchange):
+        if not is_integer(now) or not life.born.is_before(exchange):
             continue
         if previous < life.expires_at <= now:
             found.append(exchange)

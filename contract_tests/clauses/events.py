@@ -107,7 +107,7 @@ def endings(history: History) -> Iterator[tuple[Life, oracle.State, Exchange | N
                 yield life, after, write
                 break
         else:
-            clocks = [e for e in history.of(Operation.CLOCK) if e.account == life.account and life.born.is_before(e)]
+            clocks = [e for e in history.clock_calls(life.account) if life.born.is_before(e)]
             if clocks:
                 state = ledger.state_before(life, clocks[-1])
                 now = clocks[-1].object.get("now")
@@ -270,8 +270,8 @@ def _ended_ns(history: History, life: Life, write: Exchange | None) -> int | Non
         return write.received_ns
     passed = (
         e.received_ns
-        for e in history.of(Operation.CLOCK)
-        if e.account == life.account and is_integer(now := e.object.get("now")) and now >= life.expires_at
+        for e in history.clock_calls(life.account)
+        if is_integer(now := e.object.get("now")) and now >= life.expires_at
     )
     return min(passed, default=None)
 
@@ -447,9 +447,7 @@ def _delivered_by_clock(history: History, life: Life) -> Findings:
     """What the clock ends is told to the endpoints that were there before, and some time after."""
     ledger = history.ledger
     moves = [
-        e
-        for e in history.of(Operation.CLOCK)
-        if e.account == life.account and e.request.method != "GET" and is_integer(e.object.get("now"))
+        e for e in history.clock_calls(life.account) if e.request.method != "GET" and is_integer(e.object.get("now"))
     ]
     passed = next((e for e in moves if e.object["now"] >= life.expires_at and life.born.is_before(e)), None)
     if passed is None or ledger.clock(passed)[0] is None:
@@ -530,9 +528,9 @@ def _a_minute_later(history: History, first: Delivery) -> Exchange | None:
     Where the clock was moved far at once, a retry that was due within the minute is seen by the new time.
     """
     removed = _removed_ns(history, first)
-    for exchange in history.of(Operation.CLOCK):
+    for exchange in history.clock_calls(first.endpoint.account):
         now = exchange.object.get("now")
-        if exchange.account != first.endpoint.account or not is_integer(now) or exchange.sent_ns < first.received_ns:
+        if not is_integer(now) or exchange.sent_ns < first.received_ns:
             continue
         if now >= (first.clock or 0) + _FIRST_RETRY:
             watched = removed is None or removed > exchange.received_ns + SOON_NS
@@ -555,11 +553,11 @@ def _watched_until(history: History, first: Delivery) -> int:
     """Up to which time of the account's clock the retries of an event were watched: the last move of the clock."""
     until = first.clock or 0
     removed = _removed_ns(history, first)
-    for exchange in history.of(Operation.CLOCK):
+    for exchange in history.clock_calls(first.endpoint.account):
         if removed is not None and exchange.sent_ns > removed:
             break
         now = exchange.object.get("now")
-        if exchange.account == first.endpoint.account and is_integer(now) and exchange.sent_ns > first.received_ns:
+        if is_integer(now) and exchange.sent_ns > first.received_ns:
             until = max(until, now)
     return until
 

@@ -185,11 +185,7 @@ def a_key_is_forgotten_after_a_day(history: History) -> Findings:
         if first.operation is not Operation.CREATE or again.operation is not Operation.CREATE or forgotten is None:
             continue
         age = (history.ledger.clock(again)[0] or 0) - (history.ledger.clock(first)[0] or 0)
-        moves = [
-            e
-            for e in history.of(Operation.CLOCK)
-            if first.is_before(e) and e.is_before(again) and e.account == first.account
-        ]
+        moves = [e for e in history.clock_calls(first.account) if first.is_before(e) and e.is_before(again)]
         if forgotten:
             fresh = again.succeeded and again.object.get("id") != first.object.get("id")
             yield kept_if(fresh, f"a new session after {age} s", _short(again), first, *moves[-1:], again)

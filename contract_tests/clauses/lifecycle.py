@@ -188,7 +188,7 @@ def a_session_expires_on_time(history: History) -> Findings:
     """At `expires_at` an open session is expired, without any request; one second earlier it is not."""
     ledger = history.ledger
     for life in ledger.lives.values():
-        moves = [e for e in history.of(Operation.CLOCK) if e.account == life.account and e.request.method != "GET"]
+        moves = [e for e in history.clock_calls(life.account) if e.request.method != "GET"]
         for exchange in life.reads:
             yield from _on_time(history, life, exchange, exchange.object.get("status"), moves)
         yield from _ended_on_time(history, life, moves)
@@ -392,7 +392,7 @@ class Page(HTMLParser):
         self.url = url
         self.links: list[str] = []
         self.forms: list[dict[str, str]] = []
-        """Of each form: its `action`, absolute, its `method`, and its hidden fields as `field:NAME`."""
+        """Of each form: its `action`, absolute, its `method` and `id`, and what it sends unasked as `field:NAME`."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
         self.has_script = False
@@ -402,6 +402,11 @@ class Page(HTMLParser):
         self._stack: list[tuple[str, bool]] = []
         self.feed(html)
         self.close()
+        for element in self.tests.values():
+            owner = element.pop("form-id", None)
+            named = [number for number, form in enumerate(self.forms) if form["id"] == owner]
+            if named:
+                element["form"] = str(named[0])
 
     @property
     def text(self) -> str:
@@ -429,16 +434,17 @@ class Page(HTMLParser):
         if tag == "form":
             self._form = len(self.forms)
             action = urljoin(self.url, attributes.get("action", ""))
-            self.forms.append({"action": action, "method": attributes.get("method", "get").lower()})
+            method = attributes.get("method", "get").lower()
+            self.forms.append({"action": action, "method": method, "id": attributes.get("id", "")})
         if tag in {"a", "area"} and "href" in attributes:
             self.links.append(urljoin(self.url, attributes["href"]))
-        if tag == "input" and self._form is not None and attributes.get("type") == "hidden":
+        if tag == "input" and self._form is not None and _is_sent(attributes):
             self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
         if "data-testid" in attributes:
-            self.tests[attributes["data-testid"]] = {
-                **attributes,
-                **({"form": str(self._form)} if self._form is not None else {}),
-            }
+            owner = {"form": str(self._form)} if self._form is not None else {}
+            if "form" in attributes:
+                owner = {"form-id": attributes.pop("form")}
+            self.tests[attributes["data-testid"]] = {**attributes, **owner}
         if tag not in self._VOID:
             self._stack.append((tag, hides))
             self._hidden += hides
@@ -456,6 +462,14 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self._words.append(data)
+
+
+def _is_sent(attributes: Mapping[str, str]) -> bool:
+    """Whether a browser sends an input with its form, though the customer did nothing to it."""
+    kind = attributes.get("type", "text").lower()
+    if kind in {"checkbox", "radio"}:
+        return "checked" in attributes
+    return bool(attributes.get("name")) and kind not in {"submit", "button", "image", "reset", "file"}
 
 
 def page_of(exchange: Exchange) -> Page | None:

@@ -52,7 +52,7 @@ class World:
     budget_s: float = 60.0
     """How long the whole run may take: how much is drawn at random depends on it."""
     keys_are_free: bool = False
-    """Whether the target takes keys that were made up, each as an account of its own."""
+    """Whether the target takes keys that were made up, each as an account of its own with a clock of its own."""
     own: bool = False
     """Whether the target is our own mock, which must answer exactly as the document says."""
     remarks: list[Violation] = field(default_factory=list)

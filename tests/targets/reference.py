@@ -296,6 +296,9 @@ VARIANTS: Final = (
     "strict queries off",
     "page by script",
     "search on every page",
+    "pages with a token in a cookie",
+    "one clock for all accounts",
+    "clocks that cannot be stopped",
 )
 """What the documents leave open, each a quirk."""
 
@@ -352,8 +355,13 @@ class Reference:
         return account.frozen if account.frozen is not None else int(time.time_ns() // 10**9) + account.offset
 
     def set_now(self, account: Account, now: int, *, frozen: bool) -> None:
-        account.frozen = now if frozen else None
-        account.offset = now - int(time.time_ns() // 10**9)
+        for one in self.sharing(account):
+            one.frozen = now if frozen else None
+            one.offset = now - int(time.time_ns() // 10**9)
+
+    def sharing(self, account: Account) -> list[Account]:
+        """The accounts that have the clock of this one."""
+        return [*self.accounts.values()] if self.has("one clock for all accounts") else [account]
 
     def deadline(self, session: dict[str, Any]) -> int:
         deadline: int = session["expires_at"]
@@ -372,18 +380,25 @@ class Reference:
         frozen = account.frozen is not None
         while True:
             due = [
-                d["due"] for d in account.queue if d["due"] <= goal and not self.has("a worker delivers now and then")
+                d["due"]
+                for one in self.sharing(account)
+                for d in one.queue
+                if d["due"] <= goal and not self.has("a worker delivers now and then")
             ]
             if not self.has("expires only when read") and not self.has("never expires"):
                 due += [
-                    self.deadline(s) for s in account.sessions if s["status"] == "open" and self.deadline(s) <= goal
+                    self.deadline(s)
+                    for one in self.sharing(account)
+                    for s in one.sessions
+                    if s["status"] == "open" and self.deadline(s) <= goal
                 ]
             if not due:
                 break
             self.set_now(account, max(min(due), self.now(account)), frozen=True)
-            if not self.has("expires only when read"):
-                self.sweep(account)
-            self.deliver(account)
+            for one in self.sharing(account):
+                if not self.has("expires only when read"):
+                    self.sweep(one)
+                self.deliver(one)
         self.set_now(account, goal, frozen=frozen)
 
     # ── sessions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1024,6 +1039,9 @@ class Reference:
         self.first_key = self.first_key or key
         if key not in self.accounts:
             self.accounts[key] = Account()
+            if self.has("one clock for all accounts"):
+                clock = next(iter(self.accounts.values()))
+                self.accounts[key].offset, self.accounts[key].frozen = clock.offset, clock.frozen
             if self.has("clock 9 s off"):
                 self.accounts[key].offset = 9
         return self.accounts[key]
@@ -1164,6 +1182,7 @@ class Reference:
                 return 200, {"now": self.now(account), "frozen": account.frozen is not None}
             if path == "/clock" and method == "PUT":
                 frozen = wanted.get("frozen", account.frozen is not None)
+                frozen = frozen and not self.has("clocks that cannot be stopped")
                 self.set_now(account, wanted.get("now", self.now(account)), frozen=frozen)
                 return 200, {"now": self.now(account), "frozen": frozen}
             if path == "/clock/advance":
@@ -1208,6 +1227,15 @@ class Reference:
                     finally:
                         self.deliver(account)
         return 404, {}, "<p>There is no such session.</p>"
+
+    def token(self, method: str, headers: Any, body: bytes) -> str | None:
+        """What ties a form to the browser that it was shown to; empty if nothing does, None if it is another one."""
+        if not self.has("pages with a token in a cookie"):
+            return ""
+        held = re.search(r"token=(\w+)", headers.get("Cookie") or "")
+        if method == "POST" and (held is None or dict(parse_qsl(body.decode())).get("token") != held[1]):
+            return None
+        return held[1] if held else secrets.token_hex(4)
 
     def page_of(
         self, account: Account, session: dict[str, Any], method: str, step: str, body: bytes
@@ -1273,7 +1301,19 @@ class Reference:
         with self.lock:
             self.current = (request_id, None)
             if path.startswith("/pay/"):
-                status, more, text = self.page(method, path, body)
+                token = self.token(method, headers, body)
+                status, more, text = (403, {}, "<p>No.</p>") if token is None else self.page(method, path, body)
+                if token:
+                    more["Set-Cookie"] = f"token={token}; Path=/pay; HttpOnly; SameSite=Lax"
+                    # Each button outside of its form, which only its id ties it to.
+                    text = re.sub(
+                        r"<form method(.*?)(<button)(.*?</button>)</form>",
+                        lambda form: (
+                            f"<form id=f{form.start()} method{form[1]}<input type=hidden name=token value={token}></form>"
+                            f"{form[2]} form=f{form.start()}{form[3]}"
+                        ),
+                        text,
+                    )
                 return status, {"Content-Type": "text/html; charset=utf-8", **more}, text.encode()
             try:
                 if path.startswith("/_mock/"):

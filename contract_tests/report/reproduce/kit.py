@@ -142,6 +142,10 @@ class Page(HTMLParser):
         self.url, self.words, self.links, self.forms, self.tests = str(reply.url), [], [], [], {}
         self._form, self._hidden = None, []
         self.feed(reply.text)
+        for name, (given, _) in self.tests.items():
+            for form in self.forms:
+                if given.get("form", "") == form["id"] != "":
+                    self.tests[name] = (given, form)
 
     @property
     def text(self):
@@ -164,12 +168,16 @@ class Page(HTMLParser):
             self._hidden.append(tag)
         if tag == "form":
             self._form = {"action": urljoin(self.url, given.get("action", "")), "fields": {}}
-            self._form["method"] = given.get("method", "get").lower()
+            self._form["method"], self._form["id"] = given.get("method", "get").lower(), given.get("id", "")
             self.forms.append(self._form)
         if tag == "a" and "href" in given:
             self.links.append(urljoin(self.url, given["href"]))
-        if tag == "input" and self._form and given.get("type") == "hidden":
-            self._form["fields"][given.get("name", "")] = given.get("value", "")
+        kind = given.get("type", "text").lower()
+        sent = kind not in ("submit", "button", "image", "reset", "file")
+        if kind in ("checkbox", "radio"):
+            sent = "checked" in given
+        if tag == "input" and self._form and sent and given.get("name"):
+            self._form["fields"][given["name"]] = given.get("value", "")
         if "data-testid" in given:
             self.tests[given["data-testid"]] = (given, self._form)
 
