@@ -35,7 +35,23 @@ _PAGES_SEARCHED: Final = 5
 """How many pages of open sessions are looked through at the end for what a faulty target opened unasked."""
 _LEAP_S: Final = 60
 """How far a clock is moved to see which accounts go by it."""
-_CURRENCIES: Final = ("SGD", "MYR", "PHP", "USD", "IDR", "THB", "VND", "HKD", "EUR", "JPY")
+_CURRENCIES: Final = (
+    "SGD",
+    "MYR",
+    "PHP",
+    "USD",
+    "IDR",
+    "THB",
+    "VND",
+    "HKD",
+    "EUR",
+    "JPY",
+    "GBP",
+    "AUD",
+    "TWD",
+    "KRW",
+    "CNY",
+)
 """What is tried, in this order, where a tester did not say what the account may charge."""
 
 

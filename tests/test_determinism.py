@@ -23,7 +23,7 @@ SEEDS = {"sample": 3, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
 def normalised(text: str, nonce: str) -> str:
     """Without what the target gives (ids, times) and what is new in every run (marks, the receiver's port)."""
     text = text.replace("\0", "")  # a body in UTF-16
-    text = re.sub(rf"{nonce}(-|%2D)\d+", "<mark>", text, flags=re.IGNORECASE)
+    text = re.sub(rf"{nonce}(%2D|[-+_])?\d+", "<mark>", text, flags=re.IGNORECASE)
     text = re.sub(nonce, "<nonce>", text, flags=re.IGNORECASE)
     text = re.sub(r"(cs_test|evt|req|we)_[0-9A-Za-z]+", "<id>", text, flags=re.IGNORECASE)
     text = re.sub(r"(?<!\d)1[5-9]\d{8}(\d{3})?(?!\d)", "<time>", text)
