@@ -257,7 +257,6 @@ class Ledger:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self._listings: dict[int, Listing | None] = {}
         self._states: dict[tuple[str, int], oracle.State | None] = {}
 
     # ── the clock ───────────────────────────────────────────────────────────────────────────────────────────────────

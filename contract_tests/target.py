@@ -56,10 +56,6 @@ class OutOfSessions(Exception):
     """As many sessions were opened as the tester allows."""
 
 
-class TargetGone(Exception):
-    """The target cannot be reached at all."""
-
-
 class Pace:
     """How fast, until when, and how much may be sent. One for all threads.
 

@@ -19,7 +19,6 @@ from contract_tests.target import Account, Key, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random
 
     from contract_tests.verdicts import Violation
 
@@ -29,7 +28,7 @@ class World:
     """What a driver works with.
 
     `account` is the main account, `other` a second one where there is one. `nonce` is new in every run, so that neither
-    idempotency keys nor sessions are mistaken for those of an earlier one; `rng` is seeded.
+    idempotency keys nor sessions are mistaken for those of an earlier one.
     """
 
     target: Target
@@ -37,7 +36,6 @@ class World:
     account: Account
     other: Account | None
     nonce: str
-    rng: Random
     currency: str = "SGD"
     second_currency: str = "MYR"
     capabilities: frozenset[Capability] = frozenset()

@@ -33,10 +33,11 @@ _HOLD_S: Final = 11.5
 _SINK: Final = "/elsewhere"
 """Where its redirects lead: there everything is fine, but no delivery belongs there."""
 _PATIENCE_S: Final = 10.0
+"""How long is waited for a delivery that is sent at once, on a busy machine."""
 _LITTLE_PATIENCE_S: Final = 1.0
+"""How long, after one was waited for in vain."""
 _LAG_S: Final = 3.0
 """For how long a retry that is due is waited for."""
-"""How long is waited for a delivery that is sent at once, on a busy machine."""
 
 
 @dataclass(slots=True)

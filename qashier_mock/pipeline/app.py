@@ -156,7 +156,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if validate_responses:
             from qashier_mock.pipeline.judgement import Judge  # noqa: PLC0415 - tests only: needs an extra
 
-            self._judge = Judge(self.operations)
+            self._judge = Judge()
 
     async def __call__(  # noqa: C901 - one request from top to bottom reads best in one place
         self, scope: Scope, receive: Receive, send: Send

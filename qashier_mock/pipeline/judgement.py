@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from qashier_mock.pipeline.exchange import Reply
     from qashier_mock.pipeline.operations import CompiledOperation
@@ -20,11 +20,10 @@ class ReplyOutsideDocument(AssertionError):
 class Judge:
     """The answers of all operations, compiled with another engine than the one that judges requests."""
 
-    def __init__(self, operations: Iterable[CompiledOperation]) -> None:
+    def __init__(self) -> None:
         from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - an extra, and slow to import
 
         self._validator = OAS30ReadValidator
-        self._operations = {operation.operation_id: operation for operation in operations}
 
     def check(
         self, operation: CompiledOperation, reply: Reply, body: bytes, headers: list[tuple[bytes, bytes]]
