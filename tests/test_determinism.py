@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contract_tests import check
-from contract_tests.drive import conformance, lifecycle
+from contract_tests.drive import conformance, lifecycle, webhooks
 from contract_tests.history import Recorder
 from qashier_mock import MockServer
 
@@ -44,6 +44,7 @@ def sequence(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     # Enough of what is drawn at random to see that it is drawn alike.
     monkeypatch.setattr(lifecycle, "_STORIES", 3)
     monkeypatch.setattr(conformance, "_EXAMPLES", 2)
+    monkeypatch.setattr(webhooks, "_HOLD_S", 0.5)
     with MockServer() as server:
         report = check(server.url, seed=7, max_time_s=120)
     assert report.violations == ()

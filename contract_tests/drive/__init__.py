@@ -165,7 +165,7 @@ class Driver:
     requests: int = 0
     """About how many requests it sends; 0 for one that draws them, and goes on until the budget is spent."""
     waits_s: int = 0
-    """How many seconds it may have to let pass, whatever the target."""
+    """How many seconds it may have to let pass."""
 
     @property
     def is_directed(self) -> bool:

@@ -400,6 +400,7 @@ DRIVERS: Final = (
         needs=_TIMED,
         stage=Stage.DEPTH,
         requests=5,
+        waits_s=10,  # where whoever causes an event has to wait until it is delivered
     ),
     Driver(
         name="after ten seconds",
