@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contract_tests.history import Exchange
 
 CONCURRENT = {"the same at once", "races", "the same at once, again", "races, again"}
-SEEDS = {"sample": 3, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
+SEEDS = {"sample": 1, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
 
 
 def normalised(text: str, nonce: str) -> str:

@@ -109,7 +109,7 @@ def test_the_function_fails_on_what_is_broken_and_passes_on_what_is_not(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("defect", DEFECTS if os.environ.get("QASHIER_SOAK") == "full" else list(DEFECTS)[::20])
+@pytest.mark.parametrize("defect", DEFECTS if os.environ.get("QASHIER_SOAK") == "full" else list(DEFECTS)[::40])
 def test_it_does_so_on_an_implementation_that_is_not_the_mock(
     defect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

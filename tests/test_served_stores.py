@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["store_fixtures"]
 
-SERVED: Final = (("memory", 1), ("sqlite", 1), ("postgresql", 1), ("postgresql", 2))
-"""Each store, and how many processes serve it."""
+LASTING: Final = (("sqlite", 1), ("postgresql", 2))
+SERVED: Final = {"sample": LASTING, "full": (("memory", 1), ("postgresql", 1), *LASTING)}
+"""Each store, and how many processes serve it; a sample leaves out what other tests have."""
 BUDGET_S: Final = {"sample": 60.0, "full": 300.0}
 """What a check may take: how much it draws is in proportion. The smaller one is what selfcheck's runs have."""
+SOAK: Final = os.environ.get("QASHIER_SOAK", "full")
 PATIENCE: Final = 60
 TESTS: Final = Path(__file__).parent
 SUITE: Final = [str(TESTS / f"test_{room}.py") for room in ("api", "control", "hosted_page", "webhooks")]
@@ -79,7 +81,7 @@ def test_a_second_server_on_a_file_ends_with_one_line(new_place: Callable[[str],
     assert "Another server uses it; stop that one, or give --store another file." in second.stderr
 
 
-@pytest.mark.parametrize(("kind", "workers"), [("sqlite", 1), ("postgresql", 2)])
+@pytest.mark.parametrize(("kind", "workers"), LASTING)
 def test_what_lasts_keeps_the_contract(kind: str, workers: int, new_place: Callable[[str], Place]) -> None:
     """Two processes race on one session, too: whether what they answered fits one order is for CON-1 to judge."""
     with served(new_place(kind).url, workers) as url:
@@ -89,13 +91,13 @@ def test_what_lasts_keeps_the_contract(kind: str, workers: int, new_place: Calla
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("kind", "workers"), SERVED)
+@pytest.mark.parametrize(("kind", "workers"), SERVED[SOAK])
 def test_every_store_keeps_the_contract_whatever_is_drawn(
     kind: str, workers: int, new_place: Callable[[str], Place]
 ) -> None:
     """The whole plan, as `qashier-mock check --strict` and selfcheck's correct run have it."""
     with served(new_place(kind).url, workers) as url:
-        report = check(url, own=True, seed=1, max_time_s=BUDGET_S[os.environ.get("QASHIER_SOAK", "full")])
+        report = check(url, own=True, seed=1, max_time_s=BUDGET_S[SOAK])
     assert_kept(report)
     assert processes_that_raced(report) == workers
 
