@@ -1,6 +1,6 @@
 """A day of the account's clock: deadlines to the second, and how long idempotency keys are remembered.
 
-Comes last in the plan, because it ends every session that is still open.
+Comes last of its stage, but for the webhooks, because it ends every session that is still open.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from contract_tests import oracle
-from contract_tests.drive import Driver, World, id_of, page_url_of
+from contract_tests.drive import Driver, Stage, World, id_of, page_url_of
 from contract_tests.history import Capability
 from contract_tests.ledger import is_integer
 
@@ -101,6 +101,23 @@ def a_day(world: World) -> None:
     account.advance(oracle.LONGEST_LIFE)
 
 
+def the_day_after(world: World) -> None:
+    """Let everything that is still open expire at once, and look at what became of it."""
+    for account in (world.account, world.other):
+        if account is None:
+            continue
+        account.set_clock(frozen=True)
+        last = world.open(account=account)
+        account.advance(oracle.LONGEST_LIFE)
+        account.list(status="open")
+        account.list(status="expired", limit=oracle.LIMIT_MOST)
+        if (last_id := id_of(last)) is not None:
+            account.list(status="expired", limit=oracle.LIMIT_MOST, starting_after=last_id)
+            account.retrieve(last_id)
+        if Capability.EVENTS in world.capabilities:
+            world.events(account)
+
+
 def _look(world: World, opened: Exchange) -> None:
     if (session_id := id_of(opened)) is not None:
         world.account.retrieve(session_id)
@@ -134,5 +151,14 @@ DRIVERS: Final = (
         run=a_day,
         needs=frozenset({Capability.CLOCK, Capability.PAY}),
         requests=92,
+    ),
+    Driver(
+        name="the day after",
+        purpose="Let everything that is still open expire at once, and look at what became of it.",
+        clauses=("EXP-7", "EXP-8", "CRE-5", "LIS-8", "LIS-14", "RET-4", "EVT-2", "EVT-3", "EVT-5"),
+        run=the_day_after,
+        needs=frozenset({Capability.CLOCK}),
+        stage=Stage.DEPTH,
+        requests=14,
     ),
 )

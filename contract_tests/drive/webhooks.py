@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from contract_tests.target import Account
 
-_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t", "0123abcdEF456789", "c2VjcmV0" * 16, "k", "clé")
+_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t\n", "0123abcdEF456789", "c2VjcmV0" * 16, "k", "clé")
 """Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""
 _DROP: Final = 0
 """Stands for a connection that is closed without an answer."""

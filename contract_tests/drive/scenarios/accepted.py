@@ -162,6 +162,7 @@ def at_the_limits(world: World) -> None:
     # Of a repeated key the last one counts.
     doubled = json.dumps(world.body())
     world.account.create(b'{"success_url": "x", ' + doubled[1:].encode())
+    world.account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
     urls = [
         ("success_url", long_url(oracle.URL_MOST, world)),
         ("return_url", long_url(oracle.URL_MOST, world)),

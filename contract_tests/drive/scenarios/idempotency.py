@@ -94,7 +94,7 @@ def _baskets(world: World) -> Iterator[Json]:
         yield world.body(expires_at=moment + 3_600)
 
 
-@scenario("IDM-1", "IDM-2", "IDM-3", "IDM-8", stage=Stage.DEPTH, requests=22)
+@scenario("IDM-1", "IDM-2", "IDM-3", "IDM-8", stage=Stage.DEPTH, requests=26)
 def keys_of_every_kind(world: World) -> None:
     """Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals."""
     account, key = world.account, world.key("-Case")
@@ -115,6 +115,11 @@ def keys_of_every_kind(world: World) -> None:
     if (used_id := id_of(world.open(key=used))) is not None:
         account.expire(used_id)
         account.create(world.body(world.line(999, 1)), key=used)
+    settled, body = world.key(), world.body()
+    if (settled_id := id_of(account.create(body, key=settled))) is not None and world.can(Capability.PAY):
+        account.pay(settled_id)
+        account.create(body, key=settled)
+        account.retrieve(settled_id)
     free, end = id_of(world.open(world.line(0, 1))), world.key()
     if free is not None:
         account.expire(free, key=end)
