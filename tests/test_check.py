@@ -219,6 +219,10 @@ def test_every_scenario_is_in_the_plan() -> None:
     assert made <= {driver.name for driver in every_driver()}
 
 
+def test_what_a_driver_says_that_it_exercises_are_clauses() -> None:
+    assert {clause for driver in every_driver() for clause in driver.clauses} == CLAUSES.keys()
+
+
 def test_the_plan_opens_nothing() -> None:
     carry = within()
     steps = planned(IN_PROCESS, transport=carry, keys=["sk_test_a"], only=["LIS-*"])

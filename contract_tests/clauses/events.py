@@ -413,7 +413,7 @@ def events_are_delivered_at_least_once(history: History) -> Findings:
             tries = _attempts(history, endpoint, life)
             prompt = _prompt(tries, write, history.ledger.clock_of(life, write)[1])
             yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", *_cause(life, write))
-        yield from _not_before(history, life, write)
+        yield from _not_there(history, life, write)
         if write is None:
             yield from _delivered_by_clock(history, life)
     for delivery in history.deliveries:
@@ -462,16 +462,20 @@ def _delivered_by_clock(history: History, life: Life) -> Findings:
             yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", life.born, passed)
 
 
-def _not_before(history: History, life: Life, write: Exchange | None) -> Findings:
-    """An endpoint that came after the event gets nothing of it."""
+def _not_there(history: History, life: Life, write: Exchange | None) -> Findings:
+    """An endpoint that came after the event, or had been removed before it arose, gets nothing of it."""
     ended_ns = _ended_ns(history, life, write)
     for endpoint in history.endpoints:
-        if ended_ns is not None and endpoint.account == life.account and endpoint.registered_ns > ended_ns:
-            tries = _attempts(history, endpoint, life)
-            if tries:
-                yield broken(
-                    "nothing to an endpoint that came later", "a delivery", *_cause(life, write), deliveries=(tries[0],)
-                )
+        if ended_ns is None or endpoint.account != life.account:
+            continue
+        if endpoint.registered_ns > ended_ns:
+            whom = "an endpoint that came later"
+        elif write is not None and endpoint.removed_ns is not None and endpoint.removed_ns < write.sent_ns:
+            whom = "an endpoint that was removed"
+        else:
+            continue
+        for delivery in _attempts(history, endpoint, life)[:1]:
+            yield broken(f"nothing to {whom}", "a delivery", *_cause(life, write), deliveries=(delivery,))
 
 
 def _attempts(history: History, endpoint: Endpoint, life: Life) -> list[Delivery]:

@@ -361,6 +361,7 @@ def the_open_page_has_a_way_back(history: History) -> Findings:
 @clause("PAY-5", source=DOCUMENTED, needs=(PAGE,))
 def the_customer_comes_back(history: History) -> Findings:
     """From the payment method's own page the customer comes back to `return_url`, after authorising or cancelling."""
+    yield from _at_the_method(history)
     yield from paid_on_page(history, "authorise")
     for life, press, state in presses(history, "open"):
         wanted = life.first.get("return_url")
@@ -371,6 +372,27 @@ def the_customer_comes_back(history: History) -> Findings:
                 yield kept_if(location == wanted, f"the customer at {wanted}", location, life.born, press, end)
                 yield from _unchanged(history, life, press, state)
 
+
+def _at_the_method(history: History) -> Findings:
+    """What leads to the method's page leads to one. A method elsewhere is not looked at."""
+    ledger = history.ledger
+    for life in ledger.lives.values():
+        for press in ledger.journeys.get(life.id, ()):
+            state = ledger.state_before(life, press) if press.page_act == "pay-redirect" else None
+            if state is None or state.status != "open":
+                continue
+            end = ledger.end_of(press)
+            page, story = page_of(end), (*_before_page(life, press), press, *([end] if end is not press else []))
+            if end.status in _NO_PAGE:
+                yield broken("the payment method's own page", end.status, *story)
+            elif page is not None and not page.has_script and "pay-redirect" in page.tests:
+                yield kept_if(
+                    _AT_METHOD & page.tests.keys(), "the payment method's own page", "the page before", *story
+                )
+
+
+_NO_PAGE: Final = frozenset({404, 405, 410, 500, 501, 502, 504})
+_AT_METHOD: Final = frozenset({"authorise", "cancel"})
 
 # ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

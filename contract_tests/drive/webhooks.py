@@ -193,7 +193,7 @@ class _Desk:
         host = world.receiver_host or "127.0.0.1"
         self.world = world
         self.receiver = Receiver(world.recorder, host=host, port=world.receiver_port, public_url=world.receiver_url)
-        self._registered: list[tuple[Account, str, str]] = []
+        self._registered: dict[str, tuple[Account, str]] = {}
 
     def __enter__(self) -> Self:
         self.receiver.__enter__()
@@ -201,8 +201,8 @@ class _Desk:
 
     def __exit__(self, *_: object) -> None:
         try:
-            for account, name, endpoint_id in self._registered:
-                account.remove_endpoint(endpoint_id)
+            for name in list(self._registered):
+                self.remove(name)
                 self.receiver.removed(name)
         finally:
             self.receiver.__exit__()
@@ -217,8 +217,13 @@ class _Desk:
         if not exchange.succeeded:
             return False
         self.receiver.registered(name, str(endpoint_id))
-        self._registered.append((account, name, str(endpoint_id)))
+        self._registered[name] = (account, str(endpoint_id))
         return True
+
+    def remove(self, name: str) -> bool:
+        """Remove an endpoint; whether the target did."""
+        account, endpoint_id = self._registered.pop(name)
+        return account.remove_endpoint(endpoint_id).succeeded
 
 
 def webhooks(world: World) -> None:
@@ -279,12 +284,27 @@ def _drive(world: World, desk: _Desk) -> None:
     def fine(_: int) -> int:
         return 200
 
-    words = ("plain", "signed", "odd", "hex", "long", "short", "accented", "failing", "beside", "late", "theirs")
-    plain, signed, odd, in_hex, long, short, accented, failing, beside, late, theirs = (
+    words = (
+        "plain",
+        "gone",
+        "signed",
+        "odd",
+        "hex",
+        "long",
+        "short",
+        "accented",
+        "failing",
+        "beside",
+        "late",
+        "theirs",
+    )
+    plain, gone, signed, odd, in_hex, long, short, accented, failing, beside, late, theirs = (
         f"{world.nonce}-{word}" for word in words
     )
     if not register(plain, secret=None, answer=fine):
         return
+    if register(gone, secret=None, answer=fine) and desk.remove(gone):
+        receiver.removed(gone)
     register(signed, secret=_SECRETS[0], answer=lambda _: 204)
     register(odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
     register(in_hex, secret=_SECRETS[2], answer=lambda _: 201)
@@ -390,7 +410,7 @@ DRIVERS: Final = (
         clauses=("EVT-6", "EVT-7", "EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
         run=webhooks,
         needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
-        requests=80,
+        requests=82,
     ),
     Driver(
         name="an endpoint that hangs",

@@ -222,6 +222,8 @@ DEFECTS: Final[dict[str, str]] = {
     "no way back": "PAY-4",
     "way back to success": "PAY-4",
     "cancel returns to success": "PAY-5",
+    "method is 404": "PAY-5",
+    "method leads back to the page": "PAY-5",
     # CON
     "racy": "CON-1",
     "racy ids": "CON-2",
@@ -248,6 +250,7 @@ DEFECTS: Final[dict[str, str]] = {
     "retry with new id": "EVT-6",
     "first retry after 5 minutes": "EVT-6",
     "302 counts as received": "EVT-6",
+    "removed endpoint stays": "EVT-6",
     "signature hex": "EVT-7",
     "signature of reordered json": "EVT-7",
     "secret stripped": "EVT-7",
@@ -1198,7 +1201,8 @@ class Reference:
                 account.endpoints.append(endpoint)
                 return 201, {"id": endpoint["id"], "url": endpoint["url"]}
             if path.startswith("/webhook-endpoints/") and method == "DELETE":
-                account.endpoints = [e for e in account.endpoints if e["id"] != path.rpartition("/")[2]]
+                if not self.has("removed endpoint stays"):
+                    account.endpoints = [e for e in account.endpoints if e["id"] != path.rpartition("/")[2]]
                 return 204, None
             if match := re.fullmatch(r"/sessions/([^/]+)/pay", path):
                 session = self.find(account, unquote(match[1]))
@@ -1219,7 +1223,8 @@ class Reference:
         session_id, _, step = rest.partition("/")
         for account in self.accounts.values():
             for session in account.sessions:
-                if session["id"] == unquote(session_id) and not self.has("page is 404"):
+                known = session["id"] == unquote(session_id) and step in {"", "method"}
+                if known and not self.has("page is 404"):
                     self.sweep(account)
                     self.current = (f"req_{secrets.token_hex(6)}", None)
                     try:
@@ -1256,7 +1261,9 @@ class Reference:
                 self.pay(account, session, "failed")
                 return 303, {"Location": own}, ""
             if act == "redirect":
-                return 303, {"Location": f"{own}/method"}, ""
+                step = "" if self.has("method leads back to the page") else "/method"
+                step = "/methods" if self.has("method is 404") else step
+                return 303, {"Location": f"{own}{step}"}, ""
             self.pay(account, session, "succeeded" if act == "authorise" else "canceled")
             wrong = self.has("cancel returns to success") and act == "cancel"
             return 303, {"Location": session["success_url" if wrong else "return_url"]}, ""

@@ -37,9 +37,9 @@ def expiring(world: World) -> None:
 
 
 @scenario(
-    "Capability.PAY-1",
-    "Capability.PAY-2",
-    "Capability.PAY-3",
+    "PAY-1",
+    "PAY-2",
+    "PAY-3",
     "EXP-3",
     "EXP-5",
     "AMT-6",

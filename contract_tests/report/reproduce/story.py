@@ -131,6 +131,7 @@ class Story:
         everyone = self.clause == "EVT-6"
         accounts = {e.account for e in self.told}
         there = [e for e in self.history.endpoints if e.account in accounts and e.registered_ns < end]
+        there = [e for e in there if e.removed_ns is None or e.removed_ns > end]
         odd = [e for e in there if len({d.event.get("id") for d in self._arrived() if d.endpoint.url == e.url}) != 1]
         return tuple(there if everyone else odd[:1] or there[:1])
 

@@ -89,7 +89,11 @@ def _urls_kept(naming: Naming) -> Lines:
 def _has_page(naming: Naming) -> Lines:
     guilty = blamed(naming)
     if guilty.page_of is not None:
-        return [f"assert {naming.reply(guilty)}.status_code < 400"]
+        lines = [f"assert {naming.reply(guilty)}.status_code < 400"]
+        life = naming.story.life_of(guilty)
+        if life is not None and "form" in naming.story.violation.expected:
+            lines.append(f"assert Page({naming.reply(guilty)}).to_pay({naming.id(life.id)})")
+        return lines
     return [
         f'assert re.match(r"(?i)https?://[^/?#]+", {reply_json(naming, guilty)}["url"]), {naming.reply(guilty)}.text'
     ]

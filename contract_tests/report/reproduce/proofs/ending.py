@@ -134,6 +134,8 @@ def _comes_back(naming: Naming) -> Lines:
     life = naming.story.life_of(guilty)
     if life is None:
         return []
+    if (guilty.page_act or "").startswith("pay-redirect"):
+        return [f'assert {{"authorise", "cancel"}} & Page({naming.reply(guilty)}).tests.keys()']
     if guilty.page_of is not None:
         return [_arrives(naming, guilty, life, "return_url")]
     pressed = next((e.page_act or "" for e in reversed(naming.story.told) if e.page_of is not None), "")
