@@ -8,7 +8,7 @@ import hmac
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 from contract_tests import oracle
@@ -519,10 +519,12 @@ def _retries(history: History) -> Findings:
             yield _delivered(len(tries) > 5, "at least five retries", f"{len(tries) - 1}", tries[-1])
             moments = sorted({one.clock for one in tries if one.clock is not None})  # the same try may come twice
             delays = [later - earlier for earlier, later in pairwise(moments)]
-            # The clock moved in steps: a try is known to have come by the end of one. So the mean delay is at most what
-            # the times say, and the first one at most that; only a series that does not grow at all is certain.
+            # The clock moved in steps, of which the later ones are long: a try is known to have come by the end of one.
+            # So the mean of the first delays is at most what the times say; only a series that does not grow from the
+            # beginning is certain.
             if len(delays) >= 5:
-                grows = delays[-1] > delays[0] and sum(delays) > len(delays) * delays[0]
+                sums = list(accumulate(delays))
+                grows = delays[-1] > delays[0] and all(sums[n - 1] > n * delays[0] for n in range(5, len(delays) + 1))
                 yield _delivered(grows, "growing delays", f"{delays[:8]} s", tries[-1])
 
 

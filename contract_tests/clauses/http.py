@@ -80,7 +80,7 @@ def errors_tell_what_to_change(history: History) -> Findings:
             exchange,
         )
         if isinstance(exchange.json, dict):
-            told = any(len(text.strip()) >= 4 for text in _texts(exchange.json))
+            told = any(len(text.strip()) >= 4 for text in words(exchange.json))
             yield kept_if(told, "words that tell what to change", exchange.json, exchange)
     for creation in history.ledger.creations:
         error = creation.exchange.object.get("error")
@@ -96,12 +96,21 @@ def errors_tell_what_to_change(history: History) -> Findings:
             yield kept_if(_related(param, path), f"param {path or 'absent'}", f"param {param}", creation.exchange)
 
 
-def _texts(value: Json) -> Iterator[str]:
+_FOR_PROGRAMS: Final = frozenset({"type", "code", "param", "status", "instance", "id", "request_id", "object"})
+"""Members of an error that are no words to a person, in our envelope and in a problem document (RFC 9457)."""
+
+
+def words(value: Json) -> Iterator[str]:
+    """What an error tells a person: every text in it that is no member for programs."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, (dict, list)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from words(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in _FOR_PROGRAMS or not isinstance(inner, str):
+                yield from words(inner)
 
 
 def _related(param: str, path: str) -> bool:
@@ -173,7 +182,7 @@ def _named(exchange: Exchange, path: str, reason: str) -> Finding:
         return kept_if(exchange.status == 415, f"415, as {reason}", exchange.status, exchange)
     if path == "Content-Length":
         return kept_if(exchange.status == 413, f"413, as {reason}", exchange.status, exchange)
-    return kept_if(exchange.status in {400, 422}, f"400, as {reason}", exchange.status, exchange)
+    return kept_if(exchange.status == 400, f"400, as {reason}", exchange.status, exchange)
 
 
 @clause("HTTP-5", source=ASSUMED)

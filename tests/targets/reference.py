@@ -63,6 +63,8 @@ DEFECTS: Final[dict[str, str]] = {
     "success as text": "HTTP-2",
     "404 is html": "HTTP-2",
     "empty error": "HTTP-3",
+    "error of codes only": "HTTP-3",
+    "malformed json is 422": "HTTP-4",
     "error is a string": "HTTP-3",
     "param names another field": "HTTP-3",
     "405 without allow": "HTTP-4",
@@ -247,6 +249,7 @@ DEFECTS: Final[dict[str, str]] = {
     "first endpoint only": "EVT-6",
     "no retry": "EVT-6",
     "three retries": "EVT-6",
+    "nine retries a minute apart": "EVT-6",
     "retry with new id": "EVT-6",
     "first retry after 5 minutes": "EVT-6",
     "302 counts as received": "EVT-6",
@@ -466,6 +469,8 @@ class Reference:
             delays = RETRIES[: 3 if self.has("three retries") else 0 if self.has("no retry") else None]
             if self.has("first retry after 5 minutes"):
                 delays = (300, *RETRIES[2:])
+            if self.has("nine retries a minute apart"):
+                delays = (60,) * 9
             if received or job["tries"] > len(delays):
                 account.queue.remove(job)
             else:
@@ -1070,7 +1075,8 @@ class Reference:
         except ValueError:
             if self.has("malformed json is 500"):
                 raise
-            raise Refused(400, "body_invalid", "The body is not valid JSON.") from None
+            status = 422 if self.has("malformed json is 422") else 400
+            raise Refused(status, "body_invalid", "The body is not valid JSON.") from None
         return parsed
 
     def api(self, method: str, path: str, query: str, headers: Any, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -1335,7 +1341,7 @@ class Reference:
 
     def refusal(self, refusal: Refused, sent: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         status = refusal.status
-        if self.has("422 throughout") and status in {400, 409}:
+        if self.has("422 throughout") and status in {400, 409} and refusal.code != "body_invalid":
             status = 422
         error = {"type": "invalid_request_error", "code": refusal.code, "message": refusal.message}
         if refusal.param is not None:
@@ -1346,6 +1352,8 @@ class Reference:
             answer = {"title": refusal.message, "status": status}
         if self.has("empty error"):
             answer = {}
+        if self.has("error of codes only"):
+            answer = {"error": {"type": "invalid_request_error", "code": refusal.code}}
         if self.has("error is a string"):
             answer = refusal.message
         if self.has("no request id on errors"):

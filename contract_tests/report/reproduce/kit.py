@@ -51,12 +51,17 @@ def view(session, names):
 ''',
     "texts": '''
 def texts(value):
-    """Every text in a JSON value."""
+    """What an error tells a person, not a program."""
+    machine = ("type", "code", "param", "status", "instance", "id", "request_id", "object")
     if isinstance(value, str):
         yield value
-    elif isinstance(value, (dict, list)):
-        for inner in value.values() if isinstance(value, dict) else value:
+    elif isinstance(value, list):
+        for inner in value:
             yield from texts(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in machine or not isinstance(inner, str):
+                yield from texts(inner)
 ''',
     "about": '''
 def about(session_id, events):
