@@ -325,11 +325,15 @@ class Endpoint:
     secret: str | None = field(default=None, repr=False)
 
 
+TOO_LATE: Final = -1
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Delivery:
     """One webhook request that reached our receiver.
 
-    `answered` is the status we gave. `clock` is the account's time in epoch seconds, as far as it was known then.
+    `answered` is the status we gave: 0 if we hung up without one, `TOO_LATE` if we gave it later than anybody has to
+    wait for it (EVT-6). `clock` is the account's time in epoch seconds, as far as it was known then.
     """
 
     number: int
@@ -340,6 +344,11 @@ class Delivery:
     received_ns: int
     answered: int
     clock: int | None = None
+
+    @property
+    def outcome(self) -> str:
+        """What we answered, in words."""
+        return {0: "not answered", TOO_LATE: "answered too late"}.get(self.answered, f"answered {self.answered}")
 
     @cached_property
     def json(self) -> Json:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from contract_tests import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable, Verdict, check
-from contract_tests.drive import Driver, scenarios
+from contract_tests.drive import Driver, scenarios, webhooks
 from contract_tests.drive.plan import every_driver
-from contract_tests.history import Capability, Credentials, History, Operation
+from contract_tests.history import TOO_LATE, Capability, Credentials, History, Operation
 from contract_tests.report.json import as_json, render
 from contract_tests.run import Run, planned
-from tests.targets import directed
+from tests.targets import directed, reference
 from tests.targets.reference import DEFECTS, VARIANTS, serving, within
 
 if TYPE_CHECKING:
@@ -59,6 +59,20 @@ def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
         terms=history.terms,
     )
     assert [identifier for identifier, clause in CLAUSES.items() if not clause.findings(early)[0]] == []
+
+
+@pytest.mark.parametrize(("quirks", "broken"), [((), set()), (("waits for any answer",), {"EVT-6"})])
+def test_evt_6_an_answer_that_comes_too_late_is_none(
+    quirks: tuple[str, ...], broken: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_HOLD_S", 0.6)
+    monkeypatch.setattr(webhooks, "_PATIENCE_S", 0.6)
+    monkeypatch.setattr("contract_tests.clauses.events.SOON_NS", 10**8)
+    monkeypatch.setattr(reference, "PATIENCE_S", 0.2)
+    with serving(*quirks) as url:
+        report = check(url, strict=True, seed=1, only=["EVT-6"], drivers=lambda driver: driver.waits_s > 0)
+    assert {violation.clause for violation in report.violations} == broken
+    assert {delivery.answered for delivery in report.history.deliveries} >= {TOO_LATE}
 
 
 def test_the_matrix_shows_every_operation_in_every_status(whole: Report) -> None:

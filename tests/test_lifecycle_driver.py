@@ -56,6 +56,7 @@ def test_with_the_scenarios_of_its_clause_switched_off_only_stories_see_a_defect
     def others(driver: Driver) -> bool:
         return driver.name not in {
             "lists",
+            "lists further",
             "an order of their own",
             "a long list",
             "two accounts",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from contract_tests import oracle
 from contract_tests.drive import Driver, Stage, World, id_of, pages
-from contract_tests.history import Capability, Delivery, Endpoint, Recorder
+from contract_tests.history import TOO_LATE, Capability, Delivery, Endpoint, Recorder
 from contract_tests.ledger import is_integer
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ _DROP: Final = 0
 """Stands for a connection that is closed without an answer."""
 _REFUSALS: Final = (500, 410, 302, _DROP, 404, 503, 429, 301)
 """What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
-_HANG: Final = -1
-"""Stands for a connection that is held for `_HOLD_S`, longer than anybody waits, and closed without an answer."""
 _HOLD_S: Final = 11.5
+"""How long an answer is held that comes too late: a 2xx, to who waits for it longer than he should."""
 _SINK: Final = "/elsewhere"
 """Where its redirects lead: there everything is fine, but no delivery belongs there."""
 _PATIENCE_S: Final = 10.0
@@ -52,6 +51,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     """Many deliveries come at once; by default the sixth connection has to be tried again, a second later or never."""
+
+    def handle_error(self, *_: object) -> None:
+        """Quiet: who hangs up before he is answered is expected to."""
 
 
 class Receiver:
@@ -83,9 +85,9 @@ class Receiver:
             def _take(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status = receiver._receive(self.command, self.path, tuple(self.headers.items()), body)
-                if status == _HANG:
-                    receiver._over.wait(_HOLD_S)
-                if status in {_DROP, _HANG}:
+                if status == TOO_LATE and not receiver._over.wait(_HOLD_S):
+                    status = 200
+                if status in {_DROP, TOO_LATE}:
                     self.close_connection = True
                     return
                 self.send_response(status)
@@ -249,7 +251,7 @@ def hang(world: World, account: Account) -> None:
     receiver.clock_of = account.number
     shown = account.clock().object.get("now")
     receiver.clock = shown if is_integer(shown) else None
-    taken = desk.register(name, secret=None, answer=lambda number: 200 if number else _HANG, account=account)
+    taken = desk.register(name, secret=None, answer=lambda number: 200 if number else TOO_LATE, account=account)
     session_id = id_of(world.open(account=account)) if taken else None
     if session_id is not None:
         account.pay(session_id)

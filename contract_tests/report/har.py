@@ -140,8 +140,8 @@ def _delivery(history: History, delivery: Delivery) -> dict[str, Json]:
             "bodySize": len(delivery.body),
         },
         "response": {
-            "status": delivery.answered,
-            "statusText": _phrase(delivery.answered),
+            "status": max(0, delivery.answered),
+            "statusText": _phrase(max(0, delivery.answered)),
             "httpVersion": "HTTP/1.1",
             "cookies": [],
             "headers": [],

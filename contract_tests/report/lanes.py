@@ -127,7 +127,9 @@ def _delivery(number: int, delivery: Delivery, role: str) -> Mark:
     # A nanosecond, so that it has a width.
     begin, end = delivery.received_ns, delivery.received_ns + 1
     lane = f"webhooks of account {delivery.endpoint.account + 1}"
-    return Mark(number, _cut(kind or "webhook"), lane, str(delivery.answered), "webhook", role, begin, end)
+    return Mark(
+        number, _cut(kind or "webhook"), lane, delivery.outcome.removeprefix("answered "), "webhook", role, begin, end
+    )
 
 
 def _tone(exchange: Exchange) -> str:

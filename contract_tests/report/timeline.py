@@ -136,7 +136,7 @@ def _delivery(delivery: Delivery, width: int) -> Row:
         title="a webhook arrives",
         who=f"account {delivery.endpoint.account + 1}",
         line=f"{delivery.method} {delivery.event.get('type', '')}",
-        outcome=f"answered {delivery.answered}",
+        outcome=delivery.outcome,
         bars=(("only", "webhook"), *[("", "")] * (width - 1)),
         is_told=True,
         received=_pretty(delivery.json, delivery.body),

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from contract_tests.history import CONTROL_PATH, Credentials, Exchange, Operation
 from contract_tests.report.reproduce.kit import imports_for, parts_for
+from contract_tests.report.reproduce.naming import is_other
 from contract_tests.report.reproduce.proofs import needs_older, prove
 from contract_tests.report.reproduce.story import SOON_S
 from contract_tests.report.reproduce.values import WIDTH, Code, literal
@@ -168,7 +169,7 @@ class Function:
             ("other_control", "CONTROL", 1),
         ):
             if re.search(rf"\b{name}\b[.,]", text):
-                key = "KEY" if account == 0 else "OTHER_KEY"
+                key = "OTHER_KEY" if is_other(account) else "KEY"
                 bearer = self.naming.scheme(account) is Credentials.BEARER
                 auth = f'headers={{"Authorization": f"Bearer {{{key}}}"}}' if bearer else f'auth=({key}, "")'
                 found.append((name, f"httpx.Client(base_url={base}, {auth}, timeout=60{extra})"))
@@ -233,14 +234,16 @@ class Function:
         return together
 
     def _moves_of(self, group: tuple[Step, ...]) -> str:
-        control = "control" if group[0].exchange.account == 0 else "other_control"
+        control = "other_control" if is_other(group[0].exchange.account) else "control"
         seconds = ", ".join(str(step.moved_s) for step in group)
         hooks = "".join(f"    hook{place + 1}.now += seconds\n" for place in range(len(self.story.endpoints)))
+        late = [place for place, endpoint in enumerate(self.story.endpoints, 1) if self.naming.is_late(endpoint)]
+        wait = "".join(f"hook{place}.answered.wait(15)\n" for place in late)
         head = f"for seconds in ({seconds}):"
         if len(head) > WIDTH - 12:
             wrapped = textwrap.fill(seconds, WIDTH - 20, initial_indent="    ", subsequent_indent="    ")
             head = f"for seconds in (\n{wrapped}\n):"
-        return f'{head}\n{hooks}    {control}.post("clock/advance", json={{"seconds": seconds}})'
+        return f'{wait}{head}\n{hooks}    {control}.post("clock/advance", json={{"seconds": seconds}})'
 
     def _filters(self, exchange: Exchange) -> dict[str, Json]:
         return {name: value for name, value in exchange.request.parameters.items() if name == "status"}
@@ -248,15 +251,15 @@ class Function:
     def _clocks(self, text: str) -> tuple[list[str], list[str]]:
         before, after = [], []
         for account in self.story.accounts:
-            control = "control" if account == 0 else "other_control"
-            now = "now" if account == 0 else "other_now"
+            control = "other_control" if is_other(account) else "control"
+            now = "other_now" if is_other(account) else "now"
             named = re.search(rf"\b{now}\b", re.sub(r"hook\d+\.now", "", text))
             moved = re.search(rf"(?<!\w){control}\.post\(\"clock", text)
             if self.naming.can_stop_clock and (named or moved):
                 before.append(f'{now} = {control}.put("clock", json={{"frozen": True}}).json()["now"]')
                 after.append(f'{control}.put("clock", json={{"frozen": False}})')
             elif named:
-                client = "api" if account == 0 else "other"
+                client = "other" if is_other(account) else "api"
                 body = literal(self._probe(account), indent=self._indent, used=40)
                 before.append(f'{now} = {client}.post("/checkout/sessions", json={body}).json()["created"]')
         return before, after
@@ -270,7 +273,7 @@ class Function:
     def _single(self, step: Step) -> list[str]:
         exchange, name = step.exchange, ""
         if step.moved_s is not None:
-            control = "control" if exchange.account == 0 else "other_control"
+            control = "other_control" if is_other(exchange.account) else "control"
             hooks = [f"hook{place + 1}.now += {step.moved_s}" for place in range(len(self.story.endpoints))]
             return [*hooks, f'{control}.post("clock/advance", json={{"seconds": {step.moved_s}}})']
         before = [f"time.sleep({SOON_S})"] if self.story.is_awaited(exchange) else self._share_body(exchange)
@@ -438,7 +441,7 @@ class Function:
             target = Code(f"{path} + {f'?{query}'!r}") if query else path
         headers = [[name, value] for name, value in self.naming.headers(exchange).items()]
         if exchange.account is not None and not any(str(name).lower() == "authorization" for name, _ in headers):
-            key = "KEY" if exchange.account == 0 else "OTHER_KEY"
+            key = "OTHER_KEY" if is_other(exchange.account) else "KEY"
             bearer = self.naming.scheme(exchange.account) is Credentials.BEARER
             headers.insert(0, ["Authorization", Code(f'f"Bearer {{{key}}}"' if bearer else f"basic({key})")])
         body = self.naming.body(exchange)

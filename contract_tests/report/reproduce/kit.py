@@ -220,7 +220,7 @@ class Hook:
 
     def __init__(self, *statuses):
         self.statuses, self.requests, self.times, self.now = statuses, [], [], 0
-        self.news = Condition()
+        self.news, self.answered = Condition(), Event()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -235,9 +235,16 @@ class Hook:
                 if not status:  # no answer at all
                     self.close_connection = True
                     return
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                self.end_headers()
+                if status < 0:  # an answer that comes too late
+                    time.sleep(11.5)
+                    status = 200
+                try:
+                    self.send_response(status)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                except OSError:
+                    self.close_connection = True
+                hook.answered.set()
 
             do_PUT = do_GET = do_PATCH = do_POST
 
@@ -294,7 +301,7 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"BaseHTTPRequestHandler": "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer",
     r"pairwise": "from itertools import pairwise",
     r"Barrier\(": "from threading import Barrier",
-    r"Condition\(": "from threading import Condition, Thread",
+    r"Condition\(": "from threading import Condition, Event, Thread",
     r"url(join|split)": "from urllib.parse import urljoin, urlsplit",
     r"uuid4": "from uuid import uuid4",
 }

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
-from contract_tests.history import CONTROL_PATH, NOT_JSON, Capability, Credentials, Exchange, Operation
+from contract_tests.history import CONTROL_PATH, NOT_JSON, TOO_LATE, Capability, Credentials, Exchange, Operation
 from contract_tests.ledger import Life, is_integer
 from contract_tests.report.reproduce.values import WIDTH, Code
 
@@ -145,7 +145,7 @@ class Naming:
         """The variable of the client that sends a request."""
         if exchange.page_of is not None:
             return "customer"
-        second = "other" if exchange.account == 1 else ""
+        second = "other" if is_other(exchange.account) else ""
         if exchange.request.path.startswith(CONTROL_PATH):
             return f"{second}_control".lstrip("_")
         return second or "api"
@@ -183,7 +183,7 @@ class Naming:
         if start is None or abs(value - start) > 100 * 86_400:
             return value
         offset = value - start
-        name = "now" if account == 0 else "other_now"
+        name = "other_now" if is_other(account) else "now"
         return Code(f"{name} + {offset}" if offset > 0 else f"{name} - {-offset}" if offset else name)
 
     @property
@@ -320,7 +320,7 @@ class Naming:
         )
 
     def _authorization(self, exchange: Exchange, shown: str) -> str | None:
-        key = "KEY" if exchange.account in {0, None} else "OTHER_KEY"
+        key = "OTHER_KEY" if is_other(exchange.account) else "KEY"
         if exchange.credentials is Credentials.BROKEN:
             return broken_credentials(shown)
         if exchange.account is None or exchange.credentials is self.scheme(exchange.account):
@@ -328,6 +328,10 @@ class Naming:
         return f'f"Bearer {{{key}}}"' if exchange.credentials is Credentials.BEARER else f"basic({key})"
 
     # ── receivers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def is_late(self, endpoint: Endpoint) -> bool:
+        """Whether its receiver answers too late."""
+        return TOO_LATE in self.answers(endpoint)
 
     def hook(self, url: str) -> str:
         """The variable of the receiver that stands for an endpoint of that run."""
@@ -337,7 +341,17 @@ class Naming:
     def answers(self, endpoint: Endpoint) -> list[int]:
         """What the receiver answered, request by request, as short as it can be said."""
         given = [d.answered for d in self.story.history.deliveries if d.endpoint.url == endpoint.url]
+        if given[:1] == [TOO_LATE]:
+            return [TOO_LATE, 200]
         return given[:1] if len(set(given)) <= 1 else given[:4]
+
+
+def is_other(account: int | None) -> bool:
+    """Whether requests in an account's name have the second key.
+
+    An account that was made up is alone in its story, where it has the first one.
+    """
+    return account == 1
 
 
 def _repr(text: str) -> str:

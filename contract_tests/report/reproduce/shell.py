@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from contract_tests.history import CONTROL_PATH, Credentials, Exchange, Operation
-from contract_tests.report.reproduce.naming import Naming
+from contract_tests.report.reproduce.naming import Naming, is_other
 from contract_tests.report.reproduce.story import SOON_S
 from contract_tests.report.reproduce.values import Code, literal
 
@@ -133,7 +133,7 @@ class Shell:
     def _clocks(self, text: str) -> tuple[list[str], list[str]]:
         before, after = [], []
         for account in self.story.accounts:
-            now = "now" if account == 0 else "other_now"
+            now = "other_now" if is_other(account) else "now"
             named = re.search(rf"\(\({now}\b", text)
             moved = f"{self._base(account, control=True)}/clock/advance" in text and self._who(account) in text
             if self.naming.can_stop_clock and (named or moved):
@@ -277,13 +277,13 @@ class Shell:
         return f'"{url}"'
 
     def _who(self, account: int) -> str:
-        key = "QASHIER_API_KEY" if account == 0 else "QASHIER_API_KEY_2"
+        key = "QASHIER_API_KEY_2" if is_other(account) else "QASHIER_API_KEY"
         if self.naming.scheme(account) is Credentials.BEARER:
             return f'-H "Authorization: Bearer ${key}"'
         return f'-u "${key}:"'
 
     def _credentials(self, exchange: Exchange) -> list[str]:
-        key = "$QASHIER_API_KEY" if exchange.account in {0, None} else "$QASHIER_API_KEY_2"
+        key = "$QASHIER_API_KEY_2" if is_other(exchange.account) else "$QASHIER_API_KEY"
         if exchange.credentials is Credentials.BROKEN:
             shown = exchange.request.header("Authorization") or ""
             return [BROKEN.get(shown) or f"-H {shlex.quote(f'Authorization: {shown}')}"]
