@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
 _CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&y=2"
-_RETURN_URL: Final = "https://shop.example/return?order=7&step=2"
+_RETURN_URL: Final = "https://shop.example/return?order=7&step=2#done"
 
 
 def fresh(world: World, **fields: Json) -> tuple[str, str] | None:

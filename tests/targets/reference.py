@@ -49,6 +49,8 @@ DEFECTS: Final[dict[str, str]] = {
     "expire without credentials": "AUTH-1",
     "no basic": "AUTH-2",
     "no bearer": "AUTH-3",
+    "keys cut at 32": "AUTH-5",
+    "keys in lower case": "AUTH-5",
     "bearer is another account": "AUTH-3",
     "password accepted": "AUTH-4",
     "any basic user": "AUTH-4",
@@ -1049,6 +1051,10 @@ class Reference:
         ):
             status = 403 if self.has("unknown key is 403") and key else 401
             raise Refused(status, "credentials_invalid", "This is no secret key.", **challenge)
+        if self.has("keys cut at 32"):
+            key = key[:32]
+        if self.has("keys in lower case"):
+            key = key.lower()
         self.first_key = self.first_key or key
         if key not in self.accounts:
             self.accounts[key] = Account()

@@ -184,11 +184,15 @@ class Function:
             lines.append(f'CONTROL = os.environ.get("QASHIER_CONTROL_URL", "{root}") + "{CONTROL_PATH}"')
             if self.target == root:
                 lines[-1] = f'CONTROL = os.environ.get("QASHIER_CONTROL_URL", URL) + "{CONTROL_PATH}"'
-        for name, variable in (("KEY", "QASHIER_API_KEY"), ("OTHER_KEY", "QASHIER_API_KEY_2")):
+        for name, variable, fresh in (
+            ("KEY", "QASHIER_API_KEY", '"sk_test_" + uuid4().hex + "a"'),
+            # Who looks at the case of keys alone, or at their beginning, makes one account of both.
+            ("OTHER_KEY", "QASHIER_API_KEY_2", 'KEY.removesuffix("a") + "A"'),
+        ):
             if re.search(rf"\b{name}\b", function) or name == "KEY":
                 made_up = self.is_local or (name == "OTHER_KEY" and "CONTROL" in function)
-                value = f'os.environ.get("{variable}") or "sk_test_" + uuid4().hex' if made_up else ""
-                lines.append(f"{name} = {value}" if value else f'{name} = os.environ["{variable}"]')
+                value = f'os.environ.get("{variable}") or {fresh}' if made_up else f'os.environ["{variable}"]'
+                lines.append(f"{name} = {value}")
         return "\n".join(lines) + "\n"
 
     # ── what it does ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -122,10 +122,14 @@ class Shell:
         root = "{0.scheme}://{0.netloc}".format(urlsplit(self.target))
         if "$QASHIER_CONTROL_URL" in text:
             lines.append(f"QASHIER_CONTROL_URL=${{QASHIER_CONTROL_URL:-{root}}}")
-        for name in ("QASHIER_API_KEY", "QASHIER_API_KEY_2"):
-            if re.search(rf"\$\{{?{name}\b", text):
-                made_up = self.is_local or name.endswith("_2")
-                lines.append(f"{name}=${{{name}:-sk_test_again$RANDOM$RANDOM}}" if made_up else f": ${{{name}:?}}")
+        second = re.search(r"\$\{?QASHIER_API_KEY_2\b", text)
+        if second or re.search(r"\$\{?QASHIER_API_KEY\b", text):
+            fresh = f"sk_test_again${{RANDOM}}${{RANDOM}}{'0' * 16}a"
+            lines.append(
+                f"QASHIER_API_KEY=${{QASHIER_API_KEY:-{fresh}}}" if self.is_local else ": ${QASHIER_API_KEY:?}"
+            )
+        if second:
+            lines.append("QASHIER_API_KEY_2=${QASHIER_API_KEY_2:-${QASHIER_API_KEY%a}A}")
         if "$WEBHOOK_URL" in text:
             lines.append(": ${WEBHOOK_URL:?where a receiver of yours listens}")
         return lines
