@@ -390,7 +390,8 @@ def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
     The kernel forgets the option, so that it is set for each reply.
     """
     if connection.sock is not None and sys.platform == "linux":
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        with suppress(OSError):  # whether there is still a connection is for who reads to find out
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _write(
