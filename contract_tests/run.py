@@ -365,6 +365,7 @@ class Run:
         self._agree(capabilities)
         if not open_nothing:
             self._find_one_clock()
+            self._stop_clocks()
             self._find_currency()
 
     def _agree(self, capabilities: set[Capability]) -> None:
@@ -444,6 +445,15 @@ class Run:
             passed_s = (after.received_ns - before.sent_ns) / 1e9
             self.terms = replace(self.terms, one_clock=became - was > passed_s + _LEAP_S / 2)
             self.recorder.terms = self.terms
+
+    def _stop_clocks(self) -> None:
+        """Let no second pass by itself, whatever is checked: it would decide on which side of a bound a request is."""
+        if Capability.CLOCK not in self.terms.capabilities:
+            return
+        for account in (self.account, self.other):
+            if account is not None:
+                account.set_clock(frozen=True)
+                account.clock()
 
     def _find_currency(self) -> None:
         """Open a first session, in the first currency that the account may charge."""

@@ -210,6 +210,17 @@ def test_nothing_is_left_open(quirk: str, end: type[BaseException] | None) -> No
     assert left == 0
 
 
+@pytest.mark.parametrize("clause", ["CRE-7", "LIS-6", "EXP-1", "PAY-1", "IDM-3"])
+def test_whatever_is_checked_the_clocks_stand_before_a_session_is_opened(clause: str) -> None:
+    """Else a second that passes between two requests decides on which side of a bound the latter is."""
+    standing: set[int | None] = set()
+    for exchange in checked(only=[clause]).history.exchanges:
+        if exchange.operation is Operation.CLOCK and exchange.object.get("frozen") is True:
+            standing.add(exchange.account)
+        assert exchange.operation is not Operation.CREATE or exchange.account in standing, exchange
+    assert standing >= {0, 1}
+
+
 def test_clocks_go_on_afterwards() -> None:
     carry = within()
     check(IN_PROCESS, transport=carry, seed=1, keys=["sk_test_a"], only=["CRE-4"], drivers=directed)
