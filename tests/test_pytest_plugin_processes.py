@@ -148,7 +148,11 @@ def test_an_interrupted_test_run_leaves_neither_thread_nor_port(pytester: pytest
             threading.Event().wait()
         """
     )
-    arguments = ["-m", "pytest", "-s", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin"]
+    # Where this run was put in the background, SIGINT is ignored, which a process inherits.
+    start = (
+        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(pytest.main())"
+    )
+    arguments = ["-c", start, "-s", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin"]
     urls: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-u", *arguments],
