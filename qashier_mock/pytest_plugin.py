@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         help="draw the ids of a started mock from N, so that each test gets the same ones in every run",
     )
-    contract = parser.getgroup("qashier_contract", "the contract of Qashier Checkout: --pyargs contract_tests")
+    contract = parser.getgroup("qashier_contract", "the contract of Qashier Checkout: --pyargs qashier_contract")
     contract.addoption("--qashier-url", metavar="URL", help="the implementation to check")
     contract.addoption(
         "--qashier-control", metavar="URL|none|auto", default="auto", help="where its control API is (default: auto)"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from qashier_contract import oracle
 
-from contract_tests import oracle
 from qashier_mock.core.lifecycle import TRANSITIONS, Trigger
 from qashier_mock.core.model import PaymentStatus, Status
 

@@ -9,18 +9,18 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from qashier_contract import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable, Verdict, check
+from qashier_contract.drive import Driver, scenarios, webhooks
+from qashier_contract.drive.plan import every_driver
+from qashier_contract.history import TOO_LATE, Capability, Credentials, History, Operation
+from qashier_contract.report.json import as_json, render
+from qashier_contract.run import Run, planned
 
-from contract_tests import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable, Verdict, check
-from contract_tests.drive import Driver, scenarios, webhooks
-from contract_tests.drive.plan import every_driver
-from contract_tests.history import TOO_LATE, Capability, Credentials, History, Operation
-from contract_tests.report.json import as_json, render
-from contract_tests.run import Run, planned
 from tests.targets import directed, reference
 from tests.targets.reference import DEFECTS, VARIANTS, serving, within
 
 if TYPE_CHECKING:
-    from contract_tests import Report, Violation
+    from qashier_contract import Report, Violation
 
 CONCURRENT = {"CON-1", "CON-2", "IDM-6"}
 IN_PROCESS = "http://127.0.0.1"
@@ -67,7 +67,7 @@ def test_evt_6_an_answer_that_comes_too_late_is_none(
 ) -> None:
     monkeypatch.setattr(webhooks, "_HOLD_S", 0.6)
     monkeypatch.setattr(webhooks, "_PATIENCE_S", 0.6)
-    monkeypatch.setattr("contract_tests.clauses.events.SOON_NS", 10**8)
+    monkeypatch.setattr("qashier_contract.clauses.events.SOON_NS", 10**8)
     monkeypatch.setattr(reference, "PATIENCE_S", 0.2)
     with serving(*quirks) as url:
         report = check(url, strict=True, seed=1, only=["EVT-6"], drivers=lambda driver: driver.waits_s > 0)
@@ -91,8 +91,13 @@ def test_what_the_documents_leave_open_is_never_accused(variant: str) -> None:
 def test_a_customer_keeps_the_cookies_of_a_page() -> None:
     report = checked("pages with a token in a cookie", only=["PAY-*"])
     history = report.history
-    paid = [p for life in history.ledger.lives.values() for p in life.writes if p.page_act in {"pay-card", "authorise"}]
-    assert any(history.ledger.leads_on(history.ledger.lives[str(press.page_of)], press) for press in paid)
+    paid = [
+        p
+        for observed in history.ledger.sessions.values()
+        for p in observed.writes
+        if p.page_act in {"pay-card", "authorise"}
+    ]
+    assert any(history.ledger.leads_on(history.ledger.sessions[str(press.page_of)], press) for press in paid)
 
 
 def sample() -> list[str]:

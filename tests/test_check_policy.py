@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qashier_contract import CheckError, check
+from qashier_contract.history import Policy
+from qashier_contract.run import read_policy
 
-from contract_tests import CheckError, check
-from contract_tests.history import Policy
-from contract_tests.run import read_policy
 from qashier_mock import MockServer, Settings
 from qashier_mock.core.policy import Policy as Behaviour
 from tests.targets import directed

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from qashier_contract import CLAUSES, ClauseBroken, Report, check
+from qashier_contract.clauses import Source
+from qashier_contract.history import Capability, Credentials, Exchange, History, Policy, Reply, Request, Terms
 
-from contract_tests import CLAUSES, ClauseBroken, Report, check
-from contract_tests.clauses import Source
-from contract_tests.history import Capability, Credentials, Exchange, History, Policy, Reply, Request, Terms
 from tests.targets import directed
 from tests.targets.reference import DEFECTS, serving
 

@@ -8,19 +8,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from qashier_contract import CLAUSES, Verdict, check
+from qashier_contract.drive.conformance import clause_of, conformance
+from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, through_proxy
+from qashier_contract.history import Credentials, Exchange, Reply, Request
+from qashier_contract.run import Run
 
-from contract_tests import CLAUSES, Verdict, check
-from contract_tests.drive.bridge import CREDENTIALS, NUMBER, bridged
-from contract_tests.drive.conformance import clause_of, conformance
-from contract_tests.history import Credentials, Exchange, Reply, Request
-from contract_tests.run import Run
 from tests.targets.reference import DEFECTS, VARIANTS, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from contract_tests import Report
-    from contract_tests.drive import Driver, World
+    from qashier_contract import Report
+    from qashier_contract.drive import Driver, RunContext
 
 IN_PROCESS = "http://127.0.0.1"
 
@@ -28,8 +28,8 @@ IN_PROCESS = "http://127.0.0.1"
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the document determines, and little that is drawn beside it."""
-    monkeypatch.setattr("contract_tests.drive.conformance._EXAMPLES", 0.5)
-    monkeypatch.setattr("contract_tests.drive.conformance._EXAMPLES_OWN", 0.5)
+    monkeypatch.setattr("qashier_contract.drive.conformance._EXAMPLES", 0.5)
+    monkeypatch.setattr("qashier_contract.drive.conformance._EXAMPLES_OWN", 0.5)
 
 
 def drawn(driver: Driver) -> bool:
@@ -135,19 +135,19 @@ def test_a_failed_check_is_told_under_the_clause_it_belongs_to(
     assert clause_of(check_name, exchange) == clause
 
 
-# ── the bridge ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the recording proxy ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
-def world() -> World:
+def context() -> RunContext:
     run = Run(IN_PROCESS, transport=within(), seed=1, keys=["sk_test_hushhush"], control="none")
     run.connect()
-    return run.world()
+    return run.context()
 
 
 @pytest.fixture
-def door(world: World) -> Iterator[http.client.HTTPConnection]:
-    with bridged(world) as (url, _):
+def door(context: RunContext) -> Iterator[http.client.HTTPConnection]:
+    with through_proxy(context) as (url, _):
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
         yield connection
         connection.close()
@@ -161,12 +161,12 @@ OURS = basic(CREDENTIALS[0])
 
 
 def test_the_stand_in_becomes_the_key_and_the_key_stays_out_of_sight(
-    world: World, door: http.client.HTTPConnection
+    context: RunContext, door: http.client.HTTPConnection
 ) -> None:
     door.request("GET", "/checkout/sessions?limit=1", headers={"Authorization": OURS})
     answer = door.getresponse()
     text = answer.read().decode()
-    last = world.recorder.exchanges[-1]
+    last = context.recorder.exchanges[-1]
     assert (answer.status, last.account, last.credentials) == (200, 0, Credentials.BASIC)
     assert answer.headers[NUMBER] == str(last.number)
     assert "hushhush" not in text + repr(last)
@@ -174,23 +174,23 @@ def test_the_stand_in_becomes_the_key_and_the_key_stays_out_of_sight(
 
 @pytest.mark.parametrize("authorization", [None, "Basic e30=", "Bearer nobody"])
 def test_other_credentials_go_on_as_they_are(
-    world: World, door: http.client.HTTPConnection, authorization: str | None
+    context: RunContext, door: http.client.HTTPConnection, authorization: str | None
 ) -> None:
     door.request("GET", "/checkout/sessions", headers={"Authorization": authorization} if authorization else {})
     answer = door.getresponse()
     answer.read()
     assert answer.status == 401
-    assert world.recorder.exchanges[-1].account is None
+    assert context.recorder.exchanges[-1].account is None
 
 
-def test_each_session_is_marked_and_each_key_used_once(world: World, door: http.client.HTTPConnection) -> None:
-    body = json.dumps(world.body(success_url="https://shop.example/thanks#top"))
+def test_each_session_is_marked_and_each_key_used_once(context: RunContext, door: http.client.HTTPConnection) -> None:
+    body = json.dumps(context.body(success_url="https://shop.example/thanks#top"))
     sent = []
     for _ in range(2):
         headers = {"Authorization": OURS, "Content-Type": "application/json", "Idempotency-Key": "k" * 255}
         door.request("POST", "/checkout/sessions", body, headers)
         door.getresponse().read()
-        sent.append(world.recorder.exchanges[-1])
+        sent.append(context.recorder.exchanges[-1])
     assert all(exchange.succeeded for exchange in sent)
     assert len({exchange.object["id"] for exchange in sent}) == 2
     assert len({exchange.object["success_url"] for exchange in sent}) == 2
@@ -198,21 +198,21 @@ def test_each_session_is_marked_and_each_key_used_once(world: World, door: http.
 
 
 def test_what_no_document_decides_is_not_kept_where_it_is_refused(
-    world: World, door: http.client.HTTPConnection
+    context: RunContext, door: http.client.HTTPConnection
 ) -> None:
-    before = len(world.recorder.exchanges)
+    before = len(context.recorder.exchanges)
     door.request("GET", "/checkout/sessions?starting_after=", headers={"Authorization": OURS})
     answer = door.getresponse()
     answer.read()
-    assert (answer.status >= 400) == (len(world.recorder.exchanges) == before)
+    assert (answer.status >= 400) == (len(context.recorder.exchanges) == before)
 
 
-def test_once_nothing_more_may_be_sent_the_door_is_closed(world: World) -> None:
-    with bridged(world) as (url, bridge):
-        world.target.pace.deadline_ns = 0
+def test_once_nothing_more_may_be_sent_the_door_is_closed(context: RunContext) -> None:
+    with through_proxy(context) as (url, recording_proxy):
+        context.target.pace.deadline_ns = 0
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
         connection.request("GET", "/checkout/sessions", headers={"Authorization": OURS})
         with pytest.raises(http.client.BadStatusLine):
             connection.getresponse()
         connection.close()
-        assert bridge.is_over
+        assert recording_proxy.is_over

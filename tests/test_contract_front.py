@@ -14,7 +14,7 @@ def front(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-rs"]
     return subprocess.run(
-        [*command, "--pyargs", "contract_tests", *arguments],
+        [*command, "--pyargs", "qashier_contract", *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from qashier_contract import CLAUSES
+from qashier_contract.report.contract import page
 
-from contract_tests import CLAUSES
-from contract_tests.report.contract import page
 from qashier_mock.cli import main
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "contract.md"

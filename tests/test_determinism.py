@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from qashier_contract import check
+from qashier_contract.drive import conformance, lifecycle, webhooks
+from qashier_contract.history import Recorder
 
-from contract_tests import check
-from contract_tests.drive import conformance, lifecycle, webhooks
-from contract_tests.history import Recorder
 from qashier_mock import MockServer
 
 if TYPE_CHECKING:
-    from contract_tests.history import Exchange
+    from qashier_contract.history import Exchange
 
 CONCURRENT = {"the same at once", "races", "the same at once, again", "races, again"}
 SEEDS = {"sample": 1, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]

@@ -7,18 +7,31 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from qashier_contract import Verdict, check
+from qashier_contract.drive.lifecycle import lifecycle
+from qashier_contract.drive.story import (
+    Create,
+    Expire,
+    List,
+    Pay,
+    Reach,
+    Retrieve,
+    Retry,
+    Reuse,
+    Story,
+    Wait,
+    Walk,
+    told,
+)
+from qashier_contract.history import Capability, Operation
+from qashier_contract.run import Run
 
-from contract_tests import Verdict, check
-from contract_tests.drive.lifecycle import lifecycle
-from contract_tests.drive.story import Create, Expire, List, Pay, Reach, Retrieve, Retry, Reuse, Story, Wait, Walk, told
-from contract_tests.history import Capability, Operation
-from contract_tests.run import Run
 from tests.targets.reference import DEFECTS, within
 
 if TYPE_CHECKING:
-    from contract_tests import Report
-    from contract_tests.drive import Driver, World
-    from contract_tests.drive.story import Step
+    from qashier_contract import Report
+    from qashier_contract.drive import Driver, RunContext
+    from qashier_contract.drive.story import Step
 
 IN_PROCESS = "http://127.0.0.1"
 
@@ -134,7 +147,7 @@ def test_hypothesis_is_not_imported_before_stories_are_drawn() -> None:
         [
             sys.executable,
             "-c",
-            "import sys, contract_tests.drive.lifecycle; print({'hypothesis', 'schemathesis'} & {*sys.modules})",
+            "import sys, qashier_contract.drive.lifecycle; print({'hypothesis', 'schemathesis'} & {*sys.modules})",
         ],
         capture_output=True,
         text=True,
@@ -165,20 +178,20 @@ SMALL: dict[str, list[Step]] = {
 }
 
 
-def meeting(*quirks: str) -> World:
+def meeting(*quirks: str) -> RunContext:
     """A world to tell stories in."""
     run = Run(IN_PROCESS, transport=within(*quirks), seed=1)
     run.connect()
-    world = run.world()
-    world._count = 1_000  # past the marks that connecting used
-    return world
+    context = run.context()
+    context._count = 1_000  # past the marks that connecting used
+    return context
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_target_and_oracle_agree_on_a_correct_implementation(name: str) -> None:
-    world = meeting()
-    pair = [world.account, world.other]
-    story = told(Story(world, lambda number: pair[number] or world.account, alone=False), SMALL[name])
+    context = meeting()
+    pair = [context.account, context.other]
+    story = told(Story(context, lambda number: pair[number] or context.account, alone=False), SMALL[name])
     assert not story.disagreed
     assert story.steps == SMALL[name]
     assert story.broken({"LIS-4", "EXP-7", "IDM-1", "AUTH-5", "PAY-1"}) == ()
@@ -186,15 +199,17 @@ def test_target_and_oracle_agree_on_a_correct_implementation(name: str) -> None:
 
 
 def test_a_story_ends_where_target_and_oracle_disagree() -> None:
-    world = meeting("expire twice")
-    story = told(Story(world, lambda _: world.account, alone=False), [Expire(), Expire(), Retrieve(), Retrieve()])
+    context = meeting("expire twice")
+    story = told(Story(context, lambda _: context.account, alone=False), [Expire(), Expire(), Retrieve(), Retrieve()])
     assert story.disagreed
     assert story.steps == [Expire(), Expire()]
     assert story.broken({"EXP-1", "EXP-2"}) == ("EXP-2",)
 
 
 def test_without_a_clock_a_step_in_time_is_left_out() -> None:
-    world = meeting("no control")
-    assert Capability.CLOCK not in world.capabilities
-    story = told(Story(world, lambda _: world.account, alone=False), [Create(life_s=1_800), Wait(seconds=5), Expire()])
+    context = meeting("no control")
+    assert Capability.CLOCK not in context.capabilities
+    story = told(
+        Story(context, lambda _: context.account, alone=False), [Create(life_s=1_800), Wait(seconds=5), Expire()]
+    )
     assert not story.disagreed

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-from contract_tests.linearizability import NEVER, Op, Saw, linearize, search, session_step
+from qashier_contract.linearizability import NEVER, Op, Saw, linearize, search, session_step
 
 
 def interval(op: Op) -> tuple[int, int]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from contract_tests import oracle
-from contract_tests.oracle import Act, Known, Open, Query, State, event_of, faults, opened, page, step
+from qashier_contract import oracle
+from qashier_contract.oracle import Act, Known, Open, Query, State, event_of, faults, opened, page, step
 
 NOW = 1_800_000_000
 

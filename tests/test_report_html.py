@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from qashier_contract import CLAUSES, check
+from qashier_contract.history import Delivery, Endpoint, Exchange, History, Reply, Request
+from qashier_contract.report.html import render
+from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
-from contract_tests import CLAUSES, check
-from contract_tests.history import Delivery, Endpoint, Exchange, History, Reply, Request
-from contract_tests.report.html import render
-from contract_tests.verdicts import ClauseReport, Report, Verdict, Violation
 from tests.targets import directed
 from tests.targets.reference import within
 
@@ -246,7 +246,7 @@ def test_each_account_has_a_lane_and_so_have_its_webhooks() -> None:
 
 def test_only_where_a_violation_shows_is_filled_in() -> None:
     page = render(told("IDM-6", exchange(1, 0, 10), exchange(2, 4, 14)))
-    assert re.findall(r'<g class="[^"]*guilty">.*?<text[^>]*>([^<]+)<', page) == ["2 create"]
+    assert re.findall(r'<g class="[^"]*failing">.*?<text[^>]*>([^<]+)<', page) == ["2 create"]
 
 
 def test_a_report_of_a_thousand_exchanges_and_many_broken_clauses_stays_below_two_megabytes() -> None:

@@ -17,14 +17,14 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qashier_contract import CLAUSES, check
+from qashier_contract.history import CONTROL_PATH, Credentials, Reply
+from qashier_contract.report.reproduce import Reproduction, reproduce
+from qashier_contract.report.reproduce.naming import BROKEN
+from qashier_contract.report.reproduce.proofs import provable
+from qashier_contract.report.reproduce.shell import BROKEN as BROKEN_IN_A_SHELL
+from qashier_contract.report.reproduce.values import Code, literal
 
-from contract_tests import CLAUSES, check
-from contract_tests.history import CONTROL_PATH, Credentials, Reply
-from contract_tests.report.reproduce import Reproduction, reproduce
-from contract_tests.report.reproduce.naming import BROKEN
-from contract_tests.report.reproduce.proofs import provable
-from contract_tests.report.reproduce.shell import BROKEN as BROKEN_IN_A_SHELL
-from contract_tests.report.reproduce.values import Code, literal
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
 from tests.targets import directed
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from contract_tests import Report
+    from qashier_contract import Report
 
 _MODULES = count()
 KEY = "sk_test_thisIsMySecret"

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from qashier_contract import Verdict, check
 from store_house import Place
 
-from contract_tests import Verdict, check
-
 if TYPE_CHECKING:
-    from contract_tests import Report
-    from contract_tests.drive import Driver
+    from qashier_contract import Report
+    from qashier_contract.drive import Driver
 
 pytest_plugins = ["store_fixtures"]
 

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGES: Final = ("qashier_mock", "contract_tests")
+PACKAGES: Final = (ROOT / "qashier_mock", ROOT / "contract_tests" / "qashier_contract")
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def dist_info(installed: Path, name: str) -> str:
 def source_files() -> set[str]:
     """What the packages consist of in the checkout, but for what running them leaves behind."""
     return {
-        str(path.relative_to(ROOT))
+        str(path.relative_to(package.parent))
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
+        for path in package.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
 

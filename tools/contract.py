@@ -12,8 +12,8 @@ import subprocess
 import sys
 from typing import Final
 
-from contract_tests import Verdict, check
-from contract_tests.report import terminal
+from qashier_contract import Verdict, check
+from qashier_contract.report import terminal
 
 COMMAND: Final = (sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--log-format", "json")
 # Seconds that a mock may take to stop once it was told to.

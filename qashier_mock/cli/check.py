@@ -18,8 +18,8 @@ from qashier_mock.cli.extras import needs_contract
 from qashier_mock.cli.options import Option, duration, http_url, integer, parse
 
 if TYPE_CHECKING:
-    from contract_tests import Report
-    from contract_tests.baseline import Known
+    from qashier_contract import Report
+    from qashier_contract.baseline import Known
 
 _MAX_SEED: Final = 2**53 - 1
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
@@ -45,7 +45,7 @@ def _listen(text: str) -> str:
 
 
 def _report(text: str) -> tuple[str, Path]:
-    from contract_tests.report import FORMATS  # noqa: PLC0415 - the checker is loaded when it is used
+    from qashier_contract.report import FORMATS  # noqa: PLC0415 - the checker is loaded when it is used
 
     name, equals, path = text.partition("=")
     if name not in FORMATS or not equals or not path:
@@ -140,8 +140,8 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         arguments,
         positionals={"url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"},
     )
-    from contract_tests import CheckError, check, planned  # noqa: PLC0415 - after --help
-    from contract_tests.report.terminal import ProgressLine  # noqa: PLC0415
+    from qashier_contract import CheckError, check, planned  # noqa: PLC0415 - after --help
+    from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
     if options.update_baseline and options.baseline is None:
         raise CommandError("--update-baseline needs --baseline FILE, the file to write")
@@ -186,7 +186,7 @@ def _known(path: str | None) -> tuple[Known, ...]:
     """The accepted violations, read before anything is sent."""
     if path is None:
         return ()
-    from contract_tests.baseline import BaselineError, read  # noqa: PLC0415
+    from qashier_contract.baseline import BaselineError, read  # noqa: PLC0415
 
     try:
         return read(Path(path))
@@ -198,7 +198,7 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
     """The report with what is known excused, and the file of known violations brought up to date if that is asked."""
     if options.baseline is None:
         return report
-    from contract_tests import baseline  # noqa: PLC0415
+    from qashier_contract import baseline  # noqa: PLC0415
 
     if options.update_baseline and not report.interrupted:
         known = baseline.updated(report, known)
@@ -210,7 +210,7 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
 
 
 def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
-    from contract_tests.run import read_policy  # noqa: PLC0415
+    from qashier_contract.run import read_policy  # noqa: PLC0415
 
     return {
         "keys": _keys(options.api_key_file),
@@ -255,7 +255,7 @@ def _print_plan(steps: Sequence[Any]) -> None:
 
 
 def _write(report: Report, files: Sequence[tuple[str, Path]]) -> None:
-    from contract_tests.report import terminal, write  # noqa: PLC0415
+    from qashier_contract.report import terminal, write  # noqa: PLC0415
 
     for name, path in files:
         try:

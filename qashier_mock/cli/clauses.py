@@ -28,7 +28,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     needs_contract("clauses")
     options = parse("clauses", "Print the contract: each clause, its source, what checks it.", OPTIONS, arguments)
     if options.format == "markdown":
-        from contract_tests.report.contract import page  # noqa: PLC0415
+        from qashier_contract.report.contract import page  # noqa: PLC0415
 
         sys.stdout.write(page())
         return DONE
@@ -43,8 +43,8 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
 
 def _entries() -> list[dict[str, Any]]:
-    from contract_tests import CLAUSES  # noqa: PLC0415
-    from contract_tests.drive.plan import every_driver  # noqa: PLC0415
+    from qashier_contract import CLAUSES  # noqa: PLC0415
+    from qashier_contract.drive.plan import every_driver  # noqa: PLC0415
 
     drivers = every_driver()
     return [

@@ -110,7 +110,8 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
     The directed scenarios come first; what they do not kill gets the whole plan and its budget, and is held to the
     document to the letter, as the correct mock is.
     """
-    from contract_tests import Verdict, check  # noqa: PLC0415 - in the process that checks
+    from qashier_contract import Verdict, check  # noqa: PLC0415 - in the process that checks
+
     from qashier_mock.app import Settings  # noqa: PLC0415
     from qashier_mock.bugs import find  # noqa: PLC0415
     from qashier_mock.server import MockServer  # noqa: PLC0415

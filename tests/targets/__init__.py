@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contract_tests.drive import Driver
+    from qashier_contract.drive import Driver
 
 
 def directed(driver: Driver) -> bool:

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote
 from uuid import uuid4  # noqa: TID251 - a server of its own, outside of the mock
 
-from contract_tests.document import currencies
-from contract_tests.history import Reply
+from qashier_contract.document import currencies
+from qashier_contract.history import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from contract_tests.target import Transport
+    from qashier_contract.target import Transport
 
 URL: Final = re.compile(
     r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?"

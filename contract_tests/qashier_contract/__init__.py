@@ -1,0 +1,33 @@
+"""The contract of Qashier Checkout Sessions, checked on any implementation.
+
+How to read this suite: `history` says what was observed; `target` and `drive` observe; `ledger` concludes what can be
+known; `clauses` judge, each one rule of the contract as a pure function; `oracle` is the reference model that they
+share; `run` puts it together into a `Report`. Nothing here knows the mock.
+
+    >>> report = check("http://127.0.0.1:4010")    # doctest: +SKIP
+    >>> report.verdict                             # doctest: +SKIP
+    <Verdict.PASSED: 'passed'>
+"""
+
+from __future__ import annotations
+
+from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
+from qashier_contract.run import CheckError, KeyRefused, LiveKeyRefused, Progress, TargetUnreachable, check, planned
+from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
+
+__all__ = [
+    "CLAUSES",
+    "CheckError",
+    "Clause",
+    "ClauseBroken",
+    "ClauseReport",
+    "KeyRefused",
+    "LiveKeyRefused",
+    "Progress",
+    "Report",
+    "TargetUnreachable",
+    "Verdict",
+    "Violation",
+    "check",
+    "planned",
+]

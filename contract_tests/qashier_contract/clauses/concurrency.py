@@ -1,0 +1,141 @@
+"""CON: what happens at once."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from qashier_contract import oracle
+from qashier_contract.clauses.table import ASSUMED, KEPT, Findings, broken, clause, kept_if
+from qashier_contract.history import Exchange, History, Operation
+from qashier_contract.ledger import ObservedSession, act_of, entries_of, is_integer
+from qashier_contract.linearizability import NEVER, Op, Saw, linearize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MADE = {
+    oracle.Act.PAYMENT_SUCCEEDED: "complete",
+    oracle.Act.EXPIRE_REQUESTED: "expired",
+}
+_STATUSES = frozenset({"open", "complete", "expired"})
+
+
+def overlap(exchanges: list[Exchange]) -> bool:
+    """Whether at least two of them were under way at the same time."""
+    ordered = sorted(exchanges, key=lambda exchange: exchange.sent_ns)
+    return any(later.sent_ns <= earlier.received_ns for earlier, later in itertools.pairwise(ordered))
+
+
+@clause("CON-1", source=ASSUMED)
+def concurrent_histories_are_linearizable(history: History) -> Findings:
+    """Any concurrent history of one session is linearizable: of pay, expire and the clock exactly one wins."""
+    for observed in history.ledger.sessions.values():
+        concerned = list(_touches(history, observed))
+        if not overlap([write for write in observed.writes if write in concerned] + _crossings(history, observed)):
+            continue
+        torn = [read for read in concerned if _is_torn(read)]
+        for read in torn:
+            yield broken(
+                "complete and paid at the same instant", "complete, unpaid", observed.born, *observed.writes, read
+            )
+        story = [(exchange, op) for exchange in concerned for op in _ops(history, observed, exchange)]
+        anomaly = linearize([op for _, op in story])
+        if anomaly is None:
+            yield KEPT
+        else:
+            guilty = [story[place][0] for place in anomaly.places]
+            yield broken("one order that explains every answer", anomaly.reason, observed.born, *guilty)
+
+
+def _is_torn(read: Exchange) -> bool:
+    """Whether a read shows half of a payment."""
+    shown = (read.object.get("status"), read.object.get("payment_status"))
+    return read.operation is Operation.RETRIEVE and shown == ("complete", "unpaid")
+
+
+def _touches(history: History, observed: ObservedSession) -> Iterator[Exchange]:
+    """What read or wrote a session, with answers that tell of it: no replays, no other account."""
+    for exchange in sorted(
+        [*observed.writes, *observed.reads, *_crossings(history, observed)], key=lambda one: one.number
+    ):
+        if exchange.operation is Operation.PAGE:
+            if act_of(exchange) in _MADE:
+                yield exchange
+        elif exchange.account == observed.account and not history.ledger.key_was_seen(exchange):
+            yield exchange
+
+
+def _crossings(history: History, observed: ObservedSession) -> list[Exchange]:
+    """The moves of the clock that took it past the session's deadline: they end it as well."""
+    found, previous = [], observed.created
+    for exchange in history.clock_calls(observed.account):
+        now = exchange.object.get("now")
+        if not is_integer(now) or not observed.born.is_before(exchange):
+            continue
+        if previous < observed.expires_at <= now:
+            found.append(exchange)
+        previous = max(previous, now)
+    return found
+
+
+def _ops(history: History, observed: ObservedSession, exchange: Exchange) -> list[Op]:
+    call, end = exchange.sent_ns, exchange.received_ns
+    if exchange.operation is Operation.PAGE:
+        # From the payment method's page the customer comes back whatever became of the payment (PAY-5).
+        paid = exchange.page_act == "pay-card" and history.ledger.leads_on(observed, exchange)
+        return [Op(call, end, Saw.ENDED, "complete") if paid else Op(call, NEVER, Saw.UNKNOWN, "complete")]
+    if exchange.operation is Operation.CLOCK:
+        return [Op(call, NEVER, Saw.UNKNOWN, "expired")]
+    if exchange.operation is Operation.RETRIEVE:
+        status = exchange.object.get("status")
+        if status not in _STATUSES:
+            return []
+        return [Op(call, end, Saw.OPEN)] if status == "open" else [Op(call, end, Saw.TERMINAL, status)]
+    act = act_of(exchange)
+    made = _MADE.get(act) if act is not None else None
+    if exchange.is_unknown:
+        return [Op(call, NEVER, Saw.UNKNOWN, made)] if made else []
+    if exchange.succeeded:
+        return [Op(call, end, Saw.ENDED, made) if made else Op(call, end, Saw.OPEN)]
+    return [Op(call, end, Saw.TERMINAL)] if exchange.refused and exchange.status != 404 else []
+
+
+@clause("CON-2", source=ASSUMED)
+def concurrent_creates_are_all_there(history: History) -> Findings:
+    """Concurrent creates give distinct ids, and all of them are listed."""
+    creates = [
+        exchange
+        for exchange in history.of(Operation.CREATE)
+        if exchange.succeeded and not history.ledger.key_was_seen(exchange)
+    ]
+    for index, exchange in enumerate(creates):
+        partners = [
+            other
+            for other in creates[max(0, index - 32) : index + 32]
+            if other is not exchange and other.account == exchange.account and other.overlaps(exchange)
+        ]
+        if not partners:
+            continue
+        session_id = exchange.object.get("id")
+        twins = [other for other in partners if other.object.get("id") == session_id]
+        if twins:
+            yield broken("an id of its own", f"{session_id} twice", twins[0], exchange)
+            continue
+        lists = [
+            page
+            for page in history.of(Operation.LIST)
+            if page.account == exchange.account and exchange.is_before(page) and _is_whole(page)
+        ]
+        if lists:
+            listed = any(entry.get("id") == session_id for entry in entries_of(lists[0]))
+            room = lists[0].object.get("has_more") is False
+            if listed or room:
+                yield kept_if(listed, f"{session_id} in the list", "left out", exchange, lists[0])
+
+
+def _is_whole(page: Exchange) -> bool:
+    """Whether a list has neither filter nor cursor, and room for a hundred."""
+    return (
+        page.succeeded and set(page.request.parameters) <= {"limit"} and page.request.parameters.get("limit") == "100"
+    )

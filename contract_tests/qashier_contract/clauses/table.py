@@ -1,0 +1,137 @@
+"""How a clause is written down: `@clause(id, source=…)` over a function that reads a history.
+
+Such a function yields once for every observation that the clause has something to say about: `KEPT`, or what
+`broken(…)` makes, which carries the shortest story: the exchanges that disagree. It never sends anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from qashier_contract.history import Capability, Delivery, Exchange, History
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Source(StrEnum):
+    """Where a clause comes from, which decides what a violation is."""
+
+    DOCUMENTED = "documented"
+    """Stated by the reference documentation: a violation is a failure."""
+    PUBLIC = "public"
+    """Stated by Qashier's public pages, or seen in a working client: a violation is a failure."""
+    ASSUMED = "assumed"
+    """By necessity, or by analogy with APIs that this one mirrors: a violation is a warning, a failure when strict."""
+
+
+DOCUMENTED: Final = Source.DOCUMENTED
+PUBLIC: Final = Source.PUBLIC
+ASSUMED: Final = Source.ASSUMED
+
+
+class ClauseBroken(Exception):
+    """An observation that a clause forbids.
+
+    `exchanges` tell the shortest story that shows it, in the order of sending, the guilty one last.
+    """
+
+    def __init__(
+        self,
+        expected: str,
+        seen: str,
+        exchanges: tuple[Exchange, ...] = (),
+        deliveries: tuple[Delivery, ...] = (),
+    ) -> None:
+        super().__init__(f"expected {expected}, saw {seen}")
+        self.expected = expected
+        self.seen = seen
+        self.exchanges = tuple(sorted(set(exchanges), key=lambda exchange: exchange.number))
+        self.deliveries = deliveries
+
+
+Finding: TypeAlias = ClauseBroken | None
+KEPT: Final = None
+Findings: TypeAlias = Iterator[Finding]
+Judge: TypeAlias = Callable[[History], Findings]
+
+
+def broken(expected: str, seen: object, *exchanges: Exchange, deliveries: tuple[Delivery, ...] = ()) -> ClauseBroken:
+    """A violation in words. `seen` is cut at 300 characters."""
+    text = seen if isinstance(seen, str) else repr(seen)
+    return ClauseBroken(expected, text if len(text) <= 300 else text[:297] + "…", exchanges, deliveries)
+
+
+def kept_if(condition: object, expected: str, seen: object, *exchanges: Exchange) -> Finding:
+    """`KEPT` if the condition holds, else the violation."""
+    return KEPT if condition else broken(expected, seen, *exchanges)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One clause of the contract. `needs` lists what a target must allow before it can be exercised at all."""
+
+    id: str
+    source: Source
+    statement: str
+    judge: Judge
+    needs: frozenset[Capability]
+
+    @property
+    def group(self) -> str:
+        return self.id.partition("-")[0]
+
+    def __call__(self, history: History) -> int:
+        """Judge a history; how many observations kept the clause.
+
+        Raises:
+            ClauseBroken: The first one that did not.
+        """
+        count = 0
+        for finding in self.judge(history):
+            if finding is not None:
+                raise finding
+            count += 1
+        return count
+
+    def findings(self, history: History, *, most: int = 20) -> tuple[int, tuple[ClauseBroken, ...]]:
+        """How many observations the clause was exercised by, and at most `most` of those that broke it."""
+        exercised, violations = 0, []
+        for finding in self.judge(history):
+            exercised += 1
+            if finding is not None:
+                violations.append(finding)
+                if len(violations) >= most:
+                    break
+        return exercised, tuple(violations)
+
+
+_written: dict[str, Clause] = {}
+
+
+def clause(identifier: str, *, source: Source, needs: tuple[Capability, ...] = ()) -> Callable[[Judge], Judge]:
+    """Enter a function in the contract. Its docstring's first sentence is the statement.
+
+    Args:
+        identifier: The clause id, such as `CRE-7`.
+        source: Where the clause comes from.
+        needs: What a target must allow before the clause can be exercised.
+    """
+
+    def enter(judge: Judge) -> Judge:
+        statement = re.sub(r"\s+", " ", (judge.__doc__ or "").partition("\n\n")[0]).strip()
+        if identifier in _written or not statement:
+            raise ValueError(f"{identifier} is written down twice, or says nothing")
+        _written[identifier] = Clause(identifier, source, statement, judge, frozenset(needs))
+        return judge
+
+    return enter
+
+
+def written() -> Mapping[str, Clause]:
+    """The clauses that were entered so far, in that order."""
+    return _written

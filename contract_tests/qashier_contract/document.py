@@ -1,0 +1,118 @@
+"""The shapes of `openapi/qashier.yaml`, and a relaxed view to judge any target by.
+
+The document is strict about answers, because the mock must answer exactly so. Another implementation may add
+properties and form its ids as it likes; what is left after relaxing is what the documentation states: which properties
+there are, of which type, and which words an enum has. Bounds and forms are clauses of their own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jsonschema.exceptions import relevance
+from openapi_schema_validator import OAS30Validator
+
+from qashier_contract.history import Json
+
+_PACKAGES: Final = Path(__file__).resolve().parent.parent
+_PLACES: Final = (_PACKAGES.parent / "openapi", _PACKAGES / "qashier_mock" / "openapi")
+
+_KEPT: Final = frozenset(
+    {"type", "nullable", "required", "properties", "items", "enum", "allOf", "anyOf", "oneOf", "$ref"}
+)
+
+
+class DocumentMissing(Exception):
+    """`qashier.yaml` is neither beside this package nor in the installed mock."""
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The public contract, as it is in the file.
+
+    Raises:
+        DocumentMissing: The file is not where it should be.
+    """
+    for place in _PLACES:
+        path = place / "qashier.yaml"
+        if path.is_file():
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            loaded: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader, in C where there is one
+            return loaded
+    looked = " or ".join(str(place) for place in _PLACES)
+    raise DocumentMissing(f"qashier.yaml is not in {looked}")
+
+
+def _resolve(reference: str) -> Json:
+    node: Json = document()
+    for step in reference.removeprefix("#/").split("/"):
+        node = node[step.replace("~1", "/").replace("~0", "~")]
+    return node
+
+
+def relaxed(schema: Json) -> Json:
+    """The schema without what an implementation is free to do otherwise, its references resolved."""
+    if "$ref" in schema:
+        return relaxed(_resolve(schema["$ref"]))
+    kept: dict[str, Json] = {}
+    for word, value in schema.items():
+        if word not in _KEPT:
+            continue
+        if word == "properties":
+            kept[word] = {name: relaxed(inner) for name, inner in value.items()}
+        elif word == "items":
+            kept[word] = relaxed(value)
+        elif word in {"allOf", "anyOf", "oneOf"}:
+            kept[word] = [relaxed(inner) for inner in value]
+        else:
+            kept[word] = value
+    return kept
+
+
+@cache
+def _validator(name: str) -> Any:
+    return OAS30Validator(_relaxed_component(name))
+
+
+def shape_errors(name: str, value: Json) -> tuple[tuple[str, str], ...]:
+    """Where a value leaves the relaxed shape of a schema of the document: pairs of a path and what is wrong there."""
+    errors = sorted(_validator(name).iter_errors(value), key=relevance)
+    return tuple((_path(error.absolute_path), str(error.message)[:200]) for error in errors)
+
+
+def _path(steps: Any) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+@cache
+def properties(name: str) -> frozenset[str]:
+    """The properties that the document names for an object."""
+    return frozenset(_resolve(f"#/components/schemas/{name}")["properties"])
+
+
+def named(name: str, value: Json) -> Json:
+    """A value without the properties that the document does not name, at every depth."""
+    return _pruned(_relaxed_component(name), value)
+
+
+@cache
+def _relaxed_component(name: str) -> Json:
+    return relaxed({"$ref": f"#/components/schemas/{name}"})
+
+
+def _pruned(schema: Json, value: Json) -> Json:
+    if isinstance(value, dict) and "properties" in schema:
+        known = schema["properties"]
+        return {name: _pruned(known[name], inner) for name, inner in sorted(value.items()) if name in known}
+    if isinstance(value, list) and "items" in schema:
+        return [_pruned(schema["items"], inner) for inner in value]
+    return value
+
+
+@cache
+def currencies() -> frozenset[str]:
+    """The active ISO 4217 codes."""
+    return frozenset(_resolve("#/components/schemas/Currency")["enum"])

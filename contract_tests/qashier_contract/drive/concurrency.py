@@ -1,0 +1,167 @@
+"""Concurrent rounds: several requests at once, released together, judged afterwards for linearizability.
+
+A round whose requests did not overlap shows nothing; it is repeated a few times, and does not count.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract import oracle
+from qashier_contract.clauses.concurrency import overlap
+from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
+from qashier_contract.history import Capability, Credentials
+from qashier_contract.ledger import is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qashier_contract.history import Exchange, Json
+
+_THREADS: Final = 6
+_MANY: Final = 4
+_SPARE: Final = 2
+"""How many rounds more may be tried where some did not overlap."""
+_MARGIN_S: Final = 30
+"""Seconds that a session lives beyond the least, so that a second that ticks meanwhile does not make it too short."""
+
+
+def _shapes(context: RunContext, *, all_of_them: bool) -> tuple[tuple[str, ...], ...]:
+    """Who does what at once in a round. Some are for when every clause has had its turn."""
+    shapes: list[tuple[str, ...]] = [("expire", "expire", "expire", "read")]
+    if context.can(Capability.PAY):
+        shapes += [("pay", "expire", "read", "expire", "pay"), ("pay", "pay", "pay"), ("pay", "expire")]
+    if all_of_them and context.can(Capability.PAY, Capability.CLOCK):
+        shapes += [("pay", "clock", "expire", "read")]
+    if all_of_them and context.can(Capability.PAY):
+        shapes += [("pay", "read", "read", "read", "read")]
+    if all_of_them and context.can(Capability.PAGE):
+        shapes += [("pay-card", "expire", "read", "pay-card"), ("authorise", "expire", "read")]
+    if all_of_them and context.can(Capability.PAGE, Capability.PAY):
+        shapes += [("pay", "pay-card", "read")]
+    return tuple(shapes)
+
+
+def _races(context: RunContext, rounds: int) -> None:
+    """Pay, expire and read one session at once, and let its time run out; `rounds` that count of each shape."""
+    for shape in _shapes(context, all_of_them=rounds > 1):
+        counted = 0
+        for _ in range(rounds + _SPARE):
+            if counted == rounds:
+                break
+            if not (done := _race(context, shape)):
+                break
+            counted += overlap(done)
+    if context.can(Capability.EVENTS):
+        context.account.events()
+
+
+def _race(context: RunContext, shape: Sequence[str]) -> list[Exchange]:
+    """One round; empty where it cannot be held: no session could be opened, or its page has no such button."""
+    account, now = context.account, None
+    if "clock" in shape:
+        now = account.clock().object.get("now")
+    timed: dict[str, Json] = {"expires_at": now + oracle.SHORTEST_LIFE + _MARGIN_S} if is_integer(now) else {}
+    session = pages.fresh(context, **timed)
+    if session is None:
+        return []
+    session_id = session[0]
+    acts: dict[str, Callable[[], Exchange]] = {
+        "expire": partial(account.expire, session_id),
+        "pay": partial(account.pay, session_id),
+        "read": partial(account.retrieve, session_id),
+        "clock": partial(account.advance, oracle.SHORTEST_LIFE + _MARGIN_S),
+    }
+    for act in {"pay-card", "authorise"} & set(shape):
+        page = account.view(*session) if act == "pay-card" else pages.at_the_method(context, session)
+        if page is None or not pages.has(page, act):
+            return []
+        acts[act] = partial(_pressed, context, session, act, page)
+    done = context.target.at_once([acts[word] for word in shape])
+    account.retrieve(session_id)
+    return done
+
+
+def _pressed(context: RunContext, session: tuple[str, str], act: str, page: Exchange) -> Exchange:
+    done = pages.press(context, session, act, page)
+    assert done is not None
+    return done
+
+
+def races(context: RunContext) -> None:
+    """One round of each shape."""
+    _races(context, 1)
+
+
+def more_races(context: RunContext) -> None:
+    """A gap between a check and the act that it is for is narrow: it is hit once in a while."""
+    _races(context, _MANY)
+
+
+def _twins(context: RunContext, rounds: int) -> None:
+    """Use one idempotency key several times at once, and open several sessions at once."""
+    counted = 0
+    for _ in range(rounds + _SPARE):
+        if counted == rounds:
+            break
+        body, key = context.body(), context.key()
+        counted += overlap(context.target.at_once([partial(context.account.create, body, key=key)] * 4))
+        context.account.list(limit=10)
+        if rounds > 1:
+            body, key = context.body(), context.key()
+            create = partial(context.account.create, body, key=key, credentials=Credentials.BEARER)
+            context.target.at_once([create] * 4)
+            context.account.list(limit=10)
+    for _ in range(rounds):
+        end_key, session_id = context.key(), id_of(context.open())
+        if session_id is not None:
+            context.target.at_once([partial(context.account.expire, session_id, key=end_key)] * 3)
+            context.account.retrieve(session_id)
+        bodies = [context.body() for _ in range(_THREADS)]
+        context.target.at_once([partial(context.account.create, body) for body in bodies])
+        context.account.list(limit=100)
+
+
+def twins(context: RunContext) -> None:
+    """One round of each."""
+    _twins(context, 1)
+
+
+def more_twins(context: RunContext) -> None:
+    """Many rounds of each."""
+    _twins(context, _MANY)
+
+
+DRIVERS: Final = (
+    Driver(
+        name="the same at once",
+        purpose="Send one idempotency key several times at once, and open several sessions at once.",
+        clauses=("IDM-6", "CON-2", "CRE-10", "HTTP-6"),
+        run=twins,
+        requests=20,
+    ),
+    Driver(
+        name="races",
+        purpose="Pay, expire and read one session at once, as its time runs out: exactly one wins.",
+        clauses=("CON-1", "EVT-2", "EVT-5", "HTTP-6"),
+        run=races,
+        requests=40,
+    ),
+    Driver(
+        name="the same at once, again",
+        purpose="Send one idempotency key several times at once, and open several sessions at once, round after round.",
+        clauses=("IDM-6", "CON-2", "CRE-10"),
+        run=more_twins,
+        stage=Stage.DEPTH,
+        requests=70,
+    ),
+    Driver(
+        name="races, again",
+        purpose="Pay, expire and read one session at once, as its time runs out, round after round.",
+        clauses=("CON-1", "EVT-2", "EVT-5"),
+        run=more_races,
+        stage=Stage.DEPTH,
+        requests=150,
+    ),
+)

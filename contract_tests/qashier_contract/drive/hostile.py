@@ -1,0 +1,159 @@
+"""Hostile input (HTTP-6): valid HTTP with content that breaks careless servers.
+
+It may be refused or accepted, but never answered with a 5xx or a dropped connection.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract import oracle
+from qashier_contract.drive import Driver, RunContext, Stage, id_of
+from qashier_contract.history import SESSIONS_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def _texts(context: RunContext) -> Iterator[bytes]:
+    """Bodies that are no JSON, or JSON that is hard to bear."""
+    valid = json.dumps(context.body()).encode()
+    yield b'{"line_items": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    yield b'{"a":' * 5_000 + b"1" + b"}" * 5_000
+    yield valid.replace(b'"quantity": 2', b'"quantity": ' + b"9" * 5_001)
+    yield valid.replace(b'"quantity": 2', b'"quantity": 1e400')
+    yield valid.replace(b'"quantity": 2', b'"quantity": 36893488147419103232')
+    yield valid.replace(b'"unit_amount": 1250', b'"unit_amount": -9223372036854775809')
+    yield valid[:-1] + b', "expires_at": 18446744073709551616}'
+    yield valid[:-1] + b', "expires_at": -' + b"9" * 40 + b"}"
+    yield valid.replace(b'"quantity": 2', b'"quantity": NaN')
+    yield valid.replace(b'"quantity": 2', b'"quantity": -Infinity')
+    yield valid.replace(b"Kaya toast", b"\\ud800")
+    yield valid.replace(b"Kaya toast", b"\\u0000")
+    yield valid.replace(b"Kaya toast", b"\xff\xfe\xfa")
+    yield valid.decode().encode("utf-16")
+    yield b"\xef\xbb\xbf" + valid
+    yield b"\x00" * 64
+    yield b"null"
+    yield b"0"
+    yield b'"' + b"x" * 100_000 + b'"'
+    yield valid[:-1] + b', "__proto__": {"x": 1}, "constructor": null, "": 0}'
+    yield valid[:-1] + b', "line_items": []}'
+
+
+_QUERIES: Final = (
+    "created[gte][x]=1",
+    "created[foo]=1",
+    "created=5",
+    "created[gte]=abc",
+    "created[gte]=-1",
+    "created[gte]=" + "9" * 30,
+    "created[]=1",
+    "limit=1&limit=2",
+    "limit=%00",
+    "limit=" + "9" * 5_000,
+    "limit[a]=1",
+    "limit=%D9%A1",
+    "status=%F0%9F%8D%9C",
+    "status=paid",
+    "status[]=open",
+    "starting_after=%27%20OR%201%3D1--",
+    "starting_after=%00",
+    "starting_after=" + "a" * 4_000,
+    "starting_after=%ff%fe",
+    "ending_before=..%2F..%2Fetc%2Fpasswd",
+    "&&&===&",
+    "%",
+    "a=1&" * 200,
+)
+
+_SEGMENTS: Final = (
+    "%00",
+    "%2e%2e",
+    "..%2f..%2fetc%2fpasswd",
+    "%ff%fe",
+    "%zz",
+    "a" * 4_000,
+    "%F0%9F%8D%9C",
+    "%27%20OR%201%3D1--",
+    "%0d%0aX-Injected:1",
+    "{id}",
+    "null",
+    "0",
+)
+
+
+def hostile(context: RunContext) -> None:
+    """Send broken JSON, odd queries, odd ids and odd headers, and see that the service lives on."""
+    account, send = context.account, context.target.send
+    for text in _texts(context):
+        account.create(text)
+    for query in _QUERIES:
+        account.list_raw(query)
+    for segment in _SEGMENTS:
+        send("GET", f"{SESSIONS_PATH}/{segment}")
+        send("POST", f"{SESSIONS_PATH}/{segment}/expire")
+    valid = json.dumps(context.body()).encode()
+    for name, value in (
+        ("Idempotency-Key", ""),
+        ("Idempotency-Key", "é" * 20),
+        ("Idempotency-Key", "a b"),
+        ("Content-Type", "application/json; charset=bogus"),
+        ("Content-Type", "application/json;;;"),
+        ("Content-Type", "x" * 2_000),
+        ("Content-Type", "/"),
+        ("Content-Encoding", "gzip"),
+        ("Accept", "text/html"),
+        ("Expect", "nothing"),
+        ("X-Odd", "\xff" * 100),
+        ("Request-Id", "mine"),
+        ("Request-Id", "req_1"),
+        ("Request-Id", "req_1"),
+    ):
+        account.create(valid, headers=((name, value),))
+    session_id = id_of(context.open()) or "unknown"
+    for path in (SESSIONS_PATH, f"{SESSIONS_PATH}/{session_id}", f"{SESSIONS_PATH}/{session_id}/expire"):
+        for method in ("HEAD", "OPTIONS"):
+            send(method, path)
+    for value in ("Basic " + "A" * 6_000, "Basic //8=", "Bearer " + "%00" * 20, "Basic w6k6", "Digest x", ", ,"):
+        send("GET", SESSIONS_PATH, account=None, authorization=value, shown=value[:40])
+    account.list(limit=1)
+
+
+def large(context: RunContext) -> None:
+    """Send the largest valid request there is, and one that is too large: its answer must still be readable."""
+    line = json.dumps(context.line(1, 1))
+    escaped = line.replace("Kaya toast", "\\ud83c\\udf5c" * oracle.NAME_MOST)
+    escaped = escaped.replace(
+        '"product_data": {', '"product_data": {"description": "' + "\\ud83c\\udf5c" * oracle.DESCRIPTION_MOST + '", '
+    )
+    body = json.dumps(context.body(context.line(1, 1))).encode()
+    whole = body.replace(line.encode(), ",".join([escaped] * oracle.LINES_MOST).encode())
+    session_id = id_of(context.account.create(whole))
+    if session_id is not None:
+        context.account.retrieve(session_id)
+    for size in (oracle.BODY_MOST + 1, 8 * 1024 * 1024):
+        filling = json.dumps(context.body()).encode()
+        context.account.create(filling[:-1] + b" " * (size - len(filling)) + b"}")
+    context.account.list(limit=2)
+
+
+DRIVERS: Final = (
+    Driver(
+        name="hostile input",
+        purpose="Send what breaks careless servers: no 5xx, no dropped connection.",
+        clauses=("HTTP-6", "HTTP-3", "HTTP-2", "HTTP-1", "HTTP-5"),
+        run=hostile,
+        stage=Stage.HARSH,
+        requests=120,
+    ),
+    Driver(
+        name="large bodies",
+        purpose="Send the largest valid body, and some that are too large.",
+        clauses=("HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "CRE-19", "CRE-14"),
+        run=large,
+        stage=Stage.HARSH,
+        requests=6,
+    ),
+)

@@ -1,0 +1,57 @@
+"""The plan: which drivers run, in which order.
+
+Breadth comes before depth, so that a short budget still exercises every clause that the target allows.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from qashier_contract.drive import Driver
+    from qashier_contract.history import Capability
+
+MODULES: Final = (
+    "qashier_contract.drive.scenarios.auth",
+    "qashier_contract.drive.scenarios.http",
+    "qashier_contract.drive.scenarios.refused",
+    "qashier_contract.drive.scenarios.accepted",
+    "qashier_contract.drive.scenarios.idempotency",
+    "qashier_contract.drive.scenarios.ending",
+    "qashier_contract.drive.scenarios.listing",
+    "qashier_contract.drive.pages",
+    "qashier_contract.drive.concurrency",
+    "qashier_contract.drive.expiry",
+    "qashier_contract.drive.webhooks",
+    "qashier_contract.drive.lifecycle",
+    "qashier_contract.drive.hostile",
+    "qashier_contract.drive.conformance",
+)
+"""The modules that offer drivers, each as a tuple `DRIVERS`, in the order of the plan. They are imported when a plan is
+made, so that what only some of them need is not loaded before."""
+
+
+def selected(identifiers: Iterable[str], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[str]:
+    """The clause ids that patterns such as `LIS-*` choose. An empty `only` chooses all."""
+    return [
+        identifier
+        for identifier in identifiers
+        if (not only or any(fnmatchcase(identifier, pattern) for pattern in only))
+        and not any(fnmatchcase(identifier, pattern) for pattern in skip)
+    ]
+
+
+def every_driver() -> list[Driver]:
+    """All drivers, in the order of the plan: by stage, and within one as the modules have them."""
+    drivers: list[Driver] = [driver for module in MODULES for driver in import_module(module).DRIVERS]
+    return sorted(drivers, key=lambda driver: driver.stage)
+
+
+def plan(clauses: Iterable[str], capabilities: frozenset[Capability]) -> list[Driver]:
+    """The drivers that exercise some of these clauses, and need nothing that the target lacks."""
+    wanted = set(clauses)
+    return [driver for driver in every_driver() if wanted & set(driver.clauses) and driver.needs <= capabilities]

@@ -1,0 +1,234 @@
+"""Creates that must succeed, and what comes of them: at their limits and in every form (CRE, AMT)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract import oracle
+from qashier_contract.drive import RunContext, Stage
+from qashier_contract.drive.scenarios.scenario import (
+    CREATED,
+    PRICE,
+    PRODUCT,
+    URLS,
+    altered,
+    long_url,
+    now,
+    retrieve,
+    scenario,
+    send_each,
+)
+from qashier_contract.history import Capability, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOREIGN: Final = ("JPY", "KWD", "IDR", "CNY", "ZWG", "CLP", "BHD", "XAF", "USD", "EUR", "VND")
+
+
+@scenario(
+    *CREATED,
+    "CRE-9",
+    "CRE-17",
+    "AMT-6",
+    "AMT-7",
+    "RET-1",
+    "RET-3",
+    "RET-4",
+    "LIS-1",
+    "LIS-14",
+    "AUTH-2",
+    stage=Stage.FIRST,
+    requests=10,
+)
+def a_first_session(context: RunContext) -> None:
+    """Open a session with everything and one with the least, and read them back."""
+    product = {"name": "Kopi O", "description": "Black & <strong>, “siew dai” — 咖啡 🍵"}
+    whole = context.open(
+        context.line(183, 3, **product),
+        context.line(680, 1, name="Kaya toast"),
+        context.line(0, 7, name="Water"),
+        context.line(183, 2, **product),
+        cancel_url="https://shop.example/basket?from=checkout&step=2#pay",
+        success_url=f"https://shop.example/thanks/{context.mark()}?a=1&b=%2Fx#top",
+        return_url="https://shop.example/return?order=1&order=2",
+    )
+    least = context.open()
+    for opened in (whole, whole, least):
+        retrieve(context, opened)
+    context.account.list(limit=3)
+    retrieve(context, whole)
+
+
+@scenario(
+    *CREATED,
+    "CRE-11",
+    "CRE-14",
+    "CRE-15",
+    "CRE-16",
+    "CRE-17",
+    "CRE-19",
+    "AMT-6",
+    "AMT-7",
+    "RET-1",
+    "LIS-14",
+    stage=Stage.DEPTH,
+    requests=38,
+)
+def at_the_limits(context: RunContext) -> None:
+    """Open sessions whose every value is just allowed, and read the exact amounts back."""
+    line = context.line
+    lines = [[line(0, 1)], [line(oracle.UNIT_AMOUNT_MOST, 1)], [line(1, oracle.QUANTITY_MOST)], [line(7, 1)]]
+    # Amounts that suffer where money passes through a float, or through its decimal form.
+    cents = [
+        1,
+        7,
+        19,
+        29,
+        57,
+        58,
+        113,
+        114,
+        115,
+        1009,
+        1013,
+        1999,
+        4035,
+        8175,
+        100_07,
+        16_777_217,
+        33_554_433,
+        99_999_999,
+    ]
+    lines.append([line(amount, quantity, name=f"Item {amount}") for quantity, amount in enumerate(cents, 1)])
+    lines.append([line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST)])
+    lines.append(
+        [line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - n, name=f"No. {n}") for n in range(oracle.LINES_MOST)]
+    )
+    largest = line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST)
+    odd = line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - 1)
+    lines += [[largest] * oracle.LINES_MOST, [odd] * (oracle.LINES_MOST - 1), [odd] * 3]
+    lines += [[line(100, 1), line(250, 1)], [line(100, 1), line(250, 2)]]
+    lines.append([line(0, 3), line(5, 1), line(0, 1)])
+    lines.append([line(0, 3), line(0, 1)])
+    lines.append([line(300, n, name=name) for n, name in enumerate(("b", "a", "b", "c", "a"), 1)])
+    lines.append([line(250, 2, name="Same"), line(250, 2, name="Same"), line(250, 2, name="Same")])
+    opened = [context.open(*some) for some in lines]
+    for exchange in (opened[0], opened[4], opened[6], opened[8]):
+        retrieve(context, exchange)
+    context.account.list(limit=len(opened))
+    for code in (context.second_currency, *_FOREIGN):
+        # The account may not charge these; where it may, they must come back.
+        foreign = context.body(line(1253, 3), line(99, 1))
+        for one in foreign["line_items"]:
+            one["price_data"]["currency"] = code
+        context.account.create(foreign)
+    texts: list[dict[str, Json]] = [
+        {"name": "n"},
+        {"name": "n" * 250},
+        {"name": "🍜" * 250},
+        {"name": "Toast", "description": "d"},
+        {"name": "Toast", "description": "d" * 1000},
+        {"name": "Toast", "description": "🍜" * 1000},
+        {
+            "name": "Café ﬁ e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd",
+            "description": 'Two  blanks, a "quote", a \\ and %s {0} ${x} <b>&amp;</b>',
+        },
+        {"name": " Toast ", "description": "  cafe\u0301, blanks around, and a \u212b  "},
+        {"name": "  Cafe\u0301 \u00a0"},
+        {"name": "it's 100%20 a+b &amp; c"},
+        {"name": "Caf\u00e9 \ufb01 e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd"},
+        {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
+        {"name": "Set", "description": "two\r\nlines"},
+        {"name": "<b>bold</b>"},
+        *({"name": "Set", "description": word} for word in ("null", "undefined", "None", "0", "false", "NaN")),
+        *({"name": word} for word in ("null", "undefined", "0")),
+    ]
+    for text in texts:
+        retrieve(context, context.open(line(**text)))
+    context.account.list(limit=len(texts))
+    context.open(line(), line(name=" last ", description="  of two  "))
+    context.open(line(name="first"), line(name=" last "))
+    # The same JSON, written in another way.
+    plain = json.dumps(context.body()).encode()
+    context.account.create(b" \r\n\t" + plain + b"\n")
+    context.account.create(json.dumps(context.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
+    context.account.create(json.dumps(context.body(), indent=2).encode())
+    # Of a repeated key the last one counts.
+    doubled = json.dumps(context.body())
+    context.account.create(b'{"success_url": "x", ' + doubled[1:].encode())
+    context.account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
+    urls = [
+        ("success_url", long_url(oracle.URL_MOST, context)),
+        ("return_url", long_url(oracle.URL_MOST, context)),
+        ("cancel_url", long_url(oracle.URL_MOST, context)),
+        ("success_url", f"HTTPS://Shop.Example:443/{context.mark()}/a/../b//c/?x=1&x=2&y=%2f%7e+%20&z=#frag-ment"),
+        ("return_url", "http://shop.example"),
+        ("return_url", "https://shop.example?order={CHECKOUT_SESSION_ID}&q='()*!~;,@$|^`\""),
+        ("return_url", "http://localhost:3000/return/"),
+        ("return_url", "http://127.0.0.1:8080/#/spa/route?x=1"),
+        ("cancel_url", "https://a.b-c.example/%E6%BC%A2?next=https%3A%2F%2Fx"),
+        ("success_url", f"https://shop.example/{context.mark()}?"),
+        ("success_url", f"https://shop.example/{context.mark()}?id={{CHECKOUT_SESSION_ID}}&order={{order}}"),
+        ("return_url", "https://shop.example/return?a=&b&"),
+        ("return_url", "https://shop.example/%7Ekopi/%2E%2D%5F?x=%41"),
+        ("success_url", f"https://shop.example/{context.mark()}/%7Ekopi/"),
+        *((name, f"https://shop.example/{context.mark()}?z=1&a=b+c&a=%2B&m") for name in URLS),
+        ("return_url", "https://shop.example/return#"),
+    ]
+    same = "https://shop.example/basket"
+    context.account.create({**context.body(), "return_url": same, "cancel_url": same})
+    context.account.create({**context.body(), "success_url": same, "return_url": same, "cancel_url": same})
+    for name, url in urls:
+        sent = context.account.create({**context.body(), name: url})
+        if name != "cancel_url":
+            retrieve(context, sent)
+    # What comes back of one might not come back of another.
+    for name, url in urls[3:14]:
+        others = {other: url for other in URLS if other != name}
+        context.account.create({**context.body(), **others})
+
+
+@scenario("CRE-1", "HTTP-5", stage=Stage.DEPTH, requests=6)
+def what_no_document_names(context: RunContext) -> None:
+    """Send fields that the API does not have, in each object of a create: they are ignored or refused."""
+
+    def bodies() -> Iterator[Json]:
+        yield {**context.body(), "metadata": {"order": "1"}}
+        for path in (("line_items", 0), PRICE, PRODUCT):
+            yield altered(context.body(), "red", *path, "colour")
+
+    send_each(context, bodies())
+
+
+@scenario("CRE-5", "CRE-6", "CRE-7", "CRE-4", "HTTP-5", requests=24)
+def when_it_expires(context: RunContext) -> None:
+    """Ask for deadlines on both sides of each bound, and in between."""
+    for observed in (1_799, 1_800, 1_801, 7_200, 86_399, 86_400, 86_401):
+        # Without a clock that stands still a second may pass in between: then the bound is tried again.
+        for _ in range(1 if context.can(Capability.CLOCK) else 3):
+            moment = now(context)
+            if moment is None:
+                return
+            sent = context.open(expires_at=moment + observed)
+            after = moment if context.can(Capability.CLOCK) else context.open().object.get("created")
+            if after == moment or observed not in {1_800, 86_401}:
+                break
+        if observed == 7_200:
+            retrieve(context, sent)
+    moment = now(context) or 2_000_000_000
+    for expires_at in (0, -1, moment - 1, moment, moment + 60, moment + 10 * 86_400, (moment + 7_200) * 1_000, 10**18):
+        context.open(expires_at=expires_at)
+    context.open(expires_at=moment + 7_200, cancel_url="https://shop.example/basket")
+    context.open(context.line(0, 1), expires_at=moment + 7_200)
+    context.open()
+    context.account.list(limit=25)
+
+
+DRIVERS: Final = (
+    a_first_session,
+    at_the_limits,
+    what_no_document_names,
+    when_it_expires,
+)

@@ -1,0 +1,140 @@
+"""Idempotency keys that come again (IDM)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.drive import RunContext, Stage, id_of
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, scenario, without
+from qashier_contract.history import Capability, Credentials, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@scenario("CRE-10", "IDM-1", "IDM-2", "IDM-3", "IDM-5", "IDM-8", "IDM-9", "EXP-2", "HTTP-5", "EVT-5", requests=58)
+def keys_that_come_again(context: RunContext) -> None:
+    """Repeat requests with the same key, with a similar one, after a refusal, and for something else."""
+    account = context.account
+    key = context.key("-Case")
+    body = context.body(cancel_url="https://shop.example/basket")
+    first = account.create(body, key=key)
+    account.create(body, key=key)
+    turned = json.dumps(dict(reversed(body.items())), indent=1).encode()
+    account.create(turned, key=key)
+    alike = (key.lower(), key.upper(), key.replace("-", "_"), key.replace("-", ""))
+    for similar in (*alike, key + "0", key[:-1]):
+        account.create(context.body(), key=similar)
+    account.create(body, key="x" + key)  # the same basket once more, and a request of its own
+    stem = context.key("-") + "k" * 300
+    for long in (stem[:255], stem[:254] + "#", stem[:128], stem[:64]):
+        account.create(context.body(), key=long)
+    refused = context.body()
+    account.create(refused, key=stem[:256])
+    account.create(context.body(), key=stem[:300])
+    account.create(context.body(), key=stem[:255])
+    long_body = context.body()
+    other_long = context.key("-").ljust(255, "z")
+    account.create(long_body, key=other_long)
+    account.create(long_body, key=other_long)
+    # The same key for another body, another operation, another session.
+    account.create(context.body(context.line(999, 1)), key=key)
+    bystander = id_of(context.open())
+    if bystander is not None:
+        account.expire(bystander, key=key)
+        account.retrieve(bystander)
+    account.list(limit=25)
+    # After the session changed, the first answer is still the answer.
+    if (first_id := id_of(first)) is not None:
+        end = context.key()
+        account.expire(first_id, key=end)
+        account.create(body, key=key)
+        account.expire(first_id, key=end)
+        account.retrieve(first_id)
+        account.expire(first_id, key=end)
+        account.expire(first_id)
+        account.expire(first_id, key=context.key())
+        if bystander is not None:
+            account.expire(bystander, key=end)
+            account.retrieve(bystander)
+            account.create(context.body(), key=end)
+    # A refusal does not use a key up.
+    again = context.key()
+    wrong = context.body()
+    account.create(altered(wrong, 0, "line_items", 0, "quantity"), key=again)
+    account.create(altered(wrong, "javascript:x", "return_url"), key=again)
+    account.create({**wrong, "expires_at": 4_000_000_000}, key=again)
+    right = account.create(wrong, key=again)
+    account.create(wrong, key=again)
+    if (right_id := id_of(right)) is not None and first_id is not None:
+        last = context.key()
+        account.expire(first_id, key=last)
+        account.expire(UNKNOWN_ID, key=last)
+        account.retrieve(right_id)
+        account.expire(right_id, key="x" * 30 + stem[:226])
+        account.retrieve(right_id)
+        account.expire(right_id, key=last)
+        account.retrieve(right_id)
+        account.expire(right_id, key=last)
+    # Without a key nothing is ever the same request.
+    plain = context.body()
+    account.create(plain)
+    account.create(plain)
+    account.list(limit=15)
+    if context.can(Capability.EVENTS):
+        account.events()
+
+
+def _baskets(context: RunContext) -> Iterator[Json]:
+    """Bodies of every kind that may be repeated."""
+    yield context.body(context.line(), context.line(99, 3), context.line(1, 1))
+    yield context.body(context.line(0, 1))
+    if (moment := now(context)) is not None:
+        yield context.body(expires_at=moment + 3_600)
+
+
+@scenario("IDM-1", "IDM-2", "IDM-3", "IDM-8", stage=Stage.DEPTH, requests=26)
+def keys_of_every_kind(context: RunContext) -> None:
+    """Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals."""
+    account, key = context.account, context.key("-Case")
+    for body in _baskets(context):
+        own = context.key()
+        account.create(body, key=own)
+        account.create(body, key=own)
+    body = context.body()
+    account.create(body, key=key)
+    account.create(body, key=key, credentials=Credentials.BEARER)
+    cut = (f"{key}{separator}{n}" for separator in ",.;" for n in (1, 2))
+    number = f"{context.nonce}000"
+    alike = (f'"{key}"', key.replace("-", "%2D"), key.replace("-", "+"), f"{key}-retry", f"{key}_2")
+    for similar in (*alike, *cut, number, f"0{number}", f"{number}.0"):
+        account.create(context.body(), key=similar)
+    # What became of the session does not free its key.
+    used = context.key()
+    if (used_id := id_of(context.open(key=used))) is not None:
+        account.expire(used_id)
+        account.create(context.body(context.line(999, 1)), key=used)
+    settled, body = context.key(), context.body()
+    if (settled_id := id_of(account.create(body, key=settled))) is not None and context.can(Capability.PAY):
+        account.pay(settled_id)
+        account.create(body, key=settled)
+        account.retrieve(settled_id)
+    free, end = id_of(context.open(context.line(0, 1))), context.key()
+    if free is not None:
+        account.expire(free, key=end)
+        account.expire(free, key=end)
+    account.create(without(context.body(), "success_url"), key=context.key())
+    again, right = context.key(), context.body()
+    account.create(json.dumps(right).encode(), key=again, headers=(("Content-Type", "text/plain"),))
+    account.create(b"{", key=again)
+    account.create(right, key=again)
+    if (long_id := id_of(context.open())) is not None:
+        account.expire(long_id, key=context.key("-").ljust(255, "e"))
+    account.list(limit=25)
+
+
+DRIVERS: Final = (
+    keys_that_come_again,
+    keys_of_every_kind,
+)

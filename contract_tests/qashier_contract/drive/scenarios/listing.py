@@ -1,0 +1,247 @@
+"""Pages, filters, cursors and walks over lists that are short, tied, and long (LIS)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from qashier_contract import oracle
+from qashier_contract.drive import RunContext, Stage, id_of
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, retrieve, scenario
+from qashier_contract.history import Capability, Exchange
+from qashier_contract.ledger import entries_of, is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_LIST: Final = tuple(f"LIS-{number}" for number in range(1, 15))
+
+
+def _end(context: RunContext, opened: Exchange, how: str) -> None:
+    session_id = id_of(opened)
+    if session_id is None or how == "open":
+        return
+    if how == "complete" and context.can(Capability.PAY):
+        context.account.pay(session_id)
+    elif how == "expired":
+        context.account.expire(session_id)
+
+
+def _walk(
+    context: RunContext,
+    query: Mapping[str, str | int],
+    *,
+    backwards_from: str | None = None,
+    between: Callable[[], object] | None = None,
+) -> None:
+    """Follow the pages until one says that there is no more, at most 40."""
+    name, end = ("ending_before", 0) if backwards_from else ("starting_after", -1)
+    page = context.account.list(**query, **({name: backwards_from} if backwards_from else {}))
+    for _ in range(40):
+        entries = entries_of(page)
+        if page.object.get("has_more") is not True or not entries:
+            return
+        if between is not None:
+            between()
+        page = context.account.list(**query, **{name: str(entries[end].get("id"))})
+
+
+class _Nine(NamedTuple):
+    """Nine sessions in three seconds, a third of each status; the oldest first."""
+
+    ids: tuple[str, ...]
+    times: tuple[int, ...]
+
+    @property
+    def window(self) -> dict[str, int]:
+        """What keeps just these."""
+        return {"created_gte": self.times[0], "created_lte": self.times[-1]}
+
+
+def _open_nine(context: RunContext) -> _Nine | None:
+    opened: list[Exchange] = []
+    for group in range(3):
+        if context.can(Capability.CLOCK):
+            context.account.advance((1, 2, 5)[group])
+        elif group:
+            time.sleep(1.05)  # a target whose clock nobody can move: its seconds have to pass
+        for place in range(3):
+            exchange = context.open(context.line(100 * group + place, 1 + place))
+            opened.append(exchange)
+            _end(context, exchange, ("open", "complete", "expired")[(group + place) % 3])
+    ids = tuple(session_id for session_id in (id_of(exchange) for exchange in opened) if session_id is not None)
+    times = tuple(moment for exchange in opened if is_integer(moment := exchange.object.get("created")))
+    return _Nine(ids, times) if len(ids) == len(times) == 9 else None
+
+
+@scenario(*_LIST, "EXP-1", requests=75)
+def lists(context: RunContext) -> None:
+    """Open nine sessions in three seconds, end some, and page, filter and walk over them in every way."""
+    account = context.account
+    nine = _open_nine(context)
+    if nine is None:
+        return
+    ids, (start, *_, last) = nine.ids, nine.times
+    middle, newest, oldest = nine.times[4], ids[8], ids[0]
+    account.list()
+    for count in (1, 2, 9, 100):
+        account.list(limit=count)
+    for odd in ("0", "-1", "101", "abc", ""):
+        account.list(limit=odd)
+    for cursor, limit in ((newest, 1), (newest, 3), (ids[4], 2), (ids[3], 3), (oldest, 5)):
+        account.list(starting_after=cursor, limit=limit)
+    for cursor, limit in ((newest, 3), (ids[7], 1), (ids[6], 1), (ids[6], 2), (ids[6], 3), (ids[4], 2), (oldest, 3)):
+        account.list(ending_before=cursor, limit=limit)
+    for status in ("open", "complete", "expired"):
+        account.list(status=status)
+        account.list(status=status, limit=2)
+    for bound in ("gt", "gte", "lt", "lte"):
+        account.list(**{f"created_{bound}": middle})
+    account.list(limit=9, **nine.window)
+    account.list(limit=8, **nine.window)
+    account.list(created_gt=start, created_lt=last, limit=100)
+    account.list(created_gt=last + 100_000)
+    account.list(created_gte=last + 100_000, status="open")
+    # Filters and cursors together; the cursors are sessions that the filter leaves out.
+    account.list(status="open", starting_after=ids[7], limit=1, **nine.window)
+    account.list(status="open", ending_before=ids[1], limit=2, **nine.window)
+    account.list(created_gte=middle, starting_after=newest, limit=5)
+    account.list(created_lte=middle, ending_before=oldest, limit=4)
+    account.list(starting_after=newest, ending_before=oldest)
+    account.list(starting_after=UNKNOWN_ID)
+    account.list(ending_before=UNKNOWN_ID)
+    for session_id in (ids[8], ids[7], ids[6]):
+        account.retrieve(session_id)
+    account.list(limit=9)
+    _walk(context, {"limit": 3, **nine.window})
+    _walk(context, {"limit": 2, **nine.window}, backwards_from=oldest)
+
+
+@scenario(*_LIST, stage=Stage.DEPTH, requests=72)
+def lists_further(context: RunContext) -> None:
+    """Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing."""
+    account = context.account
+    nine = _open_nine(context)
+    if nine is None:
+        return
+    ids, (start, *_, last) = nine.ids, nine.times
+    middle, newest, oldest = nine.times[4], ids[8], ids[0]
+    for odd in ("1000", "1.5"):
+        account.list(limit=odd)
+    for limit in (7, 8):
+        account.list(ending_before=oldest, limit=limit)
+    account.list(starting_after=ids[5])
+    account.list(ending_before=ids[2])
+    account.list(created_gte=middle, created_lte=middle, limit=3)
+    account.list(created_gte=middle, created_lte=middle, limit=2)
+    account.list(created_gt=middle, created_lt=middle)
+    account.list(created_lte=0)
+    account.list(created_gte=0, limit=3)
+    # More than 31 bits have room for.
+    account.list(created_lt=4_000_000_000, limit=3)
+    account.list(created_gte=4_000_000_000, limit=3)
+    account.list(status="paid")
+    # Some cursors are sessions that the filter leaves out.
+    for status, cursor in (("open", ids[7]), ("open", ids[8]), ("complete", ids[6]), ("expired", ids[4])):
+        if status == "complete" and not context.can(Capability.PAY):
+            continue
+        account.list(status=status, starting_after=cursor, limit=1, **nine.window)
+        account.list(status=status, ending_before=ids[1], limit=1, **nine.window)
+        account.list(status=status, ending_before=ids[1], limit=2, **nine.window)
+    account.list(created_gte=middle, starting_after=ids[3], limit=5)
+    account.list(created_lt=middle, starting_after=newest, limit=2)
+    account.list(created_gt=middle, ending_before=oldest, limit=2)
+    account.list(created_gt=start, starting_after=newest, limit=9)
+    account.list(created_lt=last, ending_before=oldest, limit=9)
+    account.list(status="open", limit=2, created_gte=middle)
+    for unknown in (oldest + "x", ""):
+        account.list(starting_after=unknown)
+        account.list(ending_before=unknown)
+    account.list(starting_after=UNKNOWN_ID, status="open")
+    for session_id in (ids[8], ids[4]):
+        account.retrieve(session_id)
+    account.list(limit=9)
+    _walk(context, {"limit": 2, **nine.window})
+    _walk(context, {"limit": 2, "status": "open", **nine.window})
+
+
+@scenario(
+    *("LIS-4", "LIS-5", "LIS-6", "LIS-7", "LIS-8", "LIS-11", "LIS-12", "LIS-13", "LIS-14"),
+    stage=Stage.DEPTH,
+    requests=25,
+)
+def an_order_of_their_own(context: RunContext) -> None:
+    """List sessions of one second, two of a status, their deadlines in another order, ended out of order and later."""
+    account = context.account
+    moment = now(context)
+    if moment is None:
+        return
+    opened = [context.open(expires_at=moment + observed) for observed in (7_200, 3_600, 5_400, 1_900)]
+    if context.can(Capability.CLOCK):
+        account.advance(2)
+    context.open()
+    account.list(limit=5)
+    for exchange in (opened[2], opened[1]):
+        _end(context, exchange, "expired")
+    page = [str(entry.get("id")) for entry in entries_of(account.list(limit=5))]
+    # As many as the page has room for, and one more; and both cursors at once, though they agree.
+    for cursor in page[2:4]:
+        account.list(ending_before=cursor, limit=2)
+    for cursor in page[1:2]:
+        account.list(starting_after=cursor, ending_before=cursor)
+    account.list(starting_after=UNKNOWN_ID, created_gte=moment)
+    account.list(ending_before=UNKNOWN_ID, created_lte=moment, status="expired")
+    retrieve(context, opened[0])
+    account.list(limit=5)
+    account.list(created_gt=moment, created_lte=moment + 2, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 2, limit=9)
+    account.list(created_gt=moment - 1, created_lt=moment + 1, limit=9)
+    # Two bounds on one side: the narrower one counts, whichever it is.
+    account.list(created_gt=moment - 5, created_gte=moment + 2, limit=9)
+    account.list(created_gt=moment, created_gte=moment - 5, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 9, created_lte=moment, limit=9)
+    account.list(created_gte=moment, created_lt=moment + 1, created_lte=moment + 9, limit=9)
+    window = {"created_gte": moment, "created_lte": moment}
+    account.list(limit=4, **window)
+    for status in ("open", "expired"):
+        account.list(status=status, **window)
+    if (tied := id_of(opened[3])) is not None:
+        account.list(status="open", starting_after=tied, limit=1, **window)
+    _walk(context, {"limit": 2, "created_gte": moment}, between=context.open)
+
+
+@scenario("LIS-2", "LIS-3", "LIS-7", "LIS-11", "LIS-4", "CON-2", stage=Stage.DEPTH, requests=138)
+def a_long_list(context: RunContext) -> None:
+    """Have more than a hundred sessions, and ask for pages of 99, 100 and 101."""
+    account = context.account
+    if context.can(Capability.CLOCK) and is_integer(moment := account.advance(3).object.get("now")):
+        # Exactly so many match: a full page with nothing behind it.
+        for count in (99, 100, 101):
+            for _ in range(99 if count == 99 else 1):
+                context.open(context.line(1, 1))
+            for limit in (99, 100):
+                account.list(limit=limit, created_gte=moment)
+    else:
+        page = account.list(limit=100)
+        have = len(entries_of(page))
+        for _ in range(max(0, 102 - have) if page.object.get("has_more") is not True else 2):
+            context.open(context.line(1, 1))
+    for limit in (99, 100, 101):
+        account.list(limit=limit)
+    # What some languages take for a number.
+    for odd in ("1_0", "1e1", "0x10", "10.0", "10abc", "10,20", "null", "true"):
+        account.list(limit=odd)
+    account.list()
+    if len(page_of_fifty := entries_of(account.list(limit=50))) > oracle.LIMIT_DEFAULT:
+        account.list(ending_before=str(page_of_fifty[-1].get("id")))
+        account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
+    _walk(context, {"limit": 100})
+    _walk(context, {"limit": 50})
+
+
+DRIVERS: Final = (
+    lists,
+    lists_further,
+    an_order_of_their_own,
+    a_long_list,
+)

@@ -1,0 +1,91 @@
+"""How a scenario enters the plan, and what several of them need: bodies that are altered, ids, the account's time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.drive import Driver, RunContext, Stage, id_of
+from qashier_contract.history import Capability, Exchange, Json
+from qashier_contract.ledger import entries_of, is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Run = Callable[[RunContext], None]
+
+_EVERY: Final = ("HTTP-1", "HTTP-2")
+CREATED: Final = ("CRE-1", "CRE-3", "CRE-4", "CRE-5", "CRE-8", "CRE-10", "AMT-1", "AMT-2", "AMT-3", "AMT-4", "AMT-5")
+"""The clauses that every successful create exercises."""
+UNKNOWN_ID: Final = "cs_test_0000000000000000unknown"
+"""Has the form of an id of our mock, and names no session."""
+PRICE: Final = ("line_items", 0, "price_data")
+PRODUCT: Final = (*PRICE, "product_data")
+"""Where the price and the product of the first line are in a body, as `altered` and `without` take it."""
+URLS: Final = ("success_url", "return_url", "cancel_url")
+
+
+def scenario(
+    *clauses: str, needs: tuple[Capability, ...] = (), stage: Stage = Stage.BREADTH, requests: int
+) -> Callable[[Run], Driver]:
+    """Make a driver of a scenario. The first sentence of its docstring is its purpose."""
+
+    def enter(run: Run) -> Driver:
+        purpose = " ".join((run.__doc__ or "").partition("\n\n")[0].split())
+        name = run.__name__.replace("_", " ")
+        return Driver(name, purpose, (*clauses, *_EVERY), run, frozenset(needs), stage, requests)
+
+    return enter
+
+
+def now(context: RunContext) -> int | None:
+    """The account's time in epoch seconds: from its clock, else from a session that was just created."""
+    shown = (
+        context.account.clock().object.get("now")
+        if context.can(Capability.CLOCK)
+        else context.open().object.get("created")
+    )
+    return shown if is_integer(shown) else None
+
+
+def retrieve(context: RunContext, opened: Exchange) -> None:
+    """Retrieve the session that a create opened, if it did."""
+    session_id = id_of(opened)
+    if session_id is not None:
+        context.account.retrieve(session_id)
+
+
+def without(body: dict[str, Json], *path: str | int) -> dict[str, Json]:
+    """The body without what the path names."""
+    changed: dict[str, Json] = json.loads(json.dumps(body))
+    holder: Json = changed
+    for step in path[:-1]:
+        holder = holder[step]
+    del holder[path[-1]]
+    return changed
+
+
+def altered(body: dict[str, Json], value: Json, *path: str | int) -> dict[str, Json]:
+    """The body with another value where the path leads."""
+    changed: dict[str, Json] = json.loads(json.dumps(body))
+    holder: Json = changed
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = value
+    return changed
+
+
+def send_each(context: RunContext, bodies: Iterator[Json]) -> None:
+    """Create with each body, and look whether one that was refused opened something."""
+    for body in bodies:
+        context.account.create(body)
+    # Whatever was refused must not have opened anything: every request is marked, and would be seen here.
+    page = context.account.list(limit=100)
+    if page.object.get("has_more") is True and (entries := entries_of(page)):
+        context.account.list(limit=100, starting_after=str(entries[-1].get("id")))
+
+
+def long_url(length: int, context: RunContext) -> str:
+    """A marked URL of so many characters."""
+    start = f"https://shop.example/{context.mark()}/"
+    return start + "x" * (length - len(start))

@@ -1,0 +1,447 @@
+"""Webhooks received for real: a small server in a thread, which answers as it is told and records every delivery.
+
+Comes after everything else: the day before it has ended all other sessions, so that no flood of their events arrives.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final, Self
+
+from qashier_contract import oracle
+from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
+from qashier_contract.history import TOO_LATE, Capability, Delivery, Endpoint, Recorder
+from qashier_contract.ledger import is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from qashier_contract.target import Account
+
+_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t\n", "0123abcdEF456789", "c2VjcmV0" * 16, "k", "clé")
+"""Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""
+_DROP: Final = 0
+"""Stands for a connection that is closed without an answer."""
+_REFUSALS: Final = (500, 410, 302, _DROP, 404, 503, 429, 301)
+"""What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
+_HOLD_S: Final = 11.5
+"""How long an answer is held that comes too late: a 2xx, to who waits for it longer than he should."""
+_SINK: Final = "/elsewhere"
+"""Where its redirects lead: there everything is fine, but no delivery belongs there."""
+_PATIENCE_S: Final = 10.0
+"""How long is waited for a delivery that is sent at once, on a busy machine."""
+_LITTLE_PATIENCE_S: Final = 1.0
+"""How long, after one was waited for in vain."""
+_LAG_S: Final = 3.0
+"""For how long a retry that is due is waited for."""
+
+
+@dataclass(slots=True)
+class _Hook:
+    endpoint: Endpoint
+    answer: Callable[[int], int]
+    """The status for the n-th request, from 0."""
+    deliveries: list[Delivery] = field(default_factory=list)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """Many deliveries come at once; by default the sixth connection has to be tried again, a second later or never."""
+
+    def handle_error(self, *_: object) -> None:
+        """Quiet: who hangs up before he is answered is expected to."""
+
+
+class Receiver:
+    """A webhook receiver on the standard library. Each endpoint is a path of its own.
+
+    Args:
+        recorder: Where the deliveries go.
+        host: Where it listens.
+        port: 0 picks a free one.
+        public_url: How the target reaches it, if not at that address.
+    """
+
+    def __init__(
+        self, recorder: Recorder, *, host: str = "127.0.0.1", port: int = 0, public_url: str | None = None
+    ) -> None:
+        self.recorder = recorder
+        self.clock: int | None = None
+        """The time of the account `clock_of`, as the driver that moves it knows it."""
+        self.clock_of = 0
+        self._hooks: dict[str, _Hook] = {}
+        self._patience_s = _PATIENCE_S
+        self._news = threading.Condition()
+        self._over = threading.Event()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _take(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status = receiver._receive(self.command, self.path, tuple(self.headers.items()), body)
+                if status == TOO_LATE and not receiver._over.wait(_HOLD_S):
+                    status = 200
+                if status in {_DROP, TOO_LATE}:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", _SINK)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_POST = do_PUT = do_GET = do_PATCH = _take  # noqa: N815 - the base class's names
+
+            def log_message(self, *_: object) -> None:
+                """Quiet: the recorder is the log."""
+
+        self._server = _Server((host, port), Handler)
+        self.url = (public_url or f"http://{host}:{self._server.server_address[1]}").rstrip("/")
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
+        """A new path, and its URL. What comes there is answered with `answer(n)`."""
+        url = f"{self.url}/{name}"
+        endpoint = Endpoint(url=url, account=account, registered_ns=time.monotonic_ns(), secret=secret)
+        with self._news:
+            self._hooks[f"/{name}"] = _Hook(endpoint, answer)
+        return url
+
+    def registered(self, name: str, endpoint_id: str | None) -> None:
+        """The target has the endpoint from now on."""
+        with self._news:
+            hook = self._hooks[f"/{name}"]
+            hook.endpoint = replace(hook.endpoint, id=endpoint_id, registered_ns=time.monotonic_ns())
+            self.recorder.endpoints.append(hook.endpoint)
+
+    def removed(self, name: str) -> None:
+        """The target has forgotten the endpoint by now."""
+        with self._news:
+            hook = self._hooks[f"/{name}"]
+            gone = replace(hook.endpoint, removed_ns=time.monotonic_ns())
+            self.recorder.endpoints[self.recorder.endpoints.index(hook.endpoint)] = gone
+            hook.endpoint = gone
+
+    def _receive(self, method: str, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
+        received_ns = time.monotonic_ns()
+        if path == _SINK:
+            return 200
+        with self._news:
+            hook = self._hooks.get(path.partition("?")[0])
+            if hook is None:
+                return 404
+            status = hook.answer(len(hook.deliveries))
+            delivery = Delivery(
+                number=self.recorder.next_number(),
+                endpoint=hook.endpoint,
+                method=method,
+                headers=headers,
+                body=body,
+                received_ns=received_ns,
+                answered=status,
+                clock=self.clock if hook.endpoint.account == self.clock_of else None,
+            )
+            hook.deliveries.append(delivery)
+            self.recorder.deliver(delivery)
+            self._news.notify_all()
+            return status
+
+    def hold(self, seconds: float) -> None:
+        """Wait, while who is kept waiting gives up."""
+        self._over.wait(max(0.0, seconds))
+
+    def count(self, name: str) -> int:
+        """How many deliveries an endpoint had so far."""
+        with self._news:
+            return len(self._hooks[f"/{name}"].deliveries)
+
+    def wait(self, name: str, count: int, seconds: float | None = None) -> bool:
+        """Wait until an endpoint has so many deliveries; whether it has.
+
+        Who was waited for in vain once, is not given as long again.
+        """
+        with self._news:
+            patience = self._patience_s if seconds is None else seconds
+            came = self._news.wait_for(lambda: len(self._hooks[f"/{name}"].deliveries) >= count, patience)
+            if seconds is None and not came:
+                self._patience_s = _LITTLE_PATIENCE_S
+            return came
+
+    def wait_for_each(self, names: Iterable[str], count: int) -> None:
+        """Wait until each of some endpoints has so many deliveries."""
+        for name in names:
+            self.wait(name, count)
+
+
+class _Desk:
+    """A receiver, and the endpoints that some accounts have there until it closes."""
+
+    def __init__(self, context: RunContext) -> None:
+        host = context.receiver_host or "127.0.0.1"
+        self.context = context
+        self.receiver = Receiver(
+            context.recorder, host=host, port=context.receiver_port, public_url=context.receiver_url
+        )
+        self._registered: dict[str, tuple[Account, str]] = {}
+
+    def __enter__(self) -> Self:
+        self.receiver.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for name in list(self._registered):
+                self.remove(name)
+                self.receiver.removed(name)
+        finally:
+            self.receiver.__exit__()
+
+    def register(
+        self, name: str, *, secret: str | None, answer: Callable[[int], int], account: Account | None = None
+    ) -> bool:
+        """Register a new path of the receiver; whether the target took it."""
+        account = account or self.context.account
+        exchange = account.add_endpoint(self.receiver.add(name, account.number, secret, answer), secret)
+        endpoint_id = exchange.object.get("id")
+        if not exchange.succeeded:
+            return False
+        self.receiver.registered(name, str(endpoint_id))
+        self._registered[name] = (account, str(endpoint_id))
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Remove an endpoint; whether the target did."""
+        account, endpoint_id = self._registered.pop(name)
+        return account.remove_endpoint(endpoint_id).succeeded
+
+
+def webhooks(context: RunContext) -> None:
+    """Register endpoints with and without a secret, end sessions, refuse deliveries, and let the retries come."""
+    with _Desk(context) as desk:
+        _drive(context, desk)
+
+
+@dataclass(slots=True)
+class _Hanging:
+    """A delivery that is left without an answer."""
+
+    desk: _Desk
+    account: Account
+    name: str
+    since_ns: int = 0
+
+
+def hang(context: RunContext, account: Account) -> None:
+    """Leave a delivery to an account without an answer."""
+    desk = context.until_the_end.enter_context(_Desk(context))
+    receiver, name = desk.receiver, f"{context.nonce}-hanging"
+    receiver.clock_of = account.number
+    shown = account.clock().object.get("now")
+    receiver.clock = shown if is_integer(shown) else None
+    taken = desk.register(name, secret=None, answer=lambda number: 200 if number else TOO_LATE, account=account)
+    session_id = id_of(context.open(account=account)) if taken else None
+    if session_id is not None:
+        account.pay(session_id)
+        if receiver.wait(name, 1):
+            context.hanging = _Hanging(desk, account, name, time.monotonic_ns())
+
+
+def an_endpoint_that_hangs(context: RunContext) -> None:
+    """Leave a delivery without an answer, in an account of its own, while other things are done."""
+    if context.keys_are_free:
+        account = context.made_up_account()
+        account.set_clock(frozen=True)
+        hang(context, account)
+
+
+def after_ten_seconds(context: RunContext) -> None:
+    """Once the delivery without an answer must have been given up, let the retry come."""
+    if context.hanging is None and not context.keys_are_free:
+        hang(context, context.account)
+    if isinstance(hanging := context.hanging, _Hanging):
+        receiver = hanging.desk.receiver
+        receiver.hold(_HOLD_S - (time.monotonic_ns() - hanging.since_ns) / 1e9)
+        for _ in range(7):
+            _move(hanging.account, receiver, 10)
+        receiver.wait(hanging.name, 2)
+
+
+def _drive(context: RunContext, desk: _Desk) -> None:
+    account, receiver, register = context.account, desk.receiver, desk.register
+    _tell_time(context, receiver)
+
+    def fine(_: int) -> int:
+        return 200
+
+    words = (
+        "plain",
+        "gone",
+        "signed",
+        "odd",
+        "hex",
+        "long",
+        "short",
+        "accented",
+        "failing",
+        "beside",
+        "late",
+        "theirs",
+    )
+    plain, gone, signed, odd, in_hex, long, short, accented, failing, beside, late, theirs = (
+        f"{context.nonce}-{word}" for word in words
+    )
+    if not register(plain, secret=None, answer=fine):
+        return
+    register(signed, secret=_SECRETS[0], answer=lambda _: 204)
+    # Each clause has its turn before the rest comes.
+    if (first := id_of(context.open())) is not None:
+        account.pay(first)
+    early = (plain, signed)
+    receiver.wait_for_each(early, 1)
+    if register(gone, secret=None, answer=fine) and desk.remove(gone):
+        receiver.removed(gone)
+    register(odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
+    register(in_hex, secret=_SECRETS[2], answer=lambda _: 201)
+    for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5])):
+        register(name, secret=secret, answer=fine)
+    if context.other is not None:
+        register(theirs, secret=None, answer=fine, account=context.other)
+    texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
+    paid, expired, failed, refused = (id_of(context.open(context.line(1250, 2, **texts))) for _ in range(4))
+    if paid is None or expired is None or failed is None or refused is None:
+        return
+    account.pay(paid)
+    key = context.key()
+    account.expire(expired, key=key)
+    account.expire(expired, key=key)
+    account.pay(failed, "failed")
+    account.pay(failed, "canceled")
+    account.expire(paid)
+    free = id_of(context.open(context.line(0, 1)))
+    if free is not None:
+        account.pay(free)
+    count = 2 if free is None else 3
+    count += _by_the_customer(context)
+    later = (odd, in_hex, long, short, accented)
+    receiver.wait_for_each(later, count)  # before the clock moves on
+    receiver.wait_for_each(early, count + 1)
+    count += _by_the_clock(context, receiver)
+    receiver.wait_for_each(later, count)
+    receiver.wait_for_each(early, count + 1)
+    account.retrieve(paid)
+    account.retrieve(expired)
+    if context.other is not None and (their_id := id_of(context.open(account=context.other))) is not None:
+        context.other.expire(their_id)
+        receiver.wait(theirs, 1)
+    # One more endpoint, which refuses everything, with a session of its own.
+    register(failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)])
+    register(beside, secret=None, answer=fine)
+    account.pay(refused)
+    receiver.wait(failing, 1)
+    receiver.wait(beside, 1)
+    register(late, secret=None, answer=fine)
+    if context.can(Capability.CLOCK):
+        _let_retries_come(context, receiver, failing)
+    account.events()
+
+
+def _by_the_customer(context: RunContext) -> int:
+    """Pay a session on its page; how many sessions that ended."""
+    session = pages.fresh(context) if context.can(Capability.PAGE) else None
+    if session is None:
+        return 0
+    pages.press(context, session, "pay-card")
+    return context.account.retrieve(session[0]).object.get("status") == "complete"
+
+
+def _by_the_clock(context: RunContext, receiver: Receiver) -> int:
+    """Let the time of a session run out; how many sessions that ended."""
+    if receiver.clock is None:
+        return 0
+    session_id = id_of(context.account.create(context.body(expires_at=receiver.clock + oracle.SHORTEST_LIFE + 60)))
+    if session_id is None:
+        return 0
+    _move(context.account, receiver, oracle.SHORTEST_LIFE + 60)
+    return 1
+
+
+def _move(account: Account, receiver: Receiver, seconds: int) -> None:
+    """Move the clock; what arrives meanwhile arrives by its new time."""
+    if receiver.clock is not None:
+        receiver.clock += seconds
+        shown = account.advance(seconds).object.get("now")
+        if is_integer(shown):
+            receiver.clock = shown
+
+
+def _tell_time(context: RunContext, receiver: Receiver) -> None:
+    if context.can(Capability.CLOCK):
+        shown = context.account.clock().object.get("now")
+        receiver.clock = shown if is_integer(shown) else None
+
+
+def _let_retries_come(context: RunContext, receiver: Receiver, failing: str) -> None:
+    """Move the clock until the first retry comes, as far again some times, then in growing steps over five days.
+
+    Delays that do not grow betray themselves by as many retries in as many steps. A target that looks for what is due
+    only now and then is given the time that it takes.
+    """
+    before, first = receiver.count(failing), 0
+    while first < 60 and receiver.count(failing) == before:
+        _move(context.account, receiver, 10)
+        first += 10
+    moved_ns, lag_s = time.monotonic_ns(), 0.0
+    if receiver.count(failing) == before and receiver.wait(failing, before + 1, _LAG_S):
+        lag_s = 2 * (time.monotonic_ns() - moved_ns) / 1e9
+    for step in (*[first] * 6, 300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
+        count = receiver.count(failing)
+        _move(context.account, receiver, step)
+        receiver.wait(failing, count + 1, lag_s)
+
+
+_TIMED: Final = frozenset({Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK})
+DRIVERS: Final = (
+    Driver(
+        name="webhooks",
+        purpose="Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
+        clauses=("EVT-6", "EVT-7", "EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
+        run=webhooks,
+        needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
+        requests=84,
+    ),
+    Driver(
+        name="an endpoint that hangs",
+        purpose="Leave a delivery without an answer, in an account of its own, while other things are done.",
+        clauses=("EVT-6",),
+        run=an_endpoint_that_hangs,
+        needs=_TIMED,
+        stage=Stage.DEPTH,
+        requests=5,
+        waits_s=10,  # where whoever causes an event has to wait until it is delivered
+    ),
+    Driver(
+        name="after ten seconds",
+        purpose="Once the delivery without an answer must have been given up, let the retry come.",
+        clauses=("EVT-6",),
+        run=after_ten_seconds,
+        needs=_TIMED,
+        stage=Stage.HARSH,
+        requests=8,
+        waits_s=10,
+    ),
+)

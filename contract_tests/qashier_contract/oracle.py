@@ -1,0 +1,398 @@
+"""The reference model, written from the documents and not from any implementation.
+
+Three questions, each a pure function:
+
+- `step`: what may become of a session's status, and what is refused;
+- `faults`: what is wrong with a request to create one, and which clause says so;
+- `leanings`: on which clauses a request leans that has nothing wrong with it.
+
+What the documents leave open is *open* here too: such a request is not judged.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from qashier_contract.document import currencies
+from qashier_contract.history import NOT_JSON, Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+SHORTEST_LIFE: Final = 1_800
+"""Seconds from creation to the earliest `expires_at` (CRE-7)."""
+LONGEST_LIFE: Final = 86_400
+"""Seconds from creation to the latest `expires_at`, which is also the default (CRE-5, CRE-7)."""
+KEY_MEMORY: Final = 86_400
+"""Seconds from the first answer until an idempotency key is forgotten (IDM-4)."""
+KEY_LENGTH: Final = 255
+UNKNOWN_FIELD: Final = "a field that no document names, which is ignored or refused"
+UNIT_AMOUNT_MOST: Final = 99_999_999
+QUANTITY_MOST: Final = 10_000
+LINES_MOST: Final = 100
+NAME_MOST: Final = 250
+DESCRIPTION_MOST: Final = 1_000
+URL_MOST: Final = 2_048
+BODY_MOST: Final = 2 * 1024 * 1024
+LIMIT_MOST: Final = 100
+LIMIT_DEFAULT: Final = 10
+
+URL: Final = re.compile(
+    r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?"
+)
+_CONTROLS: Final = frozenset(map(chr, range(32))) - {"\t", "\n", "\r"}
+_PLAIN_URL: Final = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+/[A-Za-z0-9/_.-]*")
+
+# ── lifecycle ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Act(StrEnum):
+    """What can happen to a session."""
+
+    PAYMENT_SUCCEEDED = "payment_succeeded"
+    PAYMENT_FAILED = "payment_failed"
+    PAYMENT_CANCELED = "payment_canceled"
+    EXPIRE_REQUESTED = "expire_requested"
+    DEADLINE_PASSED = "deadline_passed"
+
+
+class State(NamedTuple):
+    """The two properties of a session that can change."""
+
+    status: str
+    payment_status: str
+
+
+def opened(total: int) -> State:
+    """How a session begins (CRE-3, AMT-6)."""
+    return State("open", "unpaid" if total else "no_payment_required")
+
+
+def step(state: State, act: Act) -> State | None:
+    """What an act makes of a session, or None where it is refused and nothing changes (EXP-1 to 5, PAY-1 to 3)."""
+    if state.status != "open":
+        return None
+    if act is Act.PAYMENT_SUCCEEDED:
+        free = state.payment_status == "no_payment_required"
+        return State("complete", "no_payment_required" if free else "paid")
+    if act in {Act.PAYMENT_FAILED, Act.PAYMENT_CANCELED}:
+        return state
+    return State("expired", state.payment_status)
+
+
+def event_of(before: State, after: State) -> str | None:
+    """The type of the event that a change sends (EVT-2, EVT-5)."""
+    if before.status == after.status:
+        return None
+    return "checkout.session.completed" if after.status == "complete" else "checkout.session.expired"
+
+
+# ── requests to create ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a request: the clause that says so, the field, and what is wrong with it."""
+
+    clause: str
+    path: str
+    reason: str
+
+
+class Open(Exception):
+    """The documents do not say whether this request is right."""
+
+
+def faults(
+    body: Json, *, earliest: int | None = None, latest: int | None = None, unknown_fields: str | None = None
+) -> tuple[Fault, ...]:
+    """Everything that is wrong with a body for create.
+
+    Args:
+        body: The parsed body, `NOT_JSON` if it is none.
+        earliest: The least that the server's clock can have shown, epoch seconds; None if unknown.
+        latest: The most that it can have shown.
+        unknown_fields: What becomes of a field that no document names: `ignore`, `reject`; None if that is open.
+
+    Raises:
+        Open: It may be right or wrong: the documents, or our knowledge of the server's clock, leave it open.
+    """
+    found = list(_body_faults(body, earliest, latest))
+    if unknown_fields is not None:
+        unknown = [fault for fault in found if fault.reason == UNKNOWN_FIELD]
+        found = [fault for fault in found if fault not in unknown]
+        if unknown_fields == "reject":
+            found += [replace(fault, clause="CRE-1") for fault in unknown]
+    real = tuple(fault for fault in found if fault.clause)
+    if not real and found:
+        raise Open(found[0].reason)
+    return real
+
+
+def has_unknown_fields(body: Json) -> bool:
+    """Whether a body has fields that no document names."""
+    return any(fault.reason == UNKNOWN_FIELD for fault in _body_faults(body, None, None))
+
+
+def _open(path: str, reason: str) -> Fault:
+    """A fault of no clause marks what is left open."""
+    return Fault("", path, reason)
+
+
+def _body_faults(body: Json, earliest: int | None, latest: int | None) -> Iterator[Fault]:
+    if body is NOT_JSON:
+        yield Fault("HTTP-4", "", "the body is not JSON")
+        return
+    if not isinstance(body, dict):
+        yield Fault("CRE-18", "", "the body is not an object")
+        return
+    for name in ("line_items", "success_url", "return_url"):
+        if name not in body:
+            yield Fault("CRE-2", name, f"{name} is missing")
+    for name in ("success_url", "return_url", "cancel_url"):
+        if name in body:
+            yield from _url_faults(name, body[name])
+    if "expires_at" in body:
+        yield from _expiry_faults(body["expires_at"], earliest, latest)
+    if "line_items" in body:
+        yield from _lines_faults(body["line_items"])
+    yield from _unknown(body, {"line_items", "success_url", "return_url", "cancel_url", "expires_at"}, "")
+
+
+def _url_faults(path: str, url: Json) -> Iterator[Fault]:
+    if not isinstance(url, str):
+        yield Fault("CRE-18", path, "not a string")
+        return
+    if not url or len(url) > URL_MOST:
+        yield Fault("CRE-19", path, f"{len(url)} characters")
+    if not URL.fullmatch(url):
+        yield Fault("CRE-15", path, f"{url[:60]!r} is no absolute http(s) URL")
+
+
+def _expiry_faults(expires_at: Json, earliest: int | None, latest: int | None) -> Iterator[Fault]:
+    if isinstance(expires_at, float) and expires_at.is_integer():
+        yield _open("expires_at", "whether 2.0 is an integer")
+        return
+    if isinstance(expires_at, bool) or not isinstance(expires_at, int):
+        yield Fault("CRE-18", "expires_at", "not an integer")
+        return
+    # With the server's now somewhere in [earliest, latest], only what holds at both ends is certain.
+    if earliest is None or latest is None:
+        if expires_at < 10**9 or expires_at > 4_102_444_800:
+            yield Fault("CRE-7", "expires_at", "years away from any clock")
+        else:
+            yield _open("expires_at", "the server's clock is not known")
+        return
+    if expires_at < earliest + SHORTEST_LIFE or expires_at > latest + LONGEST_LIFE:
+        yield Fault("CRE-7", "expires_at", f"{expires_at - earliest} s after creation")
+    elif expires_at < latest + SHORTEST_LIFE or expires_at > earliest + LONGEST_LIFE:
+        yield _open("expires_at", "the server's clock is not known to the second")
+
+
+def _lines_faults(lines: Json) -> Iterator[Fault]:
+    if not isinstance(lines, list):
+        yield Fault("CRE-18", "line_items", "not an array")
+        return
+    if not 1 <= len(lines) <= LINES_MOST:
+        yield Fault("CRE-14", "line_items", f"{len(lines)} lines")
+    codes: list[str] = []
+    for index, line in enumerate(lines):
+        path = f"line_items[{index}]"
+        if not isinstance(line, dict):
+            yield Fault("CRE-18", path, "not an object")
+            continue
+        yield from _integer_faults(line, "quantity", path, 1, QUANTITY_MOST)
+        yield from _unknown(line, {"price_data", "quantity"}, path)
+        price = line.get("price_data")
+        if "price_data" not in line:
+            yield Fault("CRE-16", f"{path}.price_data", "missing")
+        elif not isinstance(price, dict):
+            yield Fault("CRE-18", f"{path}.price_data", "not an object")
+        else:
+            yield from _price_faults(price, f"{path}.price_data")
+            if isinstance(price.get("currency"), str):
+                codes.append(price["currency"])
+    if len(set(codes)) > 1:
+        yield Fault("CRE-13", "line_items", f"currencies {sorted(set(codes))}")
+
+
+def _price_faults(price: Mapping[str, Json], path: str) -> Iterator[Fault]:
+    yield from _unknown(price, {"currency", "product_data", "unit_amount"}, path)
+    yield from _integer_faults(price, "unit_amount", path, 0, UNIT_AMOUNT_MOST)
+    if "currency" not in price:
+        yield Fault("CRE-16", f"{path}.currency", "missing")
+    elif not isinstance(price["currency"], str):
+        yield Fault("CRE-18", f"{path}.currency", "not a string")
+        if price["currency"] is not None:
+            yield Fault("CRE-12", f"{path}.currency", "not a string")
+    elif price["currency"] not in currencies():
+        yield Fault("CRE-12", f"{path}.currency", f"{price['currency'][:20]!r} is no ISO 4217 code")
+    product = price.get("product_data")
+    path = f"{path}.product_data"
+    if "product_data" not in price:
+        yield Fault("CRE-16", path, "missing")
+    elif not isinstance(product, dict):
+        yield Fault("CRE-18", path, "not an object")
+    else:
+        yield from _unknown(product, {"name", "description"}, path)
+        yield from _text_faults(product, "name", path, NAME_MOST)
+        if "name" not in product:
+            yield Fault("CRE-16", f"{path}.name", "missing")
+        yield from _text_faults(product, "description", path, DESCRIPTION_MOST)
+
+
+def _integer_faults(holder: Mapping[str, Json], name: str, path: str, least: int, most: int) -> Iterator[Fault]:
+    path = f"{path}.{name}"
+    if name not in holder:
+        yield Fault("CRE-16", path, "missing")
+        return
+    value = holder[name]
+    if value is None:
+        yield Fault("CRE-18", path, "null")
+    elif isinstance(value, float) and value.is_integer() and least <= value <= most:
+        yield _open(path, "whether 2.0 is an integer")
+    elif isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        yield Fault("CRE-11", path, f"{str(value)[:40]} is no integer from {least} to {most}")
+
+
+def _text_faults(holder: Mapping[str, Json], name: str, path: str, most: int) -> Iterator[Fault]:
+    if name not in holder:
+        return
+    text = holder[name]
+    if not isinstance(text, str):
+        yield Fault("CRE-18", f"{path}.{name}", "not a string")
+    elif not 1 <= len(text) <= most:
+        yield Fault("CRE-19", f"{path}.{name}", f"{len(text)} characters")
+    elif any(
+        "\ud800" <= character <= "\udfff" or (character < " " and character not in "\t\n\r") for character in text
+    ):
+        yield _open(f"{path}.{name}", "half a surrogate pair, or a control character that is no white space")
+
+
+def _unknown(holder: Mapping[str, Json], known: set[str], path: str) -> Iterator[Fault]:
+    for name in holder:
+        if name not in known:
+            yield _open(f"{path}.{name}".removeprefix("."), UNKNOWN_FIELD)
+
+
+def features_of(body: Mapping[str, Json], *, key: str | None = None, earliest: int | None = None) -> dict[str, str]:
+    """What is special about a body without faults: each trait, and the clause that says that it is accepted.
+
+    A target that refuses it is blamed for the traits that it accepts in no other request.
+    """
+    features: dict[str, str] = {}
+    lines: Sequence[Json] = body["line_items"]
+    if len(lines) > 1:
+        features["several lines"] = "CRE-14"
+    if len(lines) == LINES_MOST:
+        features["100 lines"] = "CRE-14"
+    total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in lines)
+    if total == 0:
+        features["total 0"] = "AMT-6"
+    for line in lines:
+        features.update(_line_features(line))
+    if total >= 2**31:
+        features["total above 31 bits"] = "AMT-7"
+    for name in ("success_url", "return_url", "cancel_url"):
+        if name in body:
+            features.update(_url_features(name, body[name]))
+    features["cancel_url" if "cancel_url" in body else "no cancel_url"] = "CRE-17"
+    if "expires_at" in body:
+        observed = body["expires_at"] - (body["expires_at"] if earliest is None else earliest)
+        bound = {SHORTEST_LIFE: "expires_at at its lower bound", LONGEST_LIFE: "expires_at at its upper bound"}.get(
+            observed
+        )
+        features[bound or "expires_at"] = "CRE-7" if bound else "CRE-6"
+    if key is not None:
+        features["key of 255 characters" if len(key) == KEY_LENGTH else "key"] = (
+            "IDM-3" if len(key) == KEY_LENGTH else "IDM-2"
+        )
+    return features
+
+
+def _line_features(line: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
+    price, product = line["price_data"], line["price_data"]["product_data"]
+    if price["unit_amount"] in {0, UNIT_AMOUNT_MOST}:
+        yield f"unit_amount {price['unit_amount']}", "CRE-11"
+    if line["quantity"] == QUANTITY_MOST:
+        yield "quantity 10000", "CRE-11"
+    if "description" not in product:
+        yield "no description", "CRE-16"
+    else:
+        yield "description", "CRE-16"
+    for name, most in (("name", NAME_MOST), ("description", DESCRIPTION_MOST)):
+        text = product.get(name, "")
+        if len(text) in {1, most}:
+            yield f"{name} of {len(text)} characters", "CRE-19"
+        if any(ord(character) > 0xFFFF for character in text) and len(text) == most:
+            yield f"{name} of {most} characters beyond the basic plane", "CRE-19"
+        if not text.isascii():
+            yield f"{name} beyond ASCII", "CRE-19"
+
+
+def _url_features(name: str, url: str) -> Iterator[tuple[str, str]]:
+    if len(url) == URL_MOST:
+        yield f"{name} of 2048 characters", "CRE-19"
+    elif not _PLAIN_URL.fullmatch(url):
+        yield f"{name} like {url[:80]}", "CRE-15"
+
+
+# ── a whole account ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A session as the model knows it. `ordinal` counts the creations of its account."""
+
+    id: str
+    ordinal: int
+    created: int
+    expires_at: int
+    state: State
+
+    def at(self, now: int) -> Known:
+        """The session once the clock shows `now`: expired at and after `expires_at` (EXP-7)."""
+        after = step(self.state, Act.DEADLINE_PASSED) if now >= self.expires_at else None
+        return self if after is None else replace(self, state=after)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The parameters of list. `created` maps gt, gte, lt, lte to epoch seconds."""
+
+    limit: int = LIMIT_DEFAULT
+    starting_after: str | None = None
+    ending_before: str | None = None
+    status: str | None = None
+    created: tuple[tuple[str, int], ...] = ()
+
+    def keeps(self, created: int) -> bool:
+        """Whether the interval holds a creation time (LIS-9)."""
+        compare = {"gt": int.__gt__, "gte": int.__ge__, "lt": int.__lt__, "lte": int.__le__}
+        return all(compare[bound](created, epoch) for bound, epoch in self.created)
+
+
+def page(sessions: Sequence[Known], query: Query) -> tuple[tuple[Known, ...], bool]:
+    """The page of a list, and whether the walk in its direction has more (LIS-3 to LIS-12).
+
+    Raises:
+        KeyError: The cursor names none of the sessions (LIS-13).
+    """
+    newest_first = sorted(sessions, key=lambda session: (session.created, session.ordinal), reverse=True)
+    places = {session.id: place for place, session in enumerate(newest_first)}
+    first, last = 0, len(newest_first)
+    if query.starting_after is not None:
+        first = places[query.starting_after] + 1
+    if query.ending_before is not None:
+        last = places[query.ending_before]
+    matching = [
+        session
+        for session in newest_first[first:last]
+        if query.keeps(session.created) and query.status in {None, session.state.status}
+    ]
+    more = len(matching) > query.limit
+    shown = matching[-query.limit :] if query.ending_before is not None else matching[: query.limit]
+    return tuple(shown), more

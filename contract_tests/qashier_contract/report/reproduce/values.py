@@ -1,0 +1,121 @@
+"""Values as Python source: literals that may hold expressions, long repetitive ones folded, broken into lines."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qashier_contract.history import Json
+
+WIDTH: Final = 100
+"""How many columns generated source has."""
+_FOLD_FROM: Final = 64
+"""Texts shorter than this are shown as they are."""
+_LONGEST_PERIOD: Final = 24
+
+
+class Code(str):
+    """An expression, to be written as it stands."""
+
+    __slots__ = ()
+
+
+def literal(value: Json, *, indent: int = 0, used: int = 0) -> str:
+    """A value as source.
+
+    Args:
+        value: What `json.loads` gives, bytes, or `Code`, nested in any way.
+        indent: How far the statement is indented.
+        used: How much of its first line is taken.
+    """
+    flat = _flat(value)
+    if "\n" not in flat and indent + used + len(flat) <= WIDTH:
+        return flat
+    inner = " " * (indent + 4)
+    if isinstance(value, dict) and value:
+        parts = []
+        for name, item in value.items():
+            head = f"{_flat(name)}: "
+            parts.append(f"{inner}{head}{literal(item, indent=indent + 4, used=len(head) + 1)},\n")
+        return "{\n" + "".join(parts) + " " * indent + "}"
+    if isinstance(value, list) and value:
+        folded = _folded_list(value, indent)
+        if folded is not None:
+            return folded
+        parts = [f"{inner}{literal(item, indent=indent + 4, used=1)},\n" for item in value]
+        return "[\n" + "".join(parts) + " " * indent + "]"
+    return flat
+
+
+def _flat(value: Json) -> str:
+    if isinstance(value, Code):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flat(name)}: {_flat(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        folded = _folded_list(value, None)
+        return folded or "[" + ", ".join(_flat(item) for item in value) + "]"
+    if isinstance(value, str | bytes):
+        return _text(value)
+    return repr(value)
+
+
+def _folded_list(items: Sequence[Json], indent: int | None) -> str | None:
+    """`[item] * n` for a list of many equal items; None for another."""
+    if len(items) < 4 or any(item != items[0] or type(item) is not type(items[0]) for item in items):
+        return None
+    one = _flat([items[0]]) if indent is None else literal([items[0]], indent=indent, used=8)
+    return f"{one} * {len(items)}"
+
+
+def _text(value: str | bytes) -> str:
+    """A text or bytes as source; what repeats is written as a product."""
+    if len(value) < _FOLD_FROM:
+        return quoted(value)
+    terms = _terms(value)
+    if len(terms) == 1:
+        return terms[0]
+    return "(" + " + ".join(terms) + ")"
+
+
+def quoted(value: str | bytes) -> str:
+    """A text or bytes as source, in double quotes where nothing speaks against it."""
+    shown = repr(value)
+    if '"' in shown or "\\'" in shown or not shown.endswith("'"):
+        return shown
+    return shown.replace("'", '"')
+
+
+def _terms(value: str | bytes) -> list[str]:
+    terms: list[str] = []
+    for part, times in runs(value):
+        terms.append(quoted(part) if times == 1 else f"{quoted(part)} * {times}")
+    return terms
+
+
+def runs(value: str | bytes) -> list[tuple[str | bytes, int]]:
+    """A text cut into parts and how often each is repeated; short repetitions are left alone."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    found: list[tuple[str | bytes, int]] = []
+    start = 0
+    for match in _REPEATED.finditer(text):
+        unit, whole = match[1], match[0]
+        if len(whole) < _FOLD_FROM // 2:
+            continue
+        if match.start() > start:
+            found.append((_like(value, text[start : match.start()]), 1))
+        found.append((_like(value, unit), len(whole) // len(unit)))
+        start = match.end()
+    if start < len(text):
+        found.append((_like(value, text[start:]), 1))
+    return found
+
+
+_REPEATED: Final = re.compile(rf"(.{{1,{_LONGEST_PERIOD}}}?)\1{{7,}}", re.DOTALL)
+
+
+def _like(value: str | bytes, part: str) -> str | bytes:
+    return part.encode("latin-1") if isinstance(value, bytes) else part

@@ -1,0 +1,607 @@
+"""Sends requests to a target and records what happens. Never judges.
+
+HTTP is spoken through `http.client`, because a checker must be able to send what a polite client refuses to, read an
+answer that comes before its request was read, and know when an answer never came. 429 is honoured: the request waits
+and is sent again. Credentials go out, but never into a record.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import select
+import socket
+import ssl
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from qashier_contract.history import (
+    CONTROL_PATH,
+    SESSIONS_PATH,
+    Credentials,
+    Exchange,
+    Json,
+    Recorder,
+    Reply,
+    Request,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_MOST_WAITS: Final = 8
+"""How often one request is sent again after 429 before its last answer is taken as it is."""
+_LONGEST_WAIT_S: Final = 60.0
+MOST_AT_ONCE: Final = 8
+_MOST_BYTES: Final = 64 * 1024 * 1024
+
+
+Transport: TypeAlias = "Callable[[str, str, Sequence[tuple[str, str]], bytes | None], tuple[Reply | None, str | None]]"
+"""Carries one request (method, absolute URL, headers, body) to a target: its reply, or why there is none."""
+
+
+class OutOfTime(Exception):
+    """The budget is spent: nothing more may be sent."""
+
+
+class OutOfSessions(Exception):
+    """As many sessions were opened as the tester allows."""
+
+
+class Pace:
+    """How fast, until when, and how much may be sent. One for all threads.
+
+    Args:
+        rate: Requests per second, None for as fast as they come.
+        deadline_ns: On the monotonic clock, None for never.
+        most_sessions: How many creates may be sent, None for any number.
+    """
+
+    def __init__(
+        self, *, rate: float | None = None, deadline_ns: int | None = None, most_sessions: int | None = None
+    ) -> None:
+        self.deadline_ns = deadline_ns
+        self.rate = rate
+        self.most_sessions = most_sessions
+        self.sent = 0
+        self._next_ns = 0
+        self._held_until_ns = 0
+        self._lock = threading.Lock()
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline."""
+        if self.deadline_ns is None:
+            return float("inf")
+        return (self.deadline_ns - time.monotonic_ns()) / 1e9
+
+    def take(self, *, opens_session: bool = False) -> None:
+        """Wait for one's turn.
+
+        Raises:
+            OutOfTime: The deadline has passed, or the turn would come after it.
+            OutOfSessions: A session may not be opened any more.
+        """
+        with self._lock:
+            if opens_session and self.most_sessions is not None:
+                if self.most_sessions <= 0:
+                    raise OutOfSessions
+                self.most_sessions -= 1
+            now = time.monotonic_ns()
+            turn = max(now, self._next_ns, self._held_until_ns)
+            if self.deadline_ns is not None and turn >= self.deadline_ns:
+                raise OutOfTime
+            if self.rate:
+                self._next_ns = turn + int(1e9 / self.rate)
+            self.sent += 1
+        if turn > now:
+            time.sleep((turn - now) / 1e9)
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody send for a while: the target asked for it.
+
+        Raises:
+            OutOfTime: The budget ends before the wait does.
+        """
+        if seconds >= self.remaining_s:
+            raise OutOfTime
+        with self._lock:
+            self._held_until_ns = max(self._held_until_ns, time.monotonic_ns() + int(seconds * 1e9))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One account's secret key, and how the target takes it. It never shows itself."""
+
+    secret: str
+    scheme: Credentials = Credentials.BASIC
+
+    def __repr__(self) -> str:
+        return f"Key(***, {self.scheme})"
+
+    def header(self, scheme: Credentials | None = None) -> str:
+        """The value of `Authorization`."""
+        if (scheme or self.scheme) is Credentials.BEARER:
+            return f"Bearer {self.secret}"
+        return "Basic " + base64.b64encode(f"{self.secret}:".encode()).decode()
+
+
+class Target:
+    """One base URL, spoken to in the name of some accounts.
+
+    Args:
+        base_url: Where `/checkout/sessions` hangs.
+        keys: The accounts' keys, by number.
+        recorder: Where everything goes that is seen.
+        pace: How fast and until when.
+        control_url: Where `/_mock/v1` hangs; None if the target has no control API.
+        timeout_s: After how many seconds without an answer its outcome counts as unknown.
+        transport: Carries the requests instead of HTTP: a target inside this process.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        keys: Sequence[Key],
+        *,
+        recorder: Recorder,
+        pace: Pace | None = None,
+        control_url: str | None = None,
+        timeout_s: float = 30.0,
+        transport: Transport | None = None,
+    ) -> None:
+        self.carry: Transport = transport or self._exchange
+        self.base_url = base_url.rstrip("/")
+        self.keys = list(keys)
+        self.recorder = recorder
+        self.pace = pace or Pace()
+        self.control_url = control_url.rstrip("/") if control_url else None
+        self.timeout_s = timeout_s
+        self.scenario = ""
+        self._cookies: dict[str, dict[str, str]] = {}
+        """What the customer of each session was given to carry from page to page; never recorded."""
+        self._local = threading.local()
+        self._threads = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
+        self._opened: list[http.client.HTTPConnection] = []
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        account: int | None = 0,
+        credentials: Credentials | None = None,
+        authorization: str | None = None,
+        shown: str | None = None,
+        query: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+        redacted: bytes | None = None,
+        url: str | None = None,
+        page_of: str | None = None,
+        page_act: str | None = None,
+        page_from: int | None = None,
+    ) -> Exchange:
+        """Send one request, wait where the target asks for it, and record every answer.
+
+        Args:
+            method: The HTTP method.
+            path: The path below the base URL, as it is sent; `/_mock/…` goes to the control API.
+            account: In whose name; None sends no key.
+            credentials: Another scheme than the key's own, or `BROKEN` with an `authorization` that names no account.
+            authorization: The value of `Authorization` where it is broken.
+            shown: How the record shows a broken `Authorization`.
+            query: The query string, as it is sent.
+            headers: Further headers.
+            body: The body as it is sent; its length is announced.
+            redacted: What the record shows instead of the body.
+            url: An absolute URL instead of base URL and path: a hosted page.
+            page_of: The session whose page that is; its customer has cookies of their own.
+            page_act: What the customer does there.
+            page_from: The number of the exchange that showed the page on which that is done.
+
+        Raises:
+            OutOfTime: The budget is spent.
+            OutOfSessions: A create, and no more sessions are allowed.
+        """
+        sent, recorded = list(headers), list(headers)
+        kind = Credentials.NONE
+        if authorization is not None:
+            kind = Credentials.BROKEN
+            sent.append(("Authorization", authorization))
+            recorded.append(("Authorization", shown or authorization))
+        elif account is not None:
+            key = self.keys[account]
+            kind = credentials or key.scheme
+            sent.append(("Authorization", key.header(kind)))
+            recorded.append(("Authorization", f"{kind.capitalize()} <key of account {account + 1}>"))
+        request = Request(
+            method=method,
+            path=url or path,
+            query=query,
+            headers=tuple(recorded),
+            body=body if redacted is None else redacted,
+        )
+        cookies = self._cookies.setdefault(page_of, {}) if page_of is not None else {}
+        if cookies:
+            sent.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
+        whole = self._whole_url(path, query, url)
+        opens = method == "POST" and path == SESSIONS_PATH and page_of is None
+        for waits in range(_MOST_WAITS + 1):
+            self.pace.take(opens_session=opens and waits == 0)
+            self._stamp()
+            reply, failure = self.carry(method, whole, sent, body)
+            exchange = Exchange(
+                number=self._local.number,
+                request=request,
+                reply=reply,
+                failure=failure,
+                sent_ns=self._local.sent_ns,
+                received_ns=time.monotonic_ns(),
+                account=account if kind not in {Credentials.NONE, Credentials.BROKEN} else None,
+                credentials=kind,
+                scenario=self.scenario,
+                page_of=page_of,
+                page_act=page_act,
+                page_from=page_from,
+            )
+            self.recorder.add(exchange)
+            if page_of is not None and reply is not None:
+                _keep_cookies(cookies, reply)
+            if reply is None or reply.status != 429 or waits == _MOST_WAITS:
+                break
+            self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
+        return exchange
+
+    def at_once(self, acts: Sequence[Callable[[], Exchange]]) -> list[Exchange]:
+        """Send several requests at once: each but for its last byte, and those when all the others are out.
+
+        A server cannot act on a request before it has come whole, so that neither connecting nor writing keeps the
+        requests apart. They count as sent when their last byte is.
+
+        Args:
+            acts: What sends one request each, at most `MOST_AT_ONCE`.
+
+        Raises:
+            OutOfTime: The budget is spent.
+            OutOfSessions: No more sessions are allowed.
+        """
+        if len(acts) > MOST_AT_ONCE:
+            raise ValueError(f"{len(acts)} requests at once, but there are {MOST_AT_ONCE} threads")
+        gate = threading.Barrier(len(acts))
+
+        def one(act: Callable[[], Exchange]) -> Exchange:
+            self._local.gate = gate
+            if self.carry != self._exchange and (pass_gate := self._gate()) is not None:
+                pass_gate()
+            try:
+                return act()
+            finally:
+                # Who never got to the gate must not be waited for; who is through does not mind.
+                gate.abort()
+
+        # The same threads for every round, since each has a connection of its own.
+        waiting = [self._threads.submit(one, act) for act in acts]
+        wait(waiting)
+        return [result.result() for result in waiting]
+
+    def _gate(self) -> Callable[[], None] | None:
+        """What waits for the others before the last byte of a request, if this thread's request has others."""
+        gate: threading.Barrier | None = self._local.__dict__.pop("gate", None)
+        if gate is None:
+            return None
+
+        def pass_gate() -> None:
+            with suppress(threading.BrokenBarrierError):
+                gate.wait()
+            self._stamp()
+
+        return pass_gate
+
+    def _stamp(self) -> None:
+        """Note that this thread's request goes out now."""
+        self._local.number, self._local.sent_ns = self.recorder.next_number(), time.monotonic_ns()
+
+    def _whole_url(self, path: str, query: str, url: str | None) -> str:
+        if url is not None:
+            return url
+        base = self.base_url
+        if path.startswith(CONTROL_PATH) and self.control_url is not None:
+            base = self.control_url
+        return base + path + (f"?{query}" if query else "")
+
+    def _exchange(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None
+    ) -> tuple[Reply | None, str | None]:
+        parts = urlsplit(url)
+        connection = self._connection(parts.scheme, parts.hostname or "", parts.port)
+        connection.timeout = max(0.05, min(self.timeout_s, self.pace.remaining_s + 5))
+        if connection.sock is not None:
+            connection.sock.settimeout(connection.timeout)
+        # What follows the host is sent as it was given: urlsplit would drop an empty query, and more.
+        raw = url[url.index("//") + 2 :]
+        raw = raw[min((i for i in (raw.find("/"), raw.find("?")) if i >= 0), default=len(raw)) :].partition("#")[0]
+        try:
+            if connection.sock is None:
+                connection.connect()
+                _send_at_once(connection)
+        except OSError as error:
+            connection.close()
+            return None, f"no connection: {error}"
+        try:
+            broke_off = _write(connection, method, raw or "/", headers, body, gate=self._gate())
+            _acknowledge_at_once(connection)
+            response = connection.getresponse()
+            content = response.read(_MOST_BYTES)
+        except TimeoutError:
+            connection.close()
+            return None, "timed out"
+        except (http.client.HTTPException, OSError, ValueError) as error:
+            connection.close()
+            return None, f"connection dropped: {type(error).__name__}"
+        if response.will_close or broke_off:
+            connection.close()
+        named = tuple((name.lower(), value) for name, value in response.getheaders())
+        return Reply(status=response.status, headers=named, body=content), None
+
+    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+        held: dict[tuple[str, str, int | None], http.client.HTTPConnection] = self._local.__dict__.setdefault(
+            "held", {}
+        )
+        connection = held.get((scheme, host, port))
+        if connection is None:
+            if scheme == "https":
+                context = ssl.create_default_context()
+                connection = http.client.HTTPSConnection(host, port, timeout=self.timeout_s, context=context)
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=self.timeout_s)
+            held[scheme, host, port] = connection
+            self._opened.append(connection)
+        elif connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()  # the server hung up while it was idle: a new one, before anything is sent twice
+        return connection
+
+    def close(self) -> None:
+        """Close every connection, and end the threads of the rounds."""
+        self._threads.shutdown()
+        for connection in self._opened:
+            connection.close()
+
+
+def _send_at_once(connection: http.client.HTTPConnection) -> None:
+    """Do not let the kernel hold back small writes: latency is what a budget is spent on."""
+    if connection.sock is not None:
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
+    """Do not let the kernel hold back the acknowledgement of a reply's head.
+
+    A server that writes head and body one after the other, without TCP_NODELAY, would send the body up to 40 ms later.
+    The kernel forgets the option, so that it is set for each reply.
+    """
+    if connection.sock is not None and sys.platform == "linux":
+        with suppress(OSError):  # whether there is still a connection is for who reads to find out
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _write(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes | None,
+    *,
+    gate: Callable[[], None] | None,
+) -> bool:
+    """Write a request; whether the server hung up before it was all written: it may have answered before that.
+
+    A `gate` is called before the last byte.
+    """
+    connection._validate_path = lambda _: None  # type: ignore[attr-defined]  # noqa: SLF001 - odd paths are sent on purpose
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value.encode("utf-8", "surrogateescape"))
+    if body is not None or method in {"POST", "PUT", "PATCH"}:
+        connection.putheader("Content-Length", str(len(body or b"")))
+    try:
+        if gate is None:
+            connection.endheaders(body)
+        else:
+            _write_past(gate, connection, body)
+    except (BrokenPipeError, ConnectionResetError):
+        return True
+    return False
+
+
+def _write_past(gate: Callable[[], None], connection: http.client.HTTPConnection, body: bytes | None) -> None:
+    written: list[bytes] = []
+    connection.send = written.append  # type: ignore[method-assign,assignment]
+    try:
+        connection.endheaders(body)
+    finally:
+        del connection.send
+    whole = b"".join(written)
+    connection.send(whole[:-1])
+    gate()
+    connection.send(whole[-1:])
+
+
+def _keep_cookies(cookies: dict[str, str], reply: Reply) -> None:
+    """Do as a reply's `Set-Cookie` says. All pages of a session are one place: paths and domains are not looked at."""
+    for name, value in reply.headers:
+        if name != "set-cookie":
+            continue
+        try:
+            given = SimpleCookie(value)
+        except CookieError:
+            continue
+        for cookie in given.values():
+            if cookie["max-age"] == "0" or not cookie.value:
+                cookies.pop(cookie.key, None)
+            else:
+                cookies[cookie.key] = cookie.coded_value
+
+
+def _retry_after_s(reply: Reply) -> float:
+    value = reply.header("retry-after") or ""
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        there = parsedate_to_datetime(value)
+        here = parsedate_to_datetime(reply.header("date") or "")
+    except (TypeError, ValueError):
+        return 1.0
+    return max(0.0, (there - here).total_seconds())
+
+
+class Account:
+    """A target in the name of one account: the four operations, the control calls, and the hosted page."""
+
+    def __init__(self, target: Target, number: int) -> None:
+        self.target = target
+        self.number = number
+
+    def create(
+        self,
+        body: Json,
+        *,
+        key: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+    ) -> Exchange:
+        """Create a session. `body` is sent as JSON, bytes as they are."""
+        return self._post(SESSIONS_PATH, body, key=key, headers=headers, credentials=credentials)
+
+    def retrieve(self, session_id: str, *, credentials: Credentials | None = None) -> Exchange:
+        return self.target.send("GET", _session_path(session_id), account=self.number, credentials=credentials)
+
+    def list(self, credentials: Credentials | None = None, /, **parameters: str | int) -> Exchange:
+        """List sessions. `created_gte=5` is sent as `created[gte]=5`."""
+        query = urlencode({_parameter(name): value for name, value in parameters.items()})
+        return self.list_raw(query, credentials=credentials)
+
+    def list_raw(self, query: str, *, credentials: Credentials | None = None) -> Exchange:
+        return self.target.send("GET", SESSIONS_PATH, account=self.number, query=query, credentials=credentials)
+
+    def expire(
+        self,
+        session_id: str,
+        *,
+        key: str | None = None,
+        body: Json = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+    ) -> Exchange:
+        """Expire a session. A body is what nobody reads."""
+        path = f"{_session_path(session_id)}/expire"
+        return self._post(path, body, key=key, headers=headers, credentials=credentials)
+
+    def pay(self, session_id: str, outcome: str = "succeeded") -> Exchange:
+        """The customer's act: `succeeded`, `failed` or `canceled`."""
+        return self._post(f"{CONTROL_PATH}/sessions/{quote(session_id, safe='')}/pay", {"outcome": outcome})
+
+    def clock(self) -> Exchange:
+        return self.target.send("GET", f"{CONTROL_PATH}/clock", account=self.number)
+
+    def set_clock(self, *, now: int | None = None, frozen: bool | None = None) -> Exchange:
+        wanted = {name: value for name, value in (("now", now), ("frozen", frozen)) if value is not None}
+        body = json.dumps(wanted).encode()
+        return self.target.send("PUT", f"{CONTROL_PATH}/clock", account=self.number, headers=_JSON, body=body)
+
+    def advance(self, seconds: int) -> Exchange:
+        return self._post(f"{CONTROL_PATH}/clock/advance", {"seconds": seconds})
+
+    def events(self) -> Exchange:
+        return self.target.send("GET", f"{CONTROL_PATH}/events", account=self.number)
+
+    def add_endpoint(self, url: str, secret: str | None = None) -> Exchange:
+        """Register a webhook endpoint. The secret is sent, but not recorded."""
+        wanted: dict[str, Json] = {"url": url}
+        redacted = json.dumps({**wanted, **({"secret": "***"} if secret is not None else {})}).encode()
+        body = json.dumps({**wanted, **({"secret": secret} if secret is not None else {})}).encode()
+        path = f"{CONTROL_PATH}/webhook-endpoints"
+        return self.target.send("POST", path, account=self.number, headers=_JSON, body=body, redacted=redacted)
+
+    def remove_endpoint(self, endpoint_id: str) -> Exchange:
+        path = f"{CONTROL_PATH}/webhook-endpoints/{quote(endpoint_id, safe='')}"
+        return self.target.send("DELETE", path, account=self.number)
+
+    def view(self, session_id: str, url: str, act: str = "view", *, seen: int | None = None) -> Exchange:
+        """Open a hosted page, or where one of its links leads, as a customer without a key; the last exchange."""
+        exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=act, page_from=seen)
+        return self.led_on(session_id, exchange, act)
+
+    def press(
+        self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str], *, seen: int
+    ) -> Exchange:
+        """Submit a form of the page that exchange `seen` showed, and follow where it leads on the same host."""
+        fields = {name.removeprefix("field:"): value for name, value in form.items() if name.startswith("field:")}
+        if button.get("name"):
+            fields[button["name"]] = button.get("value", "")
+        body = urlencode(fields).encode()
+        headers = (("Content-Type", "application/x-www-form-urlencoded"),)
+        url = urljoin(form["action"], button.get("formaction", form["action"]))
+        exchange = self.target.send(
+            "POST",
+            "",
+            account=None,
+            url=url,
+            headers=headers,
+            body=body,
+            page_of=session_id,
+            page_act=act,
+            page_from=seen,
+        )
+        return self.led_on(session_id, exchange, act)
+
+    def led_on(self, session_id: str, exchange: Exchange, act: str) -> Exchange:
+        """Follow redirects on the same host; the shop's own pages are never opened."""
+        for _ in range(5):
+            location = exchange.reply.header("location") if exchange.reply is not None else None
+            if location is None or exchange.reply is None or not 300 <= exchange.reply.status < 400:
+                break
+            url = urljoin(exchange.request.path, location)
+            if urlsplit(url).netloc != urlsplit(exchange.request.path).netloc:
+                break
+            exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=f"{act}, led on")
+        return exchange
+
+    def _post(
+        self,
+        path: str,
+        body: Json,
+        *,
+        key: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        credentials: Credentials | None = None,
+    ) -> Exchange:
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        named = list(headers)
+        if raw is not None and not any(name.lower() == "content-type" for name, _ in named):
+            named.insert(0, ("Content-Type", "application/json"))
+        if key is not None:
+            named.append(("Idempotency-Key", key))
+        # A header that is named, but not to be sent, is given as "".
+        named = [(name, value) for name, value in named if name.lower() != "content-type" or value]
+        return self.target.send("POST", path, account=self.number, credentials=credentials, headers=named, body=raw)
+
+
+_JSON: Final = (("Content-Type", "application/json"),)
+
+
+def _session_path(session_id: str) -> str:
+    return f"{SESSIONS_PATH}/{quote(session_id, safe='')}"
+
+
+def _parameter(name: str) -> str:
+    return f"created[{name[8:]}]" if name.startswith("created_") else name

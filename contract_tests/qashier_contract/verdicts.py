@@ -1,0 +1,175 @@
+"""What a run concluded: the nouns of a report. Pure; the rooms in `report/` write them down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from qashier_contract.clauses.table import Clause, ClauseBroken
+    from qashier_contract.history import Delivery, Exchange
+
+
+class Verdict(StrEnum):
+    """The outcome for a clause, and of a run."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+    NOT_EXERCISED = "not exercised"
+
+
+_MOST_COLLECTED: Final = 200
+_MOST_SHOWN: Final = 20
+"""Of the violations of one clause the shortest are shown, of as many as are collected."""
+_SEVERITY: Final = (Verdict.NOT_EXERCISED, Verdict.PASSED, Verdict.WARNED, Verdict.FAILED)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of some verdicts; "not exercised" only if nothing was."""
+    return max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_EXERCISED)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One way in which a target broke a clause. `exchanges` is the shortest story found, the guilty one last."""
+
+    clause: str
+    expected: str
+    seen: str
+    exchanges: tuple[Exchange, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+
+    @property
+    def request_ids(self) -> tuple[str, ...]:
+        return tuple(exchange.request_id for exchange in self.exchanges if exchange.request_id)
+
+    @classmethod
+    def of(cls, clause: str, finding: ClauseBroken) -> Violation:
+        return cls(clause, finding.expected, finding.seen, finding.exchanges, finding.deliveries)
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseReport:
+    """The outcome for one clause. `reason` says why it was not exercised."""
+
+    clause: Clause
+    verdict: Verdict
+    exercised: int = 0
+    violations: tuple[Violation, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a run."""
+
+    target: str
+    seed: int
+    clauses: tuple[ClauseReport, ...]
+    requests: int = 0
+    duration_s: float = 0.0
+    interrupted: bool = False
+    notes: tuple[str, ...] = ()
+    """What a reader should know: a limited account, others in it, what was left behind."""
+    history: History = field(default_factory=History)
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(entry.verdict for entry in self.clauses)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        return tuple(violation for entry in self.clauses for violation in entry.violations)
+
+    @property
+    def matrix(self) -> Mapping[str, Mapping[int, int]]:
+        """How often each status of an answer was seen for each operation of the API."""
+        return answers(self.history)
+
+    @property
+    def visited(self) -> Mapping[str, Mapping[str, int]]:
+        """How often each operation met a session of each status."""
+        return visits(self.history)
+
+    def __getitem__(self, identifier: str) -> ClauseReport:
+        return next(entry for entry in self.clauses if entry.clause.id == identifier)
+
+
+def answers(history: History) -> Mapping[str, Mapping[int, int]]:
+    """How often each operation of the API answered with each HTTP status."""
+    counts: dict[str, Counter[int]] = {}
+    for exchange in history.exchanges:
+        if exchange.operation.is_api and exchange.status is not None:
+            counts.setdefault(exchange.operation.value, Counter())[exchange.status] += 1
+    return counts
+
+
+def visits(history: History) -> Mapping[str, Mapping[str, int]]:
+    """How often each operation on a session met it open, complete or expired, as far as that is known."""
+    ledger = history.ledger
+    counts: dict[str, Counter[str]] = {}
+    for observed in ledger.sessions.values():
+        for exchange in (*observed.reads, *observed.writes):
+            state = ledger.state_before(observed, exchange)
+            if state is not None:
+                counts.setdefault(exchange.operation.value, Counter())[state.status] += 1
+    return counts
+
+
+def judge(
+    history: History,
+    clauses: Iterable[Clause],
+    *,
+    strict: bool = False,
+    reasons: Mapping[str, str] | None = None,
+    driver_violations: Sequence[Violation] = (),
+) -> tuple[ClauseReport, ...]:
+    """Judge a history by some clauses.
+
+    Args:
+        history: What was observed.
+        clauses: By which clauses.
+        strict: Whether an assumed clause that is broken fails, instead of being warned about.
+        reasons: Why a clause may not have been exercised, by its id: skipped, out of time.
+        driver_violations: Violations that a driver with checks of its own has met.
+    """
+    return tuple(
+        _judge(
+            history,
+            clause,
+            [r for r in driver_violations if r.clause == clause.id],
+            strict=strict,
+            reasons=reasons or {},
+        )
+        for clause in clauses
+    )
+
+
+def _judge(
+    history: History,
+    clause: Clause,
+    driver_violations: Sequence[Violation],
+    *,
+    strict: bool,
+    reasons: Mapping[str, str],
+) -> ClauseReport:
+    exercised, broken = clause.findings(history, most=_MOST_COLLECTED)
+    if broken or driver_violations:
+        verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
+        found = [*(Violation.of(clause.id, finding) for finding in broken), *driver_violations]
+        # What shows without a receiver of webhooks is easier to see again.
+        found.sort(key=lambda violation: (bool(violation.deliveries), len(violation.exchanges)))
+        violations = tuple(found[:_MOST_SHOWN])
+        return ClauseReport(clause, verdict, exercised + len(driver_violations), violations)
+    if exercised:
+        return ClauseReport(clause, Verdict.PASSED, exercised)
+    lacks = [need.lack for need in sorted(clause.needs - history.terms.capabilities)]
+    reason = reasons.get(clause.id) or ", ".join(lacks) or "nothing that was seen touched it"
+    return ClauseReport(clause, Verdict.NOT_EXERCISED, reason=reason)
