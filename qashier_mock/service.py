@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
-from qashier_mock.core import advice as rules
+from qashier_mock.core import advice as advised
 from qashier_mock.core.delivery import plan
 from qashier_mock.core.errors import (
     CurrencyUnavailable,
@@ -22,8 +22,8 @@ from qashier_mock.core.errors import (
     SessionNotFound,
 )
 from qashier_mock.core.faults import FaultRule, pick
-from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, decide
-from qashier_mock.core.lifecycle import Trigger, advance, open_session
+from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
+from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import (
     MACHINE_CLOCK,
     AccountClock,
@@ -37,6 +37,7 @@ from qashier_mock.core.model import (
 from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
+from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import Clock, IdSource
 from qashier_mock.stores.base import Store, Transaction
 
@@ -60,6 +61,7 @@ class CheckoutService:
         public_url: Callable[[], str],
         common_endpoints: Sequence[WebhookEndpoint] = (),
         strict: bool = False,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         """Work on `store`.
 
@@ -72,6 +74,7 @@ class CheckoutService:
                 own port only once it listens.
             common_endpoints: Where the events of every account go, besides its own endpoints.
             strict: Accounts that say nothing else refuse what is otherwise only advised against.
+            rules: What decides; a known defect replaces some.
         """
         self._store = store
         self._clock = clock
@@ -80,6 +83,7 @@ class CheckoutService:
         self._public_url = public_url
         self._common_endpoints = tuple(common_endpoints)
         self._strict = strict
+        self._rules = rules
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
         self._clocks: dict[AccountId, AccountClock] = {}  # as last seen, of accounts whose clock was ever moved
@@ -102,12 +106,12 @@ class CheckoutService:
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
             # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4).
-            now = max(await self._arrive(tx), tx.newest())
-            await self._heed(tx, request, now)
+            now = max(await self._sync_clock(tx), tx.newest())
+            await self._apply_advice(tx, request, now)
             replayed = await self._replay(tx, request, now)
             if replayed is not None:
                 return replayed
-            session = open_session(
+            session = self._rules.open_session(
                 params,
                 session_id=await self.draw(tx, "cs_test_"),
                 account=account,
@@ -123,11 +127,11 @@ class CheckoutService:
     async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> CheckoutSession:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
-            now = await self._arrive(tx)
+            now = await self._sync_clock(tx)
             session = await _found(tx, session_id)
             if session.is_open:
                 if tx.polls().note(session_id, self._clock()):
-                    await self._advise(tx, rules.TIGHT_POLLING, request, now)
+                    await self._advise(tx, advised.TIGHT_POLLING, request, now)
             else:
                 await tx.set_unconfirmed(session_id, unconfirmed=False)
             return session
@@ -142,7 +146,7 @@ class CheckoutService:
         if query.starting_after is not None and query.ending_before is not None:
             raise CursorsExclusive
         async with self._store.transaction(account, reading=True) as tx:
-            await self._arrive(tx)
+            await self._sync_clock(tx)
             cursor = query.starting_after if query.ending_before is None else query.ending_before
             if cursor is None:
                 return await tx.page(query, None)
@@ -162,8 +166,8 @@ class CheckoutService:
         """
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
-            now = await self._arrive(tx)
-            await self._heed(tx, request, now)
+            now = await self._sync_clock(tx)
+            await self._apply_advice(tx, request, now)
             session = await _found(tx, session_id)
             replayed = await self._replay(tx, request, now)
             if replayed is not None:
@@ -182,7 +186,7 @@ class CheckoutService:
             SessionNotOpen: It has already ended (EXP-5, PAY-2).
         """
         async with self._store.transaction(account) as tx:
-            now = await self._arrive(tx)
+            now = await self._sync_clock(tx)
             session = await self._move(tx, await _found(tx, session_id), trigger, now, None)
             await self.announce(tx)
             return session
@@ -193,7 +197,7 @@ class CheckoutService:
         if account is None:
             return None
         async with self._store.transaction(account, reading=True) as tx:
-            await self._arrive(tx)
+            await self._sync_clock(tx)
             session = await tx.session(session_id)
             return None if session is None else (account, session)
 
@@ -241,6 +245,30 @@ class CheckoutService:
         """Where the account's events go: the server's common endpoints, then its own."""
         return (*self._common_endpoints, *tx.endpoints())
 
+    async def record_event(
+        self, tx: Transaction, session: CheckoutSession, event_type: EventType, now: int, request: RequestRef | None
+    ) -> None:
+        """Record what happened to a session, and put the event into the outbox (EVT-1 to EVT-4).
+
+        Args:
+            tx: The account's unit of work.
+            session: As it is after the change.
+            event_type: What happened.
+            now: The account's clock, epoch seconds.
+            request: The API request that caused it; None when the customer or the clock did.
+        """
+        event = Event(
+            id=await self.draw(tx, "evt_"),
+            type=event_type,
+            account=tx.account,
+            created=now,
+            session=session,
+            request_id=None if request is None else request.id,
+            idempotency_key=None if request is None else request.idempotency_key,
+        )
+        await tx.add_event(event)
+        await self.enqueue(tx, event, now)
+
     async def enqueue(self, tx: Transaction, event: Event, now: int) -> None:
         """Put an event into the outbox of every endpoint that asked for its type, as scripted (EVT-6)."""
         for endpoint in self.endpoints(tx):
@@ -257,13 +285,13 @@ class CheckoutService:
         self, tx: Transaction, *, operation: str | None = None, webhook: EventType | None = None
     ) -> FaultRule | None:
         """The rule that applies to a call of `operation` or to a `webhook`; it is then used once."""
-        rules_made = tx.faults()
-        if not rules_made:
+        fault_rules = tx.faults()
+        if not fault_rules:
             return None
         profile = tx.profile()
         counters = count(profile.drawn)
         rule = pick(
-            rules_made,
+            fault_rules,
             draw=lambda: self._ids.chance(tx.account, next(counters), profile.seed),
             operation=operation,
             webhook=webhook,
@@ -290,7 +318,7 @@ class CheckoutService:
 
     # inside a transaction
 
-    async def _arrive(self, tx: Transaction) -> int:
+    async def _sync_clock(self, tx: Transaction) -> int:
         """Read the account's clock and bring the account up to it."""
         now = self.now(tx)
         deadline = tx.next_deadline()
@@ -309,27 +337,12 @@ class CheckoutService:
     async def _move(
         self, tx: Transaction, session: CheckoutSession, trigger: Trigger, now: int, request: RequestRef | None
     ) -> CheckoutSession:
-        moved, event_type = advance(session, trigger, now)
+        moved, event_type = self._rules.advance(session, trigger, now)
         if moved is not session:
             await tx.replace_session(moved)
         if event_type is not None:
-            await self._tell(tx, moved, event_type, now, request)
+            await self.record_event(tx, moved, event_type, now, request)
         return moved
-
-    async def _tell(
-        self, tx: Transaction, session: CheckoutSession, event_type: EventType, now: int, request: RequestRef | None
-    ) -> None:
-        event = Event(
-            id=await self.draw(tx, "evt_"),
-            type=event_type,
-            account=tx.account,
-            created=now,
-            session=session,
-            request_id=None if request is None else request.id,
-            idempotency_key=None if request is None else request.idempotency_key,
-        )
-        await tx.add_event(event)
-        await self.enqueue(tx, event, now)
 
     async def _replay(self, tx: Transaction, request: RequestRef, now: int) -> CheckoutSession | None:
         if request.idempotency_key is None:
@@ -337,13 +350,13 @@ class CheckoutService:
         await tx.forget(now - MEMORY)
         record = await tx.recall(request.idempotency_key)
         reject = self._policy.idempotency_reuse == "reject" or self.is_strict(tx)
-        match decide(record, request.fingerprint, now=now, reject_reuse=reject):
+        match self._rules.decide(record, request.fingerprint, now=now, reject_reuse=reject):
             case Decision.RUN:
                 return None
             case Decision.REFUSE:
                 raise IdempotencyKeyReused
             case Decision.REPLAY_DIFFERENT:
-                await self._advise(tx, rules.REUSED_KEY, request, now)
+                await self._advise(tx, advised.REUSED_KEY, request, now)
         assert record is not None  # noqa: S101 - decide() replays only what is remembered
         return record.session
 
@@ -351,7 +364,7 @@ class CheckoutService:
         if request.idempotency_key is not None:
             await tx.remember(IdempotencyRecord(request.idempotency_key, request.fingerprint, session, now))
 
-    async def _heed(self, tx: Transaction, request: RequestRef, now: int) -> None:
+    async def _apply_advice(self, tx: Transaction, request: RequestRef, now: int) -> None:
         """Advice about the request itself: remembered, or in a strict account a refusal."""
         if not request.advice:
             return
@@ -360,7 +373,7 @@ class CheckoutService:
         for each in request.advice:
             await self._advise(tx, each, request, now)
 
-    async def _advise(self, tx: Transaction, advice: rules.Advice, request: RequestRef, now: int) -> None:
+    async def _advise(self, tx: Transaction, advice: advised.Advice, request: RequestRef, now: int) -> None:
         if await tx.note_advice(advice, request.id, now):
             request.earned.append(advice)
 
@@ -381,12 +394,12 @@ async def _found(tx: Transaction, session_id: str) -> CheckoutSession:
 
 
 _STRICT_CODES = {
-    rules.AdviceKind.IDEMPOTENCY_KEY_MISSING: "parameter_missing",
-    rules.AdviceKind.UNKNOWN_FIELD: "parameter_unknown",
+    advised.AdviceKind.IDEMPOTENCY_KEY_MISSING: "parameter_missing",
+    advised.AdviceKind.UNKNOWN_FIELD: "parameter_unknown",
 }
 
 
-def _refusal(advice: rules.Advice) -> RequestInvalid:
+def _refusal(advice: advised.Advice) -> RequestInvalid:
     return RequestInvalid(
         f"Refused in strict mode: {advice.message}",
         code=_STRICT_CODES.get(advice.kind, "parameter_invalid"),

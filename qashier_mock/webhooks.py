@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from qashier_mock.accounts import LATEST, ClockOutOfRange
-from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, after_attempt, is_success
+from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, is_success
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountClock, AccountId, Event, WebhookEndpoint
+from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Dispatcher:
         render: Callable[[Event], bytes],
         signature_header: str,
         refuses: Callable[[str], str | None],
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         """Dispatch for `service`'s accounts.
 
@@ -105,12 +107,14 @@ class Dispatcher:
             render: An event's body.
             signature_header: The header that carries the signature.
             refuses: Why a URL may not be delivered to, or None.
+            rules: What decides whether and when an attempt is repeated.
         """
         self._store = store
         self._service = service
         self._clock = clock
         self._timer = timer
-        self._render = render
+        self.render = render
+        self._rules = rules
         self._signature_header = signature_header
         self._refuses = refuses
         self._client: httpx.AsyncClient | None = None
@@ -441,7 +445,7 @@ class Dispatcher:
         """Record what came of an attempt, and plan the next one."""
         delivery, event, endpoint = errand.delivery, errand.event, errand.endpoint
         is_pending = await tx.delivery(delivery.id) is not None
-        later = after_attempt(delivery, started_at=errand.started_at, status=status) if is_pending else None
+        later = self._rules.after_attempt(delivery, started_at=errand.started_at, status=status) if is_pending else None
         attempt = Attempt(
             delivery_id=delivery.id,
             event_id=event.id,
@@ -476,6 +480,14 @@ class Dispatcher:
         await self._service.announce(tx)
         return attempt
 
+    def message(self, delivery: Delivery, event: Event, endpoint: WebhookEndpoint) -> tuple[bytes, dict[str, str]]:
+        """The body and the headers of an attempt."""
+        body = self.render(event)
+        headers = {"content-type": "application/json", "user-agent": "Qashier-Mock-Webhooks"}
+        if endpoint.secret is not None:
+            headers[self._signature_header] = sign(body, endpoint.secret + "!" * delivery.is_missigned)
+        return body, headers
+
     async def _post(self, errand: _Errand) -> tuple[int | None, str | None]:
         import httpx  # noqa: PLC0415 - costs start-up time; many servers never deliver anything
 
@@ -487,11 +499,7 @@ class Dispatcher:
             self._client = httpx.AsyncClient(
                 trust_env=False, follow_redirects=False, timeout=ATTEMPT_TIMEOUT, limits=limits
             )
-        body = self._render(errand.event)
-        headers = {"content-type": "application/json", "user-agent": "Qashier-Mock-Webhooks"}
-        if errand.endpoint.secret is not None:
-            secret = errand.endpoint.secret + "!" * errand.delivery.is_missigned
-            headers[self._signature_header] = sign(body, secret)
+        body, headers = self.message(errand.delivery, errand.event, errand.endpoint)
         try:
             async with (
                 asyncio.timeout(ATTEMPT_TIMEOUT),

@@ -144,8 +144,8 @@ def test_a_defect_of_code_that_has_moved_is_an_error() -> None:
     """A defect that finds nothing to break would be a correct mock under a false name."""
     app = Mock().app
     parts = Parts(app.store, app.service, app.accounts, app.dispatcher, app.hooks, Any, Any, [], {})  # type: ignore[arg-type]
-    with pytest.raises(LookupError, match="create of CheckoutService does not call price_of"):
-        parts.rebind(app.service, "create", price_of=lambda inner: inner)
+    with pytest.raises(AttributeError, match="price_of"):
+        parts.on_rule("price_of", lambda inner: inner)
 
 
 def test_a_mock_without_defects_does_not_know_of_them() -> None:

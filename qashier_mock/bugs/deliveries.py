@@ -14,10 +14,11 @@ from typing import Any
 from qashier_mock.bugs.parts import Parts
 from qashier_mock.bugs.table import defect
 from qashier_mock.core.delivery import Delivery
-from qashier_mock.core.model import AccountId, WebhookEndpoint
+from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
+from qashier_mock.webhooks import sign
 
 Sign = Callable[[bytes, str], str]
-Tell = Callable[..., Awaitable[None]]
+Message = tuple[bytes, dict[str, str]]
 
 
 def _retry(
@@ -30,7 +31,7 @@ def _retry(
     ) -> Delivery | None:
         return rule(inner, delivery, started_at, status)
 
-    parts.rebind(parts.dispatcher, "_settle", after_attempt=after)
+    parts.on_rule("after_attempt", after)
 
 
 @defect("EVT-6")
@@ -93,13 +94,11 @@ def any_answer_is_success(parts: Parts) -> None:
 def retry_with_another_id(parts: Parts) -> None:
     """A retry carries an event id of its own."""
 
-    async def post(inner: Callable[..., Any], errand: Any) -> object:
-        number = errand.delivery.number
-        if number:
-            errand = replace(errand, event=replace(errand.event, id=f"{errand.event.id}r{number}"))
-        return await inner(errand)
+    def message(inner: Callable[..., Any], delivery: Delivery, event: Event, endpoint: WebhookEndpoint) -> object:
+        number = delivery.number
+        return inner(delivery, replace(event, id=f"{event.id}r{number}") if number else event, endpoint)
 
-    parts.around(parts.dispatcher, "_post", post)
+    parts.around(parts.dispatcher, "message", message)
 
 
 @defect("EVT-6")
@@ -143,7 +142,13 @@ def first_attempt_waits(parts: Parts) -> None:
 
 
 def _signature(parts: Parts, make: Callable[[Sign, bytes, str], str]) -> None:
-    parts.rebind(parts.dispatcher, "_post", sign=make)
+    def message(inner: Callable[..., Any], delivery: Delivery, event: Event, endpoint: WebhookEndpoint) -> Message:
+        body, headers = inner(delivery, event, endpoint)
+        if endpoint.secret is not None:
+            headers["x-qashier-sign"] = make(sign, body, endpoint.secret)
+        return body, headers
+
+    parts.around(parts.dispatcher, "message", message)
 
 
 @defect("EVT-7")
@@ -201,9 +206,7 @@ def secret_decoded(parts: Parts) -> None:
 def retries_unsigned(parts: Parts) -> None:
     """A retry has no signature."""
 
-    async def post(inner: Callable[..., Any], errand: Any) -> object:
-        if errand.delivery.number:
-            errand = replace(errand, endpoint=replace(errand.endpoint, secret=None))
-        return await inner(errand)
+    def message(inner: Callable[..., Any], delivery: Delivery, event: Event, endpoint: WebhookEndpoint) -> object:
+        return inner(delivery, event, replace(endpoint, secret=None) if delivery.number else endpoint)
 
-    parts.around(parts.dispatcher, "_post", post)
+    parts.around(parts.dispatcher, "message", message)

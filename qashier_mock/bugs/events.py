@@ -33,7 +33,7 @@ def _tells(parts: Parts, condition: Callable[[CheckoutSession, EventType, Reques
         if condition(session, event_type, cause[-1]):
             await inner(tx, session, event_type, *cause)
 
-    parts.around(parts.service, "_tell", tell)
+    parts.around(parts.service, "record_event", tell)
 
 
 @defect("EVT-1")
@@ -92,7 +92,7 @@ def completion_told_twice(parts: Parts) -> None:
         if event_type is EventType.COMPLETED:
             await inner(tx, session, event_type, *more)
 
-    parts.around(parts.service, "_tell", tell)
+    parts.around(parts.service, "record_event", tell)
 
 
 @defect("EVT-3")
@@ -165,7 +165,7 @@ def declined_payment_tells(parts: Parts) -> None:
         session = await inner(account, session_id, trigger)
         if trigger is Trigger.PAYMENT_FAILED:
             async with parts.service._store.transaction(account) as tx:
-                await parts.service._tell(tx, session, EventType.EXPIRED, parts.service.now(tx), None)
+                await parts.service.record_event(tx, session, EventType.EXPIRED, parts.service.now(tx), None)
         return session
 
     parts.around(parts.service, "apply", apply)
@@ -182,7 +182,7 @@ def refused_expire_tells_again(parts: Parts) -> None:
             async with parts.service._store.transaction(account) as tx:
                 session = await tx.session(session_id)
                 if session is not None and session.status is Status.EXPIRED:
-                    await parts.service._tell(tx, session, EventType.EXPIRED, parts.service.now(tx), request)
+                    await parts.service.record_event(tx, session, EventType.EXPIRED, parts.service.now(tx), request)
             raise
 
     parts.around(parts.service, "expire", expire)
@@ -197,7 +197,7 @@ def replayed_expire_tells_again(parts: Parts) -> None:
     ) -> CheckoutSession | None:
         session = await inner(tx, request, now)
         if session is not None and session.status is Status.EXPIRED:
-            await parts.service._tell(tx, session, EventType.EXPIRED, now, request)
+            await parts.service.record_event(tx, session, EventType.EXPIRED, now, request)
         return session
 
     parts.around(parts.service, "_replay", replay)
@@ -213,7 +213,7 @@ def deadline_of_a_complete_session_tells(parts: Parts) -> None:
         told = {event.session.id for event in events if event.type is EventType.EXPIRED}
         for session in [event.session for event in events if event.type is EventType.COMPLETED]:
             if session.id not in told and session.expires_at <= now:
-                await parts.service._tell(tx, session, EventType.EXPIRED, now, None)
+                await parts.service.record_event(tx, session, EventType.EXPIRED, now, None)
         return expired
 
     parts.around(parts.service, "_sweep", sweep)

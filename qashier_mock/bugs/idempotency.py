@@ -25,7 +25,7 @@ KEY = b"idempotency-key"
 
 def _on_decide(parts: Parts, wrapper: Callable[..., Decision]) -> None:
     """Change the rule: `wrapper(inner, record, fingerprint, *, now, reject_reuse)`."""
-    parts.rebind(parts.service, "_replay", decide=wrapper)
+    parts.on_rule("decide", wrapper)
 
 
 def _kept_as(parts: Parts, change: Callable[[str], str]) -> None:

@@ -1,8 +1,7 @@
 """What a defect gets hold of: the parts of one composed app, and the ways to change them.
 
 Everything is changed on the objects of one app and never in a module, so that a broken mock and a correct one live side
-by side in a process. Where the code to be broken is a function that a method calls by its global name, the method is
-copied with a namespace of its own (`rebind`).
+by side in a process.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
@@ -73,31 +71,12 @@ class Parts:
 
     def around(self, part: object, name: str, wrapper: Wrapper) -> None:
         """Have `wrapper(inner, …)` called in place of the method `name` of a part."""
-        # After every `rebind`, which needs the method itself.
         self._later.append(lambda: setattr(part, name, partial(wrapper, getattr(part, name))))
 
-    def rebind(self, part: object, method: str, **changes: Wrapper) -> None:
-        """Let one method of one part call other functions than it does.
-
-        Args:
-            part: Whose method.
-            method: Its name.
-            changes: By the global name under which the method calls it, what is called in place of it, as
-                `wrapper(inner, …)`.
-
-        Raises:
-            LookupError: The method calls nothing of that name, so that the defect would be none.
-        """
-        bound = getattr(part, method)
-        function = bound.__func__
-        names = dict(function.__globals__)
-        for name, wrapper in changes.items():
-            if name not in function.__code__.co_names:
-                raise LookupError(f"{method} of {type(part).__name__} does not call {name}")
-            names[name] = partial(wrapper, names[name])
-        copy = FunctionType(function.__code__, names, method, function.__defaults__, function.__closure__)
-        copy.__kwdefaults__ = function.__kwdefaults__
-        setattr(part, method, MethodType(copy, part))
+    def on_rule(self, name: str, wrapper: Wrapper) -> None:
+        """Have `wrapper(inner, …)` called in place of a rule of the services (`core/rules.py`)."""
+        for part in (self.service, self.dispatcher):
+            part._rules = replace(part._rules, **{name: partial(wrapper, getattr(part._rules, name))})
 
     def on_transaction(self, name: str, wrapper: Wrapper) -> None:
         """Have `wrapper(inner, tx, …)` called in place of the method `name` of each unit of work, of any store."""
@@ -181,7 +160,7 @@ class Parts:
 
     def on_opening(self, wrapper: Wrapper) -> None:
         """Change how a session is opened: `wrapper(inner, params, *, now, …)` returns it."""
-        self.rebind(self.service, "create", open_session=wrapper)
+        self.on_rule("open_session", wrapper)
 
     def on_opened(self, change: Callable[[CheckoutSession, CreateSession], CheckoutSession]) -> None:
         """Change each session that is opened, before anything else sees it."""
@@ -193,7 +172,7 @@ class Parts:
 
     def on_advance(self, wrapper: Wrapper) -> None:
         """Change what a trigger does to a session: `wrapper(inner, session, trigger, now)`."""
-        self.rebind(self.service, "_move", advance=wrapper)
+        self.on_rule("advance", wrapper)
 
     def on_sessions(self, change: Callable[[Json], None], *, in_events: bool = True) -> None:
         """Change each session as JSON, wherever the API, the control API or, if so wanted, an event shows it."""
@@ -220,7 +199,7 @@ class Parts:
             change(rendered)
             return orjson.dumps(rendered)
 
-        self.around(self.dispatcher, "_render", render)
+        self.around(self.dispatcher, "render", render)
         self.on_payload(self.control, "list_events", lambda page: _each(change, page["data"]))
 
     def on_page_sessions(self, change: Callable[[CheckoutSession], CheckoutSession]) -> None:
