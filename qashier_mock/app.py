@@ -39,7 +39,17 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
-from qashier_mock.pipeline import Call, Document, Fault, Reason, Refused, Reply, Stray, Transmit, create_pipeline
+from qashier_mock.pipeline import (
+    Call,
+    Document,
+    Fault,
+    Reason,
+    Refused,
+    Reply,
+    Transmit,
+    UnroutedRequest,
+    create_pipeline,
+)
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.stores.memory import MemoryStore
@@ -380,26 +390,26 @@ class AppHooks:
         )
         return ((_ADVICE, ", ".join(advice).encode("ascii")),) if advice else ()
 
-    def observe_stray(self, stray: Stray, reply: Reply, body: bytes) -> None:
+    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Write the journal, for a mistyped path is what its reader looks for. A stranger's request is in none."""
-        if stray.path.startswith("/_mock/"):
+        if unrouted.path.startswith("/_mock/"):
             return
         try:
-            account = self.authenticate(stray.authorization)
+            account = self.authenticate(unrouted.authorization)
         except ApiError:
             return
-        key = stray.headers.get(b"idempotency-key")
-        path = stray.path if not stray.query else f"{stray.path}?{stray.query.decode('latin-1')}"
+        key = unrouted.headers.get(b"idempotency-key")
+        path = unrouted.path if not unrouted.query else f"{unrouted.path}?{unrouted.query.decode('latin-1')}"
         self._store.record(
             account,
             JournalEntry(
-                stray.request_id,
+                unrouted.request_id,
                 None,
-                stray.method,
+                unrouted.method,
                 redacted(path.encode("latin-1")),
                 reply.status,
                 self._service.time_of(account),
-                (time.perf_counter() - stray.started) * 1000,
+                (time.perf_counter() - unrouted.started) * 1000,
                 None if key is None else redacted(key).decode("latin-1"),
                 None,
                 redacted(body),

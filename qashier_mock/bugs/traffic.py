@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import orjson
 
 from qashier_mock.pipeline.eager import task_of_its_own
-from qashier_mock.pipeline.exchange import ABORT
+from qashier_mock.pipeline.scope import ABORT
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -21,22 +21,15 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from qashier_mock.pipeline.app import create_pipeline
     from qashier_mock.pipeline.document import Document, precompile
-    from qashier_mock.pipeline.exchange import (
-        Call,
-        Fault,
-        Hooks,
-        Reason,
-        Refused,
-        Reply,
-        Stray,
-        Transmit,
-        UnknownField,
-    )
+    from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
     from qashier_mock.pipeline.judgement import ReplyOutsideDocument
     from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.protocol import make_protocol
-    from qashier_mock.pipeline.replies import Dropped
+    from qashier_mock.pipeline.refusal import Reason, Refused
+    from qashier_mock.pipeline.reply import Reply, Transmit
     from qashier_mock.pipeline.schemas import Unsupported
+    from qashier_mock.pipeline.sending import Dropped
+    from qashier_mock.pipeline.unknown import UnknownField
 
 __all__ = [
     "Call",
@@ -49,29 +42,29 @@ __all__ = [
     "Refused",
     "Reply",
     "ReplyOutsideDocument",
-    "Stray",
     "Transmit",
     "UnknownField",
+    "UnroutedRequest",
     "Unsupported",
     "create_pipeline",
     "make_protocol",
     "precompile",
 ]
 
-_HOMES: Final = {
+_MODULES: Final = {
     "Call": "exchange",
     "CompiledOperation": "operations",
     "Document": "document",
-    "Dropped": "replies",
+    "Dropped": "sending",
     "Fault": "exchange",
     "Hooks": "exchange",
-    "Reason": "exchange",
-    "Refused": "exchange",
-    "Reply": "exchange",
+    "Reason": "refusal",
+    "Refused": "refusal",
+    "Reply": "reply",
     "ReplyOutsideDocument": "judgement",
-    "Stray": "exchange",
-    "Transmit": "exchange",
-    "UnknownField": "exchange",
+    "UnroutedRequest": "exchange",
+    "Transmit": "reply",
+    "UnknownField": "unknown",
     "Unsupported": "schemas",
     "create_pipeline": "app",
     "make_protocol": "protocol",
@@ -80,8 +73,8 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -24,12 +24,17 @@ from urllib.parse import quote
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.eager import task_of_its_own
-from qashier_mock.pipeline.exchange import INLINE, Call, Fault, Hooks, Reason, Refused, Reply, Stray, Transmit
+from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
 from qashier_mock.pipeline.handlers import Handlers
 from qashier_mock.pipeline.logs import log_unexpected
 from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
-from qashier_mock.pipeline.replies import (
+from qashier_mock.pipeline.refusal import Reason, Refused
+from qashier_mock.pipeline.reply import Reply, Transmit
+from qashier_mock.pipeline.routing import Pages, Router
+from qashier_mock.pipeline.schemas import Unsupported
+from qashier_mock.pipeline.scope import INLINE
+from qashier_mock.pipeline.sending import (
     Answer,
     Headers,
     closes_on_a_body,
@@ -40,8 +45,6 @@ from qashier_mock.pipeline.replies import (
     header_list,
     send_beside_body,
 )
-from qashier_mock.pipeline.routing import Pages, Router
-from qashier_mock.pipeline.schemas import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
@@ -172,7 +175,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if route is None:
             route, values = self._router.match(raw_path)
             if route is None:
-                await self._elsewhere(raw_path, request_id, scope, receive, send, started=started)
+                await self._serve_unrouted(raw_path, request_id, scope, receive, send, started=started)
                 return
         method: str = scope["method"]
         operation = route.operations.get(method)
@@ -222,14 +225,14 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             planned = hooks.intercept(call)
             fault = None if planned is None else await planned
             if fault is not None:
-                return await self._spoil(fault, call, values, headers, receive)
+                return await self._apply_fault(fault, call, values, headers, receive)
         if operation.body is not None:
             await self._read(call, operation.body, headers, receive)
         self._parse(call, values, headers)
         hooks.admit(call)
         return await operation.handler(call, **call.arguments)
 
-    async def _spoil(
+    async def _apply_fault(
         self, fault: Fault, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive
     ) -> Reply:
         """Return the reply to a call that a fault has been planned for."""
@@ -276,7 +279,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 raise bodies.missing()
         call.arguments = arguments
 
-    async def _elsewhere(
+    async def _serve_unrouted(
         self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send, *, started: float
     ) -> None:
         """Answer what no document has: a page does, or nobody."""
@@ -319,8 +322,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
             method, query = scope["method"], scope["query_string"]
             authorization = headers.all(b"authorization")
-            stray = Stray(request_id, started, method, path, query, headers.one, authorization)
-            self._hooks.observe_stray(stray, reply, body)
+            unrouted = UnroutedRequest(request_id, started, method, path, query, headers.one, authorization)
+            self._hooks.observe_unrouted(unrouted, reply, body)
         answer = Answer(reply.status, header_list(reply, body, request_id, ()), body)
         await send_beside_body(answer, headers, scope, receive, send)
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from qashier_mock.pipeline import wording
-from qashier_mock.pipeline.exchange import Reason, Refused, UnknownField
+from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from starlette.types import Receive
+
+    from qashier_mock.pipeline.unknown import UnknownField
 
 MEDIA_TYPE: Final = b"application/json"
 DEPTH: Final = 250

@@ -1,105 +1,20 @@
-"""The nouns of one request on its way through: what hooks and handlers get, give back and raise.
+"""One request on its way through: what hooks and handlers receive, and the hooks themselves.
 
-Nothing here imports a framework, so that whoever needs a noun does not pay for the pipeline.
+Nothing here imports a framework at run time, so that whoever needs a noun does not pay for the pipeline.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import enum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qashier_mock.pipeline.reply import Reply, Transmit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
     from qashier_mock.pipeline.operations import CompiledOperation
-
-
-# What the protocol puts into `extensions` of the scope, for the app.
-ABORT: Final = "qashier_mock.abort"
-"""A function that closes the connection at once."""
-CLOSE: Final = "qashier_mock.close"
-"""A function that closes the connection after what has been written."""
-INLINE: Final = "qashier_mock.inline"
-"""There if the app has been started without a task."""
-
-
-class Transmit(enum.Enum):
-    """How much of a reply reaches the client."""
-
-    WHOLE = "whole"
-    DROPPED = "dropped"
-    """The connection is closed without an answer."""
-    TRUNCATED = "truncated"
-    """The right Content-Length, half of the body, then the connection is closed."""
-
-
-class Reason(enum.StrEnum):
-    """Why the pipeline itself refuses a request."""
-
-    PATH_UNKNOWN = "path_unknown"
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    BODY_TOO_LARGE = "body_too_large"
-    MEDIA_TYPE_UNSUPPORTED = "media_type_unsupported"
-    BODY_INVALID = "body_invalid"
-    PARAMETER_MISSING = "parameter_missing"
-    PARAMETER_INVALID = "parameter_invalid"
-    PARAMETER_UNKNOWN = "parameter_unknown"
-    PROTOCOL_ERROR = "protocol_error"
-    """What came is no HTTP request that can be answered: there is no call."""
-    INTERNAL_ERROR = "internal_error"
-    """An exception that nobody knows. It has been logged; the reply must not tell of it. Meant to be a 500."""
-
-
-class Refused(Exception):
-    """The pipeline refuses a request.
-
-    Attributes:
-        reason: Why; the error renderer turns it into status and code.
-        message: At most 300 characters, control characters escaped; says what to change.
-        param: The place to blame as a path (`line_items[0].quantity`, `limit`, `created[gte]`, `Idempotency-Key`),
-            a missing one included; None where no single place is to blame.
-        headers: What the reply must carry, such as Allow.
-    """
-
-    def __init__(
-        self,
-        reason: Reason,
-        message: str,
-        *,
-        param: str | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.param = param
-        self.headers = headers
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class UnknownField:
-    """A property of the body that the schema does not name, and the nearest name that it does."""
-
-    path: str
-    nearest: str | None
-
-
-@dataclasses.dataclass(slots=True)
-class Reply:
-    """What a handler answers.
-
-    Attributes:
-        status: The HTTP status.
-        payload: What orjson can write, or bytes that are JSON already, or None for no body (204).
-        headers: Added to those that the pipeline sets itself (Content-Type, Content-Length, Request-Id).
-        transmit: How much of it reaches the client.
-    """
-
-    status: int
-    payload: Any = None
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    transmit: Transmit = Transmit.WHOLE
+    from qashier_mock.pipeline.unknown import UnknownField
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,7 +73,7 @@ class Call:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Stray:
+class UnroutedRequest:
     """One request that no operation takes: its path is unknown, or its method is not one of the path's.
 
     Attributes:
@@ -211,5 +126,5 @@ class Hooks(Protocol):
         `reply.transmit` tells how much of it will be sent.
         """
 
-    def observe_stray(self, stray: Stray, reply: Reply, body: bytes) -> None:
+    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Run once a request that no operation takes has its reply, before it is sent; nobody has authenticated it."""

@@ -9,8 +9,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qashier_mock.pipeline.exchange import Reply
     from qashier_mock.pipeline.operations import CompiledOperation
+    from qashier_mock.pipeline.reply import Reply
 
 
 class ReplyOutsideDocument(AssertionError):

@@ -14,7 +14,7 @@ from qashier_mock.pipeline.schemas import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from qashier_mock.pipeline.exchange import Reply
+    from qashier_mock.pipeline.reply import Reply
 
 OPERATION_KEYS: Final = frozenset(
     {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 from qashier_mock.pipeline import wording
-from qashier_mock.pipeline.exchange import Reason, Refused
+from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, describe, translate
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from qashier_mock.pipeline.cycle import Cycle
 from qashier_mock.pipeline.eager import go_on
-from qashier_mock.pipeline.exchange import ABORT, CLOSE, INLINE, Reason, Refused
+from qashier_mock.pipeline.refusal import Reason, Refused
+from qashier_mock.pipeline.scope import ABORT, CLOSE, INLINE
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,7 +84,7 @@ class PipelineProtocol(HttpToolsProtocol):
         self._extensions = {ABORT: transport.abort, CLOSE: transport.close, INLINE: True}
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._desert()
+        self._notify_disconnect()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
@@ -165,7 +166,7 @@ class PipelineProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer in the envelope what is no request, then let the client close."""
-        self._desert()
+        self._notify_disconnect()
         refused = Refused(Reason.PROTOCOL_ERROR, TOO_LARGE if self._too_large else msg)
         self.transport.write(self._render(refused))
         self._left = LINGER_LIMIT
@@ -174,7 +175,7 @@ class PipelineProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.transport.abort)
 
-    def _desert(self) -> None:
+    def _notify_disconnect(self) -> None:
         """Tell the requests under way that nobody waits for them any more."""
         for cycle in {self._running, self.cycle}:
             if cycle is not None and not cycle.response_complete:

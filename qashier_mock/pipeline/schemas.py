@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from qashier_mock.pipeline import wording
-from qashier_mock.pipeline.exchange import Reason, Refused
+from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.unknown import compile_walker
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.pipeline import wording
-from qashier_mock.pipeline.exchange import UnknownField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,14 @@ JSON = dict[str, Any]
 
 MAX_UNKNOWN: Final = 20
 """Unknown fields that are reported of one body."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnknownField:
+    """A property of the body that the schema does not name, and the nearest name that it does."""
+
+    path: str
+    nearest: str | None
 
 
 def compile_walker(schema: JSON) -> Walker | None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import orjson
 
-from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Stray
+from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, UnroutedRequest
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
 KEY = b"Bearer good"
@@ -202,7 +202,7 @@ class Hooks:
 
     fault: Fault | None = None
     seen: list[tuple[Call, Reply, bytes]] = dataclasses.field(default_factory=list)
-    strays: list[tuple[Stray, Reply, bytes]] = dataclasses.field(default_factory=list)
+    unrouted: list[tuple[UnroutedRequest, Reply, bytes]] = dataclasses.field(default_factory=list)
     authorizations: list[list[bytes]] = dataclasses.field(default_factory=list)
     intercepted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     ids: Any = dataclasses.field(default_factory=lambda: itertools.count(1))
@@ -238,8 +238,8 @@ class Hooks:
         self.seen.append((call, reply, body))
         return ((b"x-observed", b"yes"),)
 
-    def observe_stray(self, stray: Stray, reply: Reply, body: bytes) -> None:
-        self.strays.append((stray, reply, body))
+    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
+        self.unrouted.append((unrouted, reply, body))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from qashier_mock.pipeline.exchange import ABORT, CLOSE, Reply, Transmit
+from qashier_mock.pipeline.reply import Reply, Transmit
+from qashier_mock.pipeline.scope import ABORT, CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

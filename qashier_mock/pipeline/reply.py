@@ -1,0 +1,34 @@
+"""What a handler answers, and how much of it is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from typing import Any
+
+
+class Transmit(enum.Enum):
+    """How much of a reply reaches the client."""
+
+    WHOLE = "whole"
+    DROPPED = "dropped"
+    """The connection is closed without an answer."""
+    TRUNCATED = "truncated"
+    """The right Content-Length, half of the body, then the connection is closed."""
+
+
+@dataclasses.dataclass(slots=True)
+class Reply:
+    """What a handler answers.
+
+    Attributes:
+        status: The HTTP status.
+        payload: What orjson can write, or bytes that are JSON already, or None for no body (204).
+        headers: Added to those that the pipeline sets itself (Content-Type, Content-Length, Request-Id).
+        transmit: How much of it reaches the client.
+    """
+
+    status: int
+    payload: Any = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    transmit: Transmit = Transmit.WHOLE
