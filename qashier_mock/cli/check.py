@@ -106,7 +106,7 @@ OPTIONS: Final = (
         is_repeatable=True,
         default=(),
         parse=_report,
-        help="write a report: json, junit, html, markdown or har; may be repeated",
+        help="write a report: json, junit, html, markdown, har, or trace (all that was recorded); may be repeated",
     ),
     Option(
         name="max-sessions",
