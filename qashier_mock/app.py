@@ -37,6 +37,7 @@ from qashier_mock.core.journal import JournalEntry, redacted
 from qashier_mock.core.model import AccountId, WebhookEndpoint
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
+from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
 from qashier_mock.pipeline import (
@@ -133,11 +134,18 @@ class MockApp:
         self.address = "http://127.0.0.1:4010"
         self._is_open = False
         self.store: Store = MemoryStore() if store is None else store
+        broken = None
+        if settings.bugs:
+            from qashier_mock.bugs import parts_with  # noqa: PLC0415 - costs nothing where none is asked for
+
+            broken = parts_with(settings.bugs)
+        rules = DEFAULT_RULES if broken is None else broken.rules
+        store = self.store if broken is None else broken.store_over(self.store)
         timer = time.time if clock is None else clock  # noqa: TID251 - here is where it is chosen
         whole = _WholeSeconds(timer)
         ids = self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
         self.service = CheckoutService(
-            self.store,
+            store,
             clock=whole,
             ids=ids,
             policy=settings.policy,
@@ -147,17 +155,19 @@ class MockApp:
                 for index, url in enumerate(settings.webhook_urls)
             ],
             strict=settings.strict,
+            rules=rules,
         )
         refuses = _delivery_rule(settings.webhook_hosts)
-        self.accounts = AccountService(self.store, self.service, clock=whole, refuses_webhooks_to=refuses)
+        self.accounts = AccountService(store, self.service, clock=whole, refuses_webhooks_to=refuses)
         self.dispatcher = Dispatcher(
-            self.store,
+            store,
             self.service,
             clock=whole,
             timer=timer,
             render=wire.event_to_bytes,
             signature_header=settings.policy.signature_header,
             refuses=refuses,
+            rules=rules,
         )
         self.hooks = AppHooks(settings.policy, ids, self.service, self.accounts, self.store)
         control = ControlHandlers(
@@ -170,22 +180,18 @@ class MockApp:
             (Document.of_file(folder / "control.yaml"), ("",)),
         ]
         pages = {"/pay": hosted.create_pages(self.service)}
-        wrap = None
-        if settings.bugs:
-            from qashier_mock.bugs import Parts, apply_bugs  # noqa: PLC0415 - costs nothing where none is asked for
-
-            parts = Parts(
-                self.store,
-                self.service,
-                self.accounts,
-                self.dispatcher,
-                self.hooks,
-                api,
-                control,
-                documents,
-                pages,
+        if broken is not None:
+            broken.install(
+                documents=documents,
+                pages=pages,
+                ids=ids,
+                service=self.service,
+                accounts=self.accounts,
+                dispatcher=self.dispatcher,
+                hooks=self.hooks,
+                api=api,
+                control=control,
             )
-            wrap = apply_bugs(parts, settings.bugs)
         asgi = create_pipeline(
             documents,
             [api, control],
@@ -195,7 +201,7 @@ class MockApp:
             inline=_NEVER_ASK_FOR_A_TASK if self.store.name in _STORES_THAT_NEVER_SUSPEND else (),
             validate_responses=validate_responses,
         )
-        self.asgi = asgi if wrap is None else wrap(asgi)
+        self.asgi = asgi if broken is None else broken.wrap(asgi)
 
     def _public_url(self) -> str:
         return self.settings.public_url or self.address

@@ -20,6 +20,7 @@ from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS, Bug, UnknownBug, find
 from qashier_mock.bugs.parts import Parts
 from qashier_mock.bugs.table import defect
+from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
 from qashier_mock.pipeline import precompile
 
@@ -90,7 +91,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_one() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    with pytest.raises(ValueError, match="oldest-first is written down twice"):
+    with pytest.raises(ValueError, match="two defects are called oldest-first"):
 
         @defect("LIS-4")
         def oldest_first(parts: Parts) -> None:
@@ -142,10 +143,13 @@ def test_a_defect_is_there_under_the_prefix_of_production_too() -> None:
 
 def test_a_defect_of_code_that_has_moved_is_an_error() -> None:
     """A defect that finds nothing to break would be a correct mock under a false name."""
-    app = Mock().app
-    parts = Parts(app.store, app.service, app.accounts, app.dispatcher, app.hooks, Any, Any, [], {})  # type: ignore[arg-type]
+    for register in (Parts().on_rule, Parts().on_transaction):
+        with pytest.raises(AttributeError, match="price_of"):
+            register("price_of", lambda inner: inner)
+    parts = Parts()
+    parts.on_method("service", "price_of", lambda inner: inner)
     with pytest.raises(AttributeError, match="price_of"):
-        parts.on_rule("price_of", lambda inner: inner)
+        parts.install(documents=[(Path(), ())], pages={}, ids=SeededIds(1), service=Mock().app.service)
 
 
 def test_a_mock_without_defects_does_not_know_of_them() -> None:

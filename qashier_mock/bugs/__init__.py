@@ -1,24 +1,26 @@
 """Known defects, for `serve --bug NAME` and `selfcheck`: the mock, broken on purpose, each time in one way.
 
-    from qashier_mock.bugs import BUGS, Parts, apply_bugs
+    from qashier_mock.bugs import BUGS, parts_with
 
 A checker that accuses nobody may be right, or blind. These tell which: each breaks one clause of the contract, as
-production code really does, and a checker has to report that clause. `apply_bugs` is called by `app.py`, where
+production code really does, and a checker has to report that clause. `parts_with` is called by `app.py`, where
 `Settings.bugs` names any, and nowhere else; the correct code knows nothing of them, and does not import this package.
 
-One module per group of clauses. A defect is a function under `@defect(clause)`, named as `--bug` names it, whose
-docstring says how it shows; it changes the `Parts` of one app, so that others in the same process stay as they are.
+One module per group of clauses. A defect that only rewrites a schema, a request, a reply or the result of a rule is a
+row: its clause, its name, one sentence that says how it shows, and where it changes what (`changes.py` has the words).
+A defect that needs more is a function under `@defect(clause, where)`; its docstring is that sentence. Both change the
+`Parts` of one app. Other apps in the same process stay as they are.
 
 They are made for the store in memory. There, a defect that needs two requests at the same time waits a little in the
-middle of one (`RACE_S`); another store may let such requests through one by one only. And a database refuses an id that
-is given out twice, where memory takes it.
+middle of one (`changes.RACE_S`). Another store may let such requests through one by one only. A database also refuses
+an id that is given out twice, where memory takes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_mock.bugs import (
     amounts,
@@ -37,12 +39,9 @@ from qashier_mock.bugs import (
     reading,
 )
 from qashier_mock.bugs.parts import Parts
-from qashier_mock.bugs.table import Bug, written
+from qashier_mock.bugs.table import Bug, known
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-__all__ = ["BUGS", "Bug", "Parts", "UnknownBug", "apply_bugs", "find"]
+__all__ = ["BUGS", "Bug", "Parts", "UnknownBug", "find", "parts_with"]
 
 MODULES: Final = (
     amounts,
@@ -62,7 +61,7 @@ MODULES: Final = (
 )
 """Where defects are written down; importing them enters them."""
 
-BUGS: Final[Mapping[str, Bug]] = written()
+BUGS: Final[Mapping[str, Bug]] = known()
 """Every known defect by name, sorted."""
 
 
@@ -85,20 +84,16 @@ def find(name: str) -> Bug:
     return BUGS[name]
 
 
-def apply_bugs(parts: Parts, names: Iterable[str]) -> Callable[[ASGIApp], ASGIApp]:
-    """Put defects into the parts of an app, before its pipeline is compiled.
+def parts_with(names: Iterable[str]) -> Parts:
+    """The parts of an app with defects, for the app to compose.
 
     Args:
-        parts: Of one app; changed in place.
         names: Which defects; one named twice counts once.
 
-    Returns:
-        What is to be done to the finished app: it wraps the defects around it that change what goes over the wire.
-
     Raises:
-        UnknownBug: One of the names is not known; nothing has been changed then.
+        UnknownBug: One of the names is not known.
     """
+    parts = Parts()
     for bug in [find(name) for name in dict.fromkeys(names)]:
         bug.apply(parts)
-    parts.install()
-    return parts.wrap
+    return parts

@@ -7,35 +7,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.create import refuse_creates
-from qashier_mock.bugs.endings import Moved
-from qashier_mock.bugs.parts import Json, Parts
-from qashier_mock.bugs.table import defect
+from qashier_mock.bugs.changes import moved, opened, refused_create, sessions
+from qashier_mock.bugs.parts import Json
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import CheckoutSession, CreateSession, LineItem, PaymentStatus, Status
 
 
-def _asked_total(body: Json) -> int:
-    return sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
+def _total(total: Callable[[tuple[LineItem, ...]], int]) -> Change:
+    return opened(lambda session, _params: replace(session, amount_total=total(session.line_items)))
 
 
-def _with_total(parts: Parts, total: Callable[[tuple[LineItem, ...]], int]) -> None:
-    parts.on_opened(lambda session, _params: replace(session, amount_total=total(session.line_items)))
+def _each_line(change: Callable[[LineItem], LineItem]) -> Change:
+    return opened(lambda session, _params: replace(session, line_items=tuple(map(change, session.line_items))))
 
 
-@defect("AMT-1")
-def total_without_quantities(parts: Parts) -> None:
-    """The total of a session adds up the prices of one piece each; the amounts of the lines are right."""
-    _with_total(parts, lambda lines: sum(line.unit_amount for line in lines))
+def _shown_lines(change: Callable[[list[Json]], object]) -> Change:
+    return sessions(lambda session: change(session["line_items"]["data"]))
 
 
-@defect("AMT-1")
-def total_without_the_last_line(parts: Parts) -> None:
-    """The total of a session of several lines leaves the last one out."""
-    _with_total(parts, lambda lines: sum(line.amount_total for line in lines[: max(1, len(lines) - 1)]))
-
-
-def _with_line_amounts(parts: Parts, amount: Callable[[int, int], Any]) -> None:
+def _line_amounts(amount: Callable[[int, int], Any]) -> Change:
     """Show other amounts of lines, from the right one and the quantity, and their sum as the total."""
 
     def change(session: Json) -> None:
@@ -44,165 +35,83 @@ def _with_line_amounts(parts: Parts, amount: Callable[[int, int], Any]) -> None:
             line["amount_total"] = amount(line["amount_total"], line["quantity"])
         session["amount_total"] = sum(line["amount_total"] for line in lines)
 
-    parts.on_sessions(change)
+    return sessions(change)
 
 
-@defect("AMT-2")
-def line_amount_of_one_piece(parts: Parts) -> None:
-    """The amount of a line is that of one piece, whatever its quantity; the total is the sum of that."""
-    _with_line_amounts(parts, lambda amount, quantity: amount // quantity)
+def _refused_total(is_refused: Callable[[int], bool], words: str) -> Change:
+    def reason(body: Json, _key: str | None) -> tuple[str, str] | None:
+        total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
+        return ("line_items", words) if is_refused(total) else None
+
+    return refused_create(reason, "parameter_invalid")
 
 
-@defect("AMT-2")
-def line_amount_with_tax(parts: Parts) -> None:
-    """A tax of 9 % is added to the amount of each line, and so to the total."""
-    _with_line_amounts(parts, lambda amount, _quantity: amount + amount * 9 // 100)
+# fmt: off
+row("AMT-1", "total-without-quantities",
+    "The total of a session adds up the prices of one piece each; the amounts of the lines are right.",
+    _total(lambda lines: sum(line.unit_amount for line in lines)))
+row("AMT-1", "total-without-the-last-line", "The total of a session of several lines leaves the last one out.",
+    _total(lambda lines: sum(line.amount_total for line in lines[: max(1, len(lines) - 1)])))
+row("AMT-2", "line-amount-of-one-piece",
+    "The amount of a line is that of one piece, whatever its quantity; the total is the sum of that.",
+    _line_amounts(lambda amount, quantity: amount // quantity))
+row("AMT-2", "line-amount-with-tax", "A tax of 9 % is added to the amount of each line, and so to the total.",
+    _line_amounts(lambda amount, _quantity: amount + amount * 9 // 100))
+row("AMT-3", "line-currency-of-the-shop", "The currency of each line is shown as SGD, whatever was asked for.",
+    _shown_lines(lambda lines: [line.update(currency="SGD") for line in lines]))
+row("AMT-3", "session-currency-in-lower-case",
+    "The currency of a session is shown in lower case, those of its lines as asked for.",
+    sessions(lambda session: session.update(currency=session["currency"].lower())))
+row("AMT-4", "lines-sorted-by-name", "Lines come back in the order of their names.",
+    opened(lambda session, _params: replace(
+        session, line_items=tuple(sorted(session.line_items, key=lambda line: line.name)))))
+row("AMT-4", "lines-cut-at-ten", "A session shows its first ten lines only.",
+    _shown_lines(lambda lines: lines.__delitem__(slice(10, None))))
+row("AMT-5", "line-without-description-is-blank", "The `description` of a line is empty where the product has none.",
+    _each_line(lambda line: replace(line, description=line.description or "")))
+row("AMT-5", "line-described-by-its-name",
+    "The `description` of a line is the name of the product, though it has a description.",
+    _each_line(lambda line: replace(line, description=None)))
+row("AMT-5", "description-cut-at-100", "The `description` of a line is cut at 100 characters.",
+    _each_line(lambda line: replace(line, description=line.label[:100])))
+row("AMT-6", "free-session-is-unpaid", "A session with a total of 0 is `unpaid`.",
+    opened(lambda session, _params: replace(session, payment_status=PaymentStatus.UNPAID)))
+row("AMT-6", "free-session-refused", "A create with a total of 0 is refused.",
+    _refused_total(lambda total: not total, "The total must be at least 1."))
+row("AMT-7", "amounts-are-floats", "Amounts are JSON numbers with a decimal point: 1250.0.",
+    _line_amounts(lambda amount, _quantity: float(amount)))
+row("AMT-7", "amounts-in-single-precision",
+    "Amounts went through a float of 32 bits: large ones are off by a few.",
+    _line_amounts(lambda amount, _quantity: int(*struct.unpack("f", struct.pack("f", amount)))))
+row("AMT-7", "amounts-wrap-at-32-bits",
+    "The amount of a line from 2,147,483,648 on turns negative, and the total with it.",
+    _line_amounts(lambda amount, _quantity: (amount + 2**31) % 2**32 - 2**31))
+row("AMT-7", "large-total-refused",
+    "A create with a total of 2,147,483,648 or more is refused: the column is not wider.",
+    _refused_total(lambda total: total >= 2**31, "The total must be below 2147483648."))
+# fmt: on
 
 
-@defect("AMT-3")
-def line_currency_of_the_shop(parts: Parts) -> None:
-    """The currency of each line is shown as SGD, whatever was asked for."""
-
-    def change(session: Json) -> None:
-        for line in session["line_items"]["data"]:
-            line["currency"] = "SGD"
-
-    parts.on_sessions(change)
-
-
-@defect("AMT-3")
-def session_currency_in_lower_case(parts: Parts) -> None:
-    """The currency of a session is shown in lower case, those of its lines as asked for."""
-    parts.on_sessions(lambda session: session.update(currency=session["currency"].lower()))
-
-
-def _with_lines(parts: Parts, change: Callable[[tuple[LineItem, ...]], tuple[LineItem, ...]]) -> None:
-    parts.on_opened(lambda session, _params: replace(session, line_items=change(session.line_items)))
-
-
-@defect("AMT-4")
-def lines_sorted_by_name(parts: Parts) -> None:
-    """Lines come back in the order of their names."""
-    _with_lines(parts, lambda lines: tuple(sorted(lines, key=lambda line: line.name)))
-
-
-@defect("AMT-4")
-def equal_lines_merged(parts: Parts) -> None:
+@defect("AMT-4", opened)
+def equal_lines_merged(session: CheckoutSession, _params: CreateSession) -> CheckoutSession:
     """Lines of the same product at the same price come back as one, their quantities added up."""
-
-    def merge(lines: tuple[LineItem, ...]) -> tuple[LineItem, ...]:
-        merged: dict[tuple[str, str | None, int], LineItem] = {}
-        for line in lines:
-            key = (line.name, line.description, line.unit_amount)
-            before = merged.get(key)
-            merged[key] = line if before is None else replace(before, quantity=before.quantity + line.quantity)
-        return tuple(merged.values())
-
-    _with_lines(parts, merge)
+    merged: dict[tuple[str, str | None, int], LineItem] = {}
+    for line in session.line_items:
+        key = (line.name, line.description, line.unit_amount)
+        before = merged.get(key)
+        merged[key] = line if before is None else replace(before, quantity=before.quantity + line.quantity)
+    return replace(session, line_items=tuple(merged.values()))
 
 
-@defect("AMT-4")
-def lines_cut_at_ten(parts: Parts) -> None:
-    """A session shows its first ten lines only."""
-
-    def cut(session: Json) -> None:
-        del session["line_items"]["data"][10:]
-
-    parts.on_sessions(cut)
-
-
-@defect("AMT-5")
-def line_without_description_is_blank(parts: Parts) -> None:
-    """The `description` of a line is empty where the product has none."""
-    _with_lines(parts, lambda lines: tuple(replace(line, description=line.description or "") for line in lines))
-
-
-@defect("AMT-5")
-def line_described_by_its_name(parts: Parts) -> None:
-    """The `description` of a line is the name of the product, though it has a description."""
-    _with_lines(parts, lambda lines: tuple(replace(line, description=None) for line in lines))
-
-
-@defect("AMT-5")
-def description_cut_at_100(parts: Parts) -> None:
-    """The `description` of a line is cut at 100 characters."""
-    _with_lines(parts, lambda lines: tuple(replace(line, description=line.label[:100]) for line in lines))
-
-
-@defect("AMT-6")
-def free_session_is_unpaid(parts: Parts) -> None:
-    """A session with a total of 0 is `unpaid`."""
-
-    def change(session: CheckoutSession, _params: CreateSession) -> CheckoutSession:
-        return replace(session, payment_status=PaymentStatus.UNPAID)
-
-    parts.on_opened(change)
-
-
-@defect("AMT-6")
-def free_session_becomes_paid(parts: Parts) -> None:
+@defect("AMT-6", moved)
+def free_session_becomes_paid(session: CheckoutSession, _trigger: Trigger, _now: int) -> CheckoutSession:
     """A session with a total of 0 is `paid` once it is complete."""
-
-    def advance(inner: Callable[..., Moved], session: CheckoutSession, trigger: Trigger, now: int) -> Moved:
-        moved, event = inner(session, trigger, now)
-        if moved.status is Status.COMPLETE:
-            moved = replace(moved, payment_status=PaymentStatus.PAID)
-        return moved, event
-
-    parts.on_advance(advance)
+    return replace(session, payment_status=PaymentStatus.PAID) if session.status is Status.COMPLETE else session
 
 
-@defect("AMT-6")
-def expired_session_needs_no_payment(parts: Parts) -> None:
+@defect("AMT-6", moved)
+def expired_session_needs_no_payment(session: CheckoutSession, _trigger: Trigger, _now: int) -> CheckoutSession:
     """A session that expires becomes `no_payment_required`."""
-
-    def advance(inner: Callable[..., Moved], session: CheckoutSession, trigger: Trigger, now: int) -> Moved:
-        moved, event = inner(session, trigger, now)
-        if moved.status is Status.EXPIRED:
-            moved = replace(moved, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
-        return moved, event
-
-    parts.on_advance(advance)
-
-
-@defect("AMT-6")
-def free_session_refused(parts: Parts) -> None:
-    """A create with a total of 0 is refused."""
-
-    def reason(body: Json) -> tuple[str, str] | None:
-        return None if _asked_total(body) else ("line_items", "The total must be at least 1.")
-
-    refuse_creates(parts, reason, code="parameter_invalid")
-
-
-@defect("AMT-7")
-def amounts_are_floats(parts: Parts) -> None:
-    """Amounts are JSON numbers with a decimal point: 1250.0."""
-    _with_line_amounts(parts, lambda amount, _quantity: float(amount))
-
-
-@defect("AMT-7")
-def amounts_in_single_precision(parts: Parts) -> None:
-    """Amounts went through a float of 32 bits: large ones are off by a few."""
-
-    def squeeze(amount: int, _quantity: int) -> int:
-        (squeezed,) = struct.unpack("f", struct.pack("f", amount))
-        return int(squeezed)
-
-    _with_line_amounts(parts, squeeze)
-
-
-@defect("AMT-7")
-def amounts_wrap_at_32_bits(parts: Parts) -> None:
-    """The amount of a line from 2,147,483,648 on turns negative, and the total with it."""
-    _with_line_amounts(parts, lambda amount, _quantity: (amount + 2**31) % 2**32 - 2**31)
-
-
-@defect("AMT-7")
-def large_total_refused(parts: Parts) -> None:
-    """A create with a total of 2,147,483,648 or more is refused: the column is not wider."""
-
-    def reason(body: Json) -> tuple[str, str] | None:
-        return ("line_items", "The total must be below 2147483648.") if _asked_total(body) >= 2**31 else None
-
-    refuse_creates(parts, reason, code="parameter_invalid")
+    if session.status is not Status.EXPIRED:
+        return session
+    return replace(session, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)

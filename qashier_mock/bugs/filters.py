@@ -6,43 +6,151 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.listing import ALL, Paging, on_query, sliced, without_cursor
-from qashier_mock.bugs.parts import Json, Parts
-from qashier_mock.bugs.table import defect
+from qashier_mock.bugs.changes import (
+    LIST,
+    answer,
+    command,
+    entries,
+    method,
+    moved,
+    paging,
+    query,
+    reply,
+    several,
+)
+from qashier_mock.bugs.listing import ALL, sliced, without_cursor
+from qashier_mock.bugs.parts import Inner, Parts
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request
 from qashier_mock.core.errors import CursorUnknown
 from qashier_mock.core.lifecycle import Trigger
-from qashier_mock.core.model import AccountId, CheckoutSession, EventType, PaymentStatus, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, PaymentStatus, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery, Page
 from qashier_mock.pipeline import Call, Reply
 
 
-def _kept_if(parts: Parts, keeps: Callable[[CheckoutSession, Status], bool]) -> None:
+def _kept_if(keeps: Callable[[CheckoutSession, Status], bool]) -> Change:
     """Filter by status in another way."""
 
-    async def page(inner: Paging, _tx: Any, query: ListQuery, cursor: int | None) -> Page:
-        status = query.status
+    async def filtered(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, cursor: int | None) -> Page:
+        status = asked.status
         if status is None:
-            return await inner(query, cursor)
-        everything = await inner(replace(query, status=None, limit=ALL), cursor)
-        return sliced([session for session in everything.sessions if keeps(session, status)], query)
+            found: Page = await inner(asked, cursor)
+            return found
+        everything = await inner(replace(asked, status=None, limit=ALL), cursor)
+        return sliced([session for session in everything.sessions if keeps(session, status)], asked)
 
-    parts.on_transaction("page", page)
+    return paging(filtered)
 
 
-def _on_unknown_cursor(parts: Parts, answer: Callable[[ListQuery], ListQuery | None]) -> None:
+def _bounds(change: Callable[[dict[str, int]], None]) -> Change:
+    """Change the bounds of `created` as the handler gets them."""
+
+    async def handle(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> Reply:
+        if "created" in parameters:
+            bounds = parameters["created"] = dict(parameters["created"])
+            change(bounds)
+        answered: Reply = await inner(call, **parameters)
+        return answered
+
+    return method("api", LIST)(handle)
+
+
+def _moved_bound(name: str, by: int) -> Change:
+    return _bounds(lambda bounds: bounds.update({name: bounds[name] + by} if name in bounds else {}))
+
+
+def _keep_one(bounds: dict[str, int]) -> None:
+    for name in list(bounds)[:-1]:
+        del bounds[name]
+
+
+def _unknown_cursor(other: Callable[[ListQuery], ListQuery | None]) -> Change:
     """Answer a cursor that names no session of any account with the page of another query, or with an empty one."""
 
-    async def list_sessions(inner: Callable[..., Any], account: AccountId, query: ListQuery) -> object:
+    async def list_sessions(parts: Parts, inner: Inner, account: AccountId, asked: ListQuery) -> object:
         try:
-            return await inner(account, query)
+            return await inner(account, asked)
         except CursorUnknown:
-            if await parts.service.find(query.starting_after or query.ending_before or "") is not None:
+            if await parts.service.find(asked.starting_after or asked.ending_before or "") is not None:
                 raise
-            other = answer(query)
-        return Page((), has_more=False) if other is None else await inner(account, other)
+        instead = other(asked)
+        return Page((), has_more=False) if instead is None else await inner(account, instead)
 
-    parts.around(parts.service, "list_sessions", list_sessions)
+    return command("list_sessions")(list_sessions)
+
+
+def _filtered_cursor(instead: Callable[[Inner, ListQuery], Awaitable[Page]]) -> Change:
+    """Answer otherwise where the cursor's session is one that the filters leave out."""
+
+    async def judged(_parts: Parts, inner: Inner, tx: Any, asked: ListQuery, cursor: int | None) -> Page:
+        marked = None if cursor is None else (await tx.sessions())[cursor]
+        since, until = asked.created.since, asked.created.until
+        is_kept = marked is None or (
+            asked.status in {None, marked.status}
+            and (since is None or marked.created >= since)
+            and (until is None or marked.created < until)
+        )
+        found: Page = await (inner(asked, cursor) if is_kept else instead(inner, asked))
+        return found
+
+    return paging(judged)
+
+
+def _drop_unless(name: str, is_kept: Callable[[str], bool]) -> Callable[[dict[str, str]], None]:
+    def change(parameters: dict[str, str]) -> None:
+        if name in parameters and not is_kept(parameters[name]):
+            del parameters[name]
+
+    return change
+
+
+def _known_bounds_only(parameters: dict[str, str]) -> None:
+    known = {f"created[{bound}]" for bound in ("gt", "gte", "lt", "lte")}
+    for name in [name for name in parameters if name.startswith("created") and name not in known]:
+        del parameters[name]
+
+
+def _integer_bounds_only(parameters: dict[str, str]) -> None:
+    for name in [name for name in parameters if name.startswith("created[") and not parameters[name].isdecimal()]:
+        del parameters[name]
+
+
+def _is_free(session: CheckoutSession) -> bool:
+    return session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED
+
+
+# fmt: off
+row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired sessions: whatever is not open.",
+    _kept_if(lambda session, status: session.status is status
+             or (status is Status.COMPLETE and session.status is Status.EXPIRED)))
+row("LIS-8", "complete-means-paid",
+    "`status=complete` leaves out sessions with a total of 0, because nobody paid them.",
+    _kept_if(lambda session, status: session.status is status
+             and not (status is Status.COMPLETE and _is_free(session))))
+row("LIS-8", "status-filter-ignored", "The filter `status` finds the sessions of every status.",
+    _kept_if(lambda _session, _status: True))
+row("LIS-9", "created-gt-inclusive", "`created[gt]` keeps the sessions of that very second.", _moved_bound("gt", -1))
+row("LIS-9", "created-gte-exclusive", "`created[gte]` leaves out the sessions of that very second.",
+    _moved_bound("gte", 1))
+row("LIS-9", "created-lt-inclusive", "`created[lt]` keeps the sessions of that very second.", _moved_bound("lt", 1))
+row("LIS-9", "created-lte-exclusive", "`created[lte]` leaves out the sessions of that very second.",
+    _moved_bound("lte", -1))
+row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one counts.", _bounds(_keep_one))
+row("LIS-10", "empty-list-is-null", "`data` of a list of nothing is null.",
+    reply(LIST, lambda page: page.update(data=page["data"] or None)))
+row("LIS-10", "empty-list-has-more", "A list of nothing says that it has more.",
+    reply(LIST, lambda page: page.update(has_more=page["has_more"] or not page["data"])))
+row("LIS-13", "unknown-cursor-ignored", "A cursor that names no session is ignored: the page is the first one.",
+    _unknown_cursor(without_cursor))
+row("LIS-13", "unknown-cursor-gives-nothing", "A cursor that names no session is answered with an empty page.",
+    _unknown_cursor(lambda _asked: None))
+row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
+    entries(lambda session: session["line_items"].update(data=[])))
+row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
+    entries(lambda session: session.update(
+        payment_status="unpaid" if session["payment_status"] == "paid" else session["payment_status"])))
+# fmt: on
 
 
 @defect("LIS-8")
@@ -50,142 +158,24 @@ def status_filter_forgets_the_clock(parts: Parts) -> None:
     """The filter `status` works on the status as of the last request: what expired by the clock is found as open."""
     by_clock: set[str] = set()
 
-    def advance(
-        inner: Callable[..., tuple[CheckoutSession, EventType | None]],
-        session: CheckoutSession,
-        trigger: Trigger,
-        now: int,
-    ) -> tuple[CheckoutSession, EventType | None]:
+    def note(session: CheckoutSession, trigger: Trigger, _now: int) -> CheckoutSession:
         if trigger is Trigger.DEADLINE_PASSED:
             by_clock.add(session.id)
-        return inner(session, trigger, now)
+        return session
 
     def keeps(session: CheckoutSession, status: Status) -> bool:
         return status is (Status.OPEN if session.id in by_clock else session.status)
 
-    parts.on_advance(advance)
-    _kept_if(parts, keeps)
+    several(moved(note), _kept_if(keeps))(parts)
 
 
-@defect("LIS-8")
-def complete_includes_expired(parts: Parts) -> None:
-    """`status=complete` also finds expired sessions: whatever is not open."""
-
-    def keeps(session: CheckoutSession, status: Status) -> bool:
-        return session.status is status or (status is Status.COMPLETE and session.status is Status.EXPIRED)
-
-    _kept_if(parts, keeps)
-
-
-@defect("LIS-8")
-def complete_means_paid(parts: Parts) -> None:
-    """`status=complete` leaves out sessions with a total of 0, because nobody paid them."""
-
-    def keeps(session: CheckoutSession, status: Status) -> bool:
-        is_free = session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED
-        return session.status is status and not (status is Status.COMPLETE and is_free)
-
-    _kept_if(parts, keeps)
-
-
-@defect("LIS-8")
-def status_filter_ignored(parts: Parts) -> None:
-    """The filter `status` finds the sessions of every status."""
-    _kept_if(parts, lambda _session, _status: True)
-
-
-def _with_bounds(parts: Parts, change: Callable[[dict[str, int]], None]) -> None:
-    """Change the bounds of `created` as the handler gets them."""
-
-    async def handle(inner: Callable[..., Awaitable[Reply]], call: Call, **parameters: Any) -> Reply:
-        if "created" in parameters:
-            bounds = dict(parameters["created"])
-            change(bounds)
-            parameters["created"] = bounds
-        return await inner(call, **parameters)
-
-    parts.around(parts.api, "list_checkout_sessions", handle)
-
-
-def _moved_bound(parts: Parts, bound: str, by: int) -> None:
-    def move(bounds: dict[str, int]) -> None:
-        if bound in bounds:
-            bounds[bound] += by
-
-    _with_bounds(parts, move)
-
-
-@defect("LIS-9")
-def created_gt_inclusive(parts: Parts) -> None:
-    """`created[gt]` keeps the sessions of that very second."""
-    _moved_bound(parts, "gt", -1)
-
-
-@defect("LIS-9")
-def created_gte_exclusive(parts: Parts) -> None:
-    """`created[gte]` leaves out the sessions of that very second."""
-    _moved_bound(parts, "gte", 1)
-
-
-@defect("LIS-9")
-def created_lt_inclusive(parts: Parts) -> None:
-    """`created[lt]` keeps the sessions of that very second."""
-    _moved_bound(parts, "lt", 1)
-
-
-@defect("LIS-9")
-def created_lte_exclusive(parts: Parts) -> None:
-    """`created[lte]` leaves out the sessions of that very second."""
-    _moved_bound(parts, "lte", -1)
-
-
-@defect("LIS-9")
-def last_bound_counts(parts: Parts) -> None:
-    """Of several bounds of `created` only one counts."""
-
-    def keep_one(bounds: dict[str, int]) -> None:
-        for name in list(bounds)[:-1]:
-            del bounds[name]
-
-    _with_bounds(parts, keep_one)
-
-
-def _is_empty(page: Json) -> bool:
-    return not page["data"]
-
-
-@defect("LIS-10")
-def empty_list_is_not_found(parts: Parts) -> None:
+@defect("LIS-10", answer)
+def empty_list_is_not_found(asked: Request, answered: Answer) -> None:
     """A list of nothing is answered with 404."""
-
-    def not_found(request: Request, answer: Answer) -> None:
-        if request.is_list and answer.status == 200 and _is_empty(answer.json):
-            answer.status = 404
-            message = "No checkout session matches."
-            answer.json = {"error": {"type": "invalid_request_error", "code": "not_found", "message": message}}
-
-    parts.on_answer(not_found)
-
-
-@defect("LIS-10")
-def empty_list_is_null(parts: Parts) -> None:
-    """`data` of a list of nothing is null."""
-
-    def clear(page: Json) -> None:
-        if _is_empty(page):
-            page["data"] = None
-
-    parts.on_payload(parts.api, "list_checkout_sessions", clear)
-
-
-@defect("LIS-10")
-def empty_list_has_more(parts: Parts) -> None:
-    """A list of nothing says that it has more."""
-
-    def promise(page: Json) -> None:
-        page["has_more"] = page["has_more"] or _is_empty(page)
-
-    parts.on_payload(parts.api, "list_checkout_sessions", promise)
+    if asked.is_list and answered.status == 200 and not answered.json["data"]:
+        answered.status = 404
+        message = "No checkout session matches."
+        answered.json = {"error": {"type": "invalid_request_error", "code": "not_found", "message": message}}
 
 
 @defect("LIS-11")
@@ -193,113 +183,46 @@ def pages_by_offset(parts: Parts) -> None:
     """The page after a cursor is counted off from the top: where sessions came meanwhile, entries come again."""
     offsets: dict[tuple[str, int, Status | None, CreatedRange], int] = {}
 
-    async def page(inner: Paging, tx: Any, query: ListQuery, cursor: int | None) -> Page:
-        if query.ending_before is not None:
-            return await inner(query, cursor)
-        offset = 0 if cursor is None else offsets.get((tx.account, cursor, query.status, query.created))
-        if offset is None:
-            return await inner(query, cursor)
-        everything = await inner(replace(without_cursor(query), limit=ALL), None)
-        found = sliced(list(everything.sessions[offset:]), query)
+    async def counted(inner: Inner, tx: Any, asked: ListQuery, cursor: int | None) -> Page:
+        offset = 0 if cursor is None else offsets.get((tx.account, cursor, asked.status, asked.created))
+        if asked.ending_before is not None or offset is None:
+            page: Page = await inner(asked, cursor)
+            return page
+        everything = await inner(replace(without_cursor(asked), limit=ALL), None)
+        found = sliced(everything.sessions[offset:], asked)
         for place, session in enumerate(found.sessions, offset + 1):
-            offsets[tx.account, session.sequence, query.status, query.created] = place
+            offsets[tx.account, session.sequence, asked.status, asked.created] = place
         return found
 
-    parts.on_transaction("page", page)
+    parts.on_transaction("page", counted)
 
 
-@defect("LIS-12")
-def cursor_drops_the_status(parts: Parts) -> None:
-    """Where a cursor is given, the filter `status` is ignored."""
-
-    def drop(query: ListQuery, cursor: int | None) -> tuple[ListQuery, int | None]:
-        return query if cursor is None else replace(query, status=None), cursor
-
-    on_query(parts, drop)
+def _beside_a_cursor(change: Callable[[ListQuery], ListQuery]) -> Change:
+    return query(lambda asked: change(asked) if asked.starting_after or asked.ending_before else asked)
 
 
-@defect("LIS-12")
-def cursor_drops_the_interval(parts: Parts) -> None:
-    """Where a cursor is given, the bounds of `created` are ignored."""
-
-    def drop(query: ListQuery, cursor: int | None) -> tuple[ListQuery, int | None]:
-        return query if cursor is None else replace(query, created=CreatedRange()), cursor
-
-    on_query(parts, drop)
+# fmt: off
+row("LIS-12", "cursor-drops-the-status", "Where a cursor is given, the filter `status` is ignored.",
+    _beside_a_cursor(lambda asked: replace(asked, status=None)))
+row("LIS-12", "cursor-drops-the-interval", "Where a cursor is given, the bounds of `created` are ignored.",
+    _beside_a_cursor(lambda asked: replace(asked, created=CreatedRange())))
+# fmt: on
 
 
-def _on_filtered_cursor(parts: Parts, answer: Callable[[Paging, ListQuery], Awaitable[Page]]) -> None:
-    """Answer otherwise where the cursor's session is one that the filters leave out."""
-
-    async def page(inner: Paging, tx: Any, query: ListQuery, cursor: int | None) -> Page:
-        if cursor is None:
-            return await inner(query, cursor)
-        marked = (await tx.sessions())[cursor]
-        since, until = query.created.since, query.created.until
-        is_kept = (
-            query.status in {None, marked.status}
-            and (since is None or marked.created >= since)
-            and (until is None or marked.created < until)
-        )
-        return await inner(query, cursor) if is_kept else await answer(inner, query)
-
-    parts.on_transaction("page", page)
-
-
-@defect("LIS-12")
-def filtered_cursor_unknown(parts: Parts) -> None:
+@defect("LIS-12", _filtered_cursor)
+async def filtered_cursor_unknown(_inner: Inner, asked: ListQuery) -> Page:
     """A cursor that the filters leave out is refused as unknown."""
-
-    async def refuse(_inner: Paging, query: ListQuery) -> Page:
-        raise CursorUnknown("starting_after", query.starting_after or query.ending_before or "")
-
-    _on_filtered_cursor(parts, refuse)
+    raise CursorUnknown("starting_after", asked.starting_after or asked.ending_before or "")
 
 
-@defect("LIS-12")
-def filtered_cursor_starts_over(parts: Parts) -> None:
+@defect("LIS-12", _filtered_cursor)
+async def filtered_cursor_starts_over(inner: Inner, asked: ListQuery) -> Page:
     """A cursor that the filters leave out marks no place: the page is the first one."""
-
-    async def start_over(inner: Paging, query: ListQuery) -> Page:
-        return await inner(without_cursor(query), None)
-
-    _on_filtered_cursor(parts, start_over)
+    found: Page = await inner(without_cursor(asked), None)
+    return found
 
 
-@defect("LIS-13")
-def both_cursors_accepted(parts: Parts) -> None:
+@defect("LIS-13", command("list_sessions"))
+async def both_cursors_accepted(_parts: Parts, inner: Inner, account: AccountId, asked: ListQuery) -> object:
     """Where both cursors are given, `ending_before` is ignored."""
-
-    async def list_sessions(inner: Callable[..., Any], account: AccountId, query: ListQuery) -> object:
-        return await inner(account, replace(query, ending_before=None) if query.starting_after else query)
-
-    parts.around(parts.service, "list_sessions", list_sessions)
-
-
-@defect("LIS-13")
-def unknown_cursor_ignored(parts: Parts) -> None:
-    """A cursor that names no session is ignored: the page is the first one."""
-    _on_unknown_cursor(parts, without_cursor)
-
-
-@defect("LIS-13")
-def unknown_cursor_gives_nothing(parts: Parts) -> None:
-    """A cursor that names no session is answered with an empty page."""
-    _on_unknown_cursor(parts, lambda _query: None)
-
-
-@defect("LIS-14")
-def entries_without_lines(parts: Parts) -> None:
-    """An entry of a list has no lines."""
-    parts.on_entries(lambda session: session["line_items"].update(data=[]))
-
-
-@defect("LIS-14")
-def entries_never_paid(parts: Parts) -> None:
-    """An entry of a list shows a paid session as `unpaid`."""
-
-    def forget(session: Json) -> None:
-        if session["payment_status"] == "paid":
-            session["payment_status"] = "unpaid"
-
-    parts.on_entries(forget)
+    return await inner(account, replace(asked, ending_before=None) if asked.starting_after else asked)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.parts import RACE_S, Parts
+from qashier_mock.bugs.changes import RACE_S, command
+from qashier_mock.bugs.listing import sliced
+from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import defect
 from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger, advance
@@ -30,66 +31,54 @@ def _wins_anyway(session: CheckoutSession | None, trigger: Trigger, lost: Sessio
     return advance(session, trigger, session.created)[0]
 
 
-@defect("CON-1")
-def expire_beside_a_payment(parts: Parts) -> None:
+@defect("CON-1", command("expire"))
+async def expire_beside_a_payment(
+    parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object
+) -> object:
     """An expire that finds a session open succeeds, though a payment completes it at the same time."""
-
-    async def expire(inner: Callable[..., Any], account: AccountId, session_id: str, request: object) -> object:
-        seen = await _look(parts, account, session_id)
-        try:
-            return await inner(account, session_id, request)
-        except SessionNotOpen as lost:
-            session, _ = await parts.stored(account, session_id)
-            if session is None or session.status is not Status.COMPLETE:
-                raise
-            return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost)
-
-    parts.around(parts.service, "expire", expire)
+    seen = await _look(parts, account, session_id)
+    try:
+        return await inner(account, session_id, ref)
+    except SessionNotOpen as lost:
+        session, _ = await parts.stored(account, session_id)
+        if session is None or session.status is not Status.COMPLETE:
+            raise
+        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost)
 
 
-@defect("CON-1")
-def two_expires_at_once(parts: Parts) -> None:
+@defect("CON-1", command("expire"))
+async def two_expires_at_once(parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
     """Of two expires at the same time both succeed."""
-
-    async def expire(inner: Callable[..., Any], account: AccountId, session_id: str, request: object) -> object:
-        seen = await _look(parts, account, session_id)
-        try:
-            return await inner(account, session_id, request)
-        except SessionNotOpen as lost:
-            return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost)
-
-    parts.around(parts.service, "expire", expire)
+    seen = await _look(parts, account, session_id)
+    try:
+        return await inner(account, session_id, ref)
+    except SessionNotOpen as lost:
+        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost)
 
 
-@defect("CON-1")
-def two_payments_at_once(parts: Parts) -> None:
+@defect("CON-1", command("apply"))
+async def two_payments_at_once(
+    parts: Parts, inner: Inner, account: AccountId, session_id: str, trigger: Trigger
+) -> object:
     """Of two payments at the same time both succeed."""
-
-    async def apply(inner: Callable[..., Any], account: AccountId, session_id: str, trigger: Trigger) -> object:
-        seen = await _look(parts, account, session_id)
-        try:
-            return await inner(account, session_id, trigger)
-        except SessionNotOpen as lost:
-            return _wins_anyway(seen, trigger, lost)
-
-    parts.around(parts.service, "apply", apply)
+    seen = await _look(parts, account, session_id)
+    try:
+        return await inner(account, session_id, trigger)
+    except SessionNotOpen as lost:
+        return _wins_anyway(seen, trigger, lost)
 
 
-@defect("CON-2")
-def concurrent_creates_share_an_id(parts: Parts) -> None:
+@defect("CON-2", command("draw"))
+async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, prefix: str) -> str:
     """Two creates at the same time read the same counter, and get the same id."""
-
-    async def draw(inner: Callable[..., Awaitable[str]], tx: Any, prefix: str) -> str:
-        if prefix != "cs_test_":
-            return await inner(tx, prefix)
-        seen = tx.profile()
-        await asyncio.sleep(RACE_S)
-        session_id = parts.service._ids.new_id(prefix, tx.account, seen.drawn, seen.seed)
-        now = tx.profile()
-        await tx.save_profile(replace(now, drawn=max(now.drawn, seen.drawn + 1)))
-        return session_id
-
-    parts.around(parts.service, "draw", draw)
+    if prefix != "cs_test_":
+        drawn: str = await inner(tx, prefix)
+        return drawn
+    seen = tx.profile()
+    await asyncio.sleep(RACE_S)
+    now = tx.profile()
+    await tx.save_profile(replace(now, drawn=max(now.drawn, seen.drawn + 1)))
+    return parts.ids.new_id(prefix, tx.account, seen.drawn, seen.seed)
 
 
 @defect("CON-2")
@@ -99,7 +88,7 @@ def concurrent_create_not_listed(parts: Parts) -> None:
     known: set[str] = set()
     lost: set[str] = set()
 
-    async def create(inner: Callable[..., Any], account: AccountId, *arguments: Any) -> CheckoutSession:
+    async def create(inner: Inner, account: AccountId, *arguments: Any) -> CheckoutSession:
         under_way[account] += 1
         try:
             await asyncio.sleep(RACE_S)
@@ -111,11 +100,10 @@ def concurrent_create_not_listed(parts: Parts) -> None:
         finally:
             under_way[account] -= 1
 
-    async def page(inner: Callable[..., Any], _tx: Any, query: ListQuery, cursor: int | None) -> Page:
+    async def page(inner: Inner, _tx: Any, query: ListQuery, cursor: int | None) -> Page:
         found: Page = await inner(replace(query, limit=query.limit + len(lost)), cursor)
-        kept = [session for session in found.sessions if session.id not in lost]
-        shown = kept[-query.limit :] if query.ending_before is not None else kept[: query.limit]
-        return Page(tuple(shown), has_more=found.has_more or len(kept) > query.limit)
+        shown = sliced([session for session in found.sessions if session.id not in lost], query)
+        return replace(shown, has_more=found.has_more or shown.has_more)
 
-    parts.around(parts.service, "create", create)
+    parts.on_method("service", "create", create)
     parts.on_transaction("page", page)

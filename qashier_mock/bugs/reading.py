@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
 
-from qashier_mock.bugs.parts import Json, Parts
-from qashier_mock.bugs.table import defect
+from qashier_mock.bugs.changes import RETRIEVE, command, page_layer, reply, shown, unknown_id
+from qashier_mock.bugs.parts import Inner, Json, Parts
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import LONGEST_LIFE, Trigger, advance
 from qashier_mock.core.model import AccountId, CheckoutSession
-from qashier_mock.pipeline import Reply
-from qashier_mock.web.wire import error_to_json
+
+
+def _per_read(change: Callable[[Json, int], object]) -> Change:
+    """Change what retrieve shows by how often the session was retrieved before."""
+
+    def apply(parts: Parts) -> None:
+        reads: Counter[str] = Counter()
+
+        def show(session: Json) -> None:
+            change(session, reads[session["id"]])
+            reads[session["id"]] += 1
+
+        reply(RETRIEVE, show)(parts)
+
+    return apply
+
+
+# fmt: off
+row("RET-1", "retrieve-shows-the-default-expiry",
+    "Retrieve shows `expires_at` 24 hours after `created`, whatever the create answered.",
+    reply(RETRIEVE, lambda session: session.update(expires_at=session["created"] + LONGEST_LIFE)))
+row("RET-2", "unknown-id-is-a-bad-request", "Retrieving an unknown id is answered with 400 instead of 404.",
+    unknown_id(RETRIEVE, 400))
+row("RET-2", "unknown-id-is-empty", "Retrieving an unknown id is answered with 200 and an empty object.",
+    unknown_id(RETRIEVE, 200, lambda _session_id: {}))
+row("RET-3", "reading-prolongs", "Each retrieve shows an `expires_at` a minute later than the one before.",
+    _per_read(lambda session, before: session.update(expires_at=session["expires_at"] + 60 * before)))
+row("RET-3", "reading-renews-the-url", "Each retrieve after the first shows another `url`.",
+    _per_read(lambda session, before: session.update(url=session["url"] + (f"?visit={before}" if before else ""))))
+row("RET-4", "url-gone-when-complete", "A complete session shows its `url` no more: it is empty.",
+    shown(lambda session: session.update(url="" if session["status"] == "complete" else session["url"])))
+row("RET-4", "lines-gone-when-expired", "An expired session shows its lines no more.",
+    shown(lambda session: session["line_items"].update(
+        data=[] if session["status"] == "expired" else session["line_items"]["data"])))
+# fmt: on
 
 
 @defect("RET-1")
@@ -21,121 +55,38 @@ def retrieve_is_cached(parts: Parts) -> None:
     cached: dict[str, CheckoutSession] = {}
     expired: set[str] = set()
 
-    async def retrieve(
-        inner: Callable[..., Awaitable[CheckoutSession]], account: AccountId, session_id: str, request: object
-    ) -> CheckoutSession:
-        session = await inner(account, session_id, request)
+    async def retrieve(inner: Inner, account: AccountId, session_id: str, ref: object) -> CheckoutSession:
+        session: CheckoutSession = await inner(account, session_id, ref)
         if session.is_open:
             cached[session_id] = session
         return cached.get(session_id, session) if session_id in expired else session
 
-    async def expire(inner: Callable[..., Any], account: AccountId, session_id: str, request: object) -> object:
-        session = await inner(account, session_id, request)
+    async def expire(inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
+        session = await inner(account, session_id, ref)
         expired.add(session_id)
         return session
 
-    parts.around(parts.service, "retrieve", retrieve)
-    parts.around(parts.service, "expire", expire)
+    parts.on_method("service", "retrieve", retrieve)
+    parts.on_method("service", "expire", expire)
 
 
-@defect("RET-1")
-def expire_is_not_saved(parts: Parts) -> None:
+@defect("RET-1", command("expire"))
+async def expire_is_not_saved(parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
     """Expire answers with the expired session and saves nothing: retrieve shows it open."""
-
-    async def expire(inner: Callable[..., Any], account: AccountId, session_id: str, request: object) -> object:
-        session, now = await parts.stored(account, session_id)
-        if session is None or not session.is_open or now >= session.expires_at:
-            return await inner(account, session_id, request)
-        return advance(session, Trigger.EXPIRE_REQUESTED, now)[0]
-
-    parts.around(parts.service, "expire", expire)
+    session, now = await parts.stored(account, session_id)
+    if session is None or not session.is_open or now >= session.expires_at:
+        return await inner(account, session_id, ref)
+    return advance(session, Trigger.EXPIRE_REQUESTED, now)[0]
 
 
-@defect("RET-1")
-def retrieve_shows_the_default_expiry(parts: Parts) -> None:
-    """Retrieve shows `expires_at` 24 hours after `created`, whatever the create answered."""
-
-    def change(session: Json) -> None:
-        session["expires_at"] = session["created"] + LONGEST_LIFE
-
-    parts.on_payload(parts.api, "retrieve_checkout_session", change)
-
-
-@defect("RET-2")
-def unknown_id_is_a_bad_request(parts: Parts) -> None:
-    """Retrieving an unknown id is answered with 400 instead of 404."""
-    parts.on_unknown("retrieve_checkout_session", lambda error, _id: Reply(400, error_to_json(error)))
-
-
-@defect("RET-2")
-def unknown_id_is_empty(parts: Parts) -> None:
-    """Retrieving an unknown id is answered with 200 and an empty object."""
-    parts.on_unknown("retrieve_checkout_session", lambda _error, _id: Reply(200, {}))
-
-
-def _per_read(parts: Parts, change: Callable[[Json, int], None]) -> None:
-    """Change what retrieve shows by how often the session was retrieved before."""
-    reads: dict[str, int] = {}
-
-    def show(session: Json) -> None:
-        before = reads.get(session["id"], 0)
-        reads[session["id"]] = before + 1
-        change(session, before)
-
-    parts.on_payload(parts.api, "retrieve_checkout_session", show)
-
-
-@defect("RET-3")
-def reading_prolongs(parts: Parts) -> None:
-    """Each retrieve shows an `expires_at` a minute later than the one before."""
-    _per_read(parts, lambda session, before: session.update(expires_at=session["expires_at"] + 60 * before))
-
-
-@defect("RET-3")
-def reading_renews_the_url(parts: Parts) -> None:
-    """Each retrieve after the first shows another `url`."""
-
-    def renew(session: Json, before: int) -> None:
-        if before:
-            session["url"] += f"?visit={before}"
-
-    _per_read(parts, renew)
-
-
-@defect("RET-3")
-def opening_the_page_pays(parts: Parts) -> None:
+@defect("RET-3", page_layer)
+async def opening_the_page_pays(parts: Parts, asked: Request, respond: Respond) -> Answer:
     """Opening the hosted page of a session, without pressing anything, completes it."""
-
-    async def layer(request: Request, respond: Respond) -> Answer:
-        session_id = request.path.removeprefix("/pay/")
-        found = await parts.service.find(session_id) if request.method == "GET" else None
-        if found is not None:
-            try:
-                await parts.service.apply(found[0], session_id, Trigger.PAYMENT_SUCCEEDED)
-            except SessionNotOpen:
-                return await respond(request)
-        return await respond(request)
-
-    parts.on_pages(layer)
-
-
-@defect("RET-4")
-def url_gone_when_complete(parts: Parts) -> None:
-    """A complete session shows its `url` no more: it is empty."""
-
-    def hide(session: Json) -> None:
-        if session["status"] == "complete":
-            session["url"] = ""
-
-    parts.on_sessions(hide, in_events=False)
-
-
-@defect("RET-4")
-def lines_gone_when_expired(parts: Parts) -> None:
-    """An expired session shows its lines no more."""
-
-    def hide(session: Json) -> None:
-        if session["status"] == "expired":
-            session["line_items"]["data"] = []
-
-    parts.on_sessions(hide, in_events=False)
+    session_id = asked.path.removeprefix("/pay/")
+    found = await parts.service.find(session_id) if asked.method == "GET" else None
+    if found is not None:
+        try:
+            await parts.service.apply(found[0], session_id, Trigger.PAYMENT_SUCCEEDED)
+        except SessionNotOpen:
+            return await respond(asked)
+    return await respond(asked)

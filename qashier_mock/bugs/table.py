@@ -1,15 +1,18 @@
-"""How a known defect is written down: `@defect(clause)` over a function that changes the parts of one app."""
+"""How a known defect is written down: as a row, or as a function under `@defect`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from qashier_mock.bugs.parts import Parts
 
-Patch: TypeAlias = Callable[[Parts], None]
+Change: TypeAlias = Callable[[Parts], None]
+"""Puts a defect into the parts of one app, before they are made."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +29,46 @@ class Bug:
     name: str
     clause: str
     summary: str
-    apply: Patch
+    apply: Change
 
 
-_written: Final[dict[str, Bug]] = {}
+_known: Final[dict[str, Bug]] = {}
 
 
-def defect(clause: str) -> Callable[[Patch], Patch]:
+def row(clause: str, name: str, summary: str, change: Change) -> None:
+    """Enter a known defect.
+
+    Args:
+        clause: The id of the clause that it breaks.
+        name: What `--bug` calls it.
+        summary: One sentence: how it shows from outside.
+        change: What it changes, in the words of `bugs/changes.py`.
+
+    Raises:
+        ValueError: The name is taken, or the summary is empty.
+    """
+    if name in _known or not summary:
+        raise ValueError(f"two defects are called {name}, or it has no summary")
+    _known[name] = Bug(name, clause, summary, change)
+
+
+def defect(clause: str, where: Callable[[Any], Change] | None = None) -> Callable[[F], F]:
     """Enter a function as a known defect, under its own name with dashes. Its docstring is the summary.
 
     Args:
         clause: The id of the clause that it breaks.
-
-    Raises:
-        ValueError: The name is taken, or the docstring says nothing.
+        where: Where the function is called, a word of `bugs/changes.py`. Without it the function takes the `Parts` of
+            one app and changes them.
     """
 
-    def enter(patch: Patch) -> Patch:
-        name = patch.__name__.replace("_", "-")
-        summary = re.sub(r"\s+", " ", patch.__doc__ or "").strip()
-        if name in _written or not summary:
-            raise ValueError(f"the defect {name} is written down twice, or says nothing")
-        _written[name] = Bug(name, clause, summary, patch)
-        return patch
+    def enter(function: F) -> F:
+        summary = re.sub(r"\s+", " ", function.__doc__ or "").strip()
+        row(clause, function.__name__.replace("_", "-"), summary, function if where is None else where(function))
+        return function
 
     return enter
 
 
-def written() -> Mapping[str, Bug]:
+def known() -> Mapping[str, Bug]:
     """The defects that were entered so far, sorted by name."""
-    return dict(sorted(_written.items()))
+    return dict(sorted(_known.items()))

@@ -1,0 +1,414 @@
+"""The words in which defects are described: each says where something is changed, and takes what is changed there.
+
+A word returns a `Change`. Its argument sees one request, body, session, page or rule at a time, and does one thing to
+it. JSON values are changed in place; frozen values are returned changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+
+from qashier_mock.bugs.parts import Inner, Json, Parts, Wrapper, changed_json, each_of
+from qashier_mock.bugs.table import Change
+from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
+from qashier_mock.core.delivery import Delivery
+from qashier_mock.core.errors import RequestInvalid, SessionNotFound
+from qashier_mock.core.lifecycle import Trigger
+from qashier_mock.core.model import CheckoutSession, CreateSession, Event, EventType, Status, WebhookEndpoint
+from qashier_mock.core.paging import ListQuery, Page
+from qashier_mock.pipeline import Call, Reason, Refused, Reply
+from qashier_mock.web.wire import error_to_json
+
+Moved = tuple[CheckoutSession, EventType | None]
+Message = tuple[bytes, dict[str, str]]
+
+RACE_S: Final = 0.02
+"""Seconds that a defect waits between looking and acting, so that requests at the same time meet there."""
+
+CREATE: Final = "create_checkout_session"
+RETRIEVE: Final = "retrieve_checkout_session"
+LIST: Final = "list_checkout_sessions"
+EXPIRE: Final = "expire_checkout_session"
+
+
+# the document
+
+
+def schema(path: str, **keywords: Any) -> Change:
+    """Give a schema of the public API other keywords; None removes one.
+
+    Args:
+        path: Below `components`, as in `schemas.Quantity` or `parameters.Limit.schema`.
+        keywords: What it is to say; a function makes it from what the keyword said before.
+    """
+
+    def change(document: Json) -> None:
+        found = document["components"]
+        for step in path.split("."):
+            found = found[step]
+        for keyword, value in keywords.items():
+            if value is None:
+                del found[keyword]
+            else:
+                found[keyword] = value(found[keyword]) if callable(value) else value
+
+    return lambda parts: parts.on_document(change)
+
+
+# requests
+
+
+def request(change: Callable[[Request], None]) -> Change:
+    """Change the requests of the public API before they are looked at."""
+
+    async def layer(asked: Request, respond: Respond) -> Answer:
+        change(asked)
+        return await respond(asked)
+
+    return lambda parts: parts.on_traffic(layer)
+
+
+def create_body(change: Callable[[Json], object]) -> Change:
+    """Change the JSON objects that creates bring, before they are validated."""
+
+    def rewrite(asked: Request) -> None:
+        if asked.is_create:
+            asked.body = changed_json(asked.body, change)
+
+    return request(rewrite)
+
+
+def create_line(change: Callable[[Json], object]) -> Change:
+    """Change each line item that creates bring, before they are validated."""
+
+    def rewrite(body: Json) -> None:
+        lines = body.get("line_items")
+        for line in lines if isinstance(lines, list) else ():
+            if isinstance(line, dict):
+                change(line)
+
+    return create_body(rewrite)
+
+
+def list_parameters(change: Callable[[dict[str, str]], None]) -> Change:
+    """Change the query of lists before it is looked at; one with a parameter given twice stays as it is."""
+
+    def rewrite(asked: Request) -> None:
+        pairs = parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True)
+        parameters = dict(pairs)
+        if asked.is_list and len(parameters) == len(pairs):
+            change(parameters)
+            if parameters != dict(pairs):
+                asked.query = urlencode(parameters).encode()
+
+    return request(rewrite)
+
+
+# answers
+
+
+def layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
+    """Answer requests of the public API, as a rule by asking `respond` and changing what it answers."""
+    return lambda parts: parts.on_traffic(partial(around, parts))
+
+
+def answer(change: Callable[[Request, Answer], None]) -> Change:
+    """Change the answers of the public API before they are sent."""
+
+    async def around(_parts: Parts, asked: Request, respond: Respond) -> Answer:
+        answered = await respond(asked)
+        change(asked, answered)
+        return answered
+
+    return layer(around)
+
+
+def refusal(code: str, status: int) -> Change:
+    """Give the refusals with an error code another status."""
+
+    def change(_asked: Request, answered: Answer) -> None:
+        if answered.error.get("code") == code:
+            answered.status = status
+
+    return answer(change)
+
+
+def header(name: bytes, value: bytes | None, condition: Callable[[Request, Answer], bool]) -> Change:
+    """Give a header of some answers another value; None removes it."""
+
+    def change(asked: Request, answered: Answer) -> None:
+        if condition(asked, answered):
+            answered.set_header(name, value)
+
+    return answer(change)
+
+
+def crash(condition: Callable[[Request], object]) -> Change:
+    """Answer some requests as an exception that nobody caught is answered."""
+
+    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+        if not condition(asked):
+            return await respond(asked)
+        return parts.refusal(Refused(Reason.INTERNAL_ERROR, "Internal server error"))
+
+    return layer(around)
+
+
+def hang_up(condition: Callable[[Request], bool]) -> Change:
+    """Close the connection of some requests without an answer."""
+
+    def close(asked: Request) -> None:
+        if condition(asked):
+            raise HungUp
+
+    return request(close)
+
+
+# operations
+
+
+def method(part: Any, name: str) -> Callable[[Wrapper], Change]:
+    """Call `wrapper(parts, inner, …)` in place of a public method of a part."""
+    return lambda wrapper: lambda parts: parts.on_method(part, name, partial(wrapper, parts))
+
+
+def command(name: str) -> Callable[[Wrapper], Change]:
+    """Call `wrapper(parts, inner, account, …)` in place of a command of the checkout service."""
+    return method("service", name)
+
+
+def refused_create(reason: Callable[[Json, str | None], tuple[str, str] | None], code: str) -> Change:
+    """Refuse valid creates for which there is a reason: the path to blame and words, from body and idempotency key."""
+
+    async def handle(
+        _parts: Parts, inner: Inner, call: Call, *, body: Json, idempotency_key: str | None = None
+    ) -> Reply:
+        found = reason(body, idempotency_key)
+        if found is not None:
+            raise RequestInvalid(found[1], code=code, param=found[0])
+        reply: Reply = await inner(call, body=body, idempotency_key=idempotency_key)
+        return reply
+
+    return method("api", CREATE)(handle)
+
+
+def reply(operation: str, change: Callable[[Json], object], *, part: str = "api") -> Change:
+    """Change what one operation answers when it succeeds."""
+
+    async def handle(_parts: Parts, inner: Inner, call: Call, **arguments: Any) -> Reply:
+        answered: Reply = await inner(call, **arguments)
+        payload = answered.payload
+        payload = orjson.loads(payload if isinstance(payload, bytes) else orjson.dumps(payload))
+        change(payload)
+        return replace(answered, payload=payload)
+
+    return method(part, operation)(handle)
+
+
+def several(*changes: Change) -> Change:
+    """All of these."""
+
+    def apply(parts: Parts) -> None:
+        for change in changes:
+            change(parts)
+
+    return apply
+
+
+def entries(change: Callable[[Json], object]) -> Change:
+    """Change each session as a list of the API shows it."""
+    return reply(LIST, lambda page: each_of(change, page["data"]))
+
+
+def events(change: Callable[[Json], object]) -> Change:
+    """Change each event as JSON, as it is delivered and as the control API lists it."""
+
+    def render(_parts: Parts, inner: Inner, event: Event) -> bytes:
+        rendered = orjson.loads(inner(event))
+        change(rendered)
+        return orjson.dumps(rendered)
+
+    listed = reply("list_events", lambda page: each_of(change, page["data"]), part="control")
+    return several(method("dispatcher", "render")(render), listed)
+
+
+def shown(change: Callable[[Json], object]) -> Change:
+    """Change each session as JSON, wherever the API or the control API shows it."""
+    shows = [reply(operation, change) for operation in (CREATE, RETRIEVE, EXPIRE)]
+    return several(*shows, reply("pay_session", change, part="control"), entries(change))
+
+
+def sessions(change: Callable[[Json], object]) -> Change:
+    """Change each session as JSON, events included."""
+    return several(shown(change), events(lambda event: change(event["data"]["object"])))
+
+
+def unknown_id(operation: str, status: int, payload: Callable[[str], Json] | None = None) -> Change:
+    """Answer otherwise where an operation is asked for a session that no account has; without a payload, the error."""
+
+    async def handle(parts: Parts, inner: Inner, call: Call, **arguments: Any) -> Reply:
+        try:
+            answered: Reply = await inner(call, **arguments)
+        except SessionNotFound as error:
+            if await parts.service.find(arguments["id"]) is not None:
+                raise
+            return Reply(status, error_to_json(error) if payload is None else payload(arguments["id"]))
+        return answered
+
+    return method("api", operation)(handle)
+
+
+# rules
+
+
+def rule(name: str) -> Callable[[Wrapper], Change]:
+    """Call `wrapper(inner, …)` in place of a rule (`core/rules.py`)."""
+    return lambda wrapper: lambda parts: parts.on_rule(name, wrapper)
+
+
+opening = rule("open_session")
+"""`wrapper(inner, params, *, now, …)` opens a session."""
+
+advance = rule("advance")
+"""`wrapper(inner, session, trigger, now)` moves a session."""
+
+decide = rule("decide")
+"""`wrapper(inner, record, fingerprint, *, now, reject_reuse)` says what a request with a key does."""
+
+
+def opened(change: Callable[[CheckoutSession, CreateSession], CheckoutSession]) -> Change:
+    """Change each session that is opened, before anything else sees it."""
+    return opening(lambda inner, params, **how: change(inner(params, **how), params))
+
+
+def moved(change: Callable[[CheckoutSession, Trigger, int], CheckoutSession]) -> Change:
+    """Change each session after a trigger; the event stays as it is."""
+
+    def step(inner: Inner, session: CheckoutSession, trigger: Trigger, now: int) -> Moved:
+        after, event = inner(session, trigger, now)
+        return change(after, trigger, now), event
+
+    return advance(step)
+
+
+def move(status: Status, trigger: Trigger, to: Callable[[CheckoutSession], Moved]) -> Change:
+    """Give the table of transitions another row."""
+
+    def step(inner: Inner, session: CheckoutSession, found: Trigger, now: int) -> Moved:
+        if session.status is status and found is trigger and (status is not Status.OPEN or now < session.expires_at):
+            return to(session)
+        after: Moved = inner(session, found, now)
+        return after
+
+    return advance(step)
+
+
+def retry(plan: Callable[[Delivery | None, Delivery, int, int | None], Delivery | None]) -> Change:
+    """Change what is still to be delivered after an attempt.
+
+    Args:
+        plan: From what the correct rule says, the delivery that was attempted, when that started (epoch seconds), and
+            the status of the endpoint's answer.
+    """
+
+    def after(inner: Inner, delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
+        return plan(inner(delivery, started_at=started_at, status=status), delivery, started_at, status)
+
+    return rule("after_attempt")(after)
+
+
+# webhooks
+
+
+def message(write: Callable[[Inner, Delivery, Event, WebhookEndpoint], Message]) -> Change:
+    """Change how an attempt is written: `write(inner, delivery, event, endpoint)` gives body and headers."""
+    return lambda parts: parts.on_method("dispatcher", "message", write)
+
+
+# the store
+
+
+def transaction(name: str) -> Callable[[Wrapper], Change]:
+    """Call `wrapper(parts, inner, tx, …)` in place of a method of each unit of work."""
+    return lambda wrapper: lambda parts: parts.on_transaction(name, partial(wrapper, parts))
+
+
+paging = transaction("page")
+"""`wrapper(parts, inner, tx, query, cursor)` answers a list."""
+
+
+def page(change: Callable[[Page, ListQuery], Page]) -> Change:
+    """Change the page that a store answers with."""
+
+    async def changed(_parts: Parts, inner: Inner, _tx: Any, query: ListQuery, cursor: int | None) -> Page:
+        return change(await inner(query, cursor), query)
+
+    return paging(changed)
+
+
+def query(change: Callable[[ListQuery], ListQuery], *, cursor: Callable[[ListQuery, int], int] | None = None) -> Change:
+    """Change what a store is asked for: the query, and the position of its cursor where there is one."""
+
+    async def changed(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, position: int | None) -> Page:
+        if position is not None and cursor is not None:
+            position = cursor(asked, position)
+        found: Page = await inner(change(asked), position)
+        return found
+
+    return paging(changed)
+
+
+def event_kept(change: Callable[[Event], Event]) -> Change:
+    """Change events before they are kept."""
+
+    async def add(_parts: Parts, inner: Inner, _tx: Any, event: Event) -> None:
+        await inner(change(event))
+
+    return transaction("add_event")(add)
+
+
+# the hosted pages
+
+
+def page_sessions(change: Callable[[CheckoutSession], CheckoutSession]) -> Change:
+    """Have the hosted pages, and nothing else, see other sessions than there are."""
+    return lambda parts: parts.on_page_sessions(change)
+
+
+def page_layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
+    """Answer requests to the hosted pages, as a rule by asking `respond` and changing what it answers."""
+    return lambda parts: parts.on_pages(partial(around, parts))
+
+
+def page_text(status: Status, pattern: bytes, other: bytes) -> Change:
+    """Have the page of sessions of one status say something else, regardless of case."""
+
+    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+        answered = await respond(asked)
+        found = await parts.service.find(asked.path.removeprefix("/pay/"))
+        if found is not None and found[1].status is status:
+            answered.body = re.sub(pattern, other, answered.body, flags=re.IGNORECASE | re.DOTALL)
+        return answered
+
+    return page_layer(around)
+
+
+def page_leads_to(form: bytes, target: Callable[[CheckoutSession], str]) -> Change:
+    """Lead the customer elsewhere after one of the forms of the pages."""
+
+    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+        answered = await respond(asked)
+        if asked.method == "POST" and asked.body == form and answered.header(b"location") is not None:
+            found = await parts.service.find(asked.path.removeprefix("/pay/").partition("/")[0])
+            if found is not None:
+                answered.set_header(b"location", target(found[1]).encode())
+        return answered
+
+    return page_layer(around)
