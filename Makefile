@@ -15,7 +15,7 @@ TYPED := $(wildcard qashier_mock contract_tests tests examples benchmarks tools)
 # Where Node is missing, the set-up puts one into the environment.
 WITH_NODE := PATH="$(abspath $(VENV))/bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
-.PHONY: help serve test lint types contract soak bench develop node browser
+.PHONY: help serve test lint types contract plan soak bench develop node browser
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ types: develop  ## check the types, strictly
 
 contract: develop  ## judge a fresh mock by the contract tests, every clause a hard one
 	$(RUN) tools/contract.py $(ARGS)
+
+plan: develop  ## measure again which driver exercises which clause
+	$(RUN) tools/measure_plan.py
 
 soak: develop  ## what takes long; QASHIER_SOAK=sample runs a short sample of each
 	QASHIER_SOAK="$${QASHIER_SOAK:-full}" $(RUN) -m pytest -m soak $(ARGS)

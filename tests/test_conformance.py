@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from qashier_contract import CLAUSES, Verdict, check
-from qashier_contract.drive.conformance import clause_of, conformance
+from qashier_contract.clauses.strict import clause_of
+from qashier_contract.drive.conformance import conformance
+from qashier_contract.drive.plan import exercised_by
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, through_proxy
 from qashier_contract.history import Credentials, Exchange, Reply, Request
 from qashier_contract.run import Run
@@ -57,7 +59,7 @@ def test_with_the_scenarios_of_its_clause_switched_off_nothing_else_sees_a_defec
     clause = DEFECTS[defect]
 
     def others(driver: Driver) -> bool:
-        return clause not in driver.clauses
+        return clause not in exercised_by(driver)
 
     assert covered(defect, drivers=others)[clause].verdict is not Verdict.FAILED
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from qashier_contract import Verdict, check
 from qashier_contract.drive.lifecycle import lifecycle
+from qashier_contract.drive.plan import exercised_by
 from qashier_contract.drive.story import (
     Create,
     Expire,
@@ -67,15 +68,7 @@ def test_stories_find_a_defect_and_tell_it_shortly(defect: str) -> None:
 @pytest.mark.parametrize("defect", ["limit 100 gives 99", "has_more when full"])
 def test_with_the_scenarios_of_its_clause_switched_off_only_stories_see_a_defect(defect: str) -> None:
     def others(driver: Driver) -> bool:
-        return driver.name not in {
-            "lists",
-            "lists further",
-            "an order of their own",
-            "a long list",
-            "two accounts",
-            "conformance",
-            "lifecycle",
-        }
+        return clause not in exercised_by(driver)
 
     clause = DEFECTS[defect]
     assert told_to(defect, only=[clause], drivers=others)[clause].verdict is not Verdict.FAILED

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.drive import RunContext, wait_for_pending_events
-from qashier_contract.drive.plan import plan, selected
+from qashier_contract.drive.plan import exercised_by, plan, selected
 from qashier_contract.history import Capability, Credentials, Exchange, Policy, Recorder, Terms
 from qashier_contract.ledger import entries_of, is_integer
 from qashier_contract.target import Account, Key, OutOfSessions, OutOfTime, Pace, Target
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qashier_contract.drive import Driver
     from qashier_contract.target import Transport
-    from qashier_contract.verdicts import Violation
+    from qashier_contract.verdicts import FailedCheck
 
 _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
@@ -184,7 +184,9 @@ def planned(target_url: str, *, only: Sequence[str] = (), skip: Sequence[str] = 
     run = Run(target_url, **options)  # type: ignore[arg-type]  # the same keywords as check, checked there
     try:
         run.connect(open_nothing=True)
-        return [Planned(d, tuple(c for c in d.clauses if c in wanted)) for d in plan(wanted, run.terms.capabilities)]
+        return [
+            Planned(d, tuple(c for c in wanted if c in exercised_by(d))) for d in plan(wanted, run.terms.capabilities)
+        ]
     finally:
         run.target.close()
 
@@ -275,7 +277,7 @@ class Run:
         self.currencies = tuple(currencies)
         self.progress = progress
         self.notes: list[str] = []
-        self.driver_violations: list[Violation] = []
+        self.failed_checks: list[FailedCheck] = []
         self.nonce = str(10**9 + secrets.randbelow(9 * 10**9))
         self.second_key_is_made_up = len(keys) < 2
         secrets_given = [*keys] or [self._key_that_ends_with("a")]
@@ -332,7 +334,7 @@ class Run:
             [CLAUSES[i] for i in wanted],
             strict=self.strict,
             reasons=reasons,
-            driver_violations=self.driver_violations,
+            failed_checks=self.failed_checks,
         )
         skipped = judge(
             replace(history, exchanges=(), deliveries=()),
@@ -502,7 +504,7 @@ class Run:
             budget_s=self.max_time_s,
             keys_are_free=self.second_key_is_made_up and self.other is not None and not self.terms.one_clock,
             own=self.own,
-            driver_violations=self.driver_violations,
+            failed_checks=self.failed_checks,
             notes=self.notes,
         )
 
@@ -524,11 +526,11 @@ class Run:
                     driver.run(context)
                 except OutOfTime:
                     for late in steps[done:]:
-                        reasons.update(dict.fromkeys(late.clauses, "out of time"))
+                        reasons.update(dict.fromkeys(exercised_by(late), "out of time"))
                     break
                 except OutOfSessions:
                     reasons.update(
-                        dict.fromkeys(driver.clauses, "as many sessions were opened as --max-sessions allows")
+                        dict.fromkeys(exercised_by(driver), "as many sessions were opened as --max-sessions allows")
                     )
         self._allow(_CLEAN_UP_S)
         self.target.scenario = "last events"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from qashier_contract.clauses.strict import clause_of
 from qashier_contract.history import History
 
 if TYPE_CHECKING:
@@ -53,6 +54,26 @@ class Violation:
     @classmethod
     def of(cls, clause: str, finding: ClauseBroken) -> Violation:
         return cls(clause, finding.expected, finding.seen, finding.exchanges, finding.deliveries)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCheck:
+    """A check of the strict document that our own mock failed. `check` is Schemathesis' name for it."""
+
+    check: str
+    title: str
+    seen: str
+    exchange: Exchange | None
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What is not worth more than a few examples: the check and the operation."""
+        return self.check, "" if self.exchange is None else self.exchange.operation.value
+
+    @property
+    def violation(self) -> Violation:
+        exchanges = () if self.exchange is None else (self.exchange,)
+        return Violation(clause_of(self.check, self.exchange), f"{self.check}: {self.title}", self.seen, exchanges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +150,7 @@ def judge(
     *,
     strict: bool = False,
     reasons: Mapping[str, str] | None = None,
-    driver_violations: Sequence[Violation] = (),
+    failed_checks: Sequence[FailedCheck] = (),
 ) -> tuple[ClauseReport, ...]:
     """Judge a history by some clauses.
 
@@ -138,13 +159,14 @@ def judge(
         clauses: By which clauses.
         strict: Whether an assumed clause that is broken fails, instead of being warned about.
         reasons: Why a clause may not have been exercised, by its id: skipped, out of time.
-        driver_violations: Violations that a driver with checks of its own has met.
+        failed_checks: Where our own mock left the strict document.
     """
+    strict_violations = [failed.violation for failed in failed_checks]
     return tuple(
         _judge(
             history,
             clause,
-            [r for r in driver_violations if r.clause == clause.id],
+            [violation for violation in strict_violations if violation.clause == clause.id],
             strict=strict,
             reasons=reasons or {},
         )
@@ -155,19 +177,19 @@ def judge(
 def _judge(
     history: History,
     clause: Clause,
-    driver_violations: Sequence[Violation],
+    strict_violations: Sequence[Violation],
     *,
     strict: bool,
     reasons: Mapping[str, str],
 ) -> ClauseReport:
     exercised, broken = clause.findings(history, most=_MOST_COLLECTED)
-    if broken or driver_violations:
+    if broken or strict_violations:
         verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
-        found = [*(Violation.of(clause.id, finding) for finding in broken), *driver_violations]
+        found = [*(Violation.of(clause.id, finding) for finding in broken), *strict_violations]
         # What shows without a receiver of webhooks is easier to see again.
         found.sort(key=lambda violation: (bool(violation.deliveries), len(violation.exchanges)))
         violations = tuple(found[:_MOST_SHOWN])
-        return ClauseReport(clause, verdict, exercised + len(driver_violations), violations)
+        return ClauseReport(clause, verdict, exercised + len(strict_violations), violations)
     if exercised:
         return ClauseReport(clause, Verdict.PASSED, exercised)
     lacks = [need.lack for need in sorted(clause.needs - history.terms.capabilities)]

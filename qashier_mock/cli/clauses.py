@@ -44,7 +44,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
 def _entries() -> list[dict[str, Any]]:
     from qashier_contract import CLAUSES  # noqa: PLC0415
-    from qashier_contract.drive.plan import every_driver  # noqa: PLC0415
+    from qashier_contract.drive.plan import every_driver, exercised_by  # noqa: PLC0415
 
     drivers = every_driver()
     return [
@@ -53,7 +53,7 @@ def _entries() -> list[dict[str, Any]]:
             "source": clause.source.value,
             "statement": clause.statement,
             "needs": sorted(need.value for need in clause.needs),
-            "checked_by": [driver.name for driver in drivers if clause.id in driver.clauses],
+            "checked_by": [driver.name for driver in drivers if clause.id in exercised_by(driver)],
         }
         for clause in CLAUSES.values()
     ]

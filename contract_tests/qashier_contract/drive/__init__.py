@@ -20,7 +20,7 @@ from qashier_contract.target import Account, Key, Target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qashier_contract.verdicts import Violation
+    from qashier_contract.verdicts import FailedCheck
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class RunContext:
     """Whether the target takes keys that were made up, each as an account of its own with a clock of its own."""
     own: bool = False
     """Whether the target is our own mock, which must answer exactly as the document says."""
-    driver_violations: list[Violation] = field(default_factory=list)
+    failed_checks: list[FailedCheck] = field(default_factory=list)
     """Where our own mock left the strict document, found by a driver that has checks of its own."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the report should know."""
@@ -154,11 +154,13 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One step of the plan: what it does in a sentence, which clauses it exercises, what it needs, what it costs."""
+    """One step of the plan: what it does in a sentence, what it needs, what it costs.
+
+    Which clauses it exercises is measured, not stated: `plan.measured`.
+    """
 
     name: str
     purpose: str
-    clauses: tuple[str, ...]
     run: Callable[[RunContext], None]
     needs: frozenset[Capability] = frozenset()
     stage: Stage = Stage.BREADTH
@@ -166,6 +168,10 @@ class Driver:
     """About how many requests it sends; 0 for one that draws them, and goes on until the budget is spent."""
     waits_s: int = 0
     """How many seconds it may have to let pass."""
+    races: bool = False
+    """Whether it sends requests at once, so that what comes of them differs from run to run."""
+    after: str = ""
+    """The name of the driver whose work it goes on with."""
 
     @property
     def is_directed(self) -> bool:

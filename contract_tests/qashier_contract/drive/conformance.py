@@ -7,7 +7,7 @@ document says, all its phases and checks run, and a check that fails is a violat
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from qashier_contract import oracle
 from qashier_contract.document import document
@@ -16,10 +16,7 @@ from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, Recordin
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import parse_query
 from qashier_contract.target import OutOfTime
-from qashier_contract.verdicts import Violation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from qashier_contract.verdicts import FailedCheck
 
 _EXAMPLES: Final = 12
 """How many inputs are drawn for each operation and minute of the budget, beside those that the document determines."""
@@ -28,45 +25,6 @@ _STEPS: Final = 6
 _PATIENCE_S: Final = 300
 """Longer than a request may wait for its turn and for an answer: `Target` decides when an answer is lost."""
 _MOST_PER_CHECK: Final = 3
-
-_OF_OPERATION: Final[Mapping[Operation, str]] = {
-    Operation.CREATE: "CRE-1",
-    Operation.RETRIEVE: "RET-1",
-    Operation.LIST: "LIS-1",
-    Operation.EXPIRE: "EXP-1",
-    Operation.OTHER: "HTTP-4",
-}
-_OF_REFUSAL: Final[Mapping[Operation, str]] = {Operation.CREATE: "CRE-18", Operation.LIST: "LIS-2"}
-_OF_CHECK: Final[Mapping[str, str]] = {
-    "not_a_server_error": "HTTP-6",
-    "status_code_conformance": "HTTP-3",
-    "content_type_conformance": "HTTP-2",
-    "response_headers_conformance": "HTTP-1",
-    "missing_required_header": "AUTH-1",
-    "ignored_auth": "AUTH-4",
-    "object_level_authorization": "AUTH-5",
-    "unsupported_method": "HTTP-4",
-    "allow_header_conformance": "HTTP-4",
-    "use_after_free": "RET-2",
-    "ensure_resource_availability": "RET-1",
-}
-_TOUCHED: Final = (
-    *("HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "AUTH-1", "AUTH-4", "CRE-1", "CRE-2", "CRE-11"),
-    *("CRE-12", "CRE-14", "CRE-15", "CRE-16", "CRE-18", "CRE-19", "LIS-1", "LIS-2", "RET-1", "RET-2", "EXP-1"),
-)
-
-
-def clause_of(check: str, exchange: Exchange | None) -> str:
-    """The clause that a check of Schemathesis belongs to, for the exchange that failed it."""
-    if check in _OF_CHECK:
-        return _OF_CHECK[check]
-    if exchange is None or exchange.reply is None:
-        return "HTTP-6"
-    if check == "negative_data_rejection":
-        return _OF_REFUSAL.get(exchange.operation, "HTTP-3")
-    if check == "response_schema_conformance" and not exchange.succeeded:
-        return "HTTP-3"
-    return _OF_OPERATION.get(exchange.operation, "HTTP-3")
 
 
 def configuration(context: RunContext, url: str) -> dict[str, Any]:
@@ -114,7 +72,7 @@ def conformance(context: RunContext) -> None:
             if isinstance(event, events.Interrupted) and not recording_proxy.is_over:
                 raise KeyboardInterrupt  # and not the end of the budget, at which it was told to stop
             if isinstance(event, events.ScenarioFinished) and context.own and not recording_proxy.is_over:
-                _remark(context, event.recorder)
+                _enter(context, event.recorder)
             elif isinstance(event, (events.NonFatalError, events.FatalError)):
                 _note(context, recording_proxy, event)
         spent = recording_proxy.is_over
@@ -124,8 +82,8 @@ def conformance(context: RunContext) -> None:
         raise OutOfTime
 
 
-def _remark(context: RunContext, recorder: Any) -> None:
-    """Enter the checks that failed, each with its exchange, under their clauses."""
+def _enter(context: RunContext, recorder: Any) -> None:
+    """Enter the checks that failed, each with its exchange."""
     for case_id, nodes in recorder.checks.items():
         for node in nodes:
             if node.failure_info is None:
@@ -133,14 +91,12 @@ def _remark(context: RunContext, recorder: Any) -> None:
             exchange = _exchange(context, recorder, case_id)
             if node.name == "negative_data_rejection" and exchange is not None and _is_in_order(exchange):
                 continue
-            clause, failure = clause_of(node.name, exchange), node.failure_info.failure
-            earlier = [v for v in context.driver_violations if v.clause == clause and v.expected.startswith(node.name)]
+            failure = node.failure_info.failure
+            seen = " ".join(str(failure.message).split())[:300]
+            failed = FailedCheck(node.name, failure.title, seen, exchange)
+            earlier = [one for one in context.failed_checks if one.kind == failed.kind]
             if len(earlier) < _MOST_PER_CHECK:
-                expected = f"{node.name}: {failure.title}"
-                seen = " ".join(str(failure.message).split())[:300]
-                context.driver_violations.append(
-                    Violation(clause, expected, seen, () if exchange is None else (exchange,))
-                )
+                context.failed_checks.append(failed)
 
 
 def _is_in_order(exchange: Exchange) -> bool:
@@ -169,7 +125,6 @@ DRIVERS: Final = (
     Driver(
         name="conformance",
         purpose="Send what Schemathesis draws from the document: examples, bounds, and what breaks the rules.",
-        clauses=_TOUCHED,
         run=conformance,
         stage=Stage.HARSH,
     ),

@@ -144,10 +144,6 @@ DRIVERS: Final = (
     Driver(
         name="a day",
         purpose="Take sessions and idempotency keys past their deadlines, to the second.",
-        clauses=(
-            *("EXP-7", "EXP-5", "EXP-6", "EXP-2", "EXP-8", "CRE-5", "LIS-8", "IDM-4", "IDM-1", "IDM-5"),
-            *("AMT-6", "EVT-1", "EVT-2", "EVT-4", "EVT-5", "CRE-4", "EXP-1", "PAY-1", "RET-4"),
-        ),
         run=a_day,
         needs=frozenset({Capability.CLOCK, Capability.PAY}),
         requests=92,
@@ -155,7 +151,6 @@ DRIVERS: Final = (
     Driver(
         name="the day after",
         purpose="Let everything that is still open expire at once, and look at what became of it.",
-        clauses=("EXP-7", "EXP-8", "CRE-5", "LIS-8", "LIS-14", "RET-4", "EVT-2", "EVT-3", "EVT-5"),
         run=the_day_after,
         needs=frozenset({Capability.CLOCK}),
         stage=Stage.DEPTH,

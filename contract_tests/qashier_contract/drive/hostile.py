@@ -143,7 +143,6 @@ DRIVERS: Final = (
     Driver(
         name="hostile input",
         purpose="Send what breaks careless servers: no 5xx, no dropped connection.",
-        clauses=("HTTP-6", "HTTP-3", "HTTP-2", "HTTP-1", "HTTP-5"),
         run=hostile,
         stage=Stage.HARSH,
         requests=120,
@@ -151,7 +150,6 @@ DRIVERS: Final = (
     Driver(
         name="large bodies",
         purpose="Send the largest valid body, and some that are too large.",
-        clauses=("HTTP-1", "HTTP-2", "HTTP-3", "HTTP-4", "HTTP-5", "HTTP-6", "CRE-19", "CRE-14"),
         run=large,
         stage=Stage.HARSH,
         requests=6,

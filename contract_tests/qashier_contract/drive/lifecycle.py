@@ -56,14 +56,6 @@ _QUANTITIES: Final = (1, 2, 3, 7, 10_000)
 _LIVES: Final = (None, None, oracle.SHORTEST_LIFE, oracle.SHORTEST_LIFE + 1, 3_600, oracle.LONGEST_LIFE)
 _WAITS: Final = (1, 1, 2, 2, 59, 1_799, 1_800, 3_600, 43_200, 86_399, 86_400)
 _STATUSES: Final = (None, None, None, None, "open", "complete", "expired")
-_TOUCHED: Final = (
-    *("AUTH-5", "HTTP-1", "HTTP-2", "HTTP-5"),
-    *("CRE-1", "CRE-3", "CRE-4", "CRE-5", "CRE-6", "CRE-8", "CRE-10", "AMT-1", "AMT-2", "AMT-3", "AMT-4", "AMT-5"),
-    *("AMT-6", "AMT-7", "RET-1", "RET-3", "RET-4", *(f"LIS-{number}" for number in range(1, 15))),
-    *("EXP-1", "EXP-2", "EXP-3", "EXP-5", "EXP-7", "EXP-8", "PAY-1", "PAY-2", "PAY-3"),
-    *("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
-    *("IDM-1", "IDM-2", "IDM-4", "IDM-5", "IDM-8", "IDM-9"),
-)
 
 
 class _Over(BaseException):
@@ -339,7 +331,6 @@ DRIVERS: Final = (
     Driver(
         name=_SCENARIO,
         purpose="Tell random stories over several accounts, with time, payments and retries; shorten what goes wrong.",
-        clauses=_TOUCHED,
         run=lifecycle,
         stage=Stage.ENDLESS,
     ),

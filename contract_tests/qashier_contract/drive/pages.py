@@ -206,13 +206,10 @@ def pages_past_the_deadline(context: RunContext) -> None:
         context.events(account)
 
 
-_EVENT_CLAUSES: Final = ("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8")
-
 DRIVERS: Final = (
     Driver(
         name="the hosted page",
         purpose="Open the page of sessions of every status, and do there what a customer would.",
-        clauses=("CRE-9", "PAY-1", "PAY-2", "PAY-3", "PAY-4", "PAY-5", "EXP-6", "RET-3", "HTTP-1", "HTTP-2"),
         run=the_hosted_page,
         needs=frozenset({PAGE}),
         requests=50,
@@ -220,23 +217,6 @@ DRIVERS: Final = (
     Driver(
         name="pages left open",
         purpose="Press buttons of pages that were opened before the session ended, and try again after what failed.",
-        clauses=(
-            *(
-                "PAY-1",
-                "PAY-2",
-                "PAY-3",
-                "PAY-4",
-                "PAY-5",
-                "EXP-3",
-                "EXP-5",
-                "RET-1",
-                "RET-4",
-                "LIS-8",
-                "LIS-14",
-                "CRE-9",
-            ),
-            *_EVENT_CLAUSES,
-        ),
         run=pages_left_open,
         needs=frozenset({PAGE}),
         stage=Stage.DEPTH,
@@ -245,7 +225,6 @@ DRIVERS: Final = (
     Driver(
         name="pages past the deadline",
         purpose="Let the time of sessions run out whose pages are open, and press buttons there.",
-        clauses=("EXP-5", "EXP-6", "EXP-7", "PAY-3", *_EVENT_CLAUSES),
         run=pages_past_the_deadline,
         needs=frozenset({PAGE, CLOCK}),
         stage=Stage.DEPTH,

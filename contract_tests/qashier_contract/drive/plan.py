@@ -6,15 +6,18 @@ Breadth comes before depth, so that a short budget still exercises every clause 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from qashier_contract.drive import Driver
     from qashier_contract.history import Capability
 
+_SNAPSHOT: Final = Path(__file__).with_name("plan.txt")
 MODULES: Final = (
     "qashier_contract.drive.scenarios.auth",
     "qashier_contract.drive.scenarios.http",
@@ -51,7 +54,25 @@ def every_driver() -> list[Driver]:
     return sorted(drivers, key=lambda driver: driver.stage)
 
 
+@cache
+def measured() -> Mapping[str, frozenset[str]]:
+    """The clauses that each driver exercised when it was last measured, by the driver's name (`plan.txt`)."""
+    rows = (line.partition(":") for line in _SNAPSHOT.read_text("utf-8").splitlines() if not line.startswith("#"))
+    return {name: frozenset(clauses.split()) for name, _, clauses in rows}
+
+
+def exercised_by(driver: Driver) -> frozenset[str]:
+    """The clauses that a driver exercises: none, if it was not measured yet."""
+    return measured().get(driver.name, frozenset())
+
+
 def plan(clauses: Iterable[str], capabilities: frozenset[Capability]) -> list[Driver]:
-    """The drivers that exercise some of these clauses, and need nothing that the target lacks."""
+    """The drivers that exercise some of these clauses, and need nothing that the target lacks.
+
+    A driver that was not measured yet always has its turn: nobody knows what would be missed.
+    """
     wanted = set(clauses)
-    return [driver for driver in every_driver() if wanted & set(driver.clauses) and driver.needs <= capabilities]
+    possible = [driver for driver in every_driver() if driver.needs <= capabilities]
+    chosen = {driver.name for driver in possible if driver.name not in measured() or wanted & exercised_by(driver)}
+    chosen |= {driver.after for driver in possible if driver.name in chosen}
+    return [driver for driver in possible if driver.name in chosen]

@@ -259,7 +259,6 @@ DRIVERS: Final = (
     Driver(
         name="webhooks",
         purpose="Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
-        clauses=("EVT-6", "EVT-7", "EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8"),
         run=webhooks,
         needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
         requests=84,
@@ -267,7 +266,6 @@ DRIVERS: Final = (
     Driver(
         name="an endpoint that hangs",
         purpose="Leave a delivery without an answer, in an account of its own, while other things are done.",
-        clauses=("EVT-6",),
         run=an_endpoint_that_hangs,
         needs=_TIMED,
         stage=Stage.DEPTH,
@@ -276,8 +274,8 @@ DRIVERS: Final = (
     ),
     Driver(
         name="after ten seconds",
+        after="an endpoint that hangs",
         purpose="Once the delivery without an answer must have been given up, let the retry come.",
-        clauses=("EVT-6",),
         run=after_ten_seconds,
         needs=_TIMED,
         stage=Stage.HARSH,

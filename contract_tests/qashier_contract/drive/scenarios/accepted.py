@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage
 from qashier_contract.drive.scenarios.scenario import (
-    CREATED,
     PRICE,
     PRODUCT,
     URLS,
@@ -27,23 +26,8 @@ if TYPE_CHECKING:
 _FOREIGN: Final = ("JPY", "KWD", "IDR", "CNY", "ZWG", "CLP", "BHD", "XAF", "USD", "EUR", "VND")
 
 
-@scenario(
-    *CREATED,
-    "CRE-9",
-    "CRE-17",
-    "AMT-6",
-    "AMT-7",
-    "RET-1",
-    "RET-3",
-    "RET-4",
-    "LIS-1",
-    "LIS-14",
-    "AUTH-2",
-    stage=Stage.FIRST,
-    requests=10,
-)
+@scenario("Open a session with everything and one with the least, and read them back.", stage=Stage.FIRST, requests=10)
 def a_first_session(context: RunContext) -> None:
-    """Open a session with everything and one with the least, and read them back."""
     product = {"name": "Kopi O", "description": "Black & <strong>, “siew dai” — 咖啡 🍵"}
     whole = context.open(
         context.line(183, 3, **product),
@@ -62,22 +46,9 @@ def a_first_session(context: RunContext) -> None:
 
 
 @scenario(
-    *CREATED,
-    "CRE-11",
-    "CRE-14",
-    "CRE-15",
-    "CRE-16",
-    "CRE-17",
-    "CRE-19",
-    "AMT-6",
-    "AMT-7",
-    "RET-1",
-    "LIS-14",
-    stage=Stage.DEPTH,
-    requests=38,
+    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=38
 )
 def at_the_limits(context: RunContext) -> None:
-    """Open sessions whose every value is just allowed, and read the exact amounts back."""
     line = context.line
     lines = [[line(0, 1)], [line(oracle.UNIT_AMOUNT_MOST, 1)], [line(1, oracle.QUANTITY_MOST)], [line(7, 1)]]
     # Amounts that suffer where money passes through a float, or through its decimal form.
@@ -190,9 +161,12 @@ def at_the_limits(context: RunContext) -> None:
         context.account.create({**context.body(), **others})
 
 
-@scenario("CRE-1", "HTTP-5", stage=Stage.DEPTH, requests=6)
+@scenario(
+    "Send fields that the API does not have, in each object of a create: they are ignored or refused.",
+    stage=Stage.DEPTH,
+    requests=6,
+)
 def what_no_document_names(context: RunContext) -> None:
-    """Send fields that the API does not have, in each object of a create: they are ignored or refused."""
 
     def bodies() -> Iterator[Json]:
         yield {**context.body(), "metadata": {"order": "1"}}
@@ -202,9 +176,8 @@ def what_no_document_names(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario("CRE-5", "CRE-6", "CRE-7", "CRE-4", "HTTP-5", requests=24)
+@scenario("Ask for deadlines on both sides of each bound, and in between.", requests=24)
 def when_it_expires(context: RunContext) -> None:
-    """Ask for deadlines on both sides of each bound, and in between."""
     for observed in (1_799, 1_800, 1_801, 7_200, 86_399, 86_400, 86_401):
         # Without a clock that stands still a second may pass in between: then the bound is tried again.
         for _ in range(1 if context.can(Capability.CLOCK) else 3):

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@scenario("AUTH-1", "AUTH-3", "AUTH-4", "HTTP-3", "HTTP-5", requests=19)
+@scenario("Ask without credentials, with a bearer token, and with credentials that name nobody.", requests=19)
 def credentials(context: RunContext) -> None:
-    """Ask without credentials, with a bearer token, and with credentials that name nobody."""
     opened = context.open()
     session_id = id_of(opened) or UNKNOWN_ID
     own = f"{SESSIONS_PATH}/{session_id}"
@@ -54,9 +53,8 @@ def credentials(context: RunContext) -> None:
     retrieve(context, opened)
 
 
-@scenario("AUTH-1", "AUTH-2", "AUTH-3", "AUTH-4", stage=Stage.DEPTH, requests=27)
+@scenario("Ask with the key in every place and form but the right one.", stage=Stage.DEPTH, requests=27)
 def credentials_that_are_nearly_right(context: RunContext) -> None:
-    """Ask with the key in every place and form but the right one."""
     opened = context.open()
     session_id = id_of(opened) or UNKNOWN_ID
     _ask_with(context, f"{SESSIONS_PATH}/{session_id}", _broken(context)[4:])
@@ -115,26 +113,11 @@ def _basic(text: str) -> str:
 
 
 @scenario(
-    *(
-        "AUTH-3",
-        "CRE-5",
-        "CRE-6",
-        "CRE-17",
-        "IDM-1",
-        "IDM-3",
-        "IDM-5",
-        "EXP-1",
-        "EXP-2",
-        "LIS-5",
-        "LIS-8",
-        "LIS-9",
-        "RET-1",
-    ),
+    "Open, read, list and end sessions with a bearer token, and in turns with that and Basic.",
     stage=Stage.DEPTH,
     requests=24,
 )
 def the_same_by_bearer(context: RunContext) -> None:
-    """Open, read, list and end sessions with a bearer token, and in turns with that and Basic."""
     account, bearer = context.account, Credentials.BEARER
     moment = now(context)
     if moment is None:
@@ -170,9 +153,12 @@ def the_same_by_bearer(context: RunContext) -> None:
     account.list(status="expired", limit=5)
 
 
-@scenario("AUTH-5", "IDM-7", "EXP-4", "RET-2", "LIS-13", "CRE-10", needs=(Capability.SECOND_ACCOUNT,), requests=24)
+@scenario(
+    "Let each of two accounts reach for the other's session, and both use the same idempotency key.",
+    needs=(Capability.SECOND_ACCOUNT,),
+    requests=24,
+)
 def two_accounts(context: RunContext) -> None:
-    """Let each of two accounts reach for the other's session, and both use the same idempotency key."""
     other = context.other
     assert other is not None
     key = context.key()
@@ -214,9 +200,13 @@ def two_accounts(context: RunContext) -> None:
         other.retrieve(others)
 
 
-@scenario("AUTH-5", "IDM-7", needs=(Capability.SECOND_ACCOUNT,), stage=Stage.DEPTH, requests=9)
+@scenario(
+    "Let two accounts send the same, and one reach for what the other has ended.",
+    needs=(Capability.SECOND_ACCOUNT,),
+    stage=Stage.DEPTH,
+    requests=9,
+)
 def two_accounts_alike(context: RunContext) -> None:
-    """Let two accounts send the same, and one reach for what the other has ended."""
     other = context.other
     assert other is not None
     alike, shared = context.key(), context.body()

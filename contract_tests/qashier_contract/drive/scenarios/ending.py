@@ -9,9 +9,8 @@ from qashier_contract.drive.scenarios.scenario import now, scenario
 from qashier_contract.history import Capability
 
 
-@scenario("EXP-1", "EXP-2", "EXP-8", "RET-1", "RET-3", "RET-4", "LIS-8", "LIS-14", "HTTP-5", "HTTP-6", requests=30)
+@scenario("Expire sessions early, twice, with a body that nobody reads, and look at them afterwards.", requests=30)
 def expiring(context: RunContext) -> None:
-    """Expire sessions early, twice, with a body that nobody reads, and look at them afterwards."""
     account = context.account
     moment = now(context)
     plain = context.open()
@@ -37,21 +36,11 @@ def expiring(context: RunContext) -> None:
 
 
 @scenario(
-    "PAY-1",
-    "PAY-2",
-    "PAY-3",
-    "EXP-3",
-    "EXP-5",
-    "AMT-6",
-    "RET-3",
-    "RET-4",
-    "LIS-8",
-    "LIS-14",
+    "Pay, pay again, fail, cancel, pay what is expired, expire what is paid, and pay nothing.",
     needs=(Capability.PAY,),
     requests=38,
 )
 def paying(context: RunContext) -> None:
-    """Pay, pay again, fail, cancel, pay what is expired, expire what is paid, and pay nothing."""
     account = context.account
 
     def then(session_id: str, *acts: str) -> None:
@@ -82,9 +71,12 @@ def paying(context: RunContext) -> None:
         account.list(status=status, limit=4)
 
 
-@scenario("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EVT-8", needs=(Capability.EVENTS, Capability.PAY), requests=22)
+@scenario(
+    "End sessions in every way, refuse to end others, and read what events that made.",
+    needs=(Capability.EVENTS, Capability.PAY),
+    requests=22,
+)
 def events(context: RunContext) -> None:
-    """End sessions in every way, refuse to end others, and read what events that made."""
     account = context.account
     paid, failed, expired, keyed = (id_of(context.open()) for _ in range(4))
     if None not in {paid, failed, expired, keyed}:
@@ -114,13 +106,12 @@ def events(context: RunContext) -> None:
 
 
 @scenario(
-    *("EVT-1", "EVT-2", "EVT-3", "EVT-4", "EVT-5", "EXP-5", "RET-3"),
+    "End sessions that are free, long, tried before, or opened with a key, and read what events that made.",
     needs=(Capability.EVENTS, Capability.PAY),
     stage=Stage.DEPTH,
     requests=31,
 )
 def further_events(context: RunContext) -> None:
-    """End sessions that are free, long, tried before, or opened with a key, and read what events that made."""
     account = context.account
     # Many lines are told as well; the key that is told is that of the request that ended the session.
     free = id_of(context.open(context.line(0, 1)))

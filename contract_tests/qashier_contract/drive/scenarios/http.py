@@ -14,9 +14,12 @@ _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 """RFC 9562 takes both cases on input: in another one this is the same id."""
 
 
-@scenario("HTTP-4", "HTTP-3", "HTTP-5", stage=Stage.DEPTH, requests=11)
+@scenario(
+    "Send what a lenient parser takes for JSON, and JSON under names that are nearly its own.",
+    stage=Stage.DEPTH,
+    requests=11,
+)
 def what_is_nearly_json(context: RunContext) -> None:
-    """Send what a lenient parser takes for JSON, and JSON under names that are nearly its own."""
     for media_type in ("text/json", "application/jsonp"):
         context.account.create(json.dumps(context.body()).encode(), headers=(("Content-Type", media_type),))
     send_each(
@@ -35,9 +38,8 @@ def what_is_nearly_json(context: RunContext) -> None:
     )
 
 
-@scenario("HTTP-3", "HTTP-4", "HTTP-6", "HTTP-5", "RET-2", "EXP-4", requests=39)
+@scenario("Ask for paths, methods, media types and bodies that the API does not have.", requests=39)
 def the_wrong_door(context: RunContext) -> None:
-    """Ask for paths, methods, media types and bodies that the API does not have."""
     opened = context.open()
     session_id = id_of(opened) or UNKNOWN_ID
     own = f"{SESSIONS_PATH}/{session_id}"

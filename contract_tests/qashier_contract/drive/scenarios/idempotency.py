@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@scenario("CRE-10", "IDM-1", "IDM-2", "IDM-3", "IDM-5", "IDM-8", "IDM-9", "EXP-2", "HTTP-5", "EVT-5", requests=58)
+@scenario(
+    "Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58
+)
 def keys_that_come_again(context: RunContext) -> None:
-    """Repeat requests with the same key, with a similar one, after a refusal, and for something else."""
     account = context.account
     key = context.key("-Case")
     body = context.body(cancel_url="https://shop.example/basket")
@@ -94,9 +95,12 @@ def _baskets(context: RunContext) -> Iterator[Json]:
         yield context.body(expires_at=moment + 3_600)
 
 
-@scenario("IDM-1", "IDM-2", "IDM-3", "IDM-8", stage=Stage.DEPTH, requests=26)
+@scenario(
+    "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
+    stage=Stage.DEPTH,
+    requests=26,
+)
 def keys_of_every_kind(context: RunContext) -> None:
-    """Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals."""
     account, key = context.account, context.key("-Case")
     for body in _baskets(context):
         own = context.key()

@@ -14,8 +14,6 @@ from qashier_contract.ledger import entries_of, is_integer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_LIST: Final = tuple(f"LIS-{number}" for number in range(1, 15))
-
 
 def _end(context: RunContext, opened: Exchange, how: str) -> None:
     session_id = id_of(opened)
@@ -74,9 +72,10 @@ def _open_nine(context: RunContext) -> _Nine | None:
     return _Nine(ids, times) if len(ids) == len(times) == 9 else None
 
 
-@scenario(*_LIST, "EXP-1", requests=75)
+@scenario(
+    "Open nine sessions in three seconds, end some, and page, filter and walk over them in every way.", requests=75
+)
 def lists(context: RunContext) -> None:
-    """Open nine sessions in three seconds, end some, and page, filter and walk over them in every way."""
     account = context.account
     nine = _open_nine(context)
     if nine is None:
@@ -117,9 +116,12 @@ def lists(context: RunContext) -> None:
     _walk(context, {"limit": 2, **nine.window}, backwards_from=oldest)
 
 
-@scenario(*_LIST, stage=Stage.DEPTH, requests=72)
+@scenario(
+    "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
+    stage=Stage.DEPTH,
+    requests=72,
+)
 def lists_further(context: RunContext) -> None:
-    """Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing."""
     account = context.account
     nine = _open_nine(context)
     if nine is None:
@@ -166,12 +168,11 @@ def lists_further(context: RunContext) -> None:
 
 
 @scenario(
-    *("LIS-4", "LIS-5", "LIS-6", "LIS-7", "LIS-8", "LIS-11", "LIS-12", "LIS-13", "LIS-14"),
+    "List sessions of one second, two of a status, their deadlines in another order, ended out of order and later.",
     stage=Stage.DEPTH,
     requests=25,
 )
 def an_order_of_their_own(context: RunContext) -> None:
-    """List sessions of one second, two of a status, their deadlines in another order, ended out of order and later."""
     account = context.account
     moment = now(context)
     if moment is None:
@@ -210,9 +211,8 @@ def an_order_of_their_own(context: RunContext) -> None:
     _walk(context, {"limit": 2, "created_gte": moment}, between=context.open)
 
 
-@scenario("LIS-2", "LIS-3", "LIS-7", "LIS-11", "LIS-4", "CON-2", stage=Stage.DEPTH, requests=138)
+@scenario("Have more than a hundred sessions, and ask for pages of 99, 100 and 101.", stage=Stage.DEPTH, requests=138)
 def a_long_list(context: RunContext) -> None:
-    """Have more than a hundred sessions, and ask for pages of 99, 100 and 101."""
     account = context.account
     if context.can(Capability.CLOCK) and is_integer(moment := account.advance(3).object.get("now")):
         # Exactly so many match: a full page with nothing behind it.

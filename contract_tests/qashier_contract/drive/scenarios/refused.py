@@ -34,13 +34,8 @@ _LINE_FIELDS: Final[tuple[tuple[str | int, ...], ...]] = (
 )
 
 
-@scenario(
-    *("CRE-2", "CRE-11", "CRE-12", "CRE-13", "CRE-14", "CRE-15", "CRE-16", "CRE-18", "CRE-19"),
-    *("HTTP-3", "HTTP-5", "AMT-6", "IDM-3"),
-    requests=18,
-)
+@scenario("Send one create for each thing that can be wrong with it, and a few that are just right.", requests=18)
 def one_of_each_kind(context: RunContext) -> None:
-    """Send one create for each thing that can be wrong with it, and a few that are just right."""
 
     def bodies() -> Iterator[Json]:
         for name in ("line_items", "success_url", "return_url"):
@@ -61,9 +56,8 @@ def one_of_each_kind(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario("CRE-2", "CRE-16", "CRE-18", "HTTP-3", "HTTP-5", stage=Stage.DEPTH, requests=42)
+@scenario("Leave out what is required, and give what has another type, null included.", stage=Stage.DEPTH, requests=42)
 def what_is_missing_or_of_another_type(context: RunContext) -> None:
-    """Leave out what is required, and give what has another type, null included."""
 
     def bodies() -> Iterator[Json]:
         for name in ("line_items", "success_url", "return_url"):
@@ -128,9 +122,10 @@ def what_is_missing_or_of_another_type(context: RunContext) -> None:
     send_each(context, (json.dumps(body).encode() for body in bodies()))
 
 
-@scenario("CRE-11", "CRE-12", "CRE-13", "CRE-14", "HTTP-3", "HTTP-5", "HTTP-6", stage=Stage.DEPTH, requests=42)
+@scenario(
+    "Ask for amounts, quantities, currencies and numbers of lines that are refused.", stage=Stage.DEPTH, requests=42
+)
 def what_money_cannot_be(context: RunContext) -> None:
-    """Ask for amounts, quantities, currencies and numbers of lines that are refused."""
 
     def bodies() -> Iterator[Json]:
         amounts: tuple[Json, ...] = (
@@ -208,9 +203,10 @@ def what_money_cannot_be(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario("CRE-15", "CRE-19", "HTTP-3", "HTTP-5", stage=Stage.DEPTH, requests=48)
+@scenario(
+    "Send URLs that are no absolute http(s) ones, and texts that are empty or too long.", stage=Stage.DEPTH, requests=48
+)
 def what_texts_and_urls_cannot_be(context: RunContext) -> None:
-    """Send URLs that are no absolute http(s) ones, and texts that are empty or too long."""
 
     def bodies() -> Iterator[Json]:
         for name in URLS:
@@ -264,12 +260,11 @@ def what_texts_and_urls_cannot_be(context: RunContext) -> None:
 
 
 @scenario(
-    *("CRE-2", "CRE-7", "CRE-11", "CRE-12", "CRE-13", "CRE-15", "CRE-16", "CRE-18", "CRE-19", "HTTP-3", "HTTP-5"),
+    "Send what is refused once more among everything that may be there: in the last of twelve lines, with all URLs.",
     stage=Stage.DEPTH,
     requests=60,
 )
 def the_same_in_a_full_basket(context: RunContext) -> None:
-    """Send what is refused once more among everything that may be there: in the last of twelve lines, with all URLs."""
     moment = now(context)
     if moment is None:
         return

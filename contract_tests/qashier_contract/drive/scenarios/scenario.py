@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     Run = Callable[[RunContext], None]
 
-_EVERY: Final = ("HTTP-1", "HTTP-2")
-CREATED: Final = ("CRE-1", "CRE-3", "CRE-4", "CRE-5", "CRE-8", "CRE-10", "AMT-1", "AMT-2", "AMT-3", "AMT-4", "AMT-5")
-"""The clauses that every successful create exercises."""
 UNKNOWN_ID: Final = "cs_test_0000000000000000unknown"
 """Has the form of an id of our mock, and names no session."""
 PRICE: Final = ("line_items", 0, "price_data")
@@ -26,14 +23,24 @@ URLS: Final = ("success_url", "return_url", "cancel_url")
 
 
 def scenario(
-    *clauses: str, needs: tuple[Capability, ...] = (), stage: Stage = Stage.BREADTH, requests: int
+    purpose: str,
+    *,
+    requests: int,
+    needs: tuple[Capability, ...] = (),
+    stage: Stage = Stage.BREADTH,
 ) -> Callable[[Run], Driver]:
-    """Make a driver of a scenario. The first sentence of its docstring is its purpose."""
+    """Make a driver of a function. The function's name is the driver's.
+
+    Args:
+        purpose: What it does, in a sentence. Not taken from the docstring, which `python -OO` removes.
+        requests: About how many requests it sends.
+        needs: What the target must allow.
+        stage: When its turn comes.
+    """
 
     def enter(run: Run) -> Driver:
-        purpose = " ".join((run.__doc__ or "").partition("\n\n")[0].split())
         name = run.__name__.replace("_", " ")
-        return Driver(name, purpose, (*clauses, *_EVERY), run, frozenset(needs), stage, requests)
+        return Driver(name, purpose, run, frozenset(needs), stage, requests)
 
     return enter
 
