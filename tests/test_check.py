@@ -16,6 +16,7 @@ from qashier_contract import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, Ta
 from qashier_contract.drive import Driver, scenarios, webhooks
 from qashier_contract.drive.plan import every_driver, exercised_by, measured, plan
 from qashier_contract.history import TOO_LATE, Capability, Credentials, History, Operation
+from qashier_contract.ledger import Ledger
 from qashier_contract.report.json import as_json, render
 from qashier_contract.run import Run, planned
 
@@ -55,13 +56,15 @@ def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
     history = whole.history
     first = history.exchanges[:600]
     number = first[-1].number
-    early = History(
-        exchanges=first,
-        deliveries=tuple(delivery for delivery in history.deliveries if delivery.number < number),
-        endpoints=history.endpoints,
-        terms=history.terms,
+    ledger = Ledger(
+        History(
+            exchanges=first,
+            deliveries=tuple(delivery for delivery in history.deliveries if delivery.number < number),
+            endpoints=history.endpoints,
+            terms=history.terms,
+        )
     )
-    assert [identifier for identifier, clause in CLAUSES.items() if not clause.findings(early)[0]] == []
+    assert [identifier for identifier, clause in CLAUSES.items() if not clause.findings(ledger)[0]] == []
 
 
 @pytest.mark.parametrize(("quirks", "broken"), [((), set()), (("waits for any answer",), {"EVT-6"})])
@@ -70,7 +73,7 @@ def test_evt_6_an_answer_that_comes_too_late_is_none(
 ) -> None:
     monkeypatch.setattr(webhooks, "_HOLD_S", 0.6)
     monkeypatch.setattr(webhooks, "_PATIENCE_S", 0.6)
-    monkeypatch.setattr("qashier_contract.clauses.events.SOON_NS", 10**8)
+    monkeypatch.setattr("qashier_contract.ledger.endings.SOON_NS", 10**8)
     monkeypatch.setattr(reference, "PATIENCE_S", 0.2)
     with serving(*quirks) as url:
         report = check(url, strict=True, seed=1, only=["EVT-6"], drivers=lambda driver: driver.waits_s > 0)
@@ -93,14 +96,11 @@ def test_what_the_documents_leave_open_is_never_accused(variant: str) -> None:
 
 def test_a_customer_keeps_the_cookies_of_a_page() -> None:
     report = checked("pages with a token in a cookie", only=["PAY-*"])
-    history = report.history
+    ledger = Ledger(report.history)
     paid = [
-        p
-        for observed in history.ledger.sessions.values()
-        for p in observed.writes
-        if p.page_act in {"pay-card", "authorise"}
+        p for observed in ledger.sessions.values() for p in observed.writes if p.page_act in {"pay-card", "authorise"}
     ]
-    assert any(history.ledger.leads_on(history.ledger.sessions[str(press.page_of)], press) for press in paid)
+    assert any(ledger.leads_on(ledger.sessions[str(press.page_of)], press) for press in paid)
 
 
 def sample() -> list[str]:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from qashier_contract import CheckError, check
-from qashier_contract.history import Policy
-from qashier_contract.run import read_policy
+from qashier_contract.policy import Policy, read_policy
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.core.policy import Policy as Behaviour

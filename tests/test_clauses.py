@@ -11,9 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from qashier_contract import CLAUSES, ClauseBroken, Report, check
+from qashier_contract import CLAUSES, ClauseBroken, check
 from qashier_contract.clauses import Source
-from qashier_contract.history import Capability, Credentials, Exchange, History, Policy, Reply, Request, Terms
+from qashier_contract.history import Capability, Credentials, Exchange, History, Reply, Request, Terms
+from qashier_contract.ledger import Ledger
+from qashier_contract.policy import Policy
 
 from tests.targets import directed
 from tests.targets.reference import DEFECTS, serving
@@ -23,9 +25,9 @@ CLAUSE_COUNT = 87
 
 
 @pytest.fixture(scope="module")
-def kept() -> Report:
+def kept() -> Ledger:
     with serving() as url:
-        return check(url, seed=3, strict=True, drivers=directed)
+        return Ledger(check(url, seed=3, strict=True, drivers=directed).history)
 
 
 def test_the_contract_is_whole() -> None:
@@ -36,8 +38,8 @@ def test_the_contract_is_whole() -> None:
 
 
 @pytest.mark.parametrize("identifier", CLAUSES)
-def test_a_clause_is_kept_by_a_correct_history(kept: Report, identifier: str) -> None:
-    assert CLAUSES[identifier](kept.history) > 0
+def test_a_clause_is_kept_by_a_correct_history(kept: Ledger, identifier: str) -> None:
+    assert CLAUSES[identifier](kept) > 0
 
 
 @pytest.mark.parametrize("identifier", CLAUSES)
@@ -45,7 +47,7 @@ def test_a_clause_is_broken_by_a_faulty_history(identifier: str) -> None:
     with serving(DEFECT_OF[identifier]) as url:
         history = check(url, seed=3, only=[identifier], drivers=directed).history
     with pytest.raises(ClauseBroken) as caught:
-        CLAUSES[identifier](history)
+        CLAUSES[identifier](Ledger(history))
     assert caught.value.exchanges or caught.value.deliveries
     assert caught.value.expected
     assert caught.value.seen
@@ -121,13 +123,13 @@ class Story:
         self.add("GET", f"/checkout/sessions{query}", 200, answer)
 
     @property
-    def history(self) -> History:
-        return History(exchanges=tuple(self.exchanges), terms=self.terms)
+    def ledger(self) -> Ledger:
+        return Ledger(History(exchanges=tuple(self.exchanges), terms=self.terms))
 
 
 def verdict(identifier: str, story: Story) -> bool | None:
     """Whether a story keeps a clause, None if it does not touch it."""
-    exercised, broken = CLAUSES[identifier].findings(story.history)
+    exercised, broken = CLAUSES[identifier].findings(story.ledger)
     return None if not exercised else not broken
 
 
@@ -142,7 +144,7 @@ def test_more_is_only_false_for_sure_where_nobody_else_is() -> None:
     stranger = {**first, "id": "x", "success_url": "https://elsewhere.example/"}
     shared.listed("?limit=10", second, first, stranger)
     shared.listed("?limit=2", second, first, more=True)
-    assert CLAUSES["LIS-7"].findings(shared.history)[1] == ()
+    assert CLAUSES["LIS-7"].findings(shared.ledger)[1] == ()
 
 
 def test_strangers_between_our_sessions_are_no_fault() -> None:
@@ -152,7 +154,7 @@ def test_strangers_between_our_sessions_are_no_fault() -> None:
     story.listed("?limit=3", third, stranger, second, more=True)
     story.listed("?limit=2&starting_after=c", stranger, second, more=True)
     for identifier in ("LIS-3", "LIS-4", "LIS-5", "LIS-7"):
-        assert CLAUSES[identifier].findings(story.history)[1] == ()
+        assert CLAUSES[identifier].findings(story.ledger)[1] == ()
     story.listed("?limit=2&starting_after=c", stranger, first, more=True)
     assert verdict("LIS-5", story) is False
 
@@ -170,7 +172,7 @@ def test_the_order_of_two_creates_that_overlapped_is_not_judged() -> None:
         received_ns=last.received_ns,
     )
     story.listed("", first, second)
-    assert CLAUSES["LIS-4"].findings(story.history)[1] == ()
+    assert CLAUSES["LIS-4"].findings(story.ledger)[1] == ()
 
 
 def test_a_currency_that_this_account_may_not_charge_is_no_fault() -> None:
@@ -231,7 +233,7 @@ def test_a_lost_answer_leaves_the_session_unknown() -> None:
     )
     story.add("GET", "/checkout/sessions/a", 200, {**session, "status": "expired"})
     for identifier in ("RET-1", "EXP-7", "HTTP-6", "LIS-8"):
-        assert CLAUSES[identifier].findings(story.history)[1] == ()
+        assert CLAUSES[identifier].findings(story.ledger)[1] == ()
 
 
 @pytest.mark.parametrize(
@@ -255,5 +257,6 @@ def test_no_answer_makes_a_clause_fall_over(odd: Any) -> None:
         story.listed("", {**session, "id": odd}, {**session, "success_url": odd}, {**session, "line_items": odd})
         broken = {name: odd for name in session if name != "id"}
         story.add("POST", "/checkout/sessions", status, {**broken, "id": f"b{status}"}, body)
+    ledger = story.ledger
     for clause in CLAUSES.values():
-        clause.findings(story.history)
+        clause.findings(ledger)

@@ -12,7 +12,8 @@ share; `run` puts it together into a `Report`. Nothing here knows the mock.
 from __future__ import annotations
 
 from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
-from qashier_contract.run import CheckError, KeyRefused, LiveKeyRefused, Progress, TargetUnreachable, check, planned
+from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable
+from qashier_contract.run import Progress, check, planned
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 __all__ = [

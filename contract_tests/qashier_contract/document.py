@@ -15,7 +15,7 @@ import yaml
 from jsonschema.exceptions import relevance
 from openapi_schema_validator import OAS30Validator
 
-from qashier_contract.history import Json
+from qashier_contract.values import Json
 
 _PACKAGES: Final = Path(__file__).resolve().parent.parent
 _PLACES: Final = (_PACKAGES.parent / "openapi", _PACKAGES / "qashier_mock" / "openapi")

@@ -7,24 +7,21 @@ never get in: of the credentials only their kind and the number of the account i
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote
+
+from qashier_contract.policy import Policy
+from qashier_contract.values import NOT_JSON, Json, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from qashier_contract.ledger import Ledger
-
-Json: TypeAlias = Any
-"""What `json.loads` gives. A target may answer anything, so every look inside checks what it finds."""
 
 SESSIONS_PATH: Final = "/checkout/sessions"
 CONTROL_PATH: Final = "/_mock/v1"
@@ -35,29 +32,6 @@ _HEAD_MOST: Final = 8_192
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 GATEWAY: Final = frozenset({502, 503, 504})
 """Statuses that something in front of the service gives when it cannot reach it: not an answer of the API."""
-
-
-class NotJson:
-    """The type of `NOT_JSON`."""
-
-    def __repr__(self) -> str:
-        return "<not JSON>"
-
-
-NOT_JSON: Final = NotJson()
-"""Stands for a body that is no JSON; `None` is what JSON calls null."""
-
-
-def read_json(body: bytes) -> Json:
-    """The JSON value of a body, or `NOT_JSON`. Of a repeated key the last one counts; NaN and Infinity are no JSON."""
-
-    def refuse(word: str) -> None:
-        raise ValueError(word)
-
-    try:
-        return json.loads(body.decode("utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError):
-        return NOT_JSON
 
 
 class Operation(StrEnum):
@@ -313,6 +287,12 @@ class Exchange:
         return f"#{self.number} {self.request.method} {self.request.path}{query} -> {outcome}"
 
 
+def overlap(exchanges: Sequence[Exchange]) -> bool:
+    """Whether at least two of them were under way at the same time."""
+    ordered = sorted(exchanges, key=lambda exchange: exchange.sent_ns)
+    return any(later.sent_ns <= earlier.received_ns for earlier, later in pairwise(ordered))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """A webhook endpoint of ours that was registered with the target."""
@@ -360,20 +340,6 @@ class Delivery:
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Policy:
-    """Answers to what the documentation leaves open. None means: any answer that the contract allows."""
-
-    status_invalid: int | None = None
-    status_rule: int | None = None
-    status_not_open: int | None = None
-    idempotency_reuse: str | None = None
-    idempotency_in_flight: str | None = None
-    unknown_fields: str | None = None
-    signature_header: str = "x-qashier-sign"
-    currencies: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -430,13 +396,6 @@ class History:
             if exchange.account is not None and not exchange.was_limited:
                 found[exchange.operation].append(exchange)
         return found
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """What the observations let one know about each session."""
-        from qashier_contract.ledger import Ledger  # noqa: PLC0415 - the ledger reads histories; a history keeps its one
-
-        return Ledger(self)
 
     @cached_property
     def judged(self) -> tuple[Exchange, ...]:

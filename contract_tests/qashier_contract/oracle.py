@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qashier_contract.document import currencies
-from qashier_contract.history import NOT_JSON, Json
+from qashier_contract.values import NOT_JSON, Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

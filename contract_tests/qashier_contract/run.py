@@ -5,22 +5,23 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import time
-import tomllib
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.drive import RunContext, wait_for_pending_events
 from qashier_contract.drive.plan import exercised_by, plan, selected
-from qashier_contract.history import Capability, Credentials, Exchange, Policy, Recorder, Terms
-from qashier_contract.ledger import entries_of, is_integer
+from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable
+from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
+from qashier_contract.ledger import Ledger, entries_of
+from qashier_contract.policy import Policy
 from qashier_contract.target import Account, Key, OutOfSessions, OutOfTime, Pace, Target
-from qashier_contract.verdicts import Report, judge
+from qashier_contract.values import is_integer
+from qashier_contract.verdicts import Report, broken_by, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from qashier_contract.drive import Driver
     from qashier_contract.target import Transport
@@ -52,34 +53,6 @@ _CURRENCIES: Final = (
     "CNY",
 )
 """What is tried, in this order, where a tester did not say what the account may charge."""
-
-
-_CHOICES: Final = {
-    "idempotency_reuse": ("replay", "reject"),
-    "idempotency_in_flight": ("wait", "conflict"),
-    "unknown_fields": ("ignore", "reject"),
-}
-_WANTED: Final = {
-    "status": "a status from 400 to 499",
-    "currencies": 'a list of codes such as ["SGD"]',
-    "signature": "the name of a header",
-}
-
-
-class CheckError(Exception):
-    """Nothing could be tested: wrong usage, a target that does not answer, a key that it does not take."""
-
-
-class LiveKeyRefused(CheckError):
-    """A live key was given without saying so."""
-
-
-class TargetUnreachable(CheckError):
-    """The target does not answer."""
-
-
-class KeyRefused(CheckError):
-    """The target takes the key neither by Basic nor as a bearer token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,38 +162,6 @@ def planned(target_url: str, *, only: Sequence[str] = (), skip: Sequence[str] = 
         ]
     finally:
         run.target.close()
-
-
-def read_policy(path: Path) -> Policy:
-    """A policy from a TOML file.
-
-    Raises:
-        CheckError: It cannot be read, or names what is no open choice.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckError(f"{path}: {error}") from error
-    known = {entry.name for entry in fields(Policy)}
-    if unknown := sorted(set(table) - known):
-        raise CheckError(f"{path}: {unknown[0]} is no open choice; there are {', '.join(sorted(known))}")
-    for name, value in table.items():
-        if not _is_choice(name, value):
-            wanted = " or ".join(_CHOICES[name]) if name in _CHOICES else _WANTED[name.partition("_")[0]]
-            raise CheckError(f"{path}: {name} must be {wanted}, not {value!r}")
-    if "currencies" in table:
-        table["currencies"] = tuple(table["currencies"])
-    return Policy(**table)
-
-
-def _is_choice(name: str, value: object) -> bool:
-    if name in _CHOICES:
-        return value in _CHOICES[name]
-    if name.startswith("status_"):
-        return is_integer(value) and 400 <= value < 500
-    if name == "currencies":
-        return isinstance(value, list) and all(isinstance(code, str) for code in value)
-    return isinstance(value, str)
 
 
 def is_loopback(url: str) -> bool:
@@ -506,6 +447,8 @@ class Run:
             own=self.own,
             failed_checks=self.failed_checks,
             notes=self.notes,
+            wanted=frozenset(CLAUSES),
+            broken_by=_broken_by,
         )
 
     def drive(self, wanted: Sequence[str]) -> dict[str, str]:
@@ -583,7 +526,7 @@ class Run:
     def _left_open(self) -> list[tuple[int, str]]:
         """The sessions that answers named, and that may still be open."""
         history = self.recorder.history()
-        ledger = history.ledger
+        ledger = Ledger(history)
         found: dict[str, int] = {}
         for observed in ledger.sessions.values():
             state = None
@@ -601,6 +544,11 @@ class Run:
                 continue
             if any(e.account == account.number and e.object.get("frozen") is True for e in self.recorder.exchanges):
                 account.set_clock(frozen=False)
+
+
+def _broken_by(history: History, wanted: Collection[str]) -> tuple[str, ...]:
+    """What drivers are handed, which know no clause: which of the wanted clauses a history breaks."""
+    return broken_by(history, [clause for identifier, clause in CLAUSES.items() if identifier in wanted])
 
 
 def _after(exchange: Exchange, account: int) -> Exchange:

@@ -24,16 +24,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from qashier_contract.history import (
-    CONTROL_PATH,
-    SESSIONS_PATH,
-    Credentials,
-    Exchange,
-    Json,
-    Recorder,
-    Reply,
-    Request,
-)
+from qashier_contract.history import CONTROL_PATH, SESSIONS_PATH, Credentials, Exchange, Recorder, Reply, Request
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract.clauses.strict import clause_of
 from qashier_contract.history import History
+from qashier_contract.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,7 +135,7 @@ def answers(history: History) -> Mapping[str, Mapping[int, int]]:
 
 def visits(history: History) -> Mapping[str, Mapping[str, int]]:
     """How often each operation on a session met it open, complete or expired, as far as that is known."""
-    ledger = history.ledger
+    ledger = Ledger(history)
     counts: dict[str, Counter[str]] = {}
     for observed in ledger.sessions.values():
         for exchange in (*observed.reads, *observed.writes):
@@ -162,9 +163,10 @@ def judge(
         failed_checks: Where our own mock left the strict document.
     """
     strict_violations = [failed.violation for failed in failed_checks]
+    ledger = Ledger(history)
     return tuple(
         _judge(
-            history,
+            ledger,
             clause,
             [violation for violation in strict_violations if violation.clause == clause.id],
             strict=strict,
@@ -175,14 +177,14 @@ def judge(
 
 
 def _judge(
-    history: History,
+    ledger: Ledger,
     clause: Clause,
     strict_violations: Sequence[Violation],
     *,
     strict: bool,
     reasons: Mapping[str, str],
 ) -> ClauseReport:
-    exercised, broken = clause.findings(history, most=_MOST_COLLECTED)
+    exercised, broken = clause.findings(ledger, most=_MOST_COLLECTED)
     if broken or strict_violations:
         verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
         found = [*(Violation.of(clause.id, finding) for finding in broken), *strict_violations]
@@ -192,6 +194,12 @@ def _judge(
         return ClauseReport(clause, verdict, exercised + len(strict_violations), violations)
     if exercised:
         return ClauseReport(clause, Verdict.PASSED, exercised)
-    lacks = [need.lack for need in sorted(clause.needs - history.terms.capabilities)]
+    lacks = [need.lack for need in sorted(clause.needs - ledger.history.terms.capabilities)]
     reason = reasons.get(clause.id) or ", ".join(lacks) or "nothing that was seen touched it"
     return ClauseReport(clause, Verdict.NOT_EXERCISED, reason=reason)
+
+
+def broken_by(history: History, clauses: Iterable[Clause]) -> tuple[str, ...]:
+    """The ids of those clauses that a history breaks, in their order."""
+    ledger = Ledger(history)
+    return tuple(clause.id for clause in clauses if clause.findings(ledger, most=1)[1])

@@ -210,7 +210,7 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
 
 
 def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
-    from qashier_contract.run import read_policy  # noqa: PLC0415
+    from qashier_contract.policy import read_policy  # noqa: PLC0415
 
     return {
         "keys": _keys(options.api_key_file),

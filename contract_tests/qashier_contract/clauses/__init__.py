@@ -1,4 +1,4 @@
-"""The contract: `CLAUSES`, each a pure function over a history, one module per group.
+"""The contract: `CLAUSES`, each a pure function over a ledger, one module per group.
 
 Importing this sends nothing and starts nothing.
 """
@@ -13,11 +13,13 @@ from qashier_contract.clauses import (
     auth,
     concurrency,
     create,
+    deliveries,
+    ending,
     events,
     http,
     idempotency,
-    lifecycle,
     listing,
+    paying,
     read,
 )
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, PUBLIC, Clause, ClauseBroken, Source, clause, written
@@ -25,15 +27,17 @@ from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, PUBLIC, Clause, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_GROUPS: Final = (auth, http, create, amounts, read, listing, lifecycle, concurrency, events, idempotency)
+_MODULES: Final = (
+    *(auth, http, create, amounts, read, listing),
+    *(ending, paying, concurrency, events, deliveries, idempotency),
+)
+_ENTRIES: Final = [
+    entry for module in _MODULES for entry in written().values() if entry.judge.__module__ == module.__name__
+]
+_GROUPS: Final = list(dict.fromkeys(entry.group for entry in _ENTRIES))
 
 CLAUSES: Final[Mapping[str, Clause]] = MappingProxyType(
-    {
-        identifier: entry
-        for group in _GROUPS
-        for identifier, entry in written().items()
-        if entry.judge.__module__ == group.__name__
-    }
+    {entry.id: entry for entry in sorted(_ENTRIES, key=lambda entry: (_GROUPS.index(entry.group), entry.number))}
 )
 """Every clause by its id, in the order of the contract."""
 

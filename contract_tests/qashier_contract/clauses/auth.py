@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from qashier_contract.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
-from qashier_contract.history import Capability, Credentials, Exchange, History, Operation
-from qashier_contract.ledger import ObservedSession, entries_of
+from qashier_contract.history import Capability, Credentials, Exchange, Operation
+from qashier_contract.ledger import Ledger, ObservedSession, entries_of
 
 
 @clause("AUTH-1", source=PUBLIC)
-def no_credentials_no_answer(history: History) -> Findings:
+def no_credentials_no_answer(ledger: Ledger) -> Findings:
     """Without credentials every operation answers 401, with `WWW-Authenticate`."""
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if exchange.credentials is not Credentials.NONE or not exchange.operation.is_api or exchange.reply is None:
             continue
         yield kept_if(exchange.status == 401, "401 without credentials", f"{exchange.status}", exchange)
@@ -27,9 +27,9 @@ def _denied(exchange: Exchange) -> bool:
 
 
 @clause("AUTH-2", source=PUBLIC)
-def basic_is_accepted(history: History) -> Findings:
+def basic_is_accepted(ledger: Ledger) -> Findings:
     """HTTP Basic with a key as user name and an empty password is accepted."""
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if exchange.credentials is Credentials.BASIC and exchange.account is not None and exchange.reply is not None:
             yield kept_if(
                 not _denied(exchange), "Basic with the key and no password accepted", exchange.status, exchange
@@ -37,50 +37,50 @@ def basic_is_accepted(history: History) -> Findings:
 
 
 @clause("AUTH-3", source=PUBLIC)
-def bearer_is_accepted(history: History) -> Findings:
+def bearer_is_accepted(ledger: Ledger) -> Findings:
     """`Authorization: Bearer` with the same key is accepted, and means the same account."""
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if exchange.credentials is not Credentials.BEARER or exchange.account is None or exchange.reply is None:
             continue
         if not exchange.operation.is_api:
             continue
         yield kept_if(not _denied(exchange), "the key accepted as a bearer token", exchange.status, exchange)
-        observed = history.ledger.sessions.get(exchange.request.session_id or "")
+        observed = ledger.sessions.get(exchange.request.session_id or "")
         if exchange.operation is Operation.RETRIEVE and observed and observed.account == exchange.account:
             found = exchange.status != 404
             yield kept_if(found, "the account's own session found with the bearer token", 404, observed.born, exchange)
 
 
 @clause("AUTH-4", source=ASSUMED)
-def anything_else_is_refused(history: History) -> Findings:
+def anything_else_is_refused(ledger: Ledger) -> Findings:
     """Anything else in `Authorization`, a value that is no key, or a password, is answered with 401."""
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if exchange.credentials is Credentials.BROKEN and exchange.operation.is_api and exchange.reply is not None:
             shown = exchange.request.header("Authorization")
             yield kept_if(exchange.status == 401, f"401 for {shown}", f"{exchange.status}", exchange)
 
 
-def _untouched(history: History, observed: ObservedSession, reach: Exchange) -> Findings:
+def _untouched(ledger: Ledger, observed: ObservedSession, reach: Exchange) -> Findings:
     """What another account reached for, stays as it was."""
-    state = history.ledger.state_before(observed, reach) if reach in observed.writes else None
-    read = history.ledger.following_read(observed, reach) if state is not None else None
+    state = ledger.state_before(observed, reach) if reach in observed.writes else None
+    read = ledger.following_read(observed, reach) if state is not None else None
     if state is not None and read is not None:
         status = read.object.get("status")
         yield kept_if(status == state.status, f"still {state.status}", status, observed.born, reach, read)
 
 
 @clause("AUTH-5", source=ASSUMED, needs=(Capability.SECOND_ACCOUNT,))
-def accounts_do_not_see_each_other(history: History) -> Findings:
+def accounts_do_not_see_each_other(ledger: Ledger) -> Findings:
     """Another account's session does not exist for this key: retrieve and expire answer 404, list leaves it out, and
     as a cursor it is unknown.
     """
-    sessions = history.ledger.sessions
-    for exchange in history.of(Operation.RETRIEVE, Operation.EXPIRE, Operation.LIST):
+    sessions = ledger.sessions
+    for exchange in ledger.history.of(Operation.RETRIEVE, Operation.EXPIRE, Operation.LIST):
         if exchange.is_lost:
             continue
         observed = sessions.get(exchange.request.session_id or "")
         if observed is not None and observed.account != exchange.account and observed.born.is_before(exchange):
-            if not history.ledger.key_was_seen(exchange):
+            if not ledger.key_was_seen(exchange):
                 yield kept_if(
                     exchange.status == 404,
                     "404 for another account's session",
@@ -88,7 +88,7 @@ def accounts_do_not_see_each_other(history: History) -> Findings:
                     observed.born,
                     exchange,
                 )
-            yield from _untouched(history, observed, exchange)
+            yield from _untouched(ledger, observed, exchange)
             continue
         if exchange.operation is Operation.LIST:
             for name in ("starting_after", "ending_before"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import ASSUMED, KEPT, Findings, broken, clause, kept_if
-from qashier_contract.history import Exchange, History, Operation
-from qashier_contract.ledger import ObservedSession, act_of, entries_of, is_integer
+from qashier_contract.history import Exchange, Operation, overlap
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.linearizability import NEVER, Op, Saw, linearize
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,25 +21,19 @@ _MADE = {
 _STATUSES = frozenset({"open", "complete", "expired"})
 
 
-def overlap(exchanges: list[Exchange]) -> bool:
-    """Whether at least two of them were under way at the same time."""
-    ordered = sorted(exchanges, key=lambda exchange: exchange.sent_ns)
-    return any(later.sent_ns <= earlier.received_ns for earlier, later in itertools.pairwise(ordered))
-
-
 @clause("CON-1", source=ASSUMED)
-def concurrent_histories_are_linearizable(history: History) -> Findings:
+def concurrent_histories_are_linearizable(ledger: Ledger) -> Findings:
     """Any concurrent history of one session is linearizable: of pay, expire and the clock exactly one wins."""
-    for observed in history.ledger.sessions.values():
-        concerned = list(_touches(history, observed))
-        if not overlap([write for write in observed.writes if write in concerned] + _crossings(history, observed)):
+    for observed in ledger.sessions.values():
+        concerned = list(_touches(ledger, observed))
+        if not overlap([write for write in observed.writes if write in concerned] + _crossings(ledger, observed)):
             continue
         torn = [read for read in concerned if _is_torn(read)]
         for read in torn:
             yield broken(
                 "complete and paid at the same instant", "complete, unpaid", observed.born, *observed.writes, read
             )
-        story = [(exchange, op) for exchange in concerned for op in _ops(history, observed, exchange)]
+        story = [(exchange, op) for exchange in concerned for op in _ops(ledger, observed, exchange)]
         anomaly = linearize([op for _, op in story])
         if anomaly is None:
             yield KEPT
@@ -54,22 +48,22 @@ def _is_torn(read: Exchange) -> bool:
     return read.operation is Operation.RETRIEVE and shown == ("complete", "unpaid")
 
 
-def _touches(history: History, observed: ObservedSession) -> Iterator[Exchange]:
+def _touches(ledger: Ledger, observed: ObservedSession) -> Iterator[Exchange]:
     """What read or wrote a session, with answers that tell of it: no replays, no other account."""
     for exchange in sorted(
-        [*observed.writes, *observed.reads, *_crossings(history, observed)], key=lambda one: one.number
+        [*observed.writes, *observed.reads, *_crossings(ledger, observed)], key=lambda one: one.number
     ):
         if exchange.operation is Operation.PAGE:
             if act_of(exchange) in _MADE:
                 yield exchange
-        elif exchange.account == observed.account and not history.ledger.key_was_seen(exchange):
+        elif exchange.account == observed.account and not ledger.key_was_seen(exchange):
             yield exchange
 
 
-def _crossings(history: History, observed: ObservedSession) -> list[Exchange]:
+def _crossings(ledger: Ledger, observed: ObservedSession) -> list[Exchange]:
     """The moves of the clock that took it past the session's deadline: they end it as well."""
     found, previous = [], observed.created
-    for exchange in history.clock_calls(observed.account):
+    for exchange in ledger.history.clock_calls(observed.account):
         now = exchange.object.get("now")
         if not is_integer(now) or not observed.born.is_before(exchange):
             continue
@@ -79,11 +73,11 @@ def _crossings(history: History, observed: ObservedSession) -> list[Exchange]:
     return found
 
 
-def _ops(history: History, observed: ObservedSession, exchange: Exchange) -> list[Op]:
+def _ops(ledger: Ledger, observed: ObservedSession, exchange: Exchange) -> list[Op]:
     call, end = exchange.sent_ns, exchange.received_ns
     if exchange.operation is Operation.PAGE:
         # From the payment method's page the customer comes back whatever became of the payment (PAY-5).
-        paid = exchange.page_act == "pay-card" and history.ledger.leads_on(observed, exchange)
+        paid = exchange.page_act == "pay-card" and ledger.leads_on(observed, exchange)
         return [Op(call, end, Saw.ENDED, "complete") if paid else Op(call, NEVER, Saw.UNKNOWN, "complete")]
     if exchange.operation is Operation.CLOCK:
         return [Op(call, NEVER, Saw.UNKNOWN, "expired")]
@@ -102,12 +96,12 @@ def _ops(history: History, observed: ObservedSession, exchange: Exchange) -> lis
 
 
 @clause("CON-2", source=ASSUMED)
-def concurrent_creates_are_all_there(history: History) -> Findings:
+def concurrent_creates_are_all_there(ledger: Ledger) -> Findings:
     """Concurrent creates give distinct ids, and all of them are listed."""
     creates = [
         exchange
-        for exchange in history.of(Operation.CREATE)
-        if exchange.succeeded and not history.ledger.key_was_seen(exchange)
+        for exchange in ledger.history.of(Operation.CREATE)
+        if exchange.succeeded and not ledger.key_was_seen(exchange)
     ]
     for index, exchange in enumerate(creates):
         partners = [
@@ -124,7 +118,7 @@ def concurrent_creates_are_all_there(history: History) -> Findings:
             continue
         lists = [
             page
-            for page in history.of(Operation.LIST)
+            for page in ledger.history.of(Operation.LIST)
             if page.account == exchange.account and exchange.is_before(page) and _is_whole(page)
         ]
         if lists:

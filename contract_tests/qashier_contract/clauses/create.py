@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from qashier_contract.clauses.lifecycle import views
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from qashier_contract.clauses.writes import views
 from qashier_contract.document import currencies, shape_errors
-from qashier_contract.history import Exchange, History, Json, Operation
-from qashier_contract.ledger import Creation, ObservedSession, is_integer
+from qashier_contract.history import Exchange, Operation
+from qashier_contract.ledger import Creation, Ledger, ObservedSession
+from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,16 +28,15 @@ _OWN_CLAUSES: Final = {
 }
 
 
-def answered(history: History) -> Iterator[tuple[Creation, Json]]:
+def answered(ledger: Ledger) -> Iterator[tuple[Creation, Json]]:
     """The creates that opened a session with nothing wrong in the request, first answers only, with their bodies."""
-    for creation in history.ledger.creations:
+    for creation in ledger.creations:
         if creation.exchange.succeeded and creation.is_faultless and not creation.key_was_seen:
             yield creation, creation.exchange.object
 
 
-def refusals(history: History, identifier: str) -> Findings:
+def refusals(ledger: Ledger, identifier: str) -> Findings:
     """Judge that what has a fault of this clause is refused, and that what leans on it is accepted."""
-    ledger = history.ledger
     for creation in ledger.creations:
         exchange = creation.exchange
         if creation.faults is None or creation.key_was_seen:
@@ -54,16 +54,15 @@ def refusals(history: History, identifier: str) -> Findings:
             where = f" at {mine[0].path}" if mine[0].path else ""
             yield broken(f"4xx: {mine[0].reason}{where}", exchange.status, exchange)
         elif len({fault.path for fault in creation.faults}) == 1:
-            policy = history.terms.policy
+            policy = ledger.history.terms.policy
             demanded = policy.status_rule if identifier in {"CRE-7", "CRE-13"} else policy.status_invalid
             yield kept_if(demanded in {None, exchange.status}, f"{demanded} by policy", exchange.status, exchange)
 
 
 @clause("CRE-1", source=DOCUMENTED)
-def a_valid_request_succeeds(history: History) -> Findings:
+def a_valid_request_succeeds(ledger: Ledger) -> Findings:
     """A valid request succeeds with a session of the documented shape, every documented property present."""
-    ledger = history.ledger
-    yield from refusals(history, "CRE-1")
+    yield from refusals(ledger, "CRE-1")
     for creation in ledger.creations:
         exchange = creation.exchange
         if not creation.is_faultless or creation.key_was_seen:
@@ -90,25 +89,25 @@ def _is_amount(path: str, message: str) -> bool:
 
 
 @clause("CRE-2", source=DOCUMENTED)
-def three_fields_are_required(history: History) -> Findings:
+def three_fields_are_required(ledger: Ledger) -> Findings:
     """`line_items`, `success_url` and `return_url` are required; each one missing is refused with 4xx."""
-    yield from refusals(history, "CRE-2")
+    yield from refusals(ledger, "CRE-2")
 
 
 @clause("CRE-3", source=DOCUMENTED)
-def a_new_session_is_open(history: History) -> Findings:
+def a_new_session_is_open(ledger: Ledger) -> Findings:
     """A new session is `open`; its `object` is `checkout.session` and its `mode` is `payment`."""
-    for creation, session in answered(history):
+    for creation, session in answered(ledger):
         seen = {name: session.get(name) for name in ("status", "object", "mode")}
         right = seen == {"status": "open", "object": "checkout.session", "mode": "payment"}
         yield kept_if(right, "status open, object checkout.session, mode payment", seen, creation.exchange)
 
 
 @clause("CRE-4", source=DOCUMENTED)
-def created_is_now(history: History) -> Findings:
+def created_is_now(ledger: Ledger) -> Findings:
     """`created` is the server's now."""
-    ledger, terms = history.ledger, history.terms
-    for creation, session in answered(history):
+    terms = ledger.history.terms
+    for creation, session in answered(ledger):
         exchange, created = creation.exchange, session.get("created")
         if not is_integer(created):
             continue
@@ -127,34 +126,34 @@ def created_is_now(history: History) -> Findings:
 
 
 @clause("CRE-5", source=DOCUMENTED)
-def a_session_lives_a_day_by_default(history: History) -> Findings:
+def a_session_lives_a_day_by_default(ledger: Ledger) -> Findings:
     """Without `expires_at` a session expires 86,400 s after `created`."""
-    for creation, session in answered(history):
+    for creation, session in answered(ledger):
         if "expires_at" not in creation.exchange.request.json and is_integer(session.get("created")):
             observed = session["expires_at"] - session["created"] if is_integer(session.get("expires_at")) else None
             yield kept_if(observed == 86_400, "expires_at 86400 s after created", f"{observed} s", creation.exchange)
 
 
 @clause("CRE-6", source=DOCUMENTED)
-def a_given_expiry_is_kept(history: History) -> Findings:
+def a_given_expiry_is_kept(ledger: Ledger) -> Findings:
     """A given `expires_at` is kept exactly."""
-    for creation, session in answered(history):
+    for creation, session in answered(ledger):
         asked = creation.exchange.request.json.get("expires_at")
         if asked is not None:
             seen = session.get("expires_at")
             yield kept_if(is_integer(seen) and seen == asked, f"expires_at {asked}", seen, creation.exchange)
-    for finding in refusals(history, "CRE-6"):
+    for finding in refusals(ledger, "CRE-6"):
         if finding is not None:
             yield finding
 
 
 @clause("CRE-7", source=DOCUMENTED)
-def an_expiry_has_bounds(history: History) -> Findings:
+def an_expiry_has_bounds(ledger: Ledger) -> Findings:
     """`expires_at` before `created` + 1,800 or after `created` + 86,400 is refused with 4xx; both bounds are
     accepted.
     """
-    yield from refusals(history, "CRE-7")
-    for creation in history.ledger.creations:
+    yield from refusals(ledger, "CRE-7")
+    for creation in ledger.creations:
         exchange, body = creation.exchange, creation.exchange.request.json
         # Whatever the clock showed: the answer itself says when the session was created.
         if (
@@ -172,9 +171,9 @@ def an_expiry_has_bounds(history: History) -> Findings:
 
 
 @clause("CRE-8", source=DOCUMENTED)
-def urls_come_back_as_they_went(history: History) -> Findings:
+def urls_come_back_as_they_went(ledger: Ledger) -> Findings:
     """`success_url` and `return_url` come back character for character."""
-    for creation, session in answered(history):
+    for creation, session in answered(ledger):
         body = creation.exchange.request.json
         for name in ("success_url", "return_url"):
             yield kept_if(
@@ -183,10 +182,9 @@ def urls_come_back_as_they_went(history: History) -> Findings:
 
 
 @clause("CRE-9", source=DOCUMENTED)
-def a_session_has_a_page(history: History) -> Findings:
+def a_session_has_a_page(ledger: Ledger) -> Findings:
     """`url` is an absolute http(s) address at which the customer can pay."""
-    ledger = history.ledger
-    for creation, session in answered(history):
+    for creation, session in answered(ledger):
         url = session.get("url")
         yield kept_if(isinstance(url, str) and _is_absolute(url), "an absolute http(s) address", url, creation.exchange)
     pages: dict[str, ObservedSession] = {}
@@ -194,7 +192,7 @@ def a_session_has_a_page(history: History) -> Findings:
         url = observed.first.get("url")
         if isinstance(url, str) and (earlier := pages.setdefault(url, observed)) is not observed:
             yield broken("a page of its own for each session", f"{url} twice", earlier.born, observed.born)
-    for exchange in history.exchanges:
+    for exchange in ledger.history.exchanges:
         shown = ledger.sessions.get(exchange.page_of or "")
         if shown is None or exchange.page_act != "view":
             continue
@@ -206,14 +204,14 @@ def a_session_has_a_page(history: History) -> Findings:
         state = ledger.state_before(shown, exchange)
         if state is not None and state.status == "open":
             yield kept_if(exchange.reply.status < 400, "a page to pay at", exchange.status, shown.born, exchange)
-    yield from _has_a_form(history)
+    yield from _has_a_form(ledger)
 
 
-def _has_a_form(history: History) -> Findings:
+def _has_a_form(ledger: Ledger) -> Findings:
     """Where the pages of some open sessions have a form to pay, those of all have one."""
     pages = []
-    for observed, exchange, page in views(history):
-        state = history.ledger.state_before(observed, exchange)
+    for observed, exchange, page in views(ledger):
+        state = ledger.state_before(observed, exchange)
         if state is not None and state.status == "open" and exchange.page_act == "view" and not page.has_script:
             pages.append((observed, exchange, bool(page.forms_to_pay(observed.id))))
     if any(has for _, _, has in pages):
@@ -235,10 +233,9 @@ def _is_absolute(url: str) -> bool:
 
 
 @clause("CRE-10", source=ASSUMED)
-def an_id_is_unique(history: History) -> Findings:
+def an_id_is_unique(ledger: Ledger) -> Findings:
     """An `id` is unique, never given out again, and safe in a URL path."""
     first: dict[str, Creation] = {}
-    ledger = history.ledger
     for creation in ledger.creations:
         exchange, session_id = creation.exchange, creation.exchange.object.get("id")
         if not exchange.succeeded or not isinstance(session_id, str):
@@ -258,12 +255,12 @@ def _is_apart(one: Exchange, other: Exchange) -> bool:
 
 
 @clause("CRE-11", source=PUBLIC)
-def amounts_and_quantities_are_bounded_integers(history: History) -> Findings:
+def amounts_and_quantities_are_bounded_integers(ledger: Ledger) -> Findings:
     """`unit_amount` is a JSON integer from 0 to 99,999,999 and `quantity` one from 1 to 10,000; anything else is
     refused with 4xx.
     """
-    yield from refusals(history, "CRE-11")
-    for exchange in history.of(Operation.CREATE):
+    yield from refusals(ledger, "CRE-11")
+    for exchange in ledger.history.of(Operation.CREATE):
         asked = _of_lines(exchange.request.json, "quantity")
         if not exchange.succeeded or not any(isinstance(quantity, float) for quantity in asked):
             continue
@@ -271,7 +268,7 @@ def amounts_and_quantities_are_bounded_integers(history: History) -> Findings:
         if all(isinstance(q, int) or (isinstance(q, float) and q.is_integer()) for q in asked):
             right = len(seen) == len(asked) and all(is_integer(s) and s == a for s, a in zip(seen, asked, strict=True))
             yield kept_if(right, "2.0, if it is accepted, back as 2", seen, exchange)
-    for exchange in history.of(Operation.CREATE):
+    for exchange in ledger.history.of(Operation.CREATE):
         amounts = [exchange.object.get("amount_total"), *_of_lines(exchange.json, "amount_total")]
         if exchange.succeeded and any(isinstance(a, float) for a in _of_lines(exchange.request.json, "unit_amount")):
             yield kept_if(
@@ -289,71 +286,71 @@ def _of_lines(holder: Json, name: str) -> list[Json]:
 
 
 @clause("CRE-12", source=DOCUMENTED)
-def a_currency_is_an_iso_code(history: History) -> Findings:
+def a_currency_is_an_iso_code(ledger: Ledger) -> Findings:
     """`currency` is a three-letter ISO 4217 code in upper case; anything else is refused with 4xx."""
-    yield from refusals(history, "CRE-12")
-    for creation, session in answered(history):
+    yield from refusals(ledger, "CRE-12")
+    for creation, session in answered(ledger):
         code = session.get("currency")
         yield kept_if(
             isinstance(code, str) and code.upper() in currencies(), "an ISO 4217 code", code, creation.exchange
         )
-    named = {*history.terms.currencies, *(history.terms.policy.currencies or ())}
-    for creation in history.ledger.creations:
+    named = {*ledger.history.terms.currencies, *(ledger.history.terms.policy.currencies or ())}
+    for creation in ledger.creations:
         if creation.is_faultless and creation.exchange.refused and not creation.key_was_seen:
             code = creation.exchange.request.json["line_items"][0]["price_data"]["currency"]
-            if code in named and code not in _accepted(history):
+            if code in named and code not in _accepted(ledger):
                 yield broken(
                     f"success for {code}, which this account may charge", creation.exchange.status, creation.exchange
                 )
 
 
-def _accepted(history: History) -> set[str]:
+def _accepted(ledger: Ledger) -> set[str]:
     return {
-        creation.exchange.request.json["line_items"][0]["price_data"]["currency"] for creation, _ in answered(history)
+        creation.exchange.request.json["line_items"][0]["price_data"]["currency"] for creation, _ in answered(ledger)
     }
 
 
 @clause("CRE-13", source=ASSUMED)
-def a_session_has_one_currency(history: History) -> Findings:
+def a_session_has_one_currency(ledger: Ledger) -> Findings:
     """All lines have one currency, else 4xx."""
-    yield from refusals(history, "CRE-13")
+    yield from refusals(ledger, "CRE-13")
 
 
 @clause("CRE-14", source=ASSUMED)
-def a_session_has_1_to_100_lines(history: History) -> Findings:
+def a_session_has_1_to_100_lines(ledger: Ledger) -> Findings:
     """A session has 1 to 100 lines, else 4xx."""
-    yield from refusals(history, "CRE-14")
+    yield from refusals(ledger, "CRE-14")
 
 
 @clause("CRE-15", source=ASSUMED)
-def urls_are_absolute(history: History) -> Findings:
+def urls_are_absolute(ledger: Ledger) -> Findings:
     """The three URLs are absolute http or https URLs with a host, else 4xx."""
-    yield from refusals(history, "CRE-15")
+    yield from refusals(ledger, "CRE-15")
 
 
 @clause("CRE-16", source=DOCUMENTED)
-def a_line_has_a_price_and_a_quantity(history: History) -> Findings:
+def a_line_has_a_price_and_a_quantity(ledger: Ledger) -> Findings:
     """A line has `price_data` (`currency`, `product_data.name`, `unit_amount`) and `quantity`, else 4xx;
     `product_data.description` is optional.
     """
-    yield from refusals(history, "CRE-16")
+    yield from refusals(ledger, "CRE-16")
 
 
 @clause("CRE-17", source=DOCUMENTED)
-def cancel_url_is_optional(history: History) -> Findings:
+def cancel_url_is_optional(ledger: Ledger) -> Findings:
     """`cancel_url` is optional."""
-    yield from refusals(history, "CRE-17")
+    yield from refusals(ledger, "CRE-17")
 
 
 @clause("CRE-18", source=ASSUMED)
-def types_are_as_documented(history: History) -> Findings:
+def types_are_as_documented(ledger: Ledger) -> Findings:
     """A field of the wrong type is refused with 4xx; an explicit `null` is one, it does not count as left out."""
-    yield from refusals(history, "CRE-18")
+    yield from refusals(ledger, "CRE-18")
 
 
 @clause("CRE-19", source=ASSUMED)
-def texts_have_limits(history: History) -> Findings:
+def texts_have_limits(ledger: Ledger) -> Findings:
     """Names, descriptions and URLs outside their limits, empty ones included, are refused with 4xx; at the limits they
     are accepted. Lengths count Unicode code points.
     """
-    yield from refusals(history, "CRE-19")
+    yield from refusals(ledger, "CRE-19")

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Finding, Findings, broken, clause, kept_if
-from qashier_contract.history import NOT_JSON, SESSIONS_PATH, Exchange, History, Json, Operation
-from qashier_contract.ledger import codes_of, entries_of
+from qashier_contract.history import SESSIONS_PATH, Exchange, Operation
+from qashier_contract.ledger import CHANGING, Ledger, codes_of, entries_of
 from qashier_contract.oracle import BODY_MOST
+from qashier_contract.values import NOT_JSON, Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,17 +24,17 @@ _COMMON: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 """The methods for which 405 is demanded. HEAD and OPTIONS many servers answer by themselves."""
 
 
-def _answered(history: History) -> Iterator[Exchange]:
-    return (e for e in history.judged if not e.is_lost)
+def _answered(ledger: Ledger) -> Iterator[Exchange]:
+    return (e for e in ledger.history.judged if not e.is_lost)
 
 
 @clause("HTTP-1", source=PUBLIC)
-def every_response_has_its_request_id(history: History) -> Findings:
+def every_response_has_its_request_id(ledger: Ledger) -> Findings:
     """Every response, errors included, has a `Request-Id` of the form `req_…` (letters, digits, underscores), unique
     per request.
     """
     seen: dict[str, Exchange] = {}
-    for exchange in _answered(history):
+    for exchange in _answered(ledger):
         if exchange.request.method == "OPTIONS":
             continue  # often answered by what stands in front, before it is a request of the API
         request_id = exchange.request_id
@@ -47,9 +48,9 @@ def every_response_has_its_request_id(history: History) -> Findings:
 
 
 @clause("HTTP-2", source=DOCUMENTED)
-def every_body_is_json(history: History) -> Findings:
+def every_body_is_json(ledger: Ledger) -> Findings:
     """Every body of the API is JSON: a success as `application/json`, an error as that or another JSON type."""
-    for exchange in _answered(history):
+    for exchange in _answered(ledger):
         reply = exchange.reply
         if reply is None or 300 <= reply.status < 400 or exchange.request.method in {"HEAD", "OPTIONS"}:
             continue
@@ -68,9 +69,9 @@ def _start(body: bytes) -> str:
 
 
 @clause("HTTP-3", source=ASSUMED)
-def errors_tell_what_to_change(history: History) -> Findings:
+def errors_tell_what_to_change(ledger: Ledger) -> Findings:
     """An error is 4xx with a JSON object that tells a person what to change, and blames no field that is right."""
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if not exchange.refused or exchange.request.method in {"HEAD", "OPTIONS"}:
             continue
         yield kept_if(
@@ -82,13 +83,13 @@ def errors_tell_what_to_change(history: History) -> Findings:
         if isinstance(exchange.json, dict):
             told = any(len(text.strip()) >= 4 for text in words(exchange.json))
             yield kept_if(told, "words that tell what to change", exchange.json, exchange)
-    for creation in history.ledger.creations:
+    for creation in ledger.creations:
         error = creation.exchange.object.get("error")
         param = error.get("param") if isinstance(error, dict) else None
         if not creation.exchange.refused or not creation.faults or creation.key_was_seen or not isinstance(param, str):
             continue
         paths = {fault.path for fault in creation.faults}
-        charged = history.ledger.accepted_currencies
+        charged = ledger.accepted_currencies
         if charged and not codes_of(creation.exchange.request.json) <= charged:
             continue  # it may be refused for a currency that this account may not charge
         if len(paths) == 1 and not {fault.clause for fault in creation.faults} & {"HTTP-4", "CRE-13"}:
@@ -123,32 +124,32 @@ def _related(param: str, path: str) -> bool:
 
 
 @clause("HTTP-4", source=ASSUMED)
-def what_is_no_request_of_the_api_is_refused_for_what_it_is(history: History) -> Findings:
+def what_is_no_request_of_the_api_is_refused_for_what_it_is(ledger: Ledger) -> Findings:
     """Unknown path 404; known path, other method 405 with `Allow`; a body that is not JSON 400; another media type
     415; too large 413, after which the client can still read the answer.
     """
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if (
             exchange.account is not None
             and exchange.operation is Operation.OTHER
             and exchange.request.method in _COMMON
         ):
             yield from _route(exchange)
-    yield from _bodies(history)
-    for exchange in history.judged:
+    yield from _bodies(ledger)
+    for exchange in ledger.history.judged:
         large = exchange.operation is Operation.CREATE and len(exchange.request.body or b"") > BODY_MOST
         if large and exchange.reply is None and exchange.failure != "timed out":
             yield broken("413, and a connection that stays open until it is read", exchange.failure, exchange)
 
 
-def _bodies(history: History) -> Findings:
-    for creation in history.ledger.creations:
+def _bodies(ledger: Ledger) -> Findings:
+    for creation in ledger.creations:
         exchange = creation.exchange
         if creation.key_was_seen:
             continue
         if creation.is_faultless:
             if "HTTP-4" in creation.features.values() and not exchange.is_unknown:
-                guilty = exchange.refused and "HTTP-4" in history.ledger.attributed_clauses(creation)
+                guilty = exchange.refused and "HTTP-4" in ledger.attributed_clauses(creation)
                 yield kept_if(not guilty, "success for JSON in another guise", exchange.status, exchange)
             continue
         for fault in creation.faults or ():
@@ -186,10 +187,9 @@ def _named(exchange: Exchange, path: str, reason: str) -> Finding:
 
 
 @clause("HTTP-5", source=ASSUMED)
-def what_is_refused_changes_nothing(history: History) -> Findings:
+def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
     """A request that is answered with 4xx changes nothing: it opens no session, and moves no status."""
-    ledger = history.ledger
-    for exchange in history.of(Operation.LIST, Operation.RETRIEVE):
+    for exchange in ledger.history.of(Operation.LIST, Operation.RETRIEVE):
         shown = entries_of(exchange) if exchange.operation is Operation.LIST else (exchange.object,)
         for session in shown:
             marker = session.get("success_url")
@@ -198,22 +198,24 @@ def what_is_refused_changes_nothing(history: History) -> Findings:
                 yield broken(
                     "no session from a request that was refused", f"session {session.get('id')}", *causes, exchange
                 )
-    refused = [e for e in history.of(Operation.CREATE) if e.refused]
-    listed = [e for e in history.of(Operation.LIST) if e.succeeded]
+    refused = [e for e in ledger.history.of(Operation.CREATE) if e.refused]
+    listed = [e for e in ledger.history.of(Operation.LIST) if e.succeeded]
     for exchange in refused:
         if any(exchange.account == later.account and exchange.is_before(later) for later in listed[-3:]):
             yield KEPT
     # Not only the writes of a life: what was refused for its key alone asked for nothing, and might do it all the same.
-    asked = [(ledger.sessions.get(e.request.session_id or ""), e) for e in history.of(Operation.EXPIRE, Operation.PAY)]
+    asked = [
+        (ledger.sessions.get(e.request.session_id or ""), e) for e in ledger.history.of(Operation.EXPIRE, Operation.PAY)
+    ]
     pressed = [
         (observed, w) for observed in ledger.sessions.values() for w in observed.writes if w.operation is Operation.PAGE
     ]
     for observed, write in (*asked, *pressed):
         if observed is not None and write.refused:
-            before, read = ledger.preceding_view(observed, write), ledger.following_read(observed, write)
+            before, read = ledger.preceding_read(observed, write), ledger.following_read(observed, write)
             if before is None or read is None:
                 continue
-            changed = [name for name in ("status", "payment_status") if before.get(name) != read.object.get(name)]
+            changed = [name for name in CHANGING if before.object.get(name) != read.object.get(name)]
             yield kept_if(
                 not changed,
                 f"{', '.join(changed)} as before",
@@ -225,9 +227,9 @@ def what_is_refused_changes_nothing(history: History) -> Findings:
 
 
 @clause("HTTP-6", source=ASSUMED)
-def no_input_breaks_the_server(history: History) -> Findings:
+def no_input_breaks_the_server(ledger: Ledger) -> Findings:
     """No input, however broken, is answered with 5xx or a dropped connection."""
-    for exchange in history.judged:
+    for exchange in ledger.history.judged:
         if exchange.reply is None:
             if exchange.failure != "timed out":
                 yield broken("an answer", exchange.failure, exchange)

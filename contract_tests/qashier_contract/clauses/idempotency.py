@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qashier_contract import oracle
 from qashier_contract.clauses.create import refusals
-from qashier_contract.clauses.events import event_ids
 from qashier_contract.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
-from qashier_contract.history import NOT_JSON, Capability, Exchange, History, Operation
-from qashier_contract.ledger import entries_of, same
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from qashier_contract.history import Capability, Exchange, Operation
+from qashier_contract.ledger import Ledger, entries_of
+from qashier_contract.observed_events import event_ids
+from qashier_contract.values import NOT_JSON, same
 
 
 def _same_request(first: Exchange, second: Exchange) -> bool:
@@ -28,45 +24,10 @@ def _same_answer(first: Exchange, second: Exchange) -> bool:
     return first.status == second.status and same(first.json, second.json)
 
 
-def repeats(history: History) -> Iterator[tuple[Exchange, Exchange, bool | None]]:
-    """The sequential uses of a remembered key: the first success, a later use, and whether the key is forgotten by
-    then; None where the clock leaves that open.
-    """
-    ledger = history.ledger
-    for uses in ledger.keyed.values():
-        for exchange in uses:
-            if exchange.is_lost:
-                continue
-            first = ledger.first_answer(exchange)
-            # The memory runs from the first answer; once forgotten, the next success is the first one again.
-            while first is not None:
-                forgotten = _forgotten(history, first, exchange)
-                if forgotten is not True:
-                    break
-                later = [u for u in uses if first.is_before(u) and u.is_before(exchange) and u.succeeded]
-                renewed = next((u for u in later if _forgotten(history, first, u) is True), None)
-                if renewed is None:
-                    break
-                first = renewed
-            if first is not None:
-                yield first, exchange, _forgotten(history, first, exchange)
-
-
-def _forgotten(history: History, first: Exchange, later: Exchange) -> bool | None:
-    ledger = history.ledger
-    from_least, from_most = ledger.clock(first)
-    least, most = ledger.clock(later)
-    if from_least is not None and most is not None and most < from_least + oracle.KEY_MEMORY:
-        return False
-    if from_most is not None and least is not None and least >= from_most + oracle.KEY_MEMORY:
-        return True
-    return None
-
-
 @clause("IDM-1", source=PUBLIC)
-def the_same_key_gets_the_same_answer(history: History) -> Findings:
+def the_same_key_gets_the_same_answer(ledger: Ledger) -> Findings:
     """The same key again gets the same status and body, and nothing is done again."""
-    for first, again, forgotten in repeats(history):
+    for first, again, forgotten in ledger.repeats():
         if forgotten is False and _same_request(first, again) and first.operation is Operation.CREATE:
             yield kept_if(
                 _same_answer(first, again),
@@ -75,14 +36,14 @@ def the_same_key_gets_the_same_answer(history: History) -> Findings:
                 first,
                 again,
             )
-    yield from _made_twice(history, "IDM-1")
-    yield from _told_twice(history)
+    yield from _made_twice(ledger, "IDM-1")
+    yield from _told_twice(ledger)
 
 
-def _told_twice(history: History) -> Findings:
+def _told_twice(ledger: Ledger) -> Findings:
     """Sessions that one key expired, several times asked, and of which more than one event tells."""
-    told = event_ids(history)
-    for first, again, forgotten in repeats(history):
+    told = event_ids(ledger.history)
+    for first, again, forgotten in ledger.repeats():
         if forgotten is False and again.operation is Operation.EXPIRE and _same_request(first, again):
             events = told.get(again.request.session_id or "", set())
             yield kept_if(len(events) < 2, "nothing done again", f"{len(events)} events", first, again)
@@ -92,11 +53,10 @@ def _short(exchange: Exchange) -> str:
     return f"{exchange.status} {exchange.reply.body[:160].decode('utf-8', 'replace') if exchange.reply else ''}"
 
 
-def _made_twice(history: History, identifier: str) -> Findings:
+def _made_twice(ledger: Ledger, identifier: str) -> Findings:
     """Sessions that a list shows, though no answer named them: the marker in their `success_url` tells which request
     made them.
     """
-    ledger = history.ledger
     for (account, key), uses in ledger.keyed.items():
         marks = {
             e.request.json["success_url"]: e
@@ -108,7 +68,7 @@ def _made_twice(history: History, identifier: str) -> Findings:
             continue
         alike = [e for mark in marks for e in ledger.markers.get((account, mark), ())]  # by whatever key
         answered = {str(e.object.get("id")) for e in alike if e.succeeded}
-        for page in history.of(Operation.LIST):
+        for page in ledger.history.of(Operation.LIST):
             if page.account != account:
                 continue
             strays = [
@@ -133,12 +93,12 @@ def _cause(uses: object, marker: object) -> str:
 
 
 @clause("IDM-2", source=PUBLIC)
-def other_keys_are_other_requests(history: History) -> Findings:
+def other_keys_are_other_requests(ledger: Ledger) -> Findings:
     """Other keys are other requests, whatever they have in common."""
     first: dict[str, Exchange] = {}
-    for exchange in history.of(Operation.CREATE):
+    for exchange in ledger.history.of(Operation.CREATE):
         session_id = exchange.object.get("id")
-        if not exchange.succeeded or not isinstance(session_id, str) or history.ledger.may_be_replay(exchange):
+        if not exchange.succeeded or not isinstance(session_id, str) or ledger.may_be_replay(exchange):
             continue
         earlier = first.setdefault(session_id, exchange)
         keys = (earlier.request.idempotency_key, exchange.request.idempotency_key)
@@ -146,35 +106,26 @@ def other_keys_are_other_requests(history: History) -> Findings:
             yield KEPT
         elif keys[0] != keys[1] and earlier.account == exchange.account:
             yield broken("a session of its own for another key", f"{session_id} again", earlier, exchange)
-    for creation in history.ledger.creations:
-        if (
-            creation.is_faultless
-            and creation.exchange.refused
-            and "IDM-2" in history.ledger.attributed_clauses(creation)
-        ):
+    for creation in ledger.creations:
+        if creation.is_faultless and creation.exchange.refused and "IDM-2" in ledger.attributed_clauses(creation):
             yield broken("success: a key is allowed", creation.exchange.status, creation.exchange)
 
 
 @clause("IDM-3", source=PUBLIC)
-def a_key_has_at_most_255_characters(history: History) -> Findings:
+def a_key_has_at_most_255_characters(ledger: Ledger) -> Findings:
     """A key of 255 characters is accepted, a longer one is refused with 4xx."""
-    yield from refusals(history, "IDM-3")
-    for exchange in history.of(Operation.EXPIRE):
+    yield from refusals(ledger, "IDM-3")
+    for exchange in ledger.history.of(Operation.EXPIRE):
         key = exchange.request.idempotency_key or ""
-        known = exchange.request.session_id in history.ledger.sessions
+        known = exchange.request.session_id in ledger.sessions
         if len(key) > oracle.KEY_LENGTH and key.isascii() and known and not exchange.is_lost:
             yield kept_if(exchange.refused, f"4xx: {len(key)} characters", exchange.status, exchange)
-    for observed in history.ledger.sessions.values():
+    for observed in ledger.sessions.values():
         for write in observed.writes:
             key = write.request.idempotency_key or ""
-            if (
-                len(key) != oracle.KEY_LENGTH
-                or not key.isascii()
-                or write.is_lost
-                or history.ledger.key_was_seen(write)
-            ):
+            if len(key) != oracle.KEY_LENGTH or not key.isascii() or write.is_lost or ledger.key_was_seen(write):
                 continue
-            state = history.ledger.state_before(observed, write)
+            state = ledger.state_before(observed, write)
             if write.account == observed.account and state is not None and state.status == "open":
                 yield kept_if(
                     not write.refused, "success with a key of 255 characters", write.status, observed.born, write
@@ -182,16 +133,16 @@ def a_key_has_at_most_255_characters(history: History) -> Findings:
 
 
 @clause("IDM-4", source=PUBLIC, needs=(Capability.CLOCK,))
-def a_key_is_forgotten_after_a_day(history: History) -> Findings:
+def a_key_is_forgotten_after_a_day(ledger: Ledger) -> Findings:
     """A key is forgotten after 24 hours: at and after 86,400 s from the first answer."""
-    for first, again, forgotten in repeats(history):
+    for first, again, forgotten in ledger.repeats():
         if forgotten and again.operation is Operation.EXPIRE and _same_request(first, again):
             # Asked anew, it is what it is: a session that has ended.
             yield kept_if(again.refused, "4xx: the key is forgotten, the session ended", again.status, first, again)
         if first.operation is not Operation.CREATE or again.operation is not Operation.CREATE or forgotten is None:
             continue
-        age = (history.ledger.clock(again)[0] or 0) - (history.ledger.clock(first)[0] or 0)
-        moves = [e for e in history.clock_calls(first.account) if first.is_before(e) and e.is_before(again)]
+        age = (ledger.clock(again)[0] or 0) - (ledger.clock(first)[0] or 0)
+        moves = [e for e in ledger.history.clock_calls(first.account) if first.is_before(e) and e.is_before(again)]
         if forgotten:
             fresh = again.succeeded and again.object.get("id") != first.object.get("id")
             yield kept_if(fresh, f"a new session after {age} s", _short(again), first, *moves[-1:], again)
@@ -201,9 +152,9 @@ def a_key_is_forgotten_after_a_day(history: History) -> Findings:
 
 
 @clause("IDM-5", source=PUBLIC)
-def an_expire_is_replayed_as_it_was(history: History) -> Findings:
+def an_expire_is_replayed_as_it_was(ledger: Ledger) -> Findings:
     """Replaying a successful expire returns that success, not "already expired"."""
-    for first, again, forgotten in repeats(history):
+    for first, again, forgotten in ledger.repeats():
         if forgotten is False and first.operation is Operation.EXPIRE and _same_request(first, again):
             yield kept_if(
                 _same_answer(first, again), f"{first.status} and the session again", _short(again), first, again
@@ -211,9 +162,9 @@ def an_expire_is_replayed_as_it_was(history: History) -> Findings:
 
 
 @clause("IDM-6", source=ASSUMED)
-def the_same_key_at_once_is_done_once(history: History) -> Findings:
+def the_same_key_at_once_is_done_once(ledger: Ledger) -> Findings:
     """The same key twice at once opens one session; the other answer is the same one, or 409."""
-    for uses in history.ledger.keyed.values():
+    for uses in ledger.keyed.values():
         group = [use for use in uses if any(use.overlaps(other) for other in uses if other is not use)]
         if len(group) < 2 or any(use.is_lost for use in group):
             continue
@@ -223,19 +174,18 @@ def the_same_key_at_once_is_done_once(history: History) -> Findings:
         ids = {str(use.object.get("id")) for use in made}
         yield kept_if(len(ids) == 1, "one session", f"{len(ids)}: {sorted(ids)}", *group)
         # By the policy `conflict` two successes are right as well: the second may have come when the first was done.
-        waits = history.terms.policy.idempotency_in_flight == "wait"
+        waits = ledger.history.terms.policy.idempotency_in_flight == "wait"
         odd = [use for use in group if not use.succeeded and (waits or use.status != 409)]
         expected = "the same answer, by policy" if waits else "the same answer, or 409"
         yield kept_if(not odd, expected, f"{[use.status for use in odd]}", *group)
         different = [use for use in made if not same(use.json, made[0].json)]
         yield kept_if(not different, "the same answer to both", "two answers", *group)
-    yield from _made_twice(history, "IDM-6")
+    yield from _made_twice(ledger, "IDM-6")
 
 
 @clause("IDM-7", source=ASSUMED, needs=(Capability.SECOND_ACCOUNT,))
-def keys_belong_to_an_account(history: History) -> Findings:
+def keys_belong_to_an_account(ledger: Ledger) -> Findings:
     """Keys belong to an account; two accounts may use the same key."""
-    ledger = history.ledger
     for (account, key), uses in ledger.keyed.items():
         for (other, same_key), theirs in ledger.keyed.items():
             if same_key != key or other >= account:
@@ -253,9 +203,8 @@ def keys_belong_to_an_account(history: History) -> Findings:
 
 
 @clause("IDM-8", source=ASSUMED)
-def a_refusal_does_not_use_a_key_up(history: History) -> Findings:
+def a_refusal_does_not_use_a_key_up(ledger: Ledger) -> Findings:
     """Only a success is remembered: a refused request does not use its key up."""
-    ledger = history.ledger
     for creation in ledger.creations:
         exchange = creation.exchange
         uses = ledger.earlier_uses(exchange)
@@ -299,15 +248,14 @@ def a_refusal_does_not_use_a_key_up(history: History) -> Findings:
 
 
 @clause("IDM-9", source=ASSUMED)
-def a_key_for_another_request_does_nothing(history: History) -> Findings:
+def a_key_for_another_request_does_nothing(ledger: Ledger) -> Findings:
     """The same key with a different request (another operation, session or parsed body) does nothing: the first answer
     again, or 4xx.
     """
-    ledger = history.ledger
-    for first, again, forgotten in repeats(history):
+    for first, again, forgotten in ledger.repeats():
         if forgotten is not False or _same_request(first, again):
             continue
-        reuse = history.terms.policy.idempotency_reuse
+        reuse = ledger.history.terms.policy.idempotency_reuse
         if again.succeeded:
             right = _same_answer(first, again) and reuse != "reject"
             yield kept_if(right, "the first answer again, or 4xx", _short(again), first, again)
@@ -322,4 +270,4 @@ def a_key_for_another_request_does_nothing(history: History) -> Findings:
             if read is not None and state is not None:
                 seen = read.object.get("status")
                 yield kept_if(seen == state.status, f"{observed.id} still {state.status}", seen, first, again, read)
-    yield from _made_twice(history, "IDM-9")
+    yield from _made_twice(ledger, "IDM-9")

@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING
 from qashier_contract import oracle
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Finding, Findings, broken, clause, kept_if
 from qashier_contract.document import shape_errors
-from qashier_contract.history import Exchange, History, Operation
-from qashier_contract.ledger import (
-    Listing,
-    ObservedSession,
-    differences,
-    documented,
-    entries_of,
-    is_integer,
-    parse_query,
-)
+from qashier_contract.history import Exchange, Operation
+from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented, entries_of, parse_query
+from qashier_contract.values import differences, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,10 +28,9 @@ def _stories(*sessions: ObservedSession) -> tuple[Exchange, ...]:
     return tuple(story)
 
 
-def _refused(history: History) -> Iterator[tuple[Exchange, oracle.Query, str]]:
+def _refused(ledger: Ledger) -> Iterator[tuple[Exchange, oracle.Query, str]]:
     """The lists with valid parameters that were refused, with the clause to which that is put down."""
-    ledger = history.ledger
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         query = parse_query(exchange)
         if isinstance(query, str) or exchange.succeeded or exchange.is_lost:
             continue
@@ -58,8 +50,8 @@ def _refused(history: History) -> Iterator[tuple[Exchange, oracle.Query, str]]:
         )
 
 
-def _refusals(history: History, identifier: str) -> Findings:
-    for exchange, _, cause in _refused(history):
+def _refusals(ledger: Ledger, identifier: str) -> Findings:
+    for exchange, _, cause in _refused(ledger):
         if cause == identifier:
             yield broken("a page", exchange.status, exchange)
 
@@ -70,19 +62,19 @@ def _refused_with(status: int | None, what: str, exchange: Exchange) -> Finding:
     return kept_if(right, f"{status or '4xx'} for {what}", exchange.status, exchange)
 
 
-def _pages(history: History, identifier: str) -> Findings:
+def _pages(ledger: Ledger, identifier: str) -> Findings:
     """Judge the sessions of every page that is put down to a clause: none that does not belong, none left out."""
-    yield from _refusals(history, identifier)
-    for listing in history.ledger.listings:
+    yield from _refusals(ledger, identifier)
+    for listing in ledger.listings:
         if listing.clause != identifier:
             continue
         exchange = listing.exchange
-        sessions = history.ledger.sessions
+        sessions = ledger.sessions
         wrong = [session_id for session_id in listing.ids if session_id in listing.excluded]
         if wrong:
             expected = f"no session that the {listing.excluded[wrong[0]]} leaves out"
             yield broken(
-                expected, f"{wrong[0]}", *_stories(sessions[wrong[0]], *_cursor_life(history, listing)), exchange
+                expected, f"{wrong[0]}", *_stories(sessions[wrong[0]], *_cursor_life(ledger, listing)), exchange
             )
             continue
         shown, due = set(listing.shown), listing.due
@@ -94,7 +86,7 @@ def _pages(history: History, identifier: str) -> Findings:
         ]
         if not missing and listing.remaining and len(listing.entries) < listing.query.limit:
             missing = [observed for observed in listing.matching if observed not in shown]
-        story = _stories(*missing[:2], *_cursor_life(history, listing))
+        story = _stories(*missing[:2], *_cursor_life(ledger, listing))
         if missing:
             yield broken(*_gap(missing[0], due, listing), *story, exchange)
         else:
@@ -117,15 +109,15 @@ def _tied(one: ObservedSession, other: ObservedSession) -> bool:
     return one.created == other.created and one.born.overlaps(other.born)
 
 
-def _cursor_life(history: History, listing: Listing) -> Sequence[ObservedSession]:
-    observed = history.ledger.sessions.get(listing.cursor or "")
+def _cursor_life(ledger: Ledger, listing: Listing) -> Sequence[ObservedSession]:
+    observed = ledger.sessions.get(listing.cursor or "")
     return [] if observed is None else [observed]
 
 
 @clause("LIS-1", source=DOCUMENTED)
-def a_list_has_its_shape(history: History) -> Findings:
+def a_list_has_its_shape(ledger: Ledger) -> Findings:
     """A list is `{"object": "list", "data": […], "has_more": bool, "url": "/checkout/sessions"}`."""
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         if not exchange.succeeded:
             continue
         body = exchange.json
@@ -145,18 +137,18 @@ def a_list_has_its_shape(history: History) -> Findings:
         seen = "; ".join(f"{path or 'body'}: {message}" for path, message in errors[:3])
         yield kept_if(not errors, "the shape of a list", seen, exchange)
         yield kept_if(not strays, "entries that are sessions", f"{strays} that are no objects", exchange)
-    yield from _refusals(history, "LIS-1")
+    yield from _refusals(ledger, "LIS-1")
 
 
 @clause("LIS-2", source=DOCUMENTED)
-def limit_has_bounds(history: History) -> Findings:
+def limit_has_bounds(ledger: Ledger) -> Findings:
     """`limit` is 1 to 100, 10 by default; anything else is refused with 4xx."""
-    yield from _refusals(history, "LIS-2")
-    for exchange in history.of(Operation.LIST):
+    yield from _refusals(ledger, "LIS-2")
+    for exchange in ledger.history.of(Operation.LIST):
         if parse_query(exchange) == "LIS-2" and not exchange.is_lost:
             limit = exchange.request.parameters.get("limit")
-            yield _refused_with(history.terms.policy.status_invalid, f"limit={limit}", exchange)
-    for listing in history.ledger.listings:
+            yield _refused_with(ledger.history.terms.policy.status_invalid, f"limit={limit}", exchange)
+    for listing in ledger.listings:
         count = len(listing.entries)
         if "limit" in listing.exchange.request.parameters:
             if listing.query.limit in {1, oracle.LIMIT_MOST}:
@@ -172,9 +164,9 @@ def limit_has_bounds(history: History) -> Findings:
 
 
 @clause("LIS-3", source=DOCUMENTED)
-def a_page_is_full(history: History) -> Findings:
+def a_page_is_full(ledger: Ledger) -> Findings:
     """A page has at most `limit` entries, and exactly `limit` when that many match."""
-    for listing in history.ledger.listings:
+    for listing in ledger.listings:
         count, limit = len(listing.entries), listing.query.limit
         if "limit" not in listing.exchange.request.parameters and listing.is_plain:
             continue  # LIS-2
@@ -192,22 +184,18 @@ def a_page_is_full(history: History) -> Findings:
 
 
 @clause("LIS-4", source=PUBLIC)
-def newest_first(history: History) -> Findings:
+def newest_first(ledger: Ledger) -> Findings:
     """A list is newest first; sessions of the same second come in reverse order of creation, the same in every
     answer.
     """
-    for listing in history.ledger.listings:
+    for listing in ledger.listings:
         exchange = listing.exchange
         times = [entry.get("created") for entry in listing.entries]
         for earlier, later in pairwise(times):
             if is_integer(earlier) and is_integer(later) and earlier < later:
                 yield broken("created descending", f"{earlier} before {later}", exchange)
                 break
-        ours = [
-            history.ledger.sessions[i]
-            for i in listing.ids
-            if i in history.ledger.sessions and i not in listing.uncertain
-        ]
+        ours = [ledger.sessions[i] for i in listing.ids if i in ledger.sessions and i not in listing.uncertain]
         for first, second in pairwise(ours):
             if _tied(first, second):
                 continue
@@ -217,29 +205,25 @@ def newest_first(history: History) -> Findings:
                 yield kept_if(
                     right, f"{second.id} before {first.id}", "the other way round", *_stories(*story), exchange
                 )
-    for finding in _pages(history, "LIS-4"):
+    for finding in _pages(ledger, "LIS-4"):
         if finding is not None:
             yield finding
 
 
 @clause("LIS-5", source=DOCUMENTED)
-def starting_after_goes_on(history: History) -> Findings:
+def starting_after_goes_on(ledger: Ledger) -> Findings:
     """`starting_after=ID` gives the entries directly after ID, ID left out."""
-    yield from _pages(history, "LIS-5")
+    yield from _pages(ledger, "LIS-5")
 
 
 @clause("LIS-6", source=DOCUMENTED)
-def ending_before_goes_back(history: History) -> Findings:
+def ending_before_goes_back(ledger: Ledger) -> Findings:
     """`ending_before=ID` gives the `limit` entries directly before ID, ID left out, in the same newest-first order."""
-    yield from _pages(history, "LIS-6")
-    for listing in history.ledger.listings:
+    yield from _pages(ledger, "LIS-6")
+    for listing in ledger.listings:
         if listing.query.ending_before is None:
             continue
-        ours = [
-            history.ledger.sessions[i]
-            for i in listing.ids
-            if i in history.ledger.sessions and i not in listing.uncertain
-        ]
+        ours = [ledger.sessions[i] for i in listing.ids if i in ledger.sessions and i not in listing.uncertain]
         ranks = [(observed.created, observed.ordinal) for observed in ours]
         if len(ranks) > 1 and not any(a.born.overlaps(b.born) for a, b in pairwise(ours)):
             story = _stories(*sorted(ours, key=lambda observed: observed.ordinal)[:3])
@@ -249,9 +233,9 @@ def ending_before_goes_back(history: History) -> Findings:
 
 
 @clause("LIS-7", source=DOCUMENTED)
-def has_more_is_true_when_there_is_more(history: History) -> Findings:
+def has_more_is_true_when_there_is_more(ledger: Ledger) -> Findings:
     """`has_more` is true exactly when the walk in that direction has more entries."""
-    for listing in history.ledger.listings:
+    for listing in ledger.listings:
         if not isinstance(listing.has_more, bool) or set(listing.ids) & set(listing.excluded):
             continue
         story = (*_stories(*listing.matching[:2]), listing.exchange)
@@ -264,15 +248,15 @@ def has_more_is_true_when_there_is_more(history: History) -> Findings:
 
 
 @clause("LIS-8", source=DOCUMENTED)
-def status_filters(history: History) -> Findings:
+def status_filters(ledger: Ledger) -> Findings:
     """`status` keeps just the sessions of that status, as of now."""
-    yield from _pages(history, "LIS-8")
-    for listing in history.ledger.listings:
+    yield from _pages(ledger, "LIS-8")
+    for listing in ledger.listings:
         if listing.query.status:
             others = [entry for entry in listing.entries if entry.get("status") != listing.query.status]
             seen = others[0].get("status") if others else None
             yield kept_if(not others, f"only {listing.query.status} sessions", seen, listing.exchange)
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         asked = exchange.request.parameters.get("status", "open").lower()
         if asked not in {"open", "complete", "expired"}:
             # Refused or not, no session has that status.
@@ -281,10 +265,10 @@ def status_filters(history: History) -> Findings:
 
 
 @clause("LIS-9", source=DOCUMENTED)
-def created_filters(history: History) -> Findings:
+def created_filters(ledger: Ledger) -> Findings:
     """`created[gt|gte|lt|lte]` keeps just the sessions created in the interval; bounds combine."""
-    yield from _pages(history, "LIS-9")
-    for listing in history.ledger.listings:
+    yield from _pages(ledger, "LIS-9")
+    for listing in ledger.listings:
         if listing.query.created:
             times = [entry.get("created") for entry in listing.entries]
             outside = [time for time in times if is_integer(time) and not listing.query.keeps(time)]
@@ -292,20 +276,19 @@ def created_filters(history: History) -> Findings:
 
 
 @clause("LIS-10", source=DOCUMENTED)
-def nothing_matches(history: History) -> Findings:
+def nothing_matches(ledger: Ledger) -> Findings:
     """When nothing matches, `data` is empty and `has_more` is false."""
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         query = parse_query(exchange)
         if isinstance(query, str) or exchange.account is None or exchange.is_lost:
             continue
-        _, now = history.ledger.clock(exchange)
+        _, now = ledger.clock(exchange)
         # Nothing can have been created in the future, or inside an interval that is empty, whoever uses the account.
         lower = [epoch for bound, epoch in query.created if bound in {"gt", "gte"}]
         upper = [epoch for bound, epoch in query.created if bound in {"lt", "lte"}]
         impossible = bool(lower and upper and max(lower) > min(upper)) or bool(
             lower and now is not None and max(lower) > now + 60
         )
-        ledger = history.ledger
         cursor = query.starting_after or query.ending_before
         if cursor is not None and (
             cursor not in ledger.sessions or ledger.sessions[cursor].account != exchange.account
@@ -323,11 +306,11 @@ def nothing_matches(history: History) -> Findings:
         yield kept_if(data == [] and more is False, "data empty, has_more false", f"{seen}, has_more {more}", exchange)
 
 
-def walks(history: History) -> Iterator[list[Exchange]]:
+def walks(ledger: Ledger) -> Iterator[list[Exchange]]:
     """The sequences of lists in which each goes on where the one before it ended, from a list without a cursor until
     one says that there is no more, or an empty page.
     """
-    lists = [e for e in history.of(Operation.LIST) if e.succeeded and not isinstance(parse_query(e), str)]
+    lists = [e for e in ledger.history.of(Operation.LIST) if e.succeeded and not isinstance(parse_query(e), str)]
     used: set[int] = set()
     for start in lists:
         if {"starting_after", "ending_before"} & start.request.parameters.keys():
@@ -364,10 +347,10 @@ def _filters(exchange: Exchange) -> dict[str, str]:
 
 
 @clause("LIS-11", source=DOCUMENTED)
-def a_walk_meets_every_session_once(history: History) -> Findings:
+def a_walk_meets_every_session_once(ledger: Ledger) -> Findings:
     """Walking all pages, either way, meets every matching session once, also while others are created."""
-    by_number = {listing.exchange.number: listing for listing in history.ledger.listings}
-    for walk in walks(history):
+    by_number = {listing.exchange.number: listing for listing in ledger.listings}
+    for walk in walks(ledger):
         met = [str(entry.get("id")) for page in walk for entry in entries_of(page)]
         twice = sorted({session_id for session_id in met if met.count(session_id) > 1})
         if twice:
@@ -379,52 +362,52 @@ def a_walk_meets_every_session_once(history: History) -> Findings:
             yield KEPT
             continue
         # What matched before the walk and still matches after it, must have been met.
-        lasting = [observed for observed in first.matching if _still_matches(history, observed, walk)]
+        lasting = [observed for observed in first.matching if _still_matches(ledger, observed, walk)]
         missed = [observed for observed in lasting if observed.id not in met]
         story = _stories(*missed[:1])
         yield kept_if(not missed, f"{missed[0].id} on some page" if missed else "", f"{len(met)} others", *story, *walk)
 
 
-def _still_matches(history: History, observed: ObservedSession, walk: Sequence[Exchange]) -> bool:
+def _still_matches(ledger: Ledger, observed: ObservedSession, walk: Sequence[Exchange]) -> bool:
     status = walk[0].request.parameters.get("status")
     if status is None:
         return True
-    states = [history.ledger.state_before(observed, exchange) for exchange in walk]
+    states = [ledger.state_before(observed, exchange) for exchange in walk]
     return all(state is not None and state.status == status for state in states)
 
 
 @clause("LIS-12", source=ASSUMED)
-def filters_and_cursors_combine(history: History) -> Findings:
+def filters_and_cursors_combine(ledger: Ledger) -> Findings:
     """Filters and cursors combine; a cursor that the filter would leave out still marks its place."""
-    yield from _pages(history, "LIS-12")
+    yield from _pages(ledger, "LIS-12")
 
 
 @clause("LIS-13", source=ASSUMED)
-def cursors_that_make_no_sense_are_refused(history: History) -> Findings:
+def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
     """Both cursors at once are refused with 4xx, and so is a cursor that names no session of this account."""
-    ledger = history.ledger
     known = set(ledger.sessions)
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         known.update(str(entry.get("id")) for entry in entries_of(exchange))
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         if exchange.is_lost:
             continue
         query = parse_query(exchange)
         if query == "LIS-13":
             empty = "" in exchange.request.parameters.values()
-            status = None if empty else history.terms.policy.status_rule
+            status = None if empty else ledger.history.terms.policy.status_rule
             yield _refused_with(status, "an empty cursor" if empty else "both cursors at once", exchange)
         elif isinstance(query, oracle.Query):
             cursor = query.starting_after if query.starting_after is not None else query.ending_before
             if cursor is not None and cursor not in known:
-                yield _refused_with(history.terms.policy.status_rule, f"the unknown cursor {cursor[:60]}", exchange)
+                yield _refused_with(
+                    ledger.history.terms.policy.status_rule, f"the unknown cursor {cursor[:60]}", exchange
+                )
 
 
 @clause("LIS-14", source=DOCUMENTED)
-def an_entry_is_the_session(history: History) -> Findings:
+def an_entry_is_the_session(ledger: Ledger) -> Findings:
     """An entry of a list equals what retrieve returns."""
-    ledger = history.ledger
-    for exchange in history.of(Operation.LIST):
+    for exchange in ledger.history.of(Operation.LIST):
         for entry in entries_of(exchange):
             observed = ledger.sessions.get(str(entry.get("id")))
             if observed is None or observed.account != exchange.account:

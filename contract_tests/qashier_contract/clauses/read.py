@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, Findings, clause, kept_if
-from qashier_contract.history import Exchange, History, Json, Operation
-from qashier_contract.ledger import ObservedSession, act_of, differences, documented, entries_of, lasting
+from qashier_contract.history import Exchange, Operation
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, documented, entries_of, lasting
+from qashier_contract.values import Json, differences
 
 
-def _last_write(history: History, observed: ObservedSession, read: Exchange) -> Exchange:
+def _last_write(ledger: Ledger, observed: ObservedSession, read: Exchange) -> Exchange:
     """The last request that changed a session before a read and told so: its create, an expire, a payment."""
     told = [
         write
@@ -18,16 +19,15 @@ def _last_write(history: History, observed: ObservedSession, read: Exchange) -> 
         and write.succeeded
         and write.is_before(read)
         and write.object.get("id") == observed.id
-        and not history.ledger.may_be_replay(write)
+        and not ledger.may_be_replay(write)
     ]
     return told[-1] if told else observed.born
 
 
 @clause("RET-1", source=DOCUMENTED)
-def a_session_is_as_last_written(history: History) -> Findings:
+def a_session_is_as_last_written(ledger: Ledger) -> Findings:
     """Retrieve returns the session, equal to what the last write returned."""
-    ledger = history.ledger
-    for exchange in history.of(Operation.RETRIEVE):
+    for exchange in ledger.history.of(Operation.RETRIEVE):
         observed = ledger.sessions.get(exchange.request.session_id or "")
         if observed is None or observed.account != exchange.account or not observed.born.is_before(exchange):
             continue
@@ -36,7 +36,7 @@ def a_session_is_as_last_written(history: History) -> Findings:
         if not exchange.succeeded:
             yield kept_if(False, "the session", exchange.status, observed.born, exchange)
             continue
-        write = _last_write(history, observed, exchange)
+        write = _last_write(ledger, observed, exchange)
         expected, seen = lasting(write.object), lasting(exchange.object)
         differing = differences(expected, seen)
         if differing == ["expires_at"] and write.operation is Operation.EXPIRE:
@@ -59,26 +59,25 @@ def a_session_is_as_last_written(history: History) -> Findings:
 
 
 @clause("RET-2", source=ASSUMED)
-def an_unknown_session_is_not_found(history: History) -> Findings:
+def an_unknown_session_is_not_found(ledger: Ledger) -> Findings:
     """Retrieving an unknown id answers 404."""
-    known = _known_ids(history)
-    for exchange in history.of(Operation.RETRIEVE):
+    known = _known_ids(ledger)
+    for exchange in ledger.history.of(Operation.RETRIEVE):
         if exchange.request.session_id not in known and not exchange.is_lost:
             yield kept_if(exchange.status == 404, "404 for an unknown id", exchange.status, exchange)
 
 
-def _known_ids(history: History) -> set[str]:
+def _known_ids(ledger: Ledger) -> set[str]:
     """The ids that a target gave us in any answer."""
-    known = set(history.ledger.sessions)
-    for exchange in history.of(Operation.LIST):
+    known = set(ledger.sessions)
+    for exchange in ledger.history.of(Operation.LIST):
         known.update(str(entry.get("id")) for entry in entries_of(exchange))
     return known
 
 
 @clause("RET-3", source=ASSUMED)
-def reading_has_no_effect(history: History) -> Findings:
+def reading_has_no_effect(ledger: Ledger) -> Findings:
     """Reading has no effect: two reads with nothing in between are equal."""
-    ledger = history.ledger
     for observed in ledger.sessions.values():
         for first, second in pairwise(observed.reads):
             if not first.is_before(second):
@@ -94,13 +93,13 @@ def reading_has_no_effect(history: History) -> Findings:
             yield kept_if(
                 not differing, f"{wanted}", {name: now.get(name) for name in differing}, observed.born, first, second
             )
-    yield from _lists_unmoved(history)
+    yield from _lists_unmoved(ledger)
 
 
-def _lists_unmoved(history: History) -> Findings:
+def _lists_unmoved(ledger: Ledger) -> Findings:
     """The same list twice shows the same sessions in the same order, where only reads came in between."""
     last: dict[tuple[int | None, str], Exchange] = {}
-    for exchange in history.exchanges:
+    for exchange in ledger.history.exchanges:
         if exchange.request.method not in {"GET", "HEAD"} or exchange.page_of is not None:
             last.clear()
         elif (
@@ -110,7 +109,7 @@ def _lists_unmoved(history: History) -> Findings:
         ):
             key = (exchange.account, exchange.request.query)
             earlier = last.setdefault(key, exchange)
-            if earlier is not exchange and history.ledger.is_quiet(exchange) and earlier.is_before(exchange):
+            if earlier is not exchange and ledger.is_quiet(exchange) and earlier.is_before(exchange):
                 was, now = ([entry.get("id") for entry in entries_of(e)] for e in (earlier, exchange))
                 yield kept_if(was == now, f"{was[:5]} as before", now[:5], earlier, exchange)
 
@@ -120,9 +119,9 @@ def _state_of(view: Exchange) -> tuple[Json, Json]:
 
 
 @clause("RET-4", source=ASSUMED)
-def little_ever_changes(history: History) -> Findings:
+def little_ever_changes(ledger: Ledger) -> Findings:
     """Only `status` and `payment_status` ever change in a session's life."""
-    for observed in history.ledger.sessions.values():
+    for observed in ledger.sessions.values():
         first = lasting(observed.first)
         views = [*observed.reads]
         views += [

@@ -1,4 +1,4 @@
-"""How a clause is written down: `@clause(id, source=…)` over a function that reads a history.
+"""How a clause is written down: `@clause(id, source=…)` over a function that reads a ledger.
 
 Such a function yields once for every observation that the clause has something to say about: `KEPT`, or what
 `broken(…)` makes, which carries the shortest story: the exchanges that disagree. It never sends anything.
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from qashier_contract.history import Capability, Delivery, Exchange, History
+from qashier_contract.history import Capability, Delivery, Exchange
+from qashier_contract.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ class ClauseBroken(Exception):
 Finding: TypeAlias = ClauseBroken | None
 KEPT: Final = None
 Findings: TypeAlias = Iterator[Finding]
-Judge: TypeAlias = Callable[[History], Findings]
+Judge: TypeAlias = Callable[[Ledger], Findings]
 
 
 def broken(expected: str, seen: object, *exchanges: Exchange, deliveries: tuple[Delivery, ...] = ()) -> ClauseBroken:
@@ -85,23 +86,27 @@ class Clause:
     def group(self) -> str:
         return self.id.partition("-")[0]
 
-    def __call__(self, history: History) -> int:
-        """Judge a history; how many observations kept the clause.
+    @property
+    def number(self) -> int:
+        return int(self.id.partition("-")[2])
+
+    def __call__(self, ledger: Ledger) -> int:
+        """Judge a ledger; how many observations kept the clause.
 
         Raises:
             ClauseBroken: The first one that did not.
         """
         count = 0
-        for finding in self.judge(history):
+        for finding in self.judge(ledger):
             if finding is not None:
                 raise finding
             count += 1
         return count
 
-    def findings(self, history: History, *, most: int = 20) -> tuple[int, tuple[ClauseBroken, ...]]:
+    def findings(self, ledger: Ledger, *, most: int = 20) -> tuple[int, tuple[ClauseBroken, ...]]:
         """How many observations the clause was exercised by, and at most `most` of those that broke it."""
         exercised, violations = 0, []
-        for finding in self.judge(history):
+        for finding in self.judge(ledger):
             exercised += 1
             if finding is not None:
                 violations.append(finding)

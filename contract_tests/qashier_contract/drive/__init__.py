@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from qashier_contract.clauses.events import overdue
-from qashier_contract.history import Capability, Exchange, Json, Recorder
+from qashier_contract.history import Capability, Exchange, History, Recorder
+from qashier_contract.ledger import Ledger
 from qashier_contract.target import Account, Key, Target
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from qashier_contract.verdicts import FailedCheck
 
@@ -46,7 +47,9 @@ class RunContext:
     strict: bool = False
     seed: int = 0
     wanted: frozenset[str] = frozenset()
-    """The ids of the clauses that will be judged; empty for all."""
+    """The ids of the clauses that will be judged."""
+    broken_by: Callable[[History, Collection[str]], tuple[str, ...]] = lambda _history, _wanted: ()
+    """Which of some clauses a history breaks, in the order of the contract: a driver knows no clause of its own."""
     budget_s: float = 60.0
     """How long the whole run may take: how much is drawn at random depends on it."""
     keys_are_free: bool = False
@@ -119,7 +122,11 @@ def wait_for_pending_events(target: Target, recorder: Recorder, *numbers: int) -
         recorder: What was observed so far.
         numbers: In which accounts' names; all, if none is given.
     """
-    due = {number: at for number, at in overdue(recorder.history()).items() if not numbers or number in numbers}
+    due = {
+        number: at
+        for number, at in Ledger(recorder.history()).endings.overdue().items()
+        if not numbers or number in numbers
+    }
     if due:
         time.sleep(max(0, max(due.values()) - time.monotonic_ns()) / 1e9)
     for number in due:

@@ -9,15 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.clauses.concurrency import overlap
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
-from qashier_contract.history import Capability, Credentials
-from qashier_contract.ledger import is_integer
+from qashier_contract.history import Capability, Credentials, overlap
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qashier_contract.history import Exchange, Json
+    from qashier_contract.history import Exchange
+    from qashier_contract.values import Json
 
 _THREADS: Final = 6
 _MANY: Final = 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from qashier_contract import oracle
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, page_url_of
 from qashier_contract.history import Capability
-from qashier_contract.ledger import is_integer
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from qashier_contract.history import Exchange

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_contract import oracle
-from qashier_contract.clauses import CLAUSES
 from qashier_contract.drive import Driver, RunContext, Stage
 from qashier_contract.drive.story import (
     OUTCOMES,
@@ -114,7 +113,7 @@ class _Accounts:
         history = replace(
             self.context.recorder.history(), exchanges=tuple(self.context.recorder.exchanges[: self._begins])
         )
-        return frozenset(identifier for identifier, clause in CLAUSES.items() if clause.findings(history, most=1)[1])
+        return frozenset(self.context.broken_by(history, self.context.wanted))
 
     @property
     def count(self) -> int:
@@ -148,7 +147,7 @@ def lifecycle(context: RunContext) -> None:
     begun_ns = time.monotonic_ns()
     spare_s = pace.remaining_s * _SHARE
     ends_ns = begun_ns + int(min(spare_s, 86_400.0) * 1e9)
-    wanted = frozenset(context.wanted or CLAUSES)
+    wanted = context.wanted
     accounts = _Accounts(context)
     stories = max(1, round(_STORIES * context.budget_s / 60))
     for number in range(_MOST_FINDINGS):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
 
 from qashier_contract import oracle
-from qashier_contract.clauses.lifecycle import page_of
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, page_url_of
 from qashier_contract.history import Capability
-from qashier_contract.ledger import is_integer
+from qashier_contract.page import page_of
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
-    from qashier_contract.history import Exchange, Json
+    from qashier_contract.history import Exchange
+    from qashier_contract.values import Json
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
 _CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&y=2"

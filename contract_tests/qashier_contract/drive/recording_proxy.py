@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.history import SESSIONS_PATH, Exchange, Json
+from qashier_contract.history import SESSIONS_PATH, Exchange
 from qashier_contract.target import OutOfSessions, OutOfTime
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

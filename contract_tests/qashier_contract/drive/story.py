@@ -11,16 +11,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qashier_contract import oracle
-from qashier_contract.clauses import CLAUSES
 from qashier_contract.drive import RunContext, id_of
 from qashier_contract.history import Capability, History
-from qashier_contract.ledger import entries_of, is_integer, same
+from qashier_contract.ledger import entries_of
+from qashier_contract.values import is_integer, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from qashier_contract.history import Exchange, Json
+    from qashier_contract.history import Exchange
     from qashier_contract.target import Account
+    from qashier_contract.values import Json
 
 OUTCOMES: Final = {
     "succeeded": oracle.Act.PAYMENT_SUCCEEDED,
@@ -163,11 +164,7 @@ class Story:
     def broken(self, wanted: Collection[str]) -> tuple[str, ...]:
         """The clauses among the wanted ones that this story alone shows to be broken, in the order of the contract."""
         history = History(exchanges=tuple(self.exchanges), terms=self.context.recorder.terms)
-        return tuple(
-            identifier
-            for identifier, clause in CLAUSES.items()
-            if identifier in wanted and clause.findings(history, most=1)[1]
-        )
+        return self.context.broken_by(history, wanted)
 
     def forget(self) -> None:
         """Take what this story sent out of the record: a shorter one shows the same."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Self
 from qashier_contract import oracle
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
 from qashier_contract.history import TOO_LATE, Capability
-from qashier_contract.ledger import is_integer
 from qashier_contract.receiver import DROP, HOLD_S, Receiver
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,8 @@ from qashier_contract.report.timestamps import iso_time
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qashier_contract.history import Delivery, Exchange, History, Json, Reply
+    from qashier_contract.history import Delivery, Exchange, History, Reply
+    from qashier_contract.values import Json
     from qashier_contract.verdicts import Report
 
 

@@ -20,7 +20,7 @@ from qashier_contract.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from qashier_contract.history import Json
+    from qashier_contract.values import Json
     from qashier_contract.verdicts import ClauseReport, Report, Violation
 
 _FOLDER: Final = Path(__file__).parent / "templates"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from qashier_contract.report.reproduce import reproduce
 
 if TYPE_CHECKING:
-    from qashier_contract.history import Delivery, Exchange, Json
+    from qashier_contract.history import Delivery, Exchange
+    from qashier_contract.values import Json
     from qashier_contract.verdicts import ClauseReport, Report, Violation
 
 

@@ -10,15 +10,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from qashier_contract.history import NOT_JSON, Exchange, Operation
+from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.json import text
 from qashier_contract.report.reproduce.story import Story
+from qashier_contract.values import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qashier_contract.history import Delivery, History, Json
+    from qashier_contract.history import Delivery, History
     from qashier_contract.report.reproduce.story import Step
+    from qashier_contract.values import Json
     from qashier_contract.verdicts import Violation
 
 _WORDS: Final = {

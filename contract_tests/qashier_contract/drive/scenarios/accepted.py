@@ -18,7 +18,8 @@ from qashier_contract.drive.scenarios.scenario import (
     scenario,
     send_each,
 )
-from qashier_contract.history import Capability, Json
+from qashier_contract.history import Capability
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

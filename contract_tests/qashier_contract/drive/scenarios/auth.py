@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from qashier_contract.drive import RunContext, Stage, id_of
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, retrieve, scenario, without
 from qashier_contract.history import SESSIONS_PATH, Capability, Credentials
-from qashier_contract.ledger import is_integer
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract.drive import RunContext, Stage, id_of
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, scenario, without
-from qashier_contract.history import Capability, Credentials, Json
+from qashier_contract.history import Capability, Credentials
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, id_of
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, retrieve, scenario
 from qashier_contract.history import Capability, Exchange
-from qashier_contract.ledger import entries_of, is_integer
+from qashier_contract.ledger import entries_of
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

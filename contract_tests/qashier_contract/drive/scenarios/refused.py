@@ -19,7 +19,7 @@ from qashier_contract.drive.scenarios.scenario import (
     send_each,
     without,
 )
-from qashier_contract.history import Json
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

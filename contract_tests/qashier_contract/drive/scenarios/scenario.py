@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.drive import Driver, RunContext, Stage, id_of
-from qashier_contract.history import Capability, Exchange, Json
-from qashier_contract.ledger import entries_of, is_integer
+from qashier_contract.history import Capability, Exchange
+from qashier_contract.ledger import entries_of
+from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

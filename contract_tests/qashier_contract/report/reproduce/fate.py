@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
 from qashier_contract.history import Operation
-from qashier_contract.ledger import ObservedSession, act_of, is_integer
+from qashier_contract.ledger import ObservedSession, act_of
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from qashier_contract.history import Exchange

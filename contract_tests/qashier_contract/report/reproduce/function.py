@@ -17,9 +17,9 @@ from qashier_contract.report.reproduce.story import SOON_S
 from qashier_contract.report.reproduce.values import WIDTH, Code, literal
 
 if TYPE_CHECKING:
-    from qashier_contract.history import Json
     from qashier_contract.report.reproduce.naming import Naming
     from qashier_contract.report.reproduce.story import Step
+    from qashier_contract.values import Json
 
 _ROUNDS: Final = 20
 """How often a race is run: one lucky round proves nothing."""

@@ -14,15 +14,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
-from qashier_contract.history import CONTROL_PATH, NOT_JSON, TOO_LATE, Capability, Credentials, Exchange, Operation
-from qashier_contract.ledger import ObservedSession, is_integer
+from qashier_contract.history import CONTROL_PATH, TOO_LATE, Capability, Credentials, Exchange, Operation
+from qashier_contract.ledger import ObservedSession
 from qashier_contract.report.reproduce.values import WIDTH, Code
+from qashier_contract.values import NOT_JSON, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qashier_contract.history import Endpoint, Json
+    from qashier_contract.history import Endpoint
     from qashier_contract.report.reproduce.story import Step, Story
+    from qashier_contract.values import Json
 
 _MARKED: Final = frozenset({"HTTP-5", "IDM-1", "IDM-6", "IDM-9", "EVT-5", "CON-2"})
 """The clauses for which it matters which request made a session: there `success_url` stays unlike every other."""

@@ -16,9 +16,9 @@ from qashier_contract.report.reproduce.values import Code, literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qashier_contract.history import Json
     from qashier_contract.ledger import ObservedSession
     from qashier_contract.report.reproduce.story import Step, Story
+    from qashier_contract.values import Json
 
 _LONG: Final = 4_000
 """A body longer than this is made by a program, not typed."""

@@ -15,13 +15,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import ObservedSession, is_integer
+from qashier_contract.ledger import Ledger, ObservedSession
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from qashier_contract.history import Delivery, Endpoint, History, Json
-    from qashier_contract.ledger import Ledger, Listing
+    from qashier_contract.history import Delivery, Endpoint, History
+    from qashier_contract.ledger import Listing
+    from qashier_contract.values import Json
     from qashier_contract.verdicts import Violation
 
 _ABOUT_LISTS: Final = frozenset(f"LIS-{number}" for number in range(2, 13))
@@ -65,7 +67,7 @@ class Story:
         self.violation = violation
         self.clause = violation.clause
         self.history = history
-        self.ledger: Ledger = history.ledger
+        self.ledger: Ledger = Ledger(history)
         self._needed: dict[int, Exchange] = {}
         self._population: dict[int, tuple[ObservedSession, ...]] = {}
         self._gather()

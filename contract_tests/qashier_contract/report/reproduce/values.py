@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qashier_contract.history import Json
+    from qashier_contract.values import Json
 
 WIDTH: Final = 100
 """How many columns generated source has."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qashier_contract.history import Exchange, Json, Operation
-from qashier_contract.ledger import is_integer
+from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.reproduce.naming import Naming
 from qashier_contract.report.reproduce.proofs.table import (
     Lines,
@@ -18,6 +17,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     succeeds,
 )
 from qashier_contract.report.reproduce.values import literal
+from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

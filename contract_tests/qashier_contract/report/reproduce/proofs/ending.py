@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qashier_contract.history import Exchange, Json, Operation
+from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.reproduce.fate import is_overdue, state_at
 from qashier_contract.report.reproduce.naming import Naming
 from qashier_contract.report.reproduce.proofs.table import (
@@ -18,6 +18,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     succeeds,
 )
 from qashier_contract.report.reproduce.values import Code, literal
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from qashier_contract.ledger import ObservedSession

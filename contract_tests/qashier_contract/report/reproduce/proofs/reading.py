@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qashier_contract.history import Operation
-from qashier_contract.ledger import differences, lasting
+from qashier_contract.ledger import lasting
 from qashier_contract.report.reproduce.fate import matching, opened_before, state_at
 from qashier_contract.report.reproduce.naming import Naming
 from qashier_contract.report.reproduce.proofs.table import (
@@ -20,6 +20,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     succeeds,
 )
 from qashier_contract.report.reproduce.values import literal
+from qashier_contract.values import differences
 
 if TYPE_CHECKING:
     from qashier_contract.ledger import Listing, ObservedSession

@@ -152,10 +152,10 @@ def _nothing_changed(naming: Naming) -> Lines:
             f'assert not [session for session in {sessions} if session["success_url"] == {url}]',
         ]
     observed = naming.story.session_of(guilty)
-    before = naming.ledger.preceding_view(observed, told[-2]) if observed is not None and len(told) > 1 else None
+    before = naming.ledger.preceding_read(observed, told[-2]) if observed is not None and len(told) > 1 else None
     if before is None:
         return []
-    return shows(naming, guilty, {name: before.get(name) for name in ("status", "payment_status")})
+    return shows(naming, guilty, {name: before.object.get(name) for name in ("status", "payment_status")})
 
 
 @proof("HTTP-6")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from qashier_contract.history import Exchange, Json, Operation
+from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.reproduce.naming import Naming
 from qashier_contract.report.reproduce.values import literal
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,142 @@
+"""Creates that were answered: what was wrong with each, and which clause a refusal is put down to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from qashier_contract import oracle
+from qashier_contract.history import Exchange, History, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from qashier_contract.ledger.clock import Clock
+    from qashier_contract.ledger.keys import Keys
+    from qashier_contract.values import Json
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Creation:
+    """A create that was answered, and what it deserved.
+
+    `faults` is None where the documents leave it open. `blame` names the clauses to which a refusal of a faultless one
+    is put down: those of its traits that the target accepts in no other request.
+    """
+
+    exchange: Exchange
+    faults: tuple[oracle.Fault, ...] | None
+    features: Mapping[str, str] = field(default_factory=dict)
+    key_was_seen: bool = False
+
+    @property
+    def is_faultless(self) -> bool:
+        return self.faults == ()
+
+
+class Creations:
+    """The creates of one history."""
+
+    def __init__(self, history: History, keys: Keys, clock: Clock) -> None:
+        self.history = history
+        self._keys, self._clock = keys, clock
+
+    @cached_property
+    def answered(self) -> Sequence[Creation]:
+        """Every create that was answered."""
+        return [self._creation(e) for e in self.history.of(Operation.CREATE) if e.reply is not None]
+
+    def _creation(self, exchange: Exchange) -> Creation:
+        earliest, latest = self._clock.at(exchange)
+        seen = self._keys.was_seen(exchange)
+        try:
+            found = (
+                *self._header_faults(exchange),
+                *oracle.faults(
+                    exchange.request.json,
+                    earliest=earliest,
+                    latest=latest,
+                    unknown_fields=self.history.terms.policy.unknown_fields,
+                ),
+            )
+        except oracle.Open:
+            return Creation(exchange, None, key_was_seen=seen)
+        # A body that never was JSON may be refused for its media type or its size first: one fault is enough.
+        if any(fault.clause == "HTTP-4" and fault.path for fault in found):
+            found = tuple(fault for fault in found if fault.clause == "HTTP-4" and fault.path)
+        if found:
+            return Creation(exchange, found, key_was_seen=seen)
+        key = exchange.request.idempotency_key
+        features = oracle.features_of(exchange.request.json, key=key, earliest=earliest)
+        if oracle.has_unknown_fields(exchange.request.json):
+            features["an unknown field, which the policy ignores"] = "CRE-1"
+        body = exchange.request.body or b""
+        if len(body) > oracle.BODY_MOST // 2:
+            features["a body of more than 1 MiB"] = "HTTP-4"
+        media_type = exchange.request.header("Content-Type")
+        if media_type != "application/json":
+            features[f"media type {media_type}"] = "HTTP-4"
+        return Creation(exchange, (), features, key_was_seen=seen)
+
+    @staticmethod
+    def _header_faults(exchange: Exchange) -> Iterator[oracle.Fault]:
+        request = exchange.request
+        media_type = (request.header("Content-Type") or "application/json").partition(";")[0].strip().lower()
+        if request.header("Content-Encoding") is not None or request.query or media_type.endswith("+json"):
+            raise oracle.Open("an encoding, a query or a media type that no document mentions")
+        if media_type != "application/json":
+            yield oracle.Fault("HTTP-4", "Content-Type", f"the media type is {media_type}")
+        if len(request.body or b"") > oracle.BODY_MOST:
+            yield oracle.Fault("HTTP-4", "Content-Length", "the body is above 2 MiB")
+        keys = [value for name, value in request.headers if name.lower() == "idempotency-key"]
+        if len(keys) > 1 or any(not key or not key.isascii() or not key.isprintable() or " " in key for key in keys):
+            raise oracle.Open("an idempotency key that is empty, doubled or no visible ASCII")
+        if keys and len(keys[0]) > oracle.KEY_LENGTH:
+            yield oracle.Fault("IDM-3", "Idempotency-Key", f"{len(keys[0])} characters")
+
+    @cached_property
+    def accepted_features(self) -> frozenset[str]:
+        """What the target has shown that it accepts."""
+        return frozenset(
+            feature
+            for creation in self.answered
+            if creation.is_faultless and creation.exchange.succeeded and not creation.key_was_seen
+            for feature in creation.features
+        )
+
+    @cached_property
+    def accepted_currencies(self) -> frozenset[str]:
+        """What this target lets its accounts charge, as far as a tester said it or an answer showed it."""
+        named = {*self.history.terms.currencies, *(self.history.terms.policy.currencies or ())}
+        for creation in self.answered:
+            if creation.is_faultless and creation.exchange.succeeded:
+                named |= {line["price_data"]["currency"] for line in creation.exchange.request.json["line_items"]}
+        return frozenset(named)
+
+    def attributed_clauses(self, creation: Creation) -> frozenset[str]:
+        """The clauses that a refusal of a faultless create breaks; empty where it may be refused."""
+        code = creation.exchange.request.json["line_items"][0]["price_data"]["currency"]
+        if creation.key_was_seen or (self.accepted_currencies and code not in self.accepted_currencies):
+            return frozenset()
+        special = {clause for feature, clause in creation.features.items() if feature not in self.accepted_features}
+        return frozenset(special or {"CRE-1"})
+
+    @cached_property
+    def markers(self) -> Mapping[tuple[int, str], Sequence[Exchange]]:
+        """The creates by account and `success_url`. Ours are unique, so a session tells which request made it."""
+        markers: dict[tuple[int, str], list[Exchange]] = defaultdict(list)
+        for exchange in self.history.of(Operation.CREATE):
+            body = exchange.request.json
+            if isinstance(body, dict) and isinstance(body.get("success_url"), str) and exchange.account is not None:
+                markers[exchange.account, body["success_url"]].append(exchange)
+        return markers
+
+
+def codes_of(body: Json) -> frozenset[str]:
+    """The currencies that a body for create names, in lines that can be read."""
+    lines = body.get("line_items") if isinstance(body, dict) else None
+    prices = [line.get("price_data") for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    codes = [price.get("currency") for price in prices if isinstance(price, dict)]
+    return frozenset(code for code in codes if isinstance(code, str))

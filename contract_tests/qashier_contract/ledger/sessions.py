@@ -1,0 +1,130 @@
+"""The sessions that creates answered with, and everything that read them or wrote to them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract import oracle
+from qashier_contract.document import named
+from qashier_contract.history import Exchange, History, Operation
+from qashier_contract.values import Json, is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_OUTCOMES: Final = {
+    "succeeded": oracle.Act.PAYMENT_SUCCEEDED,
+    "failed": oracle.Act.PAYMENT_FAILED,
+    "canceled": oracle.Act.PAYMENT_CANCELED,
+}
+_PRESSED: Final = {
+    "pay-card": oracle.Act.PAYMENT_SUCCEEDED,
+    "authorise": oracle.Act.PAYMENT_SUCCEEDED,
+    "pay-declined": oracle.Act.PAYMENT_FAILED,
+    "cancel": oracle.Act.PAYMENT_CANCELED,
+}
+"""What a customer asks for by what is pressed on a page."""
+CHANGING: Final = frozenset({"status", "payment_status"})
+"""The properties of a session that may change (RET-4)."""
+
+
+def documented(session: Json) -> dict[str, Json]:
+    """What the document names of a session, its lines included; what an implementation adds is its own affair."""
+    found: dict[str, Json] = named("CheckoutSession", session)
+    return found
+
+
+def lasting(session: Json) -> dict[str, Json]:
+    """The documented properties that never change."""
+    return {name: value for name, value in documented(session).items() if name not in CHANGING}
+
+
+def act_of(exchange: Exchange) -> oracle.Act | None:
+    """What a writing request asks to happen to its session."""
+    if exchange.operation is Operation.PAGE:
+        return _PRESSED.get(exchange.page_act or "")
+    if exchange.operation is Operation.EXPIRE:
+        return oracle.Act.EXPIRE_REQUESTED
+    outcome = exchange.request.json
+    return _OUTCOMES.get(outcome.get("outcome", "")) if isinstance(outcome, dict) else None
+
+
+@dataclass(slots=True, eq=False)
+class ObservedSession:
+    """One session that a create answered with."""
+
+    id: str
+    account: int
+    ordinal: int
+    born: Exchange
+    first: Mapping[str, Json]
+    writes: list[Exchange] = field(default_factory=list)
+    """Requests that may have changed it, in the order of sending: expire, pay, what was pressed on its page."""
+    reads: list[Exchange] = field(default_factory=list)
+    """Successful retrieves, in the order of sending."""
+
+    @property
+    def created(self) -> int:
+        created = self.first.get("created")
+        return created if is_integer(created) else 0
+
+    @property
+    def expires_at(self) -> int:
+        expires_at = self.first.get("expires_at")
+        return expires_at if is_integer(expires_at) else 0
+
+
+class Sessions:
+    """The sessions of one history."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+
+    @cached_property
+    def by_id(self) -> Mapping[str, ObservedSession]:
+        """The sessions that creates answered with, by id, in the order of creation."""
+        sessions: dict[str, ObservedSession] = {}
+        for exchange in self.history.of(Operation.CREATE):
+            session_id = exchange.object.get("id")
+            if not exchange.succeeded or not isinstance(session_id, str) or session_id in sessions:
+                continue
+            assert exchange.account is not None
+            sessions[session_id] = ObservedSession(
+                session_id, exchange.account, len(sessions), exchange, exchange.object
+            )
+        for exchange in self.history.exchanges:
+            named = sessions.get(exchange.page_of or exchange.request.session_id or "")
+            if named is None or exchange.was_limited:
+                continue
+            key = exchange.request.idempotency_key
+            if key is not None and len(key) > oracle.KEY_LENGTH and exchange.refused:
+                continue  # IDM-3: nothing was asked of the session
+            pressed = exchange.operation is Operation.PAGE and exchange.request.method == "POST"
+            if exchange.operation in {Operation.EXPIRE, Operation.PAY} or pressed:
+                named.writes.append(exchange)
+            read = exchange.operation is Operation.RETRIEVE and exchange.account == named.account
+            if read and exchange.succeeded and exchange.object.get("id") == named.id:
+                named.reads.append(exchange)
+        return sessions
+
+    @cached_property
+    def journeys(self) -> Mapping[str, Sequence[Exchange]]:
+        """What was pressed on the pages of each session, and where that led, in the order of sending."""
+        journeys: dict[str, list[Exchange]] = defaultdict(list)
+        for exchange in self.history.exchanges:
+            if exchange.page_of is not None and exchange.page_act != "view":
+                journeys[exchange.page_of].append(exchange)
+        return journeys
+
+    def end_of(self, press: Exchange) -> Exchange:
+        """The last exchange of the redirects that followed what was pressed."""
+        end = press
+        for later in self.journeys.get(press.page_of or "", ()):
+            if later.number > end.number:
+                if later.page_act != f"{press.page_act}, led on":
+                    break
+                end = later
+        return end

@@ -1,0 +1,116 @@
+"""A hosted page as a customer reads it, without running a script: its visible text, its links and its forms."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qashier_contract.history import Exchange
+
+_ACTS: Final = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
+"""The `data-testid` of what a customer presses in a form."""
+
+
+class Page(HTMLParser):
+    """What a hosted page shows without running a script: its visible text, its links and its forms."""
+
+    _SILENT = frozenset({"script", "style", "template", "head", "noscript"})
+    _VOID = frozenset(
+        {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
+    )
+
+    def __init__(self, html: str, url: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.url = url
+        self.links: list[str] = []
+        self.forms: list[dict[str, str]] = []
+        """Of each form: its `action`, absolute, its `method` and `id`, and what it sends unasked as `field:NAME`."""
+        self.tests: dict[str, dict[str, str]] = {}
+        """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
+        self.has_script = False
+        self._words: list[str] = []
+        self._hidden = 0
+        self._form: int | None = None
+        self._stack: list[tuple[str, bool]] = []
+        self.feed(html)
+        self.close()
+        for element in self.tests.values():
+            owner = element.pop("form-id", None)
+            named = [number for number, form in enumerate(self.forms) if form["id"] == owner]
+            if named:
+                element["form"] = str(named[0])
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self._words).split())
+
+    def forms_to_pay(self, session_id: str) -> list[dict[str, str]]:
+        """The forms that act on the session: they post to this page or name it. A search or a language does not."""
+        of_acts = {element.get("form") for name, element in self.tests.items() if name in _ACTS}
+
+        def acts(form: dict[str, str]) -> bool:
+            path = urlsplit(form["action"]).path
+            names_it = session_id in path or session_id in form.values()
+            return names_it or (form["method"] == "post" and path == urlsplit(self.url).path)
+
+        return [form for number, form in enumerate(self.forms) if str(number) in of_acts or acts(form)]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        hides = (
+            tag in self._SILENT
+            or "hidden" in attributes
+            or "display:none" in attributes.get("style", "").replace(" ", "")
+        )
+        self.has_script = self.has_script or tag == "script"
+        if tag == "form":
+            self._form = len(self.forms)
+            action = urljoin(self.url, attributes.get("action", ""))
+            method = attributes.get("method", "get").lower()
+            self.forms.append({"action": action, "method": method, "id": attributes.get("id", "")})
+        if tag in {"a", "area"} and "href" in attributes:
+            self.links.append(urljoin(self.url, attributes["href"]))
+        if tag == "input" and self._form is not None and _is_sent(attributes):
+            self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
+        if "data-testid" in attributes:
+            owner = {"form": str(self._form)} if self._form is not None else {}
+            if "form" in attributes:
+                owner = {"form-id": attributes.pop("form")}
+            self.tests[attributes["data-testid"]] = {**attributes, **owner}
+        if tag not in self._VOID:
+            self._stack.append((tag, hides))
+            self._hidden += hides
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = None
+        if any(open_tag == tag for open_tag, _ in self._stack):
+            while self._stack:
+                open_tag, hides = self._stack.pop()
+                self._hidden -= hides
+                if open_tag == tag:
+                    break
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self._words.append(data)
+
+
+def _is_sent(attributes: Mapping[str, str]) -> bool:
+    """Whether a browser sends an input with its form, though the customer did nothing to it."""
+    kind = attributes.get("type", "text").lower()
+    if kind in {"checkbox", "radio"}:
+        return "checked" in attributes
+    return bool(attributes.get("name")) and kind not in {"submit", "button", "image", "reset", "file"}
+
+
+def page_of(exchange: Exchange) -> Page | None:
+    """The page that an exchange shows, None if it is no HTML."""
+    reply = exchange.reply
+    if reply is None or "html" not in reply.media_type:
+        return None
+    return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
