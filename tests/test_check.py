@@ -12,7 +12,16 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from qashier_contract import CLAUSES, CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable, Verdict, check
+from qashier_contract import (
+    CLAUSES,
+    CheckError,
+    KeyRefused,
+    LiveKeyRefused,
+    TargetUnreachable,
+    Verdict,
+    check,
+    receiver,
+)
 from qashier_contract.drive import Driver, scenarios, webhooks
 from qashier_contract.drive.plan import every_driver, exercised_by, measured, plan
 from qashier_contract.history import TOO_LATE, Capability, Credentials, History, Operation
@@ -71,7 +80,8 @@ def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
 def test_evt_6_an_answer_that_comes_too_late_is_none(
     quirks: tuple[str, ...], broken: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "_HOLD_S", 0.6)
+    monkeypatch.setattr(webhooks, "HOLD_S", 0.6)
+    monkeypatch.setattr(receiver, "HOLD_S", 0.6)
     monkeypatch.setattr(webhooks, "_PATIENCE_S", 0.6)
     monkeypatch.setattr("qashier_contract.ledger.endings.SOON_NS", 10**8)
     monkeypatch.setattr(reference, "PATIENCE_S", 0.2)
