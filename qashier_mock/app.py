@@ -5,7 +5,6 @@ The real clock and randomness are chosen here and nowhere else.
 
 from __future__ import annotations
 
-import time
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -40,6 +39,8 @@ from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
+from qashier_mock.machine import MachineClock, steady
+from qashier_mock.outgoing import Outgoing
 from qashier_mock.pipeline import (
     Call,
     Document,
@@ -80,6 +81,7 @@ class Settings:
         public_url: What `session.url` begins with, without a trailing slash. None: the server's own address.
         webhook_urls: Every account delivers there.
         webhook_secret: Signs those deliveries.
+        webhook_ca: Certificates (PEM) of authorities that https receivers may have besides the well-known ones.
         webhook_hosts: The only hosts that webhooks may go to; None: any.
         policy: The open choices.
         seed: What ids are drawn from, so that they repeat run for run; None: drawn at random.
@@ -91,6 +93,7 @@ class Settings:
     public_url: str | None = None
     webhook_urls: Sequence[str] = ()
     webhook_secret: str | None = field(default=None, repr=False)
+    webhook_ca: Path | None = None
     webhook_hosts: frozenset[str] | None = None
     policy: Policy = field(default_factory=Policy)
     seed: int | None = None
@@ -124,10 +127,11 @@ class MockApp:
         Args:
             settings: How it is to behave.
             store: Where state is kept; None: in memory.
-            clock: The machine's time in epoch seconds; None: the real one. Tests pass their own.
+            clock: The machine's time in epoch seconds, which never goes back; None: the real one. Tests pass their own.
             validate_responses: Judge each reply by the document and fail on one that it does not describe (tests).
 
         Raises:
+            OSError: The file `settings.webhook_ca` cannot be read, or holds no certificate.
             UnknownBug: `settings.bugs` names a defect that is not known.
         """
         self.settings = settings
@@ -141,8 +145,11 @@ class MockApp:
             broken = parts_with(settings.bugs)
         rules = DEFAULT_RULES if broken is None else broken.rules
         store = self.store if broken is None else broken.store_over(self.store)
-        timer = time.time if clock is None else clock  # noqa: TID251 - here is where it is chosen
-        whole = _WholeSeconds(timer)
+        timer = MachineClock() if clock is None else clock
+
+        def whole() -> int:
+            return int(timer())
+
         ids = self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
         self.service = CheckoutService(
             store,
@@ -164,6 +171,7 @@ class MockApp:
             self.service,
             clock=whole,
             timer=timer,
+            send=Outgoing(ca_file=settings.webhook_ca).post,
             render=wire.event_to_bytes,
             signature_header=settings.policy.signature_header,
             refuses=refuses,
@@ -197,6 +205,7 @@ class MockApp:
             [api, control],
             self.hooks,
             pages=pages,
+            timer=steady,
             lifespan=self._lifespan,
             inline=_NEVER_ASK_FOR_A_TASK if self.store.name in _STORES_THAT_NEVER_SUSPEND else (),
             validate_responses=validate_responses,
@@ -233,20 +242,6 @@ class MockApp:
 def create_app(settings: Settings | None = None, *, store: Store | None = None) -> MockApp:
     """A mock with the real clock; `create_app().asgi` is what an ASGI server takes."""
     return MockApp(settings or Settings(), store=store)
-
-
-class _WholeSeconds:
-    """The machine's clock in whole seconds; it never goes back, even when the machine's own does."""
-
-    def __init__(self, timer: Callable[[], float]) -> None:
-        self._timer = timer
-        self._latest = 0
-
-    def __call__(self) -> int:
-        now = int(self._timer())
-        if now > self._latest:  # noqa: PLR1730 - asked several times for each request, and `max` takes twice as long
-            self._latest = now
-        return self._latest
 
 
 class AppHooks:
@@ -290,7 +285,7 @@ class AppHooks:
             return None
         key = call.headers.get(b"idempotency-key")
         if rule.action is FaultAction.DELAY and key is not None and self._policy.idempotency_in_flight == "conflict":
-            self._delayed[call.principal, key.strip()] = (call.request_id, time.perf_counter() + rule.seconds)
+            self._delayed[call.principal, key.strip()] = (call.request_id, steady() + rule.seconds)
         return self._fault(rule)
 
     def _fault(self, rule: FaultRule) -> Fault:
@@ -342,7 +337,7 @@ class AppHooks:
 
     def _refuse_in_flight(self, call: Call) -> None:
         """Refuse a key whose request a fault rule holds up; a store refuses those that it has under way itself."""
-        now = time.perf_counter()
+        now = steady()
         self._delayed = {each: held for each, held in self._delayed.items() if held[1] > now}
         key = call.headers.get(b"idempotency-key", b"").strip()
         request_id, _ = self._delayed.get((call.principal, key), (call.request_id, now))
@@ -387,7 +382,7 @@ class AppHooks:
                 redacted(path),
                 reply.status if is_sent else None,
                 self._service.time_of(call.principal),
-                (time.perf_counter() - call.started) * 1000,
+                (steady() - call.started) * 1000,
                 None if key is None else redacted(key).decode("latin-1"),
                 None if call.raw_body is None else redacted(call.raw_body),
                 redacted(body) if is_sent else None,
@@ -415,7 +410,7 @@ class AppHooks:
                 redacted(path.encode("latin-1")),
                 reply.status,
                 self._service.time_of(account),
-                (time.perf_counter() - unrouted.started) * 1000,
+                (steady() - unrouted.started) * 1000,
                 None if key is None else redacted(key).decode("latin-1"),
                 None,
                 redacted(body),

@@ -19,6 +19,7 @@ import uvicorn
 
 from qashier_mock.address import BACKLOG, bind, url_of
 from qashier_mock.app import MockApp, Settings
+from qashier_mock.machine import steady
 from qashier_mock.pipeline import make_protocol
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415 - there is none on Windows
     except ImportError:
-        return asyncio.new_event_loop()
+        loop = asyncio.new_event_loop()
+        loop.time = steady  # type: ignore[method-assign]  # its own is `time.monotonic`, which a test may have stopped
+        return loop
     return uvloop.new_event_loop()
 
 

@@ -1,7 +1,7 @@
 """Webhooks on their way: the signature, and the dispatcher that empties the outbox.
 
-The one outgoing HTTP call is here, and so is the moving of clocks: when an account's clock is advanced, deadlines and
-deliveries fall due in one order, and each happens with the clock standing at its time.
+The moving of clocks is here, too: when an account's clock is advanced, deadlines and deliveries fall due in one order,
+and each happens with the clock standing at its time.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from heapq import heappop, heappush
 from hmac import new as hmac
-from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from qashier_mock.accounts import LATEST, ClockOutOfRange
+from qashier_mock.core.advice import RAW_BODY_HINT
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, is_success
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountClock, AccountId, Event, WebhookEndpoint
@@ -28,8 +28,6 @@ from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 
 if TYPE_CHECKING:
-    import httpx
-
     from qashier_mock.core.sources import Clock
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store, Transaction
@@ -50,11 +48,18 @@ _SEEN_TO_AT_ONCE: Final = 8
 _GLANCE: Final = 0.02
 """Seconds between two looks at what another process is doing, while somebody waits for it."""
 
+_LONGEST_WAIT: Final = 10.0
+"""Seconds after which the time is read again, for the machine's clock may have been set, or the machine have slept."""
+
 _NOTED_AGAIN_AFTER: Final = 60.0
 """Seconds between two lines in the log about a store that is gone."""
 
 _RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
 """Seconds to wait for a store that is gone, the last one again and again."""
+
+
+Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
+"""Posts a body with headers to a URL; the status of the answer."""
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -92,6 +97,7 @@ class Dispatcher:
         *,
         clock: Clock,
         timer: Callable[[], float],
+        send: Send,
         render: Callable[[Event], bytes],
         signature_header: str,
         refuses: Callable[[str], str | None],
@@ -104,6 +110,7 @@ class Dispatcher:
             service: Whose deadlines are kept while clocks move.
             clock: The machine's clock, whole epoch seconds.
             timer: The same with fractions, to sleep no longer than needed.
+            send: Makes one attempt's call; whatever it raises is an attempt that failed.
             render: An event's body.
             signature_header: The header that carries the signature.
             refuses: Why a URL may not be delivered to, or None.
@@ -117,7 +124,7 @@ class Dispatcher:
         self._rules = rules
         self._signature_header = signature_header
         self._refuses = refuses
-        self._client: httpx.AsyncClient | None = None
+        self._send = send
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._under_way: dict[AccountId, set[asyncio.Task[Attempt]]] = {}
         self._clock_moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
@@ -159,15 +166,13 @@ class Dispatcher:
             for each in (*tasks, *attempts):
                 each.cancel()
             await asyncio.gather(*tasks, *attempts, return_exceptions=True)
-            if self._client is not None:
-                await self._client.aclose()
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
             while due := self._take_due():
                 await asyncio.gather(*map(self._see_to, due))
-            delay = self._agenda[0][0] - self._timer() if self._agenda else None
+            delay = min(self._agenda[0][0] - self._timer(), _LONGEST_WAIT) if self._agenda else None
             try:
                 await asyncio.wait_for(self._changed.wait(), delay)
             except TimeoutError:
@@ -424,20 +429,48 @@ class Dispatcher:
             _log.error("a webhook attempt could not be recorded", exc_info=task.exception())
 
     async def _attempt(self, account: AccountId, errand: _Errand) -> Attempt:
-        began = perf_counter()
+        seconds = asyncio.get_running_loop().time
+        began = seconds()
         status: int | None = None
         error: str | None = "dropped by a fault rule"
         if not errand.delivery.is_dropped:
             async with self._slots:
-                began = perf_counter()
-                status, error = await self._post(errand)
-        duration_ms = round((perf_counter() - began) * 1000, 3)
+                began = seconds()
+                status, error = await self._try(errand)
+        duration_ms = round((seconds() - began) * 1000, 3)
 
         async def settle() -> Attempt:
             async with self._store.transaction(account) as tx:
                 return await self._settle(tx, errand, status, error, duration_ms)
 
-        return await _insist(settle)
+        try:
+            return await _insist(settle)
+        except Exception:
+            await _insist(partial(self._give_back, account, errand))
+            raise
+
+    async def _try(self, errand: _Errand) -> tuple[int | None, str | None]:
+        """Make the call: the status of the answer, and what to say about it or about why there is none."""
+        try:
+            async with asyncio.timeout(ATTEMPT_TIMEOUT):
+                return await self._post(errand)
+        except TimeoutError:
+            return None, f"no answer within {ATTEMPT_TIMEOUT:.0f} seconds"
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the event has not arrived and is tried again
+            return None, _as_text(error)
+
+    async def _give_back(self, account: AccountId, errand: _Errand) -> None:
+        """Have a delivery tried again whose attempt could not be recorded; it counts as one that failed."""
+        async with self._store.transaction(account) as tx:
+            delivery = errand.delivery
+            if not await tx.is_claimed(delivery.id):
+                return
+            later = self._rules.after_attempt(delivery, started_at=errand.started_at, status=None)
+            if later is None:
+                await tx.remove_delivery(delivery.id)
+            else:
+                await tx.put_delivery(later)
+            await self._service.announce(tx)
 
     async def _settle(
         self, tx: Transaction, errand: _Errand, status: int | None, error: str | None, duration_ms: float
@@ -489,27 +522,27 @@ class Dispatcher:
         return body, headers
 
     async def _post(self, errand: _Errand) -> tuple[int | None, str | None]:
-        import httpx  # noqa: PLC0415 - costs start-up time; many servers never deliver anything
-
         refusal = self._refuses(errand.endpoint.url)
         if refusal is not None:
             return None, refusal
-        if self._client is None:
-            limits = httpx.Limits(max_connections=_AT_ONCE)
-            self._client = httpx.AsyncClient(
-                trust_env=False, follow_redirects=False, timeout=ATTEMPT_TIMEOUT, limits=limits
-            )
         body, headers = self.message(errand.delivery, errand.event, errand.endpoint)
-        try:
-            async with (
-                asyncio.timeout(ATTEMPT_TIMEOUT),
-                self._client.stream("POST", errand.endpoint.url, content=body, headers=headers) as response,
-            ):
-                return response.status_code, None
-        except (TimeoutError, httpx.TimeoutException):
-            return None, f"no answer within {ATTEMPT_TIMEOUT:.0f} seconds"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            return None, f"{type(error).__name__}: {error}"[:200]
+        status = await self._send(errand.endpoint.url, body, headers)
+        return status, _hint(status, errand)
+
+
+def _hint(status: int, errand: _Errand) -> str | None:
+    """What may have led a receiver to refuse a signed webhook."""
+    if status // 100 != 4 or errand.endpoint.secret is None:  # noqa: PLR2004 - the class of refusals
+        return None
+    if errand.delivery.is_missigned:
+        return "refused; a bad_signature rule signed it with another key on purpose"
+    return f"refused; {RAW_BODY_HINT}"
+
+
+def _as_text(error: Exception) -> str:
+    """An error in words that every store can hold."""
+    told = f"{type(error).__name__}: {error}"[:200]
+    return told.encode("utf-8", "backslashreplace").decode().replace("\0", "")
 
 
 async def _insist(step: Callable[[], Awaitable[T]]) -> T:

@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+collect_ignore = ["neighbours"]  # projects of their own, which `test_neighbours.py` runs
 
 _KEYS = itertools.count()
 
@@ -118,11 +120,11 @@ def make_app(
     for name in ("qashier.yaml", "control.yaml"):
         precompile(folder / name)  # most of what a new app costs
 
-    def make(**settings: Any) -> MockApp:
+    def make(*, clock: Callable[[], float] = machine, **settings: Any) -> MockApp:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(app, "documents_folder", lambda: folder)
             given = app.Settings(**{"seed": 1, **settings})
-            return app.MockApp(given, store=open_new_store(), clock=machine, validate_responses=True)
+            return app.MockApp(given, store=open_new_store(), clock=clock, validate_responses=True)
 
     return make
 
@@ -148,8 +150,6 @@ def client(shared_app: MockApp, runner: asyncio.Runner, clock: ManualClock, api_
     """An app in process, called with a key of this test alone; every answer is judged by the document."""
     from mock_house import Client
 
-    # The machine's clock never goes back, but between tests.
-    cast("Any", shared_app.service)._clock._latest = 0
     return Client(shared_app, runner, api_key)
 
 

@@ -300,6 +300,8 @@ def test_loopback_is_an_address_or_localhost() -> None:
         (["--public-url", "https://a?b"], "query"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1:4010"),
         (["--webhook-secret-file", "/nonexistent"], "--webhook-secret-file cannot be read"),
+        (["--webhook-ca", "/nonexistent"], "--webhook-ca cannot be read: /nonexistent"),
+        (["--webhook-ca", __file__], "--webhook-ca holds no certificate"),
         (["--data", "/nonexistent"], "--data needs QASHIER_API_KEY"),
     ],
 )

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import itertools
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ from mock_house import HANG, NOW, Client, Json, Received, Receiver, basket
 from qashier_mock import MockApp, webhooks
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.sources import ManualClock
+from qashier_mock.machine import MachineClock
 from qashier_mock.webhooks import sign
 
 MakeClient = Callable[..., Client]
@@ -163,6 +166,47 @@ def test_a_configured_endpoint_beyond_the_allowed_hosts_is_not_called(
     assert receiver.received == []
 
 
+# the body
+
+
+def test_no_common_library_writes_the_bytes_of_a_webhook(shop: Client, receiver: Receiver) -> None:
+    """An integration that verifies the signature over JSON written again must fail here, as it does in production."""
+    paid(shop)
+    flush(shop)
+    (received,) = receiver.received
+    again = []
+    for sort_keys, ascii_, indent in itertools.product([False, True], [False, True], [None, 0, 2, 4, "\t"]):
+        for separators in (None, (",", ":"), (", ", ": "), (",", ": ")):
+            text = json.dumps(
+                received.event, sort_keys=sort_keys, ensure_ascii=ascii_, indent=indent, separators=separators
+            )
+            again += [text, text.replace("/", r"\/"), text + "\n"]
+    assert received.body not in [text.encode() for text in again]
+    assert received.body.count(b"\n") == 0, "and it stays one line in a log"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_refused_signature_tells_that_the_raw_body_is_signed(client: Client, receiver: Receiver, status: int) -> None:
+    client.freeze()
+    client.subscribe(receiver.url, secret="whsec_1")
+    receiver.answers.append(status)
+    paid(client)
+    (attempt,) = flush(client)
+    assert (attempt["status"], attempt["outcome"]) == (status, "failed")
+    assert "over the body's bytes as they came" in attempt["error"]
+    (advice,) = [each for each in client.data("advice") if each["kind"] == "webhook_never_acknowledged"]
+    assert f"It answered {status}: verify the signature over the body's bytes" in advice["message"]
+
+
+def test_a_refusal_of_a_forged_signature_says_that_it_was_forged_on_purpose(client: Client, receiver: Receiver) -> None:
+    client.subscribe(receiver.url, secret="whsec_1")
+    client.break_(webhook="*", action="bad_signature", times=1)
+    receiver.answers.append(401)
+    paid(client)
+    (attempt,) = flush(client)
+    assert "on purpose" in attempt["error"]
+
+
 # retries
 
 
@@ -221,6 +265,39 @@ def test_an_endpoint_that_is_not_there_is_tried_again(shop: Client, receiver: Re
     (attempt,) = flush(shop)
     assert (attempt["status"], attempt["outcome"], attempt["next_try"]) == (None, "failed", NOW + 10)
     assert attempt["error"]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a surprise"), KeyError("\udcff\0"), UnicodeError(), ExceptionGroup("two", [OSError()])]
+)
+def test_evt_6_whatever_goes_wrong_in_an_attempt_it_has_failed_and_is_tried_again(
+    shop: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fail(*_: object) -> int:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.app.dispatcher, "_send", fail)
+        paid(shop)
+        (attempt,) = flush(shop)
+    assert (attempt["status"], attempt["outcome"], attempt["next_try"]) == (None, "failed", NOW + 10)
+    assert attempt["error"].startswith(type(error).__name__)
+    shop.advance(10)
+    assert [each["outcome"] for each in shop.data("deliveries")] == ["failed", "delivered"]
+
+
+def test_evt_6_an_attempt_that_cannot_be_recorded_is_made_again(
+    shop: Client, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> int:
+        raise RuntimeError("a surprise")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.app.dispatcher, "_settle", fail)
+        paid(shop)
+        assert flush(shop) == []
+    shop.advance(10)
+    assert [(each["number"], each["outcome"]) for each in shop.data("deliveries")] == [(2, "delivered")]
 
 
 def test_an_endpoint_that_hangs_is_given_its_time_and_tried_again(
@@ -525,6 +602,23 @@ def test_exp_7_deadlines_pass_and_are_told_without_any_request(
         runner.run(receiver.arrived(1))
     assert receiver.received[0].event["data"]["object"]["id"] == session
     assert receiver.received[0].event["type"] == "checkout.session.expired"
+
+
+def test_webhooks_go_out_although_the_machines_clock_is_set_back(
+    make_client: MakeClient, receiver: Receiver, runner: asyncio.Runner
+) -> None:
+    """Both by the clock that an account shows and by the one that the background waits with."""
+    calendar, passed = float(NOW), 0.0
+    client = make_client(clock=MachineClock(wall=lambda: calendar + passed, steady=lambda: passed))
+    client.subscribe(receiver.url)
+    with Background(client.app, runner):
+        client.create(expires_at=NOW + 1_800)
+        calendar -= 7_200
+        passed += 1_800
+        client.app.dispatcher._changed.set()  # what `_LONGEST_WAIT` does after ten seconds
+        runner.run(receiver.arrived(1))
+    assert receiver.types == ["checkout.session.expired"]
+    assert receiver.received[0].event["created"] == NOW + 1_800
 
 
 def test_more_that_is_due_than_may_be_under_way_does_not_keep_the_machine_busy(

@@ -9,7 +9,6 @@ from configparser import ConfigParser
 from email.parser import Parser
 from pathlib import Path
 from typing import Final
-from zipfile import ZipFile
 
 import pytest
 
@@ -17,24 +16,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = (ROOT / "qashier_mock", ROOT / "contract_tests" / "qashier_contract")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    # The backend itself, without pip: that would fetch the backend anew for a build of its own.
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (found,) = folder.glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel unpacked, which is all that installing a pure wheel does."""
-    folder = tmp_path_factory.mktemp("installed")
-    with ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder
+pytest_plugins = ["wheel_fixtures"]
 
 
 def dist_info(installed: Path, name: str) -> str:

@@ -25,6 +25,23 @@ DEFAULT_PORT: Final = 4010
 _MAX_SEED: Final = 2**53 - 1
 
 
+def _ca_file(text: str) -> Path:
+    """A file with certificates of authorities.
+
+    Raises:
+        ValueError: It cannot be read, or holds none.
+    """
+    import ssl  # noqa: PLC0415 - only with --webhook-ca
+
+    try:
+        ssl.create_default_context().load_verify_locations(text)
+    except ssl.SSLError:
+        raise ValueError(f"the file of --webhook-ca holds no certificate in PEM form: {text}") from None
+    except OSError as error:
+        raise ValueError(f"the file of --webhook-ca cannot be read: {text}: {error.strerror}") from None
+    return Path(text)
+
+
 OPTIONS: Final = (
     Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
     Option(
@@ -60,6 +77,12 @@ OPTIONS: Final = (
         name="webhook-secret-file",
         metavar="FILE",
         help="signs those webhooks with the text of FILE, one line ending stripped; or set QASHIER_WEBHOOK_SECRET",
+    ),
+    Option(
+        name="webhook-ca",
+        metavar="FILE",
+        parse=_ca_file,
+        help="trust the authorities in FILE (PEM) as well when webhooks go to https",
     ),
     Option(
         name="webhook-allow",
@@ -157,6 +180,7 @@ def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
         public_url=options.public_url,
         webhook_urls=tuple(options.webhook_url),
         webhook_secret=secret,
+        webhook_ca=options.webhook_ca,
         webhook_hosts=None if anywhere else frozenset(hosts),
         policy=_policy(options.policy),
         seed=options.seed,

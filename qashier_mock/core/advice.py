@@ -26,6 +26,13 @@ _LOCAL_HOST: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|0\.0\.0\.0"
 """Names and addresses that never leave the machine: RFC 6761 for all below `localhost`, RFC 1122 for 127.0.0.0/8."""
 
 
+RAW_BODY_HINT: Final = (
+    "verify the signature over the body's bytes as they came, before they are parsed: JSON that was parsed and written "
+    "again has other bytes"
+)
+"""What to tell somebody whose receiver refuses a signed webhook."""
+
+
 class AdviceKind(StrEnum):
     """What is advised about; the values are stable names."""
 
@@ -145,7 +152,7 @@ def about_webhooks(
     silent = {each.id for each in endpoints} - acknowledged
     failed = next((each for each in attempts if each.outcome is Outcome.FAILED and each.endpoint_id in silent), None)
     if failed is not None:
-        found.append(AdviceNote(_never_acknowledged(failed.endpoint_id), None, failed.at))
+        found.append(AdviceNote(_never_acknowledged(failed), None, failed.at))
     delivered = (each for each in attempts if each.outcome is Outcome.DELIVERED and each.session_id in unconfirmed)
     forgotten = next(delivered, None)
     if forgotten is not None:
@@ -153,11 +160,14 @@ def about_webhooks(
     return found
 
 
-def _never_acknowledged(endpoint_id: str) -> Advice:
+def _never_acknowledged(failed: Attempt) -> Advice:
+    hint = ""
+    if failed.status is not None and failed.status // 100 == 4:  # noqa: PLR2004 - the class of refusals
+        hint = f" It answered {failed.status}: {RAW_BODY_HINT}."
     return Advice(
         AdviceKind.WEBHOOK_NEVER_ACKNOWLEDGED,
-        f"Webhook endpoint {endpoint_id} has never answered 2xx. Answer 2xx at once and do the work afterwards; "
-        "anything else is retried and in the end given up.",
+        f"Webhook endpoint {failed.endpoint_id} has never answered 2xx. Answer 2xx at once and do the work afterwards; "
+        f"anything else is retried and in the end given up.{hint}",
     )
 
 

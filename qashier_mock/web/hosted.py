@@ -57,6 +57,7 @@ def create_pages(service: CheckoutService) -> ASGIApp:
 
     The pages know no key: whoever has the address of a session may pay it, as with the real thing.
     """
+    _sources()  # read while the file system is the machine's own: a test may put another one in its place
     pages = _Pages(service)
     return Router(
         [
@@ -262,6 +263,13 @@ def _see_other(location: str) -> Response:
 
 
 @cache
+def _sources() -> Mapping[str, str]:
+    """The texts of the templates and the style, by file name."""
+    paths = [*(_HERE / "templates" / "pay").glob("*.html"), _HERE / "static" / "pay.css"]
+    return {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+
+@cache
 def _templates() -> tuple[Any, dict[str, str]]:
     """The compiled templates and the headers that go with every page; made when the first page is asked for."""
     import base64  # noqa: PLC0415 - with Jinja2 the larger part of this module's cost, and many runs open no page
@@ -270,10 +278,10 @@ def _templates() -> tuple[Any, dict[str, str]]:
     import jinja2  # noqa: PLC0415
     import markupsafe  # noqa: PLC0415
 
-    style = (_HERE / "static" / "pay.css").read_text(encoding="utf-8")
+    style = _sources()["pay.css"]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates" / "pay"),
+        loader=jinja2.DictLoader(_sources()),
         autoescape=True,
         auto_reload=False,
         trim_blocks=True,

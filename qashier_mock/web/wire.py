@@ -148,8 +148,14 @@ def event_to_json(event: Event) -> Json:
 
 
 def event_to_bytes(event: Event) -> bytes:
-    """The body of a webhook."""
-    return orjson.dumps(event_to_json(event))
+    """The body of a webhook: JSON whose bytes no common library would write.
+
+    Who verifies the signature over JSON that was parsed and written again is wrong, and is to find out here. So the
+    blanks differ from place to place: one stands behind every second comma between the members, and one at the end.
+    """
+    members = [b"%b:%b" % (orjson.dumps(name), orjson.dumps(value)) for name, value in event_to_json(event).items()]
+    text = b"".join(member + (b"," if index % 2 else b", ") for index, member in enumerate(members))
+    return b"{" + text.rstrip(b", ") + b" }"
 
 
 def error_to_json(error: ApiError) -> Json:

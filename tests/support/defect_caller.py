@@ -6,6 +6,7 @@ Its webhooks end in a list, and its machine's clock stands, so that a probe take
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -96,7 +97,7 @@ class Mock:
         self._accounts = itertools.count(1)
         self.begin()
         self.app = MockApp(Settings(seed=7, public_url=BASE, bugs=bugs), clock=lambda: float(NOW))
-        self.app.dispatcher._client = httpx.AsyncClient(transport=httpx.MockTransport(self._receive))
+        self.app.dispatcher._send = self._receive
 
     def begin(self) -> None:
         """Go on with two accounts that have nothing yet."""
@@ -105,10 +106,10 @@ class Mock:
         self.endpoints: dict[str, Endpoint] = {}
         self.statuses: set[int] = set()
 
-    def _receive(self, request: httpx.Request) -> httpx.Response:
-        endpoint = self.endpoints[str(request.url)]
-        endpoint.received.append(request)
-        return httpx.Response(endpoint.statuses.pop(0) if endpoint.statuses else 200)
+    async def _receive(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        endpoint = self.endpoints[url]
+        endpoint.received.append(httpx.Request("POST", url, content=body, headers=dict(headers)))
+        return endpoint.statuses.pop(0) if endpoint.statuses else 200
 
     async def send(
         self,

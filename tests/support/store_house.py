@@ -19,6 +19,7 @@ from qashier_mock.core.paging import CreatedRange, ListQuery
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock, SeededIds
+from qashier_mock.outgoing import Outgoing
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.factory import open_store
@@ -61,6 +62,7 @@ class Mock:
             self.service,
             clock=self.clock,
             timer=self.clock,
+            send=Outgoing().post,
             render=wire.event_to_bytes,
             signature_header=given.signature_header,
             refuses=lambda _: "refused by the test",
