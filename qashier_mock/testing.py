@@ -383,7 +383,7 @@ class WebhookDisorder:
             look for itself (reconcile).
     """
 
-    def __init__(self, account: QashierMock, name: str) -> None:
+    def __init__(self, account: MockAccount, name: str) -> None:
         """Disturb the webhooks of an account.
 
         Raises:

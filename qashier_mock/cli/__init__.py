@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "clauses": ("clauses", "print the contract, clause by clause"),
     "selfcheck": ("selfcheck", "prove that the checker finds every known defect"),
     "spec": ("spec", "print the OpenAPI documents"),
+    "drill": ("drill", "drill a shop: is each order fulfilled exactly once?"),
     "pay": ("control", "pay a session, as the customer"),
     "fail": ("control", "let the payment of a session fail"),
     "cancel": ("control", "cancel the payment of a session"),
