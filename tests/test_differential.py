@@ -156,7 +156,7 @@ QUERIES = [
     "", "limit=1", "limit=100", "limit=0", "limit=101", "limit=-1", "limit=", "limit=abc", "limit=1.0", "limit=1e1",
     "limit=99999999999999999999", "status=open", "status=complete", "status=expired", "status=paid", "status=",
     "created[gte]=1", "created[gt]=1&created[lt]=2", "created%5Blte%5D=4102444800", "created[gte]=abc",
-    "created[gte]=-1", "created[gte]=", "created[gte]=4102444801", "created[foo]=1", "created=5", "created[]=1",
+    "created[gte]=-1", "created[gte]=", "created[gte]=4102444801",
     "starting_after=cs_test_a", "ending_before=cs_test_b", "starting_after=a&ending_before=b", "starting_after=",
     "starting_after=%00", "limit=5&status=open&created[gte]=1&starting_after=x",
 ]  # fmt: skip
@@ -249,7 +249,7 @@ DIFFERENCES: list[tuple[str, str, list[Case]]] = [
         [
             Case("twice", "GET", f"{SESSIONS}?limit=1&limit=2"),
             Case("twice, the first one wrong", "GET", f"{SESSIONS}?limit=x&limit=2"),
-            Case("a bound twice", "GET", f"{SESSIONS}?created[gte]=1&created[gte]=x"),
+            Case("a bound twice", "GET", f"{SESSIONS}?created[gte]=x&created[gte]=1"),
             Case("a key twice", "POST", f"{SESSIONS}/a/expire",
                  headers=[(b"idempotency-key", b"a"), (b"idempotency-key", b"b")]),
         ],
@@ -265,15 +265,18 @@ DIFFERENCES: list[tuple[str, str, list[Case]]] = [
         ],
     ),
     (
-        "a deepObject has one level of brackets, well formed",
+        "of `created[…]` the four bounds are known, written exactly so",
         "accepts",
         [
+            Case("no bound", "GET", f"{SESSIONS}?created=5"),
+            Case("an empty bound", "GET", f"{SESSIONS}?created[]=1"),
+            Case("an unknown bound", "GET", f"{SESSIONS}?created[foo]=1"),
             Case("bracket too early", "GET", f"{SESSIONS}?created]=1"),
             Case("text after the bracket", "GET", f"{SESSIONS}?created[gte]x=1"),
             Case("name too long", "GET", f"{SESSIONS}?createdX[gte]=1"),
+            Case("a bracket within", "GET", f"{SESSIONS}?created[gte][x]=1"),
         ],
     ),
-    ("a nested bracket is refused", "fails", [Case("nested", "GET", f"{SESSIONS}?created[gte][x]=1")]),
     (
         "a query is percent-encoded UTF-8",
         "accepts",

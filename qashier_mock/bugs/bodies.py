@@ -123,7 +123,7 @@ row("CRE-11", "amount-99999999-refused", "A `unit_amount` of 99,999,999 is refus
 row("CRE-12", "currency-in-lower-case", "A currency in lower case is accepted: `sgd`.", _currency(str.upper))
 row("CRE-12", "currency-trimmed", "A currency with blanks around it is accepted.", _currency(str.strip))
 row("CRE-12", "currency-of-any-letters", "Any three capital letters are accepted as a currency: `ZZZ`.",
-    schema("schemas.Currency", enum=None, pattern="^[A-Z]{3}$"))
+    schema("schemas.CurrencyCode", enum=None, pattern="^[A-Z]{3}$"))
 row("CRE-13", "mixed-currencies-accepted",
     "Lines of several currencies are accepted and added up as if they were the first one's.",
     _first_currency_counts(lambda _lines: True))

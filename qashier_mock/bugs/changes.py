@@ -45,7 +45,7 @@ def schema(path: str, **keywords: Any) -> Change:
     """Give a schema of the public API other keywords; None removes one.
 
     Args:
-        path: Below `components`, as in `schemas.Quantity` or `parameters.Limit.schema`.
+        path: Below `components`, as in `schemas.Quantity` or `parameters.PageLimit.schema`.
         keywords: What it is to say; a function makes it from what the keyword said before.
     """
 

@@ -47,16 +47,17 @@ def _bounds(change: Callable[[dict[str, int]], None]) -> Change:
     """Change the bounds of `created` as the handler gets them."""
 
     async def handle(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> Reply:
-        if "created" in parameters:
-            bounds = parameters["created"] = dict(parameters["created"])
-            change(bounds)
-        answered: Reply = await inner(call, **parameters)
+        bounds = {name: value for name, value in parameters.items() if name.startswith("created_")}
+        others = {name: value for name, value in parameters.items() if name not in bounds}
+        change(bounds)
+        answered: Reply = await inner(call, **others, **bounds)
         return answered
 
     return method("api", LIST)(handle)
 
 
-def _moved_bound(name: str, by: int) -> Change:
+def _moved_bound(bound: str, by: int) -> Change:
+    name = f"created_{bound}"
     return _bounds(lambda bounds: bounds.update({name: bounds[name] + by} if name in bounds else {}))
 
 

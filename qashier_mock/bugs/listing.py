@@ -14,7 +14,7 @@ from qashier_mock.core.model import CheckoutSession
 from qashier_mock.core.paging import CreatedRange, ListQuery, Page
 from qashier_mock.pipeline import Call, Reply
 
-LIMIT = "parameters.Limit.schema"
+LIMIT = "parameters.PageLimit.schema"
 
 ALL = 2**62
 """A limit that no account reaches."""

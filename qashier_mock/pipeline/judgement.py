@@ -1,10 +1,15 @@
-"""Replies judged by the document, for tests: a reply that it does not describe fails the test that caused it."""
+"""Replies judged by the document, for tests: a reply that it does not describe fails the test that caused it.
+
+The document is open, since a service may add properties. The mock adds none, so its closed view judges here.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from qashier_mock.pipeline.export import closed_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +29,7 @@ class Judge:
         from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - an extra, and slow to import
 
         self._validator = OAS30ReadValidator
+        self._closed: dict[int, tuple[Mapping[str, Any], Any]] = {}
 
     def check(
         self, operation: CompiledOperation, reply: Reply, body: bytes, headers: list[tuple[bytes, bytes]]
@@ -52,10 +58,16 @@ class Judge:
             self._judge(schema, typed, f"{where}, header {name}")
 
     def _judge(self, schema: Mapping[str, Any], value: Any, where: str) -> None:
-        bare = {key: sub for key, sub in schema.items() if key != "components"}
-        for error in self._validator(bare).iter_errors(value):
+        for error in self._validator_of(schema).iter_errors(value):
             path = "/".join(str(step) for step in error.absolute_path)
             raise ReplyOutsideDocument(f"{where} at /{path}: {error.message[:500]}")
+
+    def _validator_of(self, schema: Mapping[str, Any]) -> Any:
+        """Make the validator of a schema once; the schema is kept with it, so that its identity stays its own."""
+        if id(schema) not in self._closed:
+            bare = {key: sub for key, sub in schema.items() if key != "components"}
+            self._closed[id(schema)] = (schema, self._validator(closed_schema(bare)))
+        return self._closed[id(schema)][1]
 
 
 def _response(responses: Mapping[str, Any], status: int) -> Any:

@@ -35,24 +35,20 @@ def argument_name(name: str) -> str:
 
 
 class Scalar:
-    """One value in text form: a path segment, a header, a query parameter or a bound of a deepObject."""
+    """One value in text form: a path segment, a header or a query parameter."""
 
     __slots__ = (
         "_is_bounded",
         "argument",
         "default",
         "has_default",
-        "key",
         "kind",
         "label",
-        "name",
         "required",
         "schema",
     )
 
-    def __init__(
-        self, name: str, schema: Mapping[str, Any], *, where: str, required: bool, key: str | None = None
-    ) -> None:
+    def __init__(self, name: str, schema: Mapping[str, Any], *, where: str, required: bool) -> None:
         """Compile it.
 
         Args:
@@ -60,15 +56,12 @@ class Scalar:
             schema: Of the value.
             where: How messages of the loader name it.
             required: Whether it must be there.
-            key: The key within a deepObject, None for a value that stands alone.
         """
         source = translate(schema, where, request=True)
         self.kind = source.get("type")
         if self.kind not in ("string", "integer", "boolean"):
             raise Unsupported(f"{where}: a parameter must be a string, an integer or a boolean, not {self.kind!r}")
-        self.name = name
-        self.key = key
-        self.label = f"{name}[{key}]" if key else name
+        self.label = name
         self.argument = argument_name(name)
         self.required = required
         self.schema = Schema(source)
@@ -119,14 +112,13 @@ class Scalar:
 class QueryParser:
     """The query of one operation. Every name that it can have is known beforehand, `created[gte]` included."""
 
-    __slots__ = ("_defaults", "_known", "_objects", "_required", "scalars")
+    __slots__ = ("_defaults", "_known", "_required", "scalars")
 
     def __init__(self, scalars: Iterable[Scalar]) -> None:
         self.scalars = tuple(scalars)
         self._known = {scalar.label: scalar for scalar in self.scalars}
         self._required = tuple(scalar for scalar in self.scalars if scalar.required)
         self._defaults = {s.argument: s.default for s in self.scalars if s.has_default}
-        self._objects = {s.name: [o.label for o in self.scalars if o.name == s.name] for s in self.scalars if s.key}
 
     def parse(self, query: bytes, arguments: dict[str, Any]) -> None:
         """Add the query's values to the arguments, defaults filled in.
@@ -160,17 +152,14 @@ class QueryParser:
             if name in seen:
                 raise scalar.repeated()
             seen.add(name)
-            value = scalar.parse(decode(raw_value, scalar.label))
-            if scalar.key is None:
-                arguments[scalar.argument] = value
-            else:
-                arguments.setdefault(scalar.argument, {})[scalar.key] = value
+            arguments[scalar.argument] = scalar.parse(decode(raw_value, scalar.label))
         return seen
 
     def _unknown(self, name: str) -> Refused:
         shown = wording.name(name)
-        if name in self._objects:
-            text = f"`{shown}` needs a key in brackets: send {wording.listing(self._objects[name])}."
+        bracketed = [label for label in self._known if label.startswith(f"{name}[")]
+        if bracketed:
+            text = f"`{shown}` needs a key in brackets: send {wording.listing(bracketed)}."
             return Refused(Reason.PARAMETER_INVALID, wording.message(text), param=shown)
         hint = wording.did_you_mean(name, self._known)
         if not hint:
@@ -230,9 +219,6 @@ def compile_parameters(
         arguments.add(argument_name(name))
         style = parameter.get("style", STYLES[location])
         required = bool(parameter.get("required", False))
-        if location == "query" and style == "deepObject":
-            query.extend(_deep_object(parameter, at, required=required))
-            continue
         if style != STYLES[location]:
             raise Unsupported(f"{at}: the style {style!r} is not supported")
         scalar = Scalar(name, parameter["schema"], where=at, required=required)
@@ -245,19 +231,3 @@ def compile_parameters(
         else:
             headers[name.lower().encode()] = scalar
     return path, QueryParser(query), headers
-
-
-def _deep_object(parameter: Mapping[str, Any], at: str, *, required: bool) -> list[Scalar]:
-    schema = parameter["schema"]
-    properties = schema.get("properties")
-    extra = {key for key in schema if not key.startswith("x-")}
-    extra -= {"type", "properties", "additionalProperties", "description", "title", "example"}
-    if schema.get("type") != "object" or not properties or schema.get("additionalProperties") is not False or extra:
-        raise Unsupported(f"{at}: a deepObject must be a closed object of named scalars, and nothing else")
-    if required:
-        raise Unsupported(f"{at}: a required deepObject is not supported")
-    if any("default" in sub for sub in properties.values()):
-        raise Unsupported(f"{at}: defaults within a deepObject are not supported")
-    return [
-        Scalar(parameter["name"], sub, where=f"{at}[{key}]", required=False, key=key) for key, sub in properties.items()
-    ]

@@ -73,15 +73,18 @@ def parse_list_query(
     starting_after: str | None = None,
     ending_before: str | None = None,
     status: str | None = None,
-    created: Mapping[str, int] | None = None,
+    created_gt: int | None = None,
+    created_gte: int | None = None,
+    created_lt: int | None = None,
+    created_lte: int | None = None,
 ) -> ListQuery:
-    """The parameters of a list."""
+    """The parameters of a list; `created_gt` is `created[gt]` (LIS-9)."""
     return ListQuery(
         limit=limit,
         starting_after=starting_after,
         ending_before=ending_before,
         status=None if status is None else Status(status),
-        created=CreatedRange() if created is None else CreatedRange.of(**created),
+        created=CreatedRange.of(gt=created_gt, gte=created_gte, lt=created_lt, lte=created_lte),
     )
 
 

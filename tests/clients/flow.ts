@@ -38,7 +38,7 @@ const expired = expect(await client.POST("/checkout/sessions/{id}/expire", sessi
 const again = await client.POST("/checkout/sessions/{id}/expire", session);
 const unknown = await client.GET("/checkout/sessions/{id}", { params: { path: { id: "cs_test_unknown" } } });
 const filtered = expect(
-  await client.GET("/checkout/sessions", { params: { query: { created: { gte: created.created + 1 } } } }),
+  await client.GET("/checkout/sessions", { params: { query: { "created[gte]": created.created + 1 } } }),
 );
 
 console.log(

@@ -54,18 +54,14 @@ TINY: dict[str, Any] = {
                     {"name": "cursor", "in": "query", "schema": {"type": "string", "maxLength": 20}},
                     {"name": "fresh", "in": "query", "schema": {"type": "boolean"}},
                     {
-                        "name": "created",
+                        "name": "created[gt]",
                         "in": "query",
-                        "style": "deepObject",
-                        "explode": True,
-                        "schema": {
-                            "type": "object",
-                            "additionalProperties": False,
-                            "properties": {
-                                "gt": {"type": "integer", "minimum": 0, "maximum": 4102444800},
-                                "gte": {"type": "integer", "minimum": 0, "maximum": 4102444800},
-                            },
-                        },
+                        "schema": {"type": "integer", "minimum": 0, "maximum": 4102444800},
+                    },
+                    {
+                        "name": "created[gte]",
+                        "in": "query",
+                        "schema": {"type": "integer", "minimum": 0, "maximum": 4102444800},
                     },
                 ],
                 "responses": ANSWERS,

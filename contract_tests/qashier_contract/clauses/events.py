@@ -42,7 +42,9 @@ def an_event_has_its_shape(ledger: Ledger) -> Findings:
     for seen_event in observed_events(ledger.history):
         event = seen_event.event
         errors = [
-            (path, message) for path, message in shape_errors("Event", event) if not path.startswith("data.object.")
+            (path, message)
+            for path, message in shape_errors("CheckoutEvent", event)
+            if not path.startswith("data.object.")
         ]
         seen = "; ".join(f"{path or 'event'}: {message}" for path, message in errors[:3])
         finding = kept_if(not errors, "the documented shape of an event", seen, *seen_event.exchanges)
