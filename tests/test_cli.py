@@ -546,6 +546,16 @@ def test_a_signal_before_there_is_a_server_is_a_clean_stop_too() -> None:
     assert stopped.value.code == 0
 
 
+def test_serve_begins_with_the_account_of_the_examples() -> None:
+    account, shown = "sk_test_examples", "cs_test_a1B2c3D4e5F6g7H8i9J0k1L2"
+    with served("--data", "examples", QASHIER_API_KEY=account) as (_, line):
+        url = line.split()[-1]
+        status, session = call(url, "GET", f"/checkout/sessions/{shown}", key=account)
+        assert (status, session["status"], session["url"]) == (200, "open", f"{url}/pay/{shown}")
+        assert call(url, "GET", "/checkout/sessions", key=account)[1]["data"][-1] == session
+        assert call(url, "GET", f"/checkout/sessions/{shown}")[0] == 404, "another account has nothing of it"
+
+
 def test_data_that_is_no_snapshot_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data.json"
     data.write_text("{}")

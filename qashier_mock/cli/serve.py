@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from qashier_mock.stores.base import Store
 
 DEFAULT_PORT: Final = 4010
+EXAMPLES: Final = "examples"
+"""In place of the file of `--data`: the account that the examples of the documents tell of."""
 _MAX_SEED: Final = 2**53 - 1
 
 
@@ -105,7 +107,11 @@ OPTIONS: Final = (
         parse=partial(integer, at_least=0, at_most=_MAX_SEED, what="the seed"),
         help="draw ids from N, so that they repeat run for run",
     ),
-    Option(name="data", metavar="FILE", help="begin with this snapshot, in the account of QASHIER_API_KEY"),
+    Option(
+        name="data",
+        metavar="FILE",
+        help="begin with this snapshot, in the account of QASHIER_API_KEY; 'examples': with what the documents tell of",
+    ),
     Option(name="strict", is_flag=True, default=False, help="refuse requests that are otherwise only advised against"),
     Option(
         name="bug",
@@ -139,6 +145,8 @@ def run(_name: str, arguments: Sequence[str]) -> int:
             signal.signal(each, _leave)
         _set_up_logging(options.log_format)
         address = url_of(listener)
+        if options.data == EXAMPLES:
+            snapshot = _example_account((options.public_url or address).rstrip("/"))
         ready = partial(_tell_ready, address, options.log_format)
         make_app = partial(_compose, options, secret, address)
         if options.workers == 1:
@@ -226,10 +234,27 @@ def _snapshot(path: str | None) -> bytes | None:
         return None
     if not os.environ.get("QASHIER_API_KEY"):
         raise CommandError("--data needs QASHIER_API_KEY in the environment: the key whose account begins with it")
+    if path == EXAMPLES:
+        return b""  # made once the address is known
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise CommandError(f"the snapshot cannot be read: {_reason(error)}") from None
+
+
+def _example_account(address: str) -> bytes:
+    """The account in which every id exists that the examples of the documents name, its pages at this address."""
+    import json  # noqa: PLC0415
+
+    from qashier_mock.documents import documents_folder  # noqa: PLC0415
+    from qashier_mock.pipeline import Document  # noqa: PLC0415
+
+    document = Document.of_file(documents_folder() / "control.yaml").content
+    account = document["components"]["examples"]["ExampleAccount"]["value"]
+    sessions = [
+        {**session, "url": f"{address}/pay/{session['url'].rpartition('/')[2]}"} for session in account["sessions"]
+    ]
+    return json.dumps({**account, "sessions": sessions}).encode()
 
 
 def _compose(options: argparse.Namespace, secret: str | None, address: str) -> MockApp:
