@@ -20,7 +20,6 @@ from qashier_contract import (
     TargetUnreachable,
     Verdict,
     check,
-    receiver,
 )
 from qashier_contract.drive import Driver, scenarios, webhooks
 from qashier_contract.drive.plan import every_driver, exercised_by, measured, plan
@@ -81,8 +80,7 @@ def test_evt_6_an_answer_that_comes_too_late_is_none(
     quirks: tuple[str, ...], broken: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "HOLD_S", 0.6)
-    monkeypatch.setattr(receiver, "HOLD_S", 0.6)
-    monkeypatch.setattr(webhooks, "_PATIENCE_S", 0.6)
+    monkeypatch.setattr(webhooks, "PATIENCE_S", 0.6)
     monkeypatch.setattr("qashier_contract.ledger.endings.SOON_NS", 10**8)
     monkeypatch.setattr(reference, "PATIENCE_S", 0.2)
     with serving(*quirks) as url:

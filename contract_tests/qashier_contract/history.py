@@ -34,6 +34,13 @@ GATEWAY: Final = frozenset({502, 503, 504})
 """Statuses that something in front of the service gives when it cannot reach it: not an answer of the API."""
 
 
+TIMED_OUT: Final = "timed out"
+CLOSED_IDLE: Final = "connection closed while idle"
+"""A connection may be closed at any time: what was sent meanwhile got no answer, and is sent again."""
+INTERRUPTED: Final = "interrupted"
+_NOT_TO_BLAME: Final = frozenset({TIMED_OUT, CLOSED_IDLE, INTERRUPTED})
+
+
 class Operation(StrEnum):
     """What a request asks for, told from its method and path alone."""
 
@@ -255,6 +262,11 @@ class Exchange:
     def is_lost(self) -> bool:
         """Whether the API itself did not answer: nobody did, or what stands in front of it."""
         return self.reply is None or self.reply.status in GATEWAY
+
+    @property
+    def is_unanswered_in_good_faith(self) -> bool:
+        """Whether nobody is to blame for the missing answer: we stopped waiting, or an idle connection was closed."""
+        return self.failure in _NOT_TO_BLAME
 
     @property
     def was_limited(self) -> bool:

@@ -1,14 +1,23 @@
-"""A webhook receiver: a small server in a thread, which answers as it is told and records every delivery."""
+"""A webhook receiver: a small server in threads of its own, which answers as it is told and records every delivery.
+
+h11 reads what comes, as RFC 9110 and RFC 9112 have it: chunked bodies, `Expect: 100-continue`, HTTP/1.0, several
+requests on one connection. Whatever comes, a connection is bounded in time and in bytes.
+"""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
+import h11
+
 from qashier_contract.history import TOO_LATE, Delivery, Endpoint, Recorder
+from qashier_contract.interrupts import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,12 +26,18 @@ DROP: Final = 0
 """Stands for a connection that is closed without an answer."""
 HOLD_S: Final = 11.5
 """How long an answer is held that comes too late: a 2xx, to who waits for it longer than he should."""
-_SINK: Final = "/elsewhere"
-"""Where its redirects lead: there everything is fine, but no delivery belongs there."""
-_PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 10.0
 """How long is waited for a delivery that is sent at once, on a busy machine."""
 _LITTLE_PATIENCE_S: Final = 1.0
 """How long, after one was waited for in vain."""
+_SINK: Final = "/elsewhere"
+"""Where its redirects lead: there everything is fine, but no delivery belongs there."""
+_BODY_MOST: Final = 4 * 1024 * 1024
+_SILENCE_S: Final = 30.0
+"""How long a connection may say nothing."""
+_CONNECTIONS_MOST: Final = 256
+_LOOK_S: Final = 0.1
+"""How often whoever waits for a delivery looks whether the run was stopped."""
 
 
 @dataclass(slots=True)
@@ -33,63 +48,50 @@ class _Hook:
     deliveries: list[Delivery] = field(default_factory=list)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-    """Many deliveries come at once; by default the sixth connection has to be tried again, a second later or never."""
-
-    def handle_error(self, *_: object) -> None:
-        """Quiet: who hangs up before he is answered is expected to."""
-
-
 class Receiver:
-    """A webhook receiver on the standard library. Each endpoint is a path of its own.
+    """A webhook receiver. Each endpoint is a path of its own.
 
     Args:
         recorder: Where the deliveries go.
         host: Where it listens.
         port: 0 picks a free one.
         public_url: How the target reaches it, if not at that address.
+        stop: What ends waiting early.
+        hold_s: How long an answer is held that comes too late.
+        patience_s: How long is waited for a delivery that is sent at once.
+
+    Attributes:
+        url: How the target reaches it.
+        reached: How many connections came, from whomever.
     """
 
     def __init__(
-        self, recorder: Recorder, *, host: str = "127.0.0.1", port: int = 0, public_url: str | None = None
+        self,
+        recorder: Recorder,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        public_url: str | None = None,
+        stop: Stop | None = None,
+        hold_s: float = HOLD_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.recorder = recorder
         self.clock: int | None = None
         """The time of the account `clock_of`, as the driver that moves it knows it."""
         self.clock_of = 0
+        self.reached = 0
         self._hooks: dict[str, _Hook] = {}
-        self._patience_s = _PATIENCE_S
+        self._stop = stop or Stop()
+        self._hold_s, self._patience_s = hold_s, patience_s
         self._news = threading.Condition()
         self._over = threading.Event()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _take(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status = receiver._receive(self.command, self.path, tuple(self.headers.items()), body)
-                if status == TOO_LATE and not receiver._over.wait(HOLD_S):
-                    status = 200
-                if status in {DROP, TOO_LATE}:
-                    self.close_connection = True
-                    return
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("Location", _SINK)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_POST = do_PUT = do_GET = do_PATCH = _take  # noqa: N815 - the base class's names
-
-            def log_message(self, *_: object) -> None:
-                """Quiet: the recorder is the log."""
-
-        self._server = _Server((host, port), Handler)
-        self.url = (public_url or f"http://{host}:{self._server.server_address[1]}").rstrip("/")
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # Many deliveries come at once: with a short queue, some connections would have to be tried again.
+        self._listener = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
+        self.url = (public_url or f"http://{host}:{self._listener.getsockname()[1]}").rstrip("/")
+        self._connections: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, name="qashier-contract-receiver", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -97,8 +99,14 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+        self._listener.close()
+        with self._news:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join(1)
 
     def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
         """A new path, and its URL. What comes there is answered with `answer(n)`."""
@@ -123,6 +131,127 @@ class Receiver:
             self.recorder.endpoints[self.recorder.endpoints.index(hook.endpoint)] = gone
             hook.endpoint = gone
 
+    def hold(self, seconds: float) -> None:
+        """Wait, while who is kept waiting gives up.
+
+        Raises:
+            Interrupted: The stop came.
+        """
+        self._stop.sleep(max(0.0, seconds))
+
+    def count(self, name: str) -> int:
+        """How many deliveries an endpoint had so far."""
+        with self._news:
+            return len(self._hooks[f"/{name}"].deliveries)
+
+    def wait(self, name: str, count: int, seconds: float | None = None) -> bool:
+        """Wait until an endpoint has so many deliveries; whether it has.
+
+        Who was waited for in vain once, is not given as long again.
+
+        Raises:
+            Interrupted: The stop came.
+        """
+        patience = self._patience_s if seconds is None else seconds
+        end = time.monotonic() + patience
+        with self._news:
+            deliveries = self._hooks[f"/{name}"].deliveries
+            while len(deliveries) < count and (left := end - time.monotonic()) > 0:
+                self._stop.check()
+                self._news.wait(min(_LOOK_S, left))
+            came = len(deliveries) >= count
+        if seconds is None and not came:
+            self._patience_s = min(self._patience_s, _LITTLE_PATIENCE_S)
+        return came
+
+    def wait_for_each(self, names: Iterable[str], count: int) -> None:
+        """Wait until each of some endpoints has so many deliveries."""
+        for name in names:
+            self.wait(name, count)
+
+    # ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                if self._over.is_set():
+                    return
+                continue
+            self.reached += 1
+            with self._news:
+                is_full = len(self._connections) >= _CONNECTIONS_MOST
+                if not is_full:
+                    self._connections.add(connection)
+            if is_full:
+                connection.close()
+                continue
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            connection.settimeout(_SILENCE_S)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            parser = h11.Connection(h11.SERVER)
+            while self._answer_one(connection, parser):
+                parser.start_next_cycle()
+        except (OSError, h11.ProtocolError):
+            pass  # who hangs up, or speaks no HTTP, gets no answer
+        finally:
+            with self._news:
+                self._connections.discard(connection)
+            connection.close()
+
+    def _answer_one(self, connection: socket.socket, parser: h11.Connection) -> bool:
+        """Answer the next request of a connection; whether another may follow."""
+        came = self._read_request(connection, parser)
+        if came is None:
+            return False
+        request, body = came
+        headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw_items())
+        status = self._receive(request.method.decode("ascii"), request.target.decode("ascii", "replace"), headers, body)
+        if status == TOO_LATE and not self._over.wait(self._hold_s):
+            status = 200
+        if status in {DROP, TOO_LATE}:
+            return False
+        self._send(connection, parser, status)
+        return parser.our_state is h11.DONE and parser.their_state is h11.DONE
+
+    @staticmethod
+    def _read_request(connection: socket.socket, parser: h11.Connection) -> tuple[h11.Request, bytes] | None:
+        """The next request of a connection and its body; None if no whole one comes."""
+        until = time.monotonic() + _SILENCE_S
+        request, body = None, bytearray()
+        while True:
+            event = parser.next_event()
+            if event is h11.NEED_DATA:
+                if parser.they_are_waiting_for_100_continue:
+                    go_on = parser.send(h11.InformationalResponse(status_code=100, headers=[]))
+                    connection.sendall(go_on or b"")
+                if time.monotonic() > until:
+                    return None
+                parser.receive_data(connection.recv(65_536))
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > _BODY_MOST:
+                    return None
+            elif isinstance(event, h11.EndOfMessage) and request is not None:
+                return request, bytes(body)
+            else:
+                return None
+
+    @staticmethod
+    def _send(connection: socket.socket, parser: h11.Connection, status: int) -> None:
+        headers = [("Content-Length", "0")] if status != HTTPStatus.NO_CONTENT else []
+        if 300 <= status < 400:
+            headers.append(("Location", _SINK))
+        reason = HTTPStatus(status).phrase.encode()
+        head = parser.send(h11.Response(status_code=status, headers=headers, reason=reason))
+        connection.sendall((head or b"") + (parser.send(h11.EndOfMessage()) or b""))
+
     def _receive(self, method: str, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
         received_ns = time.monotonic_ns()
         if path == _SINK:
@@ -146,29 +275,3 @@ class Receiver:
             self.recorder.deliver(delivery)
             self._news.notify_all()
             return status
-
-    def hold(self, seconds: float) -> None:
-        """Wait, while who is kept waiting gives up."""
-        self._over.wait(max(0.0, seconds))
-
-    def count(self, name: str) -> int:
-        """How many deliveries an endpoint had so far."""
-        with self._news:
-            return len(self._hooks[f"/{name}"].deliveries)
-
-    def wait(self, name: str, count: int, seconds: float | None = None) -> bool:
-        """Wait until an endpoint has so many deliveries; whether it has.
-
-        Who was waited for in vain once, is not given as long again.
-        """
-        with self._news:
-            patience = self._patience_s if seconds is None else seconds
-            came = self._news.wait_for(lambda: len(self._hooks[f"/{name}"].deliveries) >= count, patience)
-            if seconds is None and not came:
-                self._patience_s = _LITTLE_PATIENCE_S
-            return came
-
-    def wait_for_each(self, names: Iterable[str], count: int) -> None:
-        """Wait until each of some endpoints has so many deliveries."""
-        for name in names:
-            self.wait(name, count)

@@ -14,9 +14,10 @@ from qashier_contract.drive import RunContext, wait_for_pending_events
 from qashier_contract.drive.plan import exercised_by, plan, selected
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable
 from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
+from qashier_contract.interrupts import OutOfTime
 from qashier_contract.ledger import Ledger, entries_of
 from qashier_contract.policy import Policy
-from qashier_contract.target import Account, Key, OutOfSessions, OutOfTime, Pace, Target
+from qashier_contract.target import Account, Key, OutOfSessions, Pace, Target
 from qashier_contract.values import is_integer
 from qashier_contract.verdicts import Report, broken_by, judge
 

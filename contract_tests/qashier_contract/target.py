@@ -1,19 +1,13 @@
 """Sends requests to a target and records what happens. Never judges.
 
-HTTP is spoken through `http.client`, because a checker must be able to send what a polite client refuses to, read an
-answer that comes before its request was read, and know when an answer never came. 429 is honoured: the request waits
-and is sent again. Credentials go out, but never into a record.
+429 is honoured: the request waits and is sent again. Credentials go out, but never into a record.
 """
 
 from __future__ import annotations
 
 import base64
-import http.client
 import json
-import select
-import socket
-import ssl
-import sys
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -22,9 +16,21 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin
 
-from qashier_contract.history import CONTROL_PATH, SESSIONS_PATH, Credentials, Exchange, Recorder, Reply, Request
+from qashier_contract.history import (
+    CLOSED_IDLE,
+    CONTROL_PATH,
+    INTERRUPTED,
+    SESSIONS_PATH,
+    Credentials,
+    Exchange,
+    Recorder,
+    Reply,
+    Request,
+)
+from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, remaining_s
+from qashier_contract.transport import HttpTransport, origin_of
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:
@@ -34,15 +40,17 @@ _MOST_WAITS: Final = 8
 """How often one request is sent again after 429 before its last answer is taken as it is."""
 _LONGEST_WAIT_S: Final = 60.0
 MOST_AT_ONCE: Final = 8
-_MOST_BYTES: Final = 64 * 1024 * 1024
-
+_MOST_RECORDED: Final = 256 * 1024 * 1024
+"""How much memory what was recorded may take, about."""
+_VALUE_BYTES: Final = 72
+"""About what one value of a JSON body takes once it is parsed."""
 
 Transport: TypeAlias = "Callable[[str, str, Sequence[tuple[str, str]], bytes | None], tuple[Reply | None, str | None]]"
 """Carries one request (method, absolute URL, headers, body) to a target: its reply, or why there is none."""
 
 
-class OutOfTime(Exception):
-    """The budget is spent: nothing more may be sent."""
+class OutOfRoom(OutOfTime):
+    """As much was recorded as may be: nothing more may be sent."""
 
 
 class OutOfSessions(Exception):
@@ -56,11 +64,22 @@ class Pace:
         rate: Requests per second, None for as fast as they come.
         deadline_ns: On the monotonic clock, None for never.
         most_sessions: How many creates may be sent, None for any number.
+        stop: What ends the run early.
+
+    Attributes:
+        room: How many bytes may still be recorded.
     """
 
     def __init__(
-        self, *, rate: float | None = None, deadline_ns: int | None = None, most_sessions: int | None = None
+        self,
+        *,
+        rate: float | None = None,
+        deadline_ns: int | None = None,
+        most_sessions: int | None = None,
+        stop: Stop | None = None,
     ) -> None:
+        self.stop = stop or Stop()
+        self.room = _MOST_RECORDED
         self.deadline_ns = deadline_ns
         self.rate = rate
         self.most_sessions = most_sessions
@@ -74,15 +93,20 @@ class Pace:
         """Seconds until the deadline."""
         if self.deadline_ns is None:
             return float("inf")
-        return (self.deadline_ns - time.monotonic_ns()) / 1e9
+        return remaining_s(self.deadline_ns)
 
     def take(self, *, opens_session: bool = False) -> None:
         """Wait for one's turn.
 
         Raises:
             OutOfTime: The deadline has passed, or the turn would come after it.
+            Interrupted: The stop came.
+            OutOfRoom: As much was recorded as may be.
             OutOfSessions: A session may not be opened any more.
         """
+        self.stop.check()
+        if self.room <= 0:
+            raise OutOfRoom
         with self._lock:
             if opens_session and self.most_sessions is not None:
                 if self.most_sessions <= 0:
@@ -96,7 +120,25 @@ class Pace:
                 self._next_ns = turn + int(1e9 / self.rate)
             self.sent += 1
         if turn > now:
-            time.sleep((turn - now) / 1e9)
+            self.stop.sleep((turn - now) / 1e9)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            OutOfTime: The budget ends first.
+            Interrupted: The stop came.
+        """
+        if seconds >= self.remaining_s:
+            raise OutOfTime
+        self.stop.sleep(seconds)
+
+    def keep(self, exchange: Exchange) -> None:
+        """Note how much memory an exchange takes, once its bodies are parsed."""
+        bodies = [body for body in (exchange.request.body, exchange.reply.body if exchange.reply else None) if body]
+        with self._lock:
+            for body in bodies:
+                self.room -= len(body) + _VALUE_BYTES * sum(map(body.count, (b",", b"[", b"{")))
 
     def hold(self, seconds: float) -> None:
         """Let nobody send for a while: the target asked for it.
@@ -151,7 +193,7 @@ class Target:
         timeout_s: float = 30.0,
         transport: Transport | None = None,
     ) -> None:
-        self.carry: Transport = transport or self._exchange
+        self._transport = transport
         self.base_url = base_url.rstrip("/")
         self.keys = list(keys)
         self.recorder = recorder
@@ -163,7 +205,7 @@ class Target:
         """What the customer of each session was given to carry from page to page; never recorded."""
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
-        self._opened: list[http.client.HTTPConnection] = []
+        self._http = HttpTransport(self.pace.stop)
 
     def send(
         self,
@@ -182,6 +224,7 @@ class Target:
         page_of: str | None = None,
         page_act: str | None = None,
         page_from: int | None = None,
+        is_chunked: bool = False,
     ) -> Exchange:
         """Send one request, wait where the target asks for it, and record every answer.
 
@@ -194,15 +237,17 @@ class Target:
             shown: How the record shows a broken `Authorization`.
             query: The query string, as it is sent.
             headers: Further headers.
-            body: The body as it is sent; its length is announced.
+            body: The body as it is sent.
             redacted: What the record shows instead of the body.
             url: An absolute URL instead of base URL and path: a hosted page.
             page_of: The session whose page that is; its customer has cookies of their own.
             page_act: What the customer does there.
             page_from: The number of the exchange that showed the page on which that is done.
+            is_chunked: Whether the body goes out in chunks; else its length is announced.
 
         Raises:
             OutOfTime: The budget is spent.
+            Interrupted: The stop came. The exchange that was in flight is recorded as one without an answer.
             OutOfSessions: A create, and no more sessions are allowed.
         """
         sent, recorded = list(headers), list(headers)
@@ -216,6 +261,8 @@ class Target:
             kind = credentials or key.scheme
             sent.append(("Authorization", key.header(kind)))
             recorded.append(("Authorization", f"{kind.capitalize()} <key of account {account + 1}>"))
+        if is_chunked:
+            recorded.append(("Transfer-Encoding", "chunked"))
         request = Request(
             method=method,
             path=url or path,
@@ -228,10 +275,14 @@ class Target:
             sent.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
         whole = self._whole_url(path, query, url)
         opens = method == "POST" and path == SESSIONS_PATH and page_of is None
-        for waits in range(_MOST_WAITS + 1):
-            self.pace.take(opens_session=opens and waits == 0)
+        waits, failure = 0, None
+        while True:
+            self.pace.take(opens_session=opens and (waits == 0 or failure == CLOSED_IDLE))
             self._stamp()
-            reply, failure = self.carry(method, whole, sent, body)
+            try:
+                reply, failure = self._carry(method, whole, sent, body, is_chunked=is_chunked)
+            except Interrupted:
+                reply, failure = None, INTERRUPTED
             exchange = Exchange(
                 number=self._local.number,
                 request=request,
@@ -247,12 +298,26 @@ class Target:
                 page_from=page_from,
             )
             self.recorder.add(exchange)
+            self.pace.keep(exchange)
+            self.pace.stop.check()
             if page_of is not None and reply is not None:
                 _keep_cookies(cookies, reply)
-            if reply is None or reply.status != 429 or waits == _MOST_WAITS:
-                break
-            self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
-        return exchange
+            waits += 1
+            if waits > _MOST_WAITS or (failure != CLOSED_IDLE and (reply is None or reply.status != 429)):
+                return exchange
+            if reply is not None:
+                self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
+
+    def _carry(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None, *, is_chunked: bool
+    ) -> tuple[Reply | None, str | None]:
+        gate = self._gate()
+        if self._transport is not None:
+            if gate is not None:
+                gate()
+            return self._transport(method, url, headers, body)
+        deadline_ns = time.monotonic_ns() + int(min(self.timeout_s, max(0.05, self.pace.remaining_s)) * 1e9)
+        return self._http.carry(method, url, headers, body, deadline_ns=deadline_ns, is_chunked=is_chunked, gate=gate)
 
     def at_once(self, acts: Sequence[Callable[[], Exchange]]) -> list[Exchange]:
         """Send several requests at once: each but for its last byte, and those when all the others are out.
@@ -273,8 +338,6 @@ class Target:
 
         def one(act: Callable[[], Exchange]) -> Exchange:
             self._local.gate = gate
-            if self.carry != self._exchange and (pass_gate := self._gate()) is not None:
-                pass_gate()
             try:
                 return act()
             finally:
@@ -305,127 +368,37 @@ class Target:
 
     def _whole_url(self, path: str, query: str, url: str | None) -> str:
         if url is not None:
-            return url
+            return _as_a_browser_asks(url)
         base = self.base_url
         if path.startswith(CONTROL_PATH) and self.control_url is not None:
             base = self.control_url
         return base + path + (f"?{query}" if query else "")
 
-    def _exchange(
-        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None
-    ) -> tuple[Reply | None, str | None]:
-        parts = urlsplit(url)
-        connection = self._connection(parts.scheme, parts.hostname or "", parts.port)
-        connection.timeout = max(0.05, min(self.timeout_s, self.pace.remaining_s + 5))
-        if connection.sock is not None:
-            connection.sock.settimeout(connection.timeout)
-        # What follows the host is sent as it was given: urlsplit would drop an empty query, and more.
-        raw = url[url.index("//") + 2 :]
-        raw = raw[min((i for i in (raw.find("/"), raw.find("?")) if i >= 0), default=len(raw)) :].partition("#")[0]
-        try:
-            if connection.sock is None:
-                connection.connect()
-                _send_at_once(connection)
-        except OSError as error:
-            connection.close()
-            return None, f"no connection: {error}"
-        try:
-            broke_off = _write(connection, method, raw or "/", headers, body, gate=self._gate())
-            _acknowledge_at_once(connection)
-            response = connection.getresponse()
-            content = response.read(_MOST_BYTES)
-        except TimeoutError:
-            connection.close()
-            return None, "timed out"
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            connection.close()
-            return None, f"connection dropped: {type(error).__name__}"
-        if response.will_close or broke_off:
-            connection.close()
-        named = tuple((name.lower(), value) for name, value in response.getheaders())
-        return Reply(status=response.status, headers=named, body=content), None
-
-    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-        held: dict[tuple[str, str, int | None], http.client.HTTPConnection] = self._local.__dict__.setdefault(
-            "held", {}
-        )
-        connection = held.get((scheme, host, port))
-        if connection is None:
-            if scheme == "https":
-                context = ssl.create_default_context()
-                connection = http.client.HTTPSConnection(host, port, timeout=self.timeout_s, context=context)
-            else:
-                connection = http.client.HTTPConnection(host, port, timeout=self.timeout_s)
-            held[scheme, host, port] = connection
-            self._opened.append(connection)
-        elif connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
-            connection.close()  # the server hung up while it was idle: a new one, before anything is sent twice
-        return connection
-
     def close(self) -> None:
         """Close every connection, and end the threads of the rounds."""
         self._threads.shutdown()
-        for connection in self._opened:
-            connection.close()
+        self._http.close()
 
 
-def _send_at_once(connection: http.client.HTTPConnection) -> None:
-    """Do not let the kernel hold back small writes: latency is what a budget is spent on."""
-    if connection.sock is not None:
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _as_a_browser_asks(url: str) -> str:
+    """The address of a page as it is asked for: what is no character of a URL goes out percent-encoded."""
+    kept = re.sub(r"[\t\r\n]", "", url)
+    return re.sub(r"[^!-~]", lambda found: quote(found[0].encode("utf-8", "replace")), kept)
 
 
-def _acknowledge_at_once(connection: http.client.HTTPConnection) -> None:
-    """Do not let the kernel hold back the acknowledgement of a reply's head.
-
-    A server that writes head and body one after the other, without TCP_NODELAY, would send the body up to 40 ms later.
-    The kernel forgets the option, so that it is set for each reply.
-    """
-    if connection.sock is not None and sys.platform == "linux":
-        with suppress(OSError):  # whether there is still a connection is for who reads to find out
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-def _write(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    headers: Sequence[tuple[str, str]],
-    body: bytes | None,
-    *,
-    gate: Callable[[], None] | None,
-) -> bool:
-    """Write a request; whether the server hung up before it was all written: it may have answered before that.
-
-    A `gate` is called before the last byte.
-    """
-    connection._validate_path = lambda _: None  # type: ignore[attr-defined]  # noqa: SLF001 - odd paths are sent on purpose
-    connection.putrequest(method, path, skip_accept_encoding=True)
-    for name, value in headers:
-        connection.putheader(name, value.encode("utf-8", "surrogateescape"))
-    if body is not None or method in {"POST", "PUT", "PATCH"}:
-        connection.putheader("Content-Length", str(len(body or b"")))
+def joined(base: str, reference: str) -> str | None:
+    """Where a link or a form of a page leads; None if it leads nowhere."""
     try:
-        if gate is None:
-            connection.endheaders(body)
-        else:
-            _write_past(gate, connection, body)
-    except (BrokenPipeError, ConnectionResetError):
-        return True
-    return False
+        url = urljoin(base, reference)
+    except ValueError:
+        return None
+    return url if origin_of(url) is not None else None
 
 
-def _write_past(gate: Callable[[], None], connection: http.client.HTTPConnection, body: bytes | None) -> None:
-    written: list[bytes] = []
-    connection.send = written.append  # type: ignore[method-assign,assignment]
-    try:
-        connection.endheaders(body)
-    finally:
-        del connection.send
-    whole = b"".join(written)
-    connection.send(whole[:-1])
-    gate()
-    connection.send(whole[-1:])
+def is_same_host(url: str, page: str) -> bool:
+    """Whether a URL stays where a page is: only there is a customer's form sent, and only there are links followed."""
+    there, here = origin_of(url), origin_of(page)
+    return there is not None and here is not None and (there.host, there.port) == (here.host, here.port)
 
 
 def _keep_cookies(cookies: dict[str, str], reply: Reply) -> None:
@@ -470,9 +443,10 @@ class Account:
         key: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
+        chunked: bool = False,
     ) -> Exchange:
-        """Create a session. `body` is sent as JSON, bytes as they are."""
-        return self._post(SESSIONS_PATH, body, key=key, headers=headers, credentials=credentials)
+        """Create a session. `body` is sent as JSON, bytes as they are; `chunked` without its length."""
+        return self._post(SESSIONS_PATH, body, key=key, headers=headers, credentials=credentials, is_chunked=chunked)
 
     def retrieve(self, session_id: str, *, credentials: Credentials | None = None) -> Exchange:
         return self.target.send("GET", _session_path(session_id), account=self.number, credentials=credentials)
@@ -536,7 +510,10 @@ class Account:
     def press(
         self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str], *, seen: int
     ) -> Exchange:
-        """Submit a form of the page that exchange `seen` showed, and follow where it leads on the same host."""
+        """Submit a form of the page that exchange `seen` showed, and follow where it leads on the same host.
+
+        `form["action"]` must be on the page's own host: nothing is ever posted elsewhere.
+        """
         fields = {name.removeprefix("field:"): value for name, value in form.items() if name.startswith("field:")}
         if button.get("name"):
             fields[button["name"]] = button.get("value", "")
@@ -562,8 +539,8 @@ class Account:
             location = exchange.reply.header("location") if exchange.reply is not None else None
             if location is None or exchange.reply is None or not 300 <= exchange.reply.status < 400:
                 break
-            url = urljoin(exchange.request.path, location)
-            if urlsplit(url).netloc != urlsplit(exchange.request.path).netloc:
+            url = joined(exchange.request.path, location)
+            if url is None or not is_same_host(url, exchange.request.path):
                 break
             exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=f"{act}, led on")
         return exchange
@@ -576,6 +553,7 @@ class Account:
         key: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
         credentials: Credentials | None = None,
+        is_chunked: bool = False,
     ) -> Exchange:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         named = list(headers)
@@ -585,7 +563,15 @@ class Account:
             named.append(("Idempotency-Key", key))
         # A header that is named, but not to be sent, is given as "".
         named = [(name, value) for name, value in named if name.lower() != "content-type" or value]
-        return self.target.send("POST", path, account=self.number, credentials=credentials, headers=named, body=raw)
+        return self.target.send(
+            "POST",
+            path,
+            account=self.number,
+            credentials=credentials,
+            headers=named,
+            body=raw,
+            is_chunked=is_chunked,
+        )
 
 
 _JSON: Final = (("Content-Type", "application/json"),)

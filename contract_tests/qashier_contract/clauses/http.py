@@ -138,7 +138,7 @@ def what_is_no_request_of_the_api_is_refused_for_what_it_is(ledger: Ledger) -> F
     yield from _bodies(ledger)
     for exchange in ledger.history.judged:
         large = exchange.operation is Operation.CREATE and len(exchange.request.body or b"") > BODY_MOST
-        if large and exchange.reply is None and exchange.failure != "timed out":
+        if large and exchange.reply is None and not exchange.is_unanswered_in_good_faith:
             yield broken("413, and a connection that stays open until it is read", exchange.failure, exchange)
 
 
@@ -231,7 +231,7 @@ def no_input_breaks_the_server(ledger: Ledger) -> Findings:
     """No input, however broken, is answered with 5xx or a dropped connection."""
     for exchange in ledger.history.judged:
         if exchange.reply is None:
-            if exchange.failure != "timed out":
+            if not exchange.is_unanswered_in_good_faith:
                 yield broken("an answer", exchange.failure, exchange)
         elif exchange.status == 503 and exchange.reply.header("retry-after"):
             continue

@@ -6,7 +6,6 @@ order until it is done or the budget is spent.
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from qashier_contract.history import Capability, Exchange, History, Recorder
 from qashier_contract.ledger import Ledger
 from qashier_contract.target import Account, Key, Target
+from qashier_contract.transport import origin_of
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def wait_for_pending_events(target: Target, recorder: Recorder, *numbers: int) -
         if not numbers or number in numbers
     }
     if due:
-        time.sleep(max(0, max(due.values()) - time.monotonic_ns()) / 1e9)
+        target.pace.sleep(max(0, max(due.values()) - time.monotonic_ns()) / 1e9)
     for number in due:
         Account(target, number).events()
 
@@ -136,7 +136,7 @@ def wait_for_pending_events(target: Target, recorder: Recorder, *numbers: int) -
 def page_url_of(exchange: Exchange) -> str | None:
     """The address of the hosted page of the session that an answer shows, None if that is no absolute one."""
     url = exchange.object.get("url")
-    return url if isinstance(url, str) and re.match(r"https?://[^/]", url) else None
+    return url if isinstance(url, str) and origin_of(url) is not None else None
 
 
 def id_of(exchange: Exchange) -> str | None:

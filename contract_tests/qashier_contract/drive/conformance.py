@@ -14,8 +14,8 @@ from qashier_contract.document import document
 from qashier_contract.drive import Driver, RunContext, Stage
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, RecordingProxy, through_proxy
 from qashier_contract.history import Capability, Exchange, Operation
+from qashier_contract.interrupts import OutOfTime
 from qashier_contract.ledger import parse_query
-from qashier_contract.target import OutOfTime
 from qashier_contract.verdicts import FailedCheck
 
 _EXAMPLES: Final = 12

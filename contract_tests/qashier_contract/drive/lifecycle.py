@@ -34,7 +34,8 @@ from qashier_contract.drive.story import (
     told,
 )
 from qashier_contract.history import Capability
-from qashier_contract.target import Account, OutOfSessions, OutOfTime
+from qashier_contract.interrupts import OutOfTime
+from qashier_contract.target import Account, OutOfSessions
 
 if TYPE_CHECKING:
     from collections.abc import Collection

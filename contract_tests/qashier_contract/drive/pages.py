@@ -6,12 +6,12 @@ What is on a page is found by its `data-testid`s; on a page that has none, nothi
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from qashier_contract import oracle
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, page_url_of
 from qashier_contract.history import Capability
 from qashier_contract.page import page_of
+from qashier_contract.target import is_same_host, joined
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
@@ -38,10 +38,15 @@ def press(context: RunContext, session: tuple[str, str], act: str, page: Exchang
     if shown is None or element is None:
         return None
     if "form" in element:
-        return context.account.press(session[0], shown.forms[int(element["form"])], act, element, seen=page.number)
-    if "href" in element:
-        return context.account.view(session[0], urljoin(shown.url, element["href"]), act, seen=page.number)
-    return None
+        form = shown.forms[int(element["form"])]
+        url = joined(form["action"], element.get("formaction", ""))
+        if url is None or not is_same_host(url, shown.url):
+            return None  # nothing is ever posted to another host
+        return context.account.press(session[0], form, act, element, seen=page.number)
+    url = joined(shown.url, element["href"]) if "href" in element else None
+    if url is None or not is_same_host(url, shown.url):
+        return None
+    return context.account.view(session[0], url, act, seen=page.number)
 
 
 def has(page: Exchange, act: str) -> bool:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
 from qashier_contract.history import SESSIONS_PATH, Exchange
-from qashier_contract.target import OutOfSessions, OutOfTime
+from qashier_contract.interrupts import OutOfTime
+from qashier_contract.target import OutOfSessions
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _OURS: Final = frozenset(
     }
 )
 """Headers that belong to the connection to this door, or that are set anew."""
-_HOP: Final = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive"})
+_HOP: Final = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding", "keep-alive"})
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _FIELDS: Final = frozenset(
     {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from qashier_contract import oracle
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
 from qashier_contract.history import TOO_LATE, Capability
-from qashier_contract.receiver import DROP, HOLD_S, Receiver
+from qashier_contract.receiver import DROP, HOLD_S, PATIENCE_S, Receiver
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
@@ -35,7 +35,13 @@ class _Desk:
         host = context.receiver_host or "127.0.0.1"
         self.context = context
         self.receiver = Receiver(
-            context.recorder, host=host, port=context.receiver_port, public_url=context.receiver_url
+            context.recorder,
+            host=host,
+            port=context.receiver_port,
+            public_url=context.receiver_url,
+            stop=context.target.pace.stop,
+            hold_s=HOLD_S,
+            patience_s=PATIENCE_S,
         )
         self._registered: dict[str, tuple[Account, str]] = {}
 

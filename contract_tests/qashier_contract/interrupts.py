@@ -1,0 +1,134 @@
+"""How a run is told to end early: by Ctrl-C, or because its time is up.
+
+A signal handler that raises can do so anywhere: in a callback of the garbage collector, where the exception is
+swallowed, or while a lock is held. So ours only sets a flag, and wakes whoever waits; who sends or waits looks at it.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import threading
+import time
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class OutOfTime(Exception):
+    """The budget is spent: nothing more may be sent."""
+
+
+class Interrupted(OutOfTime):
+    """Somebody pressed Ctrl-C, or the job was cancelled: nothing more may be sent."""
+
+
+class Stop:
+    """Whether a run was told to stop. Waiting for something ends at once when it is.
+
+    Attributes:
+        is_set: Whether it was told to.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        weakref.finalize(self, _close, self._reader, self._writer)
+
+    def request(self) -> None:
+        """Stop. Takes no lock, so that a signal handler may call it."""
+        self.is_set = True
+        with suppress(OSError):
+            self._writer.send(b"!")
+
+    def clear(self) -> None:
+        """Go on: what comes next, such as the clean-up, may be stopped anew."""
+        self.is_set = False
+        while select.select([self._reader], [], [], 0)[0]:
+            self._reader.recv(64)
+
+    def check(self) -> None:
+        """Raise if a stop was asked for.
+
+        Raises:
+            Interrupted: It was.
+        """
+        if self.is_set:
+            raise Interrupted
+
+    def sleep(self, seconds: float) -> None:
+        """Wait so long, or until the stop.
+
+        Raises:
+            Interrupted: The stop came.
+        """
+        self.wait_for(None, seconds)
+
+    def wait_for(
+        self, connection: socket.socket | None, seconds: float, *, read: bool = True, write: bool = False
+    ) -> bool:
+        """Wait until a socket can be read from, or written to; whether it can.
+
+        Raises:
+            Interrupted: The stop came first.
+        """
+        self.check()
+        if connection is None:
+            ready = bool(self._poll({self._reader.fileno(): (True, False)}, seconds))
+        else:
+            wanted = {connection.fileno(): (read, write), self._reader.fileno(): (True, False)}
+            ready = connection.fileno() in self._poll(wanted, seconds)
+        self.check()
+        return ready
+
+    @staticmethod
+    def _poll(wanted: dict[int, tuple[bool, bool]], seconds: float) -> set[int]:
+        seconds = max(0.0, seconds)
+        if hasattr(select, "poll"):  # knows no limit on the number of a descriptor
+            poll = select.poll()
+            for number, (read, write) in wanted.items():
+                poll.register(number, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+            return {number for number, _ in poll.poll(seconds * 1_000)}
+        readers = [number for number, (read, _) in wanted.items() if read]
+        writers = [number for number, (_, write) in wanted.items() if write]
+        return {number for found in select.select(readers, writers, writers, seconds) for number in found}
+
+
+def _close(*sockets: socket.socket) -> None:
+    for each in sockets:
+        each.close()
+
+
+@contextmanager
+def stopping_on_signals(stop: Stop) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set a stop, instead of raising wherever the program happens to be.
+
+    Only the main thread may handle signals; from another one this does nothing. A signal that is ignored, as SIGINT
+    is for a job in the background of a shell script, stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def told(*_: object) -> None:
+        stop.request()
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, told)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def remaining_s(deadline_ns: int) -> float:
+    """Seconds until a moment of the monotonic clock; negative once it has passed."""
+    return (deadline_ns - time.monotonic_ns()) / 1e9
