@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from jsonschema import Draft4Validator
 from jsonschema.exceptions import relevance
-from openapi_schema_validator import OAS30Validator
 
 from qashier_contract.values import Json
 
 _PACKAGES: Final = Path(__file__).resolve().parent.parent
 _PLACES: Final = (_PACKAGES.parent / "openapi", _PACKAGES / "qashier_mock" / "openapi")
 
-_KEPT: Final = frozenset(
-    {"type", "nullable", "required", "properties", "items", "enum", "allOf", "anyOf", "oneOf", "$ref"}
-)
+_KEPT: Final = frozenset({"type", "required", "properties", "items", "enum", "allOf", "anyOf", "oneOf", "$ref"})
 
 
 class DocumentMissing(Exception):
@@ -53,7 +51,10 @@ def _resolve(reference: str) -> Json:
 
 
 def relaxed(schema: Json) -> Json:
-    """The schema without what an implementation is free to do otherwise, its references resolved."""
+    """The schema without what an implementation is free to do otherwise, its references resolved.
+
+    What is left of OpenAPI 3.0 is JSON Schema draft 4, of which it is a dialect; `nullable` becomes a second type.
+    """
     if "$ref" in schema:
         return relaxed(_resolve(schema["$ref"]))
     kept: dict[str, Json] = {}
@@ -62,7 +63,9 @@ def relaxed(schema: Json) -> Json:
             kept["enum"] = value  # what the documentation names today
         if word not in _KEPT:
             continue
-        if word == "properties":
+        if word == "type" and schema.get("nullable"):
+            kept[word] = [value, "null"]
+        elif word == "properties":
             kept[word] = {name: relaxed(inner) for name, inner in value.items()}
         elif word == "items":
             kept[word] = relaxed(value)
@@ -75,7 +78,7 @@ def relaxed(schema: Json) -> Json:
 
 @cache
 def _validator(name: str) -> Any:
-    return OAS30Validator(_relaxed_component(name))
+    return Draft4Validator(_relaxed_component(name))
 
 
 def shape_errors(name: str, value: Json) -> tuple[tuple[str, str], ...]:

@@ -13,9 +13,7 @@ def needs_contract(command: str) -> None:
     Raises:
         CommandError: One is missing; the message says what to install.
     """
-    missing = [
-        name for name in ("hypothesis", "schemathesis", "jsonschema", "openapi_schema_validator") if not find_spec(name)
-    ]
+    missing = [name for name in ("hypothesis", "schemathesis") if not find_spec(name)]
     if missing:
         raise CommandError(
             f"{command} needs {', '.join(missing)}, which this installation does not have: "
