@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
+from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.extras import needs_contract
+from qashier_mock.cli.judging import JUDGING, finish, policy
 from qashier_mock.cli.options import Option, duration, http_url, integer, parse
 
 if TYPE_CHECKING:
@@ -44,15 +45,6 @@ def _listen(text: str) -> str:
     return text
 
 
-def _report(text: str) -> tuple[str, Path]:
-    from qashier_contract.report import FORMATS  # noqa: PLC0415 - the checker is loaded when it is used
-
-    name, equals, path = text.partition("=")
-    if name not in FORMATS or not equals or not path:
-        raise ValueError(f"{text!r} is no FORMAT=FILE; the formats are {', '.join(FORMATS)}")
-    return name, Path(path)
-
-
 OPTIONS: Final = (
     Option(
         name="api-key-file",
@@ -75,9 +67,6 @@ OPTIONS: Final = (
         parse=_rate,
         help="such as 20/s; by default none on loopback, and 20/s elsewhere",
     ),
-    Option(name="only", metavar="CLAUSES", is_repeatable=True, default=(), help="just these, such as 'LIS-*'"),
-    Option(name="skip", metavar="CLAUSES", is_repeatable=True, default=(), help="not these, such as 'EVT-*'"),
-    Option(name="strict", is_flag=True, default=False, help="a broken assumed clause is a failure, not a warning"),
     Option(
         name="control",
         metavar="URL|none|auto",
@@ -99,15 +88,6 @@ OPTIONS: Final = (
         default=(),
         help="what this account may charge; may be repeated",
     ),
-    Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
-    Option(
-        name="report",
-        metavar="FORMAT=FILE",
-        is_repeatable=True,
-        default=(),
-        parse=_report,
-        help="write a report: json, junit, html, markdown, har, or trace (all that was recorded); may be repeated",
-    ),
     Option(
         name="max-sessions",
         metavar="N",
@@ -127,6 +107,7 @@ OPTIONS: Final = (
         help="write what failed now into the file of --baseline, for ninety days, and take out what is gone",
     ),
     Option(name="allow-live", is_flag=True, default=False, help="take a key that begins with sk_live_"),
+    *JUDGING,
 )
 
 
@@ -160,10 +141,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     finally:
         line.clear()
     report = _excused(report, known, options)
-    _write(report, options.report)
-    if report.verdict.value == "not exercised" and not report.interrupted:
-        raise CommandError("nothing was tested; what stands above says why")
-    return _exit_code(report)
+    return finish(report, options.report)
 
 
 @contextmanager
@@ -210,8 +188,6 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
 
 
 def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
-    from qashier_contract.policy import read_policy  # noqa: PLC0415
-
     return {
         "keys": _keys(options.api_key_file),
         "max_time_s": float(options.max_time),
@@ -224,7 +200,7 @@ def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
         "webhook_listen": options.webhook_listen,
         "webhook_public_url": options.webhook_public_url,
         "currencies": options.currency,
-        "policy": None if options.policy is None else read_policy(Path(options.policy)),
+        "policy": policy(options),
         "max_sessions": options.max_sessions,
         "allow_live": options.allow_live,
     }
@@ -252,22 +228,3 @@ def _print_plan(steps: Sequence[Any]) -> None:
         cost = f"about {step.driver.requests} requests" if step.driver.requests else "until the time is up"
         print(f"{step.driver.name}: {step.driver.purpose} ({cost}; {', '.join(step.clauses)})")  # noqa: T201
     print(f"{len(steps)} steps, {sum(step.driver.requests for step in steps)} requests planned")  # noqa: T201
-
-
-def _write(report: Report, files: Sequence[tuple[str, Path]]) -> None:
-    from qashier_contract.report import terminal, write  # noqa: PLC0415
-
-    for name, path in files:
-        try:
-            write(report, name, path)
-        except OSError as error:
-            raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
-    written = {name: str(path) for name, path in files}
-    colour, width = terminal.wants_colour(sys.stdout), shutil.get_terminal_size().columns
-    sys.stdout.write(terminal.summary(report, files=written, colour=colour, width=width))
-
-
-def _exit_code(report: Report) -> int:
-    if report.interrupted:
-        return INTERRUPTED
-    return FAILED if report.verdict.value == "failed" else DONE

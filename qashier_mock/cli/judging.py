@@ -1,0 +1,76 @@
+"""What the commands share that end in a report: which clauses judge, what is written, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
+from qashier_mock.cli.options import Option
+
+if TYPE_CHECKING:
+    from qashier_contract import Report
+    from qashier_contract.policy import Policy
+
+
+def _report(text: str) -> tuple[str, Path]:
+    from qashier_contract.report import FORMATS  # noqa: PLC0415 - the checker is loaded when it is used
+
+    name, equals, path = text.partition("=")
+    if name not in FORMATS or not equals or not path:
+        raise ValueError(f"{text!r} is no FORMAT=FILE; the formats are {', '.join(FORMATS)}")
+    return name, Path(path)
+
+
+JUDGING: Final = (
+    Option(name="only", metavar="CLAUSES", is_repeatable=True, default=(), help="just these, such as 'LIS-*'"),
+    Option(name="skip", metavar="CLAUSES", is_repeatable=True, default=(), help="not these, such as 'EVT-*'"),
+    Option(name="strict", is_flag=True, default=False, help="a broken assumed clause is a failure, not a warning"),
+    Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
+    Option(
+        name="report",
+        metavar="FORMAT=FILE",
+        is_repeatable=True,
+        default=(),
+        parse=_report,
+        help="write a report: json, junit, html, markdown, har, or trace (all that was recorded); may be repeated",
+    ),
+)
+
+
+def policy(options: argparse.Namespace) -> Policy | None:
+    """The policy that `--policy` names.
+
+    Raises:
+        CheckError: It cannot be read, or names what is no open choice.
+    """
+    from qashier_contract.policy import read_policy  # noqa: PLC0415
+
+    return None if options.policy is None else read_policy(Path(options.policy))
+
+
+def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
+    """Write the reports, print the summary, and give the exit code.
+
+    Raises:
+        CommandError: A report cannot be written, or nothing was tested.
+    """
+    from qashier_contract.report import terminal, write  # noqa: PLC0415
+
+    for name, path in files:
+        try:
+            write(report, name, path)
+        except OSError as error:
+            raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
+    written = {name: str(path) for name, path in files}
+    colour, width = terminal.wants_colour(sys.stdout), shutil.get_terminal_size().columns
+    sys.stdout.write(terminal.summary(report, files=written, colour=colour, width=width))
+    if report.interrupted:
+        return INTERRUPTED
+    if report.verdict.value == "not exercised":
+        raise CommandError("nothing was tested; what stands above says why")
+    return FAILED if report.verdict.value == "failed" else DONE
