@@ -5,12 +5,9 @@ The real clock and randomness are chosen here and nowhere else.
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
@@ -19,14 +16,13 @@ from urllib.parse import urlsplit
 
 from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
+from qashier_mock.core.credentials import account_of, key_of
 from qashier_mock.core.errors import (
     ApiError,
     ConflictError,
     CredentialsInvalid,
-    CredentialsMissing,
     ErrorKind,
     IdempotencyKeyInUse,
-    LiveKeyRefused,
     RateLimited,
     RequestInvalid,
     ServiceUnavailable,
@@ -174,6 +170,7 @@ class MockApp:
             send=Outgoing(ca_file=settings.webhook_ca).post,
             render=wire.event_to_bytes,
             signature_header=settings.policy.signature_header,
+            signature_encoding=settings.policy.signature_encoding,
             refuses=refuses,
             rules=rules,
         )
@@ -260,17 +257,13 @@ class AppHooks:
 
     def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
         """The account of the key in `Authorization` (AUTH-1 to AUTH-4)."""
-        if not authorization:
-            raise CredentialsMissing
-        if len(authorization) > 1:
-            raise CredentialsInvalid("Send exactly one Authorization header.")
-        header = authorization[0]
-        account = self._known.get(header)
-        if account is None:
-            account = account_of(_key(header))
-            if len(self._known) >= _KEY_CACHE:
-                self._known.clear()
-            self._known[header] = account
+        known = self._known.get(authorization[0]) if len(authorization) == 1 else None
+        if known is not None:
+            return known
+        account = account_of(key_of(authorization))
+        if len(self._known) >= _KEY_CACHE:
+            self._known.clear()
+        self._known[authorization[0]] = account
         return account
 
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
@@ -439,55 +432,8 @@ _REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
 }
 
 
-def account_of(key: str) -> AccountId:
-    """The account of an API key: a hash, so that the key itself is kept nowhere."""
-    return AccountId("acct_" + blake2b(key.encode(), digest_size=12).hexdigest())
-
-
 def _is_control(call: Call) -> bool:
     return call.operation.path.startswith("/_mock/")
-
-
-def _key(header: bytes) -> str:
-    """The API key in an `Authorization` header.
-
-    Raises:
-        CredentialsInvalid: It holds none that a mock takes.
-        LiveKeyRefused: It holds a live key.
-    """
-    scheme, _, value = header.partition(b" ")
-    value = value.strip(b" \t")
-    match scheme.lower():
-        case b"basic":
-            try:
-                user, colon, password = b64decode(value, validate=True).partition(b":")
-            except (Base64Error, ValueError):
-                raise CredentialsInvalid(
-                    "The Basic credentials are not base64 of a key and a colon. Send the API key as user name with an "
-                    "empty password (curl -u sk_test_…:)."
-                ) from None
-            key = user
-            if key.startswith(b"sk_live_"):
-                raise LiveKeyRefused
-            if not colon or password:
-                raise CredentialsInvalid(
-                    "Send the API key as Basic user name with a colon and an empty password (curl -u sk_test_…:)."
-                )
-        case b"bearer":
-            key = value
-        case _:
-            raise CredentialsInvalid(
-                "Send the API key as HTTP Basic user name with an empty password, or as a Bearer token."
-            )
-    if key.startswith(b"sk_live_"):
-        raise LiveKeyRefused
-    if not key.startswith(b"sk_test_") or len(key) == len(b"sk_test_") or not _is_printable(key):
-        raise CredentialsInvalid("That is no API key of a mock: one begins with sk_test_ and goes on as you like.")
-    return key.decode("ascii")
-
-
-def _is_printable(key: bytes) -> bool:
-    return key.isascii() and all(33 <= each <= 126 for each in key)  # noqa: PLR2004 - `!` to `~`
 
 
 def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:

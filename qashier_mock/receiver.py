@@ -52,13 +52,15 @@ class ReceivedWebhook:
     headers: Mapping[str, str]
     path: str
 
-    def is_signed_with(self, secret: str, *, header: str = "x-qashier-sign") -> bool:
-        """Whether its signature is the one that `secret` makes of its body (EVT-7)."""
+    def is_signed_with(self, secret: str, *, header: str = "x-qashier-sign", encoding: str = "base64") -> bool:
+        """Whether its signature, written in `base64` or `hex`, is the one that `secret` makes of its body (EVT-7)."""
         from hmac import compare_digest  # noqa: PLC0415 - few tests ask, and these two cost start-up time
 
         from qashier_mock.webhooks import sign  # noqa: PLC0415
 
-        return compare_digest(sign(self.body, secret).encode(), self.headers.get(header, "").encode())
+        return compare_digest(
+            sign(self.body, secret, encoding=encoding).encode(), self.headers.get(header, "").encode()
+        )
 
 
 @dataclass(frozen=True, slots=True)

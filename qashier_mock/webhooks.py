@@ -62,9 +62,16 @@ Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
 """Posts a body with headers to a URL; the status of the answer."""
 
 
-def sign(body: bytes, secret: str) -> str:
-    """The signature of a webhook's raw body: base64 of HMAC-SHA256, keyed with the secret's UTF-8 bytes (EVT-7)."""
-    return b64encode(hmac(secret.encode(), body, sha256).digest()).decode("ascii")
+def sign(body: bytes, secret: str, *, encoding: str = "base64") -> str:
+    """The signature of a webhook's raw body: HMAC-SHA256, keyed with the secret's UTF-8 bytes (EVT-7).
+
+    Args:
+        body: As it is sent.
+        secret: The endpoint's.
+        encoding: `base64` or `hex`, as the policy's `signature_encoding`.
+    """
+    digest = hmac(secret.encode(), body, sha256).digest()
+    return digest.hex() if encoding == "hex" else b64encode(digest).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,7 @@ class Dispatcher:
         send: Send,
         render: Callable[[Event], bytes],
         signature_header: str,
+        signature_encoding: str = "base64",
         refuses: Callable[[str], str | None],
         rules: Rules = DEFAULT_RULES,
     ) -> None:
@@ -113,6 +121,7 @@ class Dispatcher:
             send: Makes one attempt's call; whatever it raises is an attempt that failed.
             render: An event's body.
             signature_header: The header that carries the signature.
+            signature_encoding: How the signature is written, `base64` or `hex`.
             refuses: Why a URL may not be delivered to, or None.
             rules: What decides whether and when an attempt is repeated.
         """
@@ -123,6 +132,7 @@ class Dispatcher:
         self.render = render
         self._rules = rules
         self._signature_header = signature_header
+        self._signature_encoding = signature_encoding
         self._refuses = refuses
         self._send = send
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -518,7 +528,8 @@ class Dispatcher:
         body = self.render(event)
         headers = {"content-type": "application/json", "user-agent": "Qashier-Mock-Webhooks"}
         if endpoint.secret is not None:
-            headers[self._signature_header] = sign(body, endpoint.secret + "!" * delivery.is_missigned)
+            secret = endpoint.secret + "!" * delivery.is_missigned
+            headers[self._signature_header] = sign(body, secret, encoding=self._signature_encoding)
         return body, headers
 
     async def _post(self, errand: _Errand) -> tuple[int | None, str | None]:

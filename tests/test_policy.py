@@ -39,10 +39,11 @@ def test_every_choice_can_be_written_in_toml() -> None:
         idempotency_in_flight = "conflict"
         unknown_fields = "reject"
         signature_header = "X-Signature"
+        signature_encoding = "hex"
         currencies = ["SGD", "MYR"]
     """
     policy = Policy.parse(tomllib.loads(text))
-    assert policy == Policy(422, 400, 400, "reject", "conflict", "reject", "x-signature", ("SGD", "MYR"))
+    assert policy == Policy(422, 400, 400, "reject", "conflict", "reject", "x-signature", "hex", ("SGD", "MYR"))
     assert [policy.status(kind) for kind in (ErrorKind.INVALID, ErrorKind.RULE, ErrorKind.NOT_OPEN)] == [422, 400, 400]
 
 
@@ -56,6 +57,7 @@ def test_every_choice_can_be_written_in_toml() -> None:
         ("idempotency_reuse", "ignore", "one of replay, reject, not 'ignore'"),
         ("idempotency_in_flight", ["wait"], "one of wait, conflict"),
         ("unknown_fields", None, "one of ignore, reject"),
+        ("signature_encoding", "base32", "one of base64, hex, not 'base32'"),
         ("signature_header", "", "header name"),
         ("signature_header", "x sign", "header name"),
         ("signature_header", "x-é", "header name"),

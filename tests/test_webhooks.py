@@ -88,13 +88,18 @@ def test_evt_7_without_a_secret_nothing_is_signed(shop: Client, receiver: Receiv
     assert "x-qashier-sign" not in receiver.received[0].headers
 
 
-def test_the_policy_names_the_header_of_the_signature(make_client: MakeClient, receiver: Receiver) -> None:
-    client = make_client(policy=Policy(signature_header="x-signature"))
+@pytest.mark.parametrize("encoding", ["base64", "hex"])
+def test_the_policy_names_header_and_encoding_of_the_signature(
+    make_client: MakeClient, receiver: Receiver, encoding: str
+) -> None:
+    client = make_client(policy=Policy(signature_header="x-signature", signature_encoding=encoding))
     client.subscribe(receiver.url, secret="s")
     paid(client)
     flush(client)
-    headers = receiver.received[0].headers
-    assert headers["x-signature"] == sign(receiver.received[0].body, "s")
+    headers, body = receiver.received[0].headers, receiver.received[0].body
+    digest = hmac.new(b"s", body, hashlib.sha256).digest()
+    expected = {"base64": base64.b64encode(digest).decode(), "hex": digest.hex()}
+    assert headers["x-signature"] == sign(body, "s", encoding=encoding) == expected[encoding]
     assert "x-qashier-sign" not in headers
 
 

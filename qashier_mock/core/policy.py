@@ -1,4 +1,4 @@
-"""The open choices: what the documentation leaves to an implementation, each a named field."""
+"""The policy: where Qashier's documentation is silent, each choice is a named field with a default."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "idempotency_reuse": ("replay", "reject"),
     "idempotency_in_flight": ("wait", "conflict"),
     "unknown_fields": ("ignore", "reject"),
+    "signature_encoding": ("base64", "hex"),
 }
 
 _CLIENT_ERRORS: Final = range(400, 500)
@@ -37,7 +38,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Answers to what the documentation leaves open; the defaults are the contract's own.
+    """What the mock does where the documentation is silent; the defaults are the contract's own.
 
     Attributes:
         status_invalid: Status of what a schema refuses.
@@ -47,6 +48,7 @@ class Policy:
         idempotency_in_flight: A key whose first request is under way: `wait` for it or `conflict` (409).
         unknown_fields: Unknown properties of a body: `ignore` (with an advice) or `reject` (400).
         signature_header: The header that carries a webhook's signature.
+        signature_encoding: How the signature is written there: `base64` or `hex`.
         currencies: What the accounts may charge; empty means every ISO 4217 code.
     """
 
@@ -57,6 +59,7 @@ class Policy:
     idempotency_in_flight: str = "wait"
     unknown_fields: str = "ignore"
     signature_header: str = "x-qashier-sign"
+    signature_encoding: str = "base64"
     currencies: tuple[str, ...] = ()
 
     @classmethod
