@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from benchmarks.contenders import AUTH, JSON_HEADERS, KEY, ORDER, environment
 from benchmarks.load import SERVER_CORE, cpu_seconds, pinned
 from benchmarks.stores import PER_SECOND, SHAPES, SMALL, Load
-from qashier_mock.app import account_of
+from qashier_mock.core.credentials import account_of
 from qashier_mock.server import MockServer
 from qashier_mock.stores.memory import MemoryStore
 

@@ -265,8 +265,8 @@ class AccountService:
                 attempts=await tx.attempts(),
                 unconfirmed=await tx.unconfirmed(),
             )
-        kinds = {note.advice.kind for note in noted}
-        new = [note for note in standing if note.advice.kind not in kinds]
+        known = {note.advice.subject for note in noted}
+        new = [note for note in standing if note.advice.subject not in known]
         return sorted([*noted, *new], key=lambda note: note.at)
 
     # the whole

@@ -139,6 +139,7 @@ class Advice(TypedDict):
 
     kind: str
     message: str
+    param: str | None
     request_id: str | None
     at: int
     count: int

@@ -365,7 +365,7 @@ class AppHooks:
             path = b"%b?%b" % (path, call.query)
         is_sent = reply.transmit is not Transmit.DROPPED
         request: RequestRef | None = call.context
-        advice = tuple([each.kind.value for each in request.earned]) if request is not None and request.earned else ()
+        earned = [] if request is None else request.earned
         self._store.record(
             call.principal,
             JournalEntry(
@@ -379,10 +379,10 @@ class AppHooks:
                 None if key is None else redacted(key).decode("latin-1"),
                 None if call.raw_body is None else redacted(call.raw_body),
                 redacted(body) if is_sent else None,
-                advice,
+                tuple(dict.fromkeys(each.kind.value for each in earned)),
             ),
         )
-        return ((_ADVICE, ", ".join(advice).encode("ascii")),) if advice else ()
+        return ((_ADVICE, wire.advice_to_header(earned)),) if earned else ()
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Write the journal, for a mistyped path is what its reader looks for. A stranger's request is in none."""

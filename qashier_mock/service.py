@@ -374,6 +374,10 @@ class CheckoutService:
             await self._advise(tx, each, request, now)
 
     async def _advise(self, tx: Transaction, advice: advised.Advice, request: RequestRef, now: int) -> None:
+        if advice.kind is advised.AdviceKind.UNKNOWN_FIELD:
+            known = {note.advice.subject for note in await tx.advice()}
+            if advice.subject not in known and len(known) >= advised.MOST_PIECES:
+                return
         if await tx.note_advice(advice, request.id, now):
             request.earned.append(advice)
 

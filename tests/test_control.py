@@ -658,7 +658,8 @@ def advised(client: Client) -> dict[str, int]:
 def test_advice_is_told_once_in_the_header_and_counted(client: Client) -> None:
     body = basket(success_url="http://shop.example/thanks", sucess="x")
     first = client.post("/checkout/sessions", body)
-    assert first.headers["qashier-mock-advice"] == "idempotency_key_missing, unknown_field, insecure_success_url"
+    told = 'idempotency_key_missing, unknown_field; param="sucess"; nearest="success_url", insecure_success_url'
+    assert first.headers["qashier-mock-advice"] == told
     second = client.post("/checkout/sessions", body)
     assert "qashier-mock-advice" not in second.headers
     kinds = ["idempotency_key_missing", "unknown_field", "insecure_success_url"]
@@ -668,6 +669,60 @@ def test_advice_is_told_once_in_the_header_and_counted(client: Client) -> None:
     assert (note["request_id"], note["at"]) == (first.headers["request-id"], NOW)
     assert "sucess; did you mean success_url?" in note["message"]
     assert advised(client) == {"idempotency_key_missing": 2, "unknown_field": 2, "insecure_success_url": 2}
+
+
+def test_every_unknown_field_is_named_with_the_nearest_known_one(client: Client) -> None:
+    line = {**basket()["line_items"][0], "qty": 1, "quantiti": 2}
+    body = basket(cancel_ulr="https://shop.example", colour="красный", line_items=[line, line])
+    told = client.post("/checkout/sessions", body, headers={"idempotency-key": "a"}).headers["qashier-mock-advice"]
+    assert told.split(", ") == [
+        'unknown_field; param="cancel_ulr"; nearest="cancel_url"',
+        'unknown_field; param="colour"',
+        'unknown_field; param="line_items[0].qty"',
+        'unknown_field; param="line_items[0].quantiti"; nearest="quantity"',
+    ]
+    assert {each["param"]: each["count"] for each in client.data("advice")} == {
+        "cancel_ulr": 1,
+        "colour": 1,
+        "line_items[0].qty": 2,
+        "line_items[0].quantiti": 2,
+    }
+    again = client.post("/checkout/sessions", {**body, "metadata": {}}, headers={"idempotency-key": "b"})
+    assert again.headers["qashier-mock-advice"] == 'unknown_field; param="metadata"'
+
+
+def test_unknown_fields_do_not_fill_an_account(client: Client) -> None:
+    for batch in range(20):
+        names = {f"field_{batch}_{index}": 1 for index in range(20)}
+        client.ok("POST", "/checkout/sessions", basket(**names))
+    assert len(client.data("advice")) == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "template"),
+    [
+        ("success_url", "https://shop.example/ok?session={CHECKOUT_SESSION_ID}", "{CHECKOUT_SESSION_ID}"),
+        ("return_url", "https://shop.example/%7BCHECKOUT_SESSION_ID%7D", "%7BCHECKOUT_SESSION_ID%7D"),
+        ("cancel_url", "https://shop.example/{{order.id}}", "{order.id}"),
+    ],
+)
+def test_a_template_in_a_url_is_advised_against_and_comes_back_as_it_is(
+    client: Client, name: str, url: str, template: str
+) -> None:
+    answer = client.post("/checkout/sessions", basket(**{name: url}), headers={"idempotency-key": "a"})
+    assert answer.headers["qashier-mock-advice"] == f'template_in_url; param="{name}"'
+    if name != "cancel_url":
+        assert answer.json()[name] == url
+    (note,) = client.data("advice")
+    assert f"{name} has the template {template}" in note["message"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://shop.example/?b=%7B2%7D", "https://shop.example/{}", "https://shop.example/{1}"]
+)
+def test_braces_around_no_name_are_no_template(client: Client, url: str) -> None:
+    answer = client.post("/checkout/sessions", basket(success_url=url), headers={"idempotency-key": "a"})
+    assert "qashier-mock-advice" not in answer.headers
 
 
 def test_advice_is_told_also_with_a_refusal(client: Client) -> None:

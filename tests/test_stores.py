@@ -139,7 +139,7 @@ RULE = FaultRule(
     applied=2,
 )
 ENDPOINT = WebhookEndpoint("we_1", "http://shop.example/hooks", (EventType.EXPIRED,), "whsec_\N{KEY}")
-NOTE = AdviceNote(Advice(AdviceKind.UNKNOWN_FIELD, "A message", "metadata"), "req_9", NOW, 4)
+NOTE = AdviceNote(Advice(AdviceKind.UNKNOWN_FIELD, "A message", "metadata", "mode"), "req_9", NOW, 4)
 DELIVERY = Delivery("dlv_1", "evt_1", "we_1", NOW, 3, is_held=True, is_dropped=True, is_missigned=True)
 ATTEMPT = Attempt(
     delivery_id="dlv_1",

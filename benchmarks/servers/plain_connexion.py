@@ -12,7 +12,8 @@ from connexion.resolver import Resolver
 from connexion.security import BasicSecurityHandler
 
 from benchmarks.servers.settings import UVICORN
-from qashier_mock.app import MockApp, Settings, account_of
+from qashier_mock.app import MockApp, Settings
+from qashier_mock.core.credentials import account_of
 from qashier_mock.documents import documents_folder
 from qashier_mock.web.api import ApiHandlers
 

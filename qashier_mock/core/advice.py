@@ -1,7 +1,8 @@
 """The rules of advice: what an integration does that will hurt in production.
 
-Each kind is told once per account. Rules about a request are asked while it is answered, so that the answer can carry
-the advice, and are remembered; rules about webhooks are asked when someone reads the advice, and speak of that moment.
+Each piece is told once per account: one of a kind, and one for each unknown field and each URL with a template. Rules
+about a request are asked while it is answered, so that the answer can carry the advice, and are remembered. Rules about
+webhooks are asked when someone reads the advice, and speak of that moment.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from qashier_mock.core.delivery import Attempt, Outcome
-from qashier_mock.core.model import Event, WebhookEndpoint
+from qashier_mock.core.model import CreateSession, Event, WebhookEndpoint
 
 TIGHT_POLLS: Final = 10
 """Reads of one unchanged open session in a row ..."""
@@ -32,6 +33,14 @@ RAW_BODY_HINT: Final = (
 )
 """What to tell somebody whose receiver refuses a signed webhook."""
 
+_INDEX: Final = re.compile(r"\[[0-9]+\]")
+
+_TEMPLATE: Final = re.compile(r"\{[A-Za-z_][\w.]*\}|%7B[A-Za-z_]\w*%7D", re.ASCII | re.IGNORECASE)
+"""A name in braces, as other APIs fill in, escaped or not."""
+
+MOST_PIECES: Final = 100
+"""Pieces of advice that an account remembers; unknown fields could be any number."""
+
 
 class AdviceKind(StrEnum):
     """What is advised about; the values are stable names."""
@@ -40,6 +49,7 @@ class AdviceKind(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     UNKNOWN_FIELD = "unknown_field"
     INSECURE_SUCCESS_URL = "insecure_success_url"
+    TEMPLATE_IN_URL = "template_in_url"
     TIGHT_POLLING = "tight_polling"
     NO_WEBHOOK_ENDPOINT = "no_webhook_endpoint"
     WEBHOOK_NEVER_ACKNOWLEDGED = "webhook_never_acknowledged"
@@ -53,11 +63,18 @@ class Advice:
     Attributes:
         message: What happens in production, and what to do instead.
         param: The field it is about, if one is.
+        nearest: The known name that an unknown field is nearest to, if it is near any.
     """
 
     kind: AdviceKind
     message: str
     param: str | None = None
+    nearest: str | None = None
+
+    @property
+    def subject(self) -> tuple[AdviceKind, str | None]:
+        """What tells two pieces of advice apart; the place in an array does not count."""
+        return self.kind, None if self.param is None else _INDEX.sub("[]", self.param)
 
 
 @dataclass(slots=True)
@@ -121,6 +138,30 @@ def unknown_field(path: str, nearest: str | None) -> Advice:
         AdviceKind.UNKNOWN_FIELD,
         f"The body has a field that the API does not know and ignores: {path}{hint}",
         path,
+        nearest,
+    )
+
+
+def about_urls(params: CreateSession) -> list[Advice]:
+    """What is to be said about the addresses of a create."""
+    found = [INSECURE_URL] if is_insecure(params.success_url) else []
+    for name, url in (
+        ("success_url", params.success_url),
+        ("return_url", params.return_url),
+        ("cancel_url", params.cancel_url),
+    ):
+        template = _TEMPLATE.search(url or "")
+        if template is not None:
+            found.append(_template_in_url(name, template.group()))
+    return found
+
+
+def _template_in_url(name: str, template: str) -> Advice:
+    return Advice(
+        AdviceKind.TEMPLATE_IN_URL,
+        f"{name} has the template {template}. Qashier fills in nothing: the customer comes back to the URL as it is. "
+        "Put your own order number into the URL instead.",
+        name,
     )
 
 

@@ -154,10 +154,10 @@ class Transaction(Protocol):
     async def remove_fault(self, rule_id: str) -> None: ...
 
     async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
-        """Remember an advice, earned `count` times more; True when its kind is new to the account."""
+        """Remember an advice, earned `count` times more; True when its subject is new to the account."""
 
     async def advice(self) -> Sequence[AdviceNote]:
-        """In the order in which the kinds were first earned."""
+        """In the order in which they were first earned."""
 
     async def unconfirmed(self) -> Collection[str]:
         """Ids of sessions that have ended with a webhook and were not retrieved since."""

@@ -84,7 +84,7 @@ class MemoryAccount:
         self._attempts: deque[Attempt] | None = None
         self._attempts_made = 0
         self._faults: dict[str, FaultRule] = {}
-        self._advice: dict[AdviceKind, AdviceNote] = {}
+        self._advice: dict[tuple[AdviceKind, str | None], AdviceNote] = {}
         self._unconfirmed: set[str] | None = None
         self._polls: PollWatch | None = None
         self.journal: deque[JournalEntry] | None = None
@@ -321,11 +321,11 @@ class MemoryAccount:
         del self._faults[rule_id]
 
     async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
-        note = self._advice.get(advice.kind)
+        note = self._advice.get(advice.subject)
         if note is not None:
             note.count += count
             return False
-        self._advice[advice.kind] = AdviceNote(advice, request_id, at, count)
+        self._advice[advice.subject] = AdviceNote(advice, request_id, at, count)
         return True
 
     async def advice(self) -> Sequence[AdviceNote]:

@@ -547,7 +547,7 @@ class SqlTransaction:
     async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         head = await self._change()
         for note in head.advice:
-            if note.advice.kind is advice.kind:
+            if note.advice.subject == advice.subject:
                 note.count += count
                 return False
         head.advice.append(AdviceNote(advice, request_id, at, count))

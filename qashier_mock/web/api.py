@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from qashier_mock.core import advice as rules
-from qashier_mock.core.advice import Advice
+from qashier_mock.core.advice import MISSING_KEY, Advice, about_urls, unknown_field
 from qashier_mock.core.request import RequestRef
 from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import CheckoutService
@@ -25,8 +25,9 @@ class ApiHandlers:
         self, call: Call, *, body: dict[str, Any], idempotency_key: str | None = None
     ) -> Reply:
         """Open a session."""
-        request = _request(call, idempotency_key, "", body)
-        session = await self._service.create(call.principal, wire.parse_create(body), request)
+        params = wire.parse_create(body)
+        request = _request(call, idempotency_key, "", body, about_urls(params))
+        session = await self._service.create(call.principal, params, request)
         return Reply(200, wire.session_to_json(session))
 
     async def list_checkout_sessions(self, call: Call, **parameters: Any) -> Reply:
@@ -53,16 +54,17 @@ class ApiHandlers:
         return Reply(200, wire.session_to_json(session))
 
 
-def _request(call: Call, key: str | None, session_id: str, body: dict[str, Any] | None) -> RequestRef:
+def _request(
+    call: Call, key: str | None, session_id: str, body: dict[str, Any] | None, about_it: Sequence[Advice] = ()
+) -> RequestRef:
     """The request behind a POST, with what is to be said about it."""
     advice: list[Advice] = []
     fingerprint = b""
     if key is None:
-        advice.append(rules.MISSING_KEY)
+        advice.append(MISSING_KEY)
     else:
         fingerprint = wire.fingerprint(call.operation.operation_id, session_id, body)
-    advice.extend(rules.unknown_field(field.path, field.nearest) for field in call.unknown_fields)
-    if body is not None and rules.is_insecure(body["success_url"]):
-        advice.append(rules.INSECURE_URL)
+    advice.extend(unknown_field(field.path, field.nearest) for field in call.unknown_fields)
+    advice.extend(about_it)
     request = call.context = RequestRef(call.request_id, key, fingerprint, advice)
     return request

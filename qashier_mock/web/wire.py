@@ -6,7 +6,8 @@ plain dicts for the encoder; the document says what they must look like.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 API_VERSION = "1.0.0"
+_LONGEST_QUOTED = 100
 LIST_URL = "/checkout/sessions"
 
 
@@ -261,10 +263,29 @@ def advice_to_json(note: AdviceNote) -> Json:
     return {
         "kind": note.advice.kind,
         "message": note.advice.message,
+        "param": note.advice.param,
         "request_id": note.request_id,
         "at": note.at,
         "count": note.count,
     }
+
+
+def advice_to_header(advice: Iterable[Advice]) -> bytes:
+    """Advice as a header: each kind, and the field where it could be any."""
+    return ", ".join(map(_advice_in_header, advice)).encode("ascii")
+
+
+def _advice_in_header(advice: Advice) -> str:
+    told = [advice.kind.value]
+    if advice.kind in {AdviceKind.UNKNOWN_FIELD, AdviceKind.TEMPLATE_IN_URL}:
+        told.append(f"param={_quoted(advice.param or '')}")
+    if advice.nearest is not None:
+        told.append(f"nearest={_quoted(advice.nearest)}")
+    return "; ".join(told)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}...")
 
 
 def settings_to_json(profile: Profile) -> Json:
@@ -406,7 +427,12 @@ def parse_snapshot(body: Json, account: AccountId) -> AccountSnapshot:
         attempts=[_attempt(each) for each in body["attempts"]],
         faults=[parse_fault(each) for each in body["faults"]],
         advice=[
-            AdviceNote(Advice(AdviceKind(each["kind"]), each["message"]), each["request_id"], each["at"], each["count"])
+            AdviceNote(
+                Advice(AdviceKind(each["kind"]), each["message"], each["param"]),
+                each["request_id"],
+                each["at"],
+                each["count"],
+            )
             for each in body["advice"]
         ],
         unconfirmed=body["unconfirmed"],

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from qashier_mock.app import MockApp, account_of
+from qashier_mock.app import MockApp
+from qashier_mock.core.credentials import account_of
 from qashier_mock.core.model import AccountId, CreateSession, LineItem
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
