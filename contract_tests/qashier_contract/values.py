@@ -58,3 +58,50 @@ def same(first: Json, second: Json) -> bool:
 
 def is_integer(value: Json) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def differing_paths(first: Json, second: Json) -> list[tuple[str | int, ...]]:
+    """Where two JSON values differ: the paths to the innermost values that do, members before items."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        found: list[tuple[str | int, ...]] = [(name,) for name in sorted(first.keys() ^ second.keys())]
+        for name in sorted(first.keys() & second.keys()):
+            found += [(name, *path) for path in differing_paths(first[name], second[name])]
+        return found
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        return [
+            (place, *path)
+            for place, (one, other) in enumerate(zip(first, second, strict=True))
+            for path in differing_paths(one, other)
+        ]
+    return [] if same(first, second) else [()]
+
+
+def as_words(value: Json, *, most: int = 160) -> str:
+    """A value as JSON for people, of about `most` characters. What is left out is counted, and no token is cut."""
+    text = _dumped(value)
+    if len(text) <= most:
+        return text
+    if isinstance(value, str):
+        return f"{_dumped(_beginning(value, most * 2 // 3) + '…')} of {len(value)} characters"
+    shown: list[str] = []
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, inner in members:
+        words = as_words(inner, most=max(24, most // 3))
+        shown.append(f"{_dumped(name)}: {words}" if isinstance(value, dict) else words)
+        if sum(len(part) + 2 for part in shown) > most - 24:
+            break
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    rest = f", … {len(value)} in all" if len(shown) < len(value) else ""
+    return f"{opening}{', '.join(shown)}{rest}{closing}"
+
+
+def _dumped(value: Json) -> str:
+    # Half a surrogate pair is valid in JSON text, and in no output.
+    text = repr(value) if isinstance(value, NotJson) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _beginning(text: str, most: int) -> str:
+    """The beginning of a long text, up to where a word or a part of a URL ends."""
+    cut = max(text.rfind(mark, most // 2, most) for mark in " /?&=,;.-_")
+    return text[: cut + 1] if cut > 0 else text[:most]

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.clauses.strict import clause_of
+from qashier_contract.findings import Finding
 from qashier_contract.history import History
 from qashier_contract.ledger import Ledger
 
@@ -47,6 +48,8 @@ class Violation:
     seen: str
     exchanges: tuple[Exchange, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
+    finding: Finding | None = None
+    """What was expected where, as a value that a program can read."""
 
     @property
     def request_ids(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ class Violation:
 
     @classmethod
     def of(cls, clause: str, finding: ClauseBroken) -> Violation:
-        return cls(clause, finding.expected, finding.seen, finding.exchanges, finding.deliveries)
+        return cls(clause, finding.expected, finding.seen, finding.exchanges, finding.deliveries, finding.finding)
 
 
 @dataclass(frozen=True, slots=True)

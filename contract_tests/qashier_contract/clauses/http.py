@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Finding, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import (
+    ASSUMED,
+    DOCUMENTED,
+    KEPT,
+    PUBLIC,
+    Findings,
+    Observation,
+    broken,
+    clause,
+    kept_if,
+)
 from qashier_contract.history import SESSIONS_PATH, Exchange, Operation
 from qashier_contract.ledger import CHANGING, Ledger, codes_of, entries_of
 from qashier_contract.oracle import BODY_MOST
@@ -178,7 +188,7 @@ def _route(exchange: Exchange) -> Findings:
         )
 
 
-def _named(exchange: Exchange, path: str, reason: str) -> Finding:
+def _named(exchange: Exchange, path: str, reason: str) -> Observation:
     if path == "Content-Type":
         return kept_if(exchange.status == 415, f"415, as {reason}", exchange.status, exchange)
     if path == "Content-Length":

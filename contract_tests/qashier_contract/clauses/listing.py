@@ -10,7 +10,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Finding, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import (
+    ASSUMED,
+    DOCUMENTED,
+    KEPT,
+    PUBLIC,
+    Findings,
+    Observation,
+    broken,
+    clause,
+    kept_if,
+)
 from qashier_contract.document import shape_errors
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented, entries_of, parse_query
@@ -56,7 +66,7 @@ def _refusals(ledger: Ledger, identifier: str) -> Findings:
             yield broken("a page", exchange.status, exchange)
 
 
-def _refused_with(status: int | None, what: str, exchange: Exchange) -> Finding:
+def _refused_with(status: int | None, what: str, exchange: Exchange) -> Observation:
     """Judge that a list is refused: with any 4xx, or with the one that the policy names."""
     right = exchange.refused and status in {None, exchange.status}
     return kept_if(right, f"{status or '4xx'} for {what}", exchange.status, exchange)

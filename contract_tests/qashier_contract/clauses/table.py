@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from qashier_contract.findings import Finding
 from qashier_contract.history import Capability, Delivery, Exchange
 from qashier_contract.ledger import Ledger
 
@@ -47,17 +48,24 @@ class ClauseBroken(Exception):
         seen: str,
         exchanges: tuple[Exchange, ...] = (),
         deliveries: tuple[Delivery, ...] = (),
+        finding: Finding | None = None,
     ) -> None:
         super().__init__(f"expected {expected}, saw {seen}")
+        self.finding = finding
         self.expected = expected
         self.seen = seen
         self.exchanges = tuple(sorted(set(exchanges), key=lambda exchange: exchange.number))
         self.deliveries = deliveries
 
+    @classmethod
+    def of(cls, finding: Finding) -> ClauseBroken:
+        return cls(finding.expected, finding.seen, finding.evidence, finding.deliveries, finding)
 
-Finding: TypeAlias = ClauseBroken | None
+
+Observation: TypeAlias = Finding | ClauseBroken | None
 KEPT: Final = None
-Findings: TypeAlias = Iterator[Finding]
+"""An observation that keeps a clause, where there is no place to point at."""
+Findings: TypeAlias = Iterator[Observation]
 Judge: TypeAlias = Callable[[Ledger], Findings]
 
 
@@ -67,7 +75,7 @@ def broken(expected: str, seen: object, *exchanges: Exchange, deliveries: tuple[
     return ClauseBroken(expected, text if len(text) <= 300 else text[:297] + "…", exchanges, deliveries)
 
 
-def kept_if(condition: object, expected: str, seen: object, *exchanges: Exchange) -> Finding:
+def kept_if(condition: object, expected: str, seen: object, *exchanges: Exchange) -> ClauseBroken | None:
     """`KEPT` if the condition holds, else the violation."""
     return KEPT if condition else broken(expected, seen, *exchanges)
 
@@ -97,22 +105,30 @@ class Clause:
             ClauseBroken: The first one that did not.
         """
         count = 0
-        for finding in self.judge(ledger):
-            if finding is not None:
-                raise finding
+        for observation in self.judge(ledger):
+            broken = _violation(observation)
+            if broken is not None:
+                raise broken
             count += 1
         return count
 
     def findings(self, ledger: Ledger, *, most: int = 20) -> tuple[int, tuple[ClauseBroken, ...]]:
         """How many observations the clause was exercised by, and at most `most` of those that broke it."""
         exercised, violations = 0, []
-        for finding in self.judge(ledger):
+        for observation in self.judge(ledger):
             exercised += 1
-            if finding is not None:
-                violations.append(finding)
+            broken = _violation(observation)
+            if broken is not None:
+                violations.append(broken)
                 if len(violations) >= most:
                     break
         return exercised, tuple(violations)
+
+
+def _violation(observation: Observation) -> ClauseBroken | None:
+    if isinstance(observation, Finding):
+        return None if observation.holds else ClauseBroken.of(observation)
+    return observation
 
 
 _written: dict[str, Clause] = {}

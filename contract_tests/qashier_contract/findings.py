@@ -1,0 +1,496 @@
+"""What a clause finds: an expectation of one of eleven kinds, whether it holds, and the evidence.
+
+Everything that a report, a pasted test or a baseline says of a violation comes from here; nothing stands in prose only.
+An expectation names the place that it is about, knows what ought to stand there, and looks for itself:
+
+| kind | what it expects |
+|---|---|
+| `StatusIs` | an answer with one of some statuses |
+| `Equals` | a value that is the expected one, type included |
+| `Differs` | a value that is not the other one |
+| `HasShape` | a value of a JSON type, of a form |
+| `OneOf` | one of several values |
+| `Within` | an integer between two bounds |
+| `Ordered` | a list in an order |
+| `Counts` | a list of so many entries |
+| `Contains` | a list or a text that has something in it, or has it not |
+| `OneSucceeds` | that of several requests at most one succeeds |
+| `Delivered` | so many deliveries of a session's event at an endpoint |
+
+An expected value may be a reference to another place: "as create returned it". So a replay can expect what *its* create
+returned.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from qashier_contract.history import Delivery, Endpoint, Exchange
+from qashier_contract.places import ABSENT, At, Expected, references, status_of, value_of, words_of
+from qashier_contract.values import NOT_JSON, Json, as_words, is_integer, same
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """Some HTTP statuses, as inclusive ranges, and what they are called."""
+
+    ranges: tuple[tuple[int, int], ...]
+    words: str
+
+    def __contains__(self, status: object) -> bool:
+        return isinstance(status, int) and any(least <= status <= most for least, most in self.ranges)
+
+
+SUCCESS: Final = Statuses(((200, 299),), "2xx")
+NO_SUCCESS: Final = Statuses(((100, 199), (300, 599)), "no 2xx")
+REFUSED: Final = Statuses(((400, 499),), "4xx")
+NOT_REFUSED: Final = Statuses(((100, 399), (500, 599)), "no 4xx")
+NO_FAULT: Final = Statuses(((100, 499),), "no 5xx")
+NO_ERROR: Final = Statuses(((100, 399),), "no error")
+
+
+def exactly(*statuses: int) -> Statuses:
+    """These statuses alone."""
+    return Statuses(tuple((status, status) for status in statuses), " or ".join(map(str, statuses)))
+
+
+def anything_but(*statuses: int) -> Statuses:
+    """Every status but these."""
+    bounds = [99, *sorted(statuses), 600]
+    ranges = tuple((before + 1, after - 1) for before, after in pairwise(bounds) if after - before > 1)
+    return Statuses(ranges, "anything but " + " or ".join(map(str, statuses)))
+
+
+@dataclass(frozen=True, slots=True)
+class StatusIs:
+    """An answer has one of some statuses. Without an answer it does not hold."""
+
+    exchange: Exchange
+    statuses: Statuses
+
+    @property
+    def at(self) -> At:
+        return status_of(self.exchange)
+
+    @property
+    def holds(self) -> bool:
+        return self.exchange.status in self.statuses
+
+    @property
+    def expected(self) -> str:
+        return f"status {self.statuses.words}"
+
+    @property
+    def seen(self) -> str:
+        if self.exchange.reply is None:
+            return f"no answer: {self.exchange.failure or 'unknown'}"
+        return f"status {self.exchange.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """A value is the expected one. 1, 1.0 and true are three values."""
+
+    at: At
+    value: Expected
+
+    @property
+    def holds(self) -> bool:
+        return same(self.at.value, value_of(self.value))
+
+    @property
+    def expected(self) -> str:
+        return f"{self.at.name}: {words_of(self.value)}"
+
+    @property
+    def seen(self) -> str:
+        return _seen(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """A value is not the one at another place."""
+
+    at: At
+    other: At
+
+    @property
+    def holds(self) -> bool:
+        return not same(self.at.value, self.other.value)
+
+    @property
+    def expected(self) -> str:
+        return f"{self.at.name}: another value than {words_of(self.other)}"
+
+    @property
+    def seen(self) -> str:
+        return f"{self.at.name}: the same value"
+
+
+_TYPES: Final = {
+    "object": "an object",
+    "array": "an array",
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "a boolean",
+    "JSON": "JSON",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HasShape:
+    """A value is there and of a JSON type (`JSON` for any); a string matches a pattern as a whole.
+
+    `form` names the pattern in words: `an id such as evt_1a2B3c`.
+    """
+
+    at: At
+    type: str
+    pattern: str | None = None
+    form: str = ""
+
+    @property
+    def holds(self) -> bool:
+        value = self.at.value
+        if value is ABSENT or value is NOT_JSON or not is_of_type(value, self.type):
+            return False
+        return self.pattern is None or re.fullmatch(self.pattern, value) is not None
+
+    @property
+    def expected(self) -> str:
+        return f"{self.at.name}: {self.form or _TYPES[self.type]}"
+
+    @property
+    def seen(self) -> str:
+        return _seen(self.at)
+
+
+def is_of_type(value: Json, name: str) -> bool:
+    """Whether a value is of a JSON type. 2.0 is a number and no integer."""
+    if name in {"integer", "number"}:
+        return is_integer(value) or (name == "number" and isinstance(value, float))
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool}
+    return name == "JSON" or isinstance(value, kinds[name])
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A value is one of several."""
+
+    at: At
+    allowed: tuple[Expected, ...]
+
+    @property
+    def holds(self) -> bool:
+        value = self.at.value
+        return any(same(value, value_of(one)) for one in self.allowed)
+
+    @property
+    def expected(self) -> str:
+        words = [words_of(one) for one in self.allowed[:_MOST_NAMED]]
+        rest = f" … {len(self.allowed)} in all" if len(self.allowed) > _MOST_NAMED else ""
+        return f"{self.at.name}: {' or '.join(words)}{rest}"
+
+    @property
+    def seen(self) -> str:
+        return _seen(self.at)
+
+
+_MOST_NAMED: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """An integer is between two bounds, both included; None for no bound."""
+
+    at: At
+    least: Expected | None = None
+    most: Expected | None = None
+
+    @property
+    def holds(self) -> bool:
+        value = self.at.value
+        least, most = value_of(self.least), value_of(self.most)
+        return (
+            is_integer(value)
+            and (least is None or (is_integer(least) and least <= value))
+            and (most is None or (is_integer(most) and value <= most))
+        )
+
+    @property
+    def expected(self) -> str:
+        if self.least is None:
+            return f"{self.at.name}: at most {words_of(self.most)}"
+        if self.most is None:
+            return f"{self.at.name}: at least {words_of(self.least)}"
+        return f"{self.at.name}: from {words_of(self.least)} to {words_of(self.most)}"
+
+    @property
+    def seen(self) -> str:
+        return _seen(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A list is in an order: those of `values` that are in it stand in their order; without `values`, none rises."""
+
+    at: At
+    values: tuple[Expected, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        found = self.at.value
+        if not isinstance(found, list):
+            return False
+        if not self.values:
+            numbers = [number for number in found if is_integer(number)]
+            return all(earlier >= later for earlier, later in pairwise(numbers))
+        places = [_place(found, value_of(value)) for value in self.values]
+        known = [place for place in places if place is not None]
+        return known == sorted(known)
+
+    @property
+    def expected(self) -> str:
+        if not self.values:
+            return f"{self.at.name}: newest first"
+        return f"{self.at.name}: {' before '.join(as_words(value_of(value)) for value in self.values[:_MOST_NAMED])}"
+
+    @property
+    def seen(self) -> str:
+        return _seen(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A list has at least and at most so many entries; `most` is None for no bound."""
+
+    at: At
+    least: int = 0
+    most: int | None = None
+
+    @property
+    def holds(self) -> bool:
+        found = self.at.value
+        return isinstance(found, list) and self.least <= len(found) and (self.most is None or len(found) <= self.most)
+
+    @property
+    def expected(self) -> str:
+        return f"{self.at.name}: {_number_words(self.least, self.most)}"
+
+    @property
+    def seen(self) -> str:
+        found = self.at.value
+        if not isinstance(found, list):
+            return _seen(self.at)
+        return f"{self.at.name}: {len(found)}" + (f", {as_words(found)}" if found else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A list has a member, or a text a piece, whatever its case; with `absent`, it has not."""
+
+    at: At
+    member: Expected
+    absent: bool = False
+
+    @property
+    def holds(self) -> bool:
+        found, member = self.at.value, value_of(self.member)
+        if isinstance(found, str):
+            return (isinstance(member, str) and member.lower() in found.lower()) is not self.absent
+        if isinstance(found, list):
+            return (_place(found, member) is not None) is not self.absent
+        return self.absent and found is ABSENT
+
+    @property
+    def expected(self) -> str:
+        return f"{self.at.name}: {'no ' if self.absent else ''}{words_of(self.member)}"
+
+    @property
+    def seen(self) -> str:
+        return _seen(self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class OneSucceeds:
+    """Of several requests that were sent at once at most one is answered with success."""
+
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def at(self) -> At:
+        return status_of(self.exchanges[-1])
+
+    @property
+    def holds(self) -> bool:
+        return sum(exchange.succeeded for exchange in self.exchanges) <= 1
+
+    @property
+    def expected(self) -> str:
+        return "one of them succeeds: " + ", ".join(exchange.operation.value for exchange in self.exchanges)
+
+    @property
+    def seen(self) -> str:
+        return "statuses " + ", ".join(str(exchange.status) for exchange in self.exchanges)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An endpoint gets the event of a session so many times.
+
+    `attempts` are the deliveries that count for it: those that came in time, if `within_s` is given. `since` is what
+    the seconds are counted from, None where nothing but the number matters.
+    """
+
+    endpoint: Endpoint
+    session_id: Expected
+    attempts: tuple[Delivery, ...]
+    least: int = 0
+    most: int | None = None
+    within_s: int | None = None
+    since: Exchange | Delivery | None = None
+
+    @property
+    def at(self) -> At | None:
+        return None
+
+    @property
+    def holds(self) -> bool:
+        return self.least <= len(self.attempts) and (self.most is None or len(self.attempts) <= self.most)
+
+    @property
+    def expected(self) -> str:
+        when = "" if self.within_s is None else f" within {self.within_s} s"
+        return f"deliveries of its event{when}: {_number_words(self.least, self.most)}"
+
+    @property
+    def seen(self) -> str:
+        return f"deliveries of its event: {len(self.attempts)}"
+
+
+Expectation: TypeAlias = (
+    StatusIs | Equals | Differs | HasShape | OneOf | Within | Ordered | Counts | Contains | OneSucceeds | Delivered
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One observation of a clause: what was expected, and the evidence.
+
+    `reason` says in a few words why it is expected ("the path is unknown"). `about` is what in the request it hangs on,
+    such as the field that is wrong, in words that are the same in every run. `evidence` are the exchanges that show it,
+    in the order of sending; `deliveries` likewise.
+    """
+
+    expectation: Expectation
+    reason: str = ""
+    evidence: tuple[Exchange, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    about: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.expectation.holds
+
+    @property
+    def expected(self) -> str:
+        """What ought to be, in words, and why."""
+        return self.expectation.expected + (f" ({self.reason})" if self.reason else "")
+
+    @property
+    def seen(self) -> str:
+        """What was there instead, in words."""
+        return self.expectation.seen
+
+    @property
+    def failing_exchange(self) -> Exchange | None:
+        """The exchange that the expectation is about; None for a delivery."""
+        at = self.expectation.at
+        return None if at is None else at.exchange
+
+    @property
+    def places(self) -> tuple[At, ...]:
+        """The places that the expectation names: its own first, then those that the expected value refers to."""
+        at = self.expectation.at
+        return (*(() if at is None else (at,)), *_references(self.expectation))
+
+    @property
+    def key(self) -> str:
+        """What stays the same from run to run: the kind, the operation, the place and what it hangs on."""
+        at = self.expectation.at
+        where = "webhook delivery" if at is None else f"{at.operation} {at.stable_name}"
+        return f"{type(self.expectation).__name__} {where}" + (f", {self.about}" if self.about else "")
+
+
+def expect(
+    expectation: Expectation,
+    reason: str = "",
+    *evidence: Exchange,
+    deliveries: Sequence[Delivery] = (),
+    about: str = "",
+) -> Finding:
+    """A finding. The exchanges and deliveries that the expectation names are evidence without being named again."""
+    messages = [at.message for at in _places(expectation)]
+    if isinstance(expectation, OneSucceeds):
+        messages += expectation.exchanges
+    exchanges = {*evidence, *(message for message in messages if isinstance(message, Exchange))}
+    shown = [*deliveries, *(message for message in messages if isinstance(message, Delivery))]
+    if isinstance(expectation, Delivered):
+        shown += [] if expectation.least > 0 else expectation.attempts
+    return Finding(
+        expectation,
+        reason,
+        tuple(sorted(exchanges, key=lambda exchange: exchange.number)),
+        tuple(dict.fromkeys(shown)),
+        about,
+    )
+
+
+def _places(expectation: Expectation) -> tuple[At, ...]:
+    at = expectation.at
+    return (*(() if at is None else (at,)), *_references(expectation))
+
+
+def _references(expectation: Expectation) -> tuple[At, ...]:
+    """The places that an expected value refers to."""
+    if isinstance(expectation, Differs):
+        return (expectation.other,)
+    if isinstance(expectation, Equals):
+        return references(expectation.value)
+    if isinstance(expectation, Contains):
+        return references(expectation.member)
+    if isinstance(expectation, Delivered):
+        return references(expectation.session_id)
+    if isinstance(expectation, Within):
+        return (*references(expectation.least), *references(expectation.most))
+    if isinstance(expectation, OneOf):
+        return tuple(place for one in expectation.allowed for place in references(one))
+    if isinstance(expectation, Ordered):
+        return tuple(place for one in expectation.values for place in references(one))
+    return ()
+
+
+def _seen(at: At) -> str:
+    value = at.value
+    if value is ABSENT and at.exchange is not None and at.exchange.reply is None:
+        return f"no answer: {at.exchange.failure or 'unknown'}"
+    return f"{at.name}: {ABSENT.value if value is ABSENT else as_words(value)}"
+
+
+def _place(values: list[Json], value: Json) -> int | None:
+    return next((place for place, one in enumerate(values) if same(one, value)), None)
+
+
+def _number_words(least: int, most: int | None) -> str:
+    if most is None:
+        return f"at least {least}"
+    if most == 0:
+        return "none"
+    return str(most) if least == most else f"{least} to {most}" if least else f"at most {most}"
