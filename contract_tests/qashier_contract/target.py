@@ -207,6 +207,18 @@ class Target:
         self._threads = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
         self._http = HttpTransport(self.pace.stop)
 
+    def with_accounts(self, keys: Sequence[Key], recorder: Recorder) -> Target:
+        """The same target at the same pace, spoken to in the name of other accounts, and recorded elsewhere."""
+        return Target(
+            self.base_url,
+            keys,
+            recorder=recorder,
+            pace=self.pace,
+            control_url=self.control_url,
+            timeout_s=self.timeout_s,
+            transport=self._transport,
+        )
+
     def send(
         self,
         method: str,

@@ -11,7 +11,7 @@ from qashier_contract import oracle
 from qashier_contract.drive import Driver, RunContext, Stage, id_of, page_url_of
 from qashier_contract.history import Capability
 from qashier_contract.page import page_of
-from qashier_contract.target import is_same_host, joined
+from qashier_contract.trace import sending as trace
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
@@ -32,21 +32,8 @@ def fresh(context: RunContext, **fields: Json) -> tuple[str, str] | None:
 
 def press(context: RunContext, session: tuple[str, str], act: str, page: Exchange | None = None) -> Exchange | None:
     """Press what carries a `data-testid` on a page, by default the session's as it is now; None if there is nothing."""
-    page = page or context.account.view(*session)
-    shown = page_of(page)
-    element = shown.tests.get(act) if shown is not None else None
-    if shown is None or element is None:
-        return None
-    if "form" in element:
-        form = shown.forms[int(element["form"])]
-        url = joined(form["action"], element.get("formaction", ""))
-        if url is None or not is_same_host(url, shown.url):
-            return None  # nothing is ever posted to another host
-        return context.account.press(session[0], form, act, element, seen=page.number)
-    url = joined(shown.url, element["href"]) if "href" in element else None
-    if url is None or not is_same_host(url, shown.url):
-        return None
-    return context.account.view(session[0], url, act, seen=page.number)
+    pressed = trace.press(context.account, session[0], page or context.account.view(*session), act)
+    return None if pressed is None else pressed()
 
 
 def has(page: Exchange, act: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.drive import RunContext, Stage, id_of
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, retrieve, scenario, without
 from qashier_contract.history import SESSIONS_PATH, Capability, Credentials
+from qashier_contract.trace.credentials import FORGED
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
@@ -81,35 +81,7 @@ def _ask_with(context: RunContext, path: str, broken: Sequence[tuple[str, str]])
 
 def _broken(context: RunContext) -> Sequence[tuple[str, str]]:
     """Values of `Authorization` that name no account, and how a record shows them."""
-    key = context.target.keys[0]
-    basic, bearer = key.header(Credentials.BASIC), key.header(Credentials.BEARER)
-    return (
-        (_basic(f"{key.secret}:hunter2"), "Basic <the key, with a password>"),
-        (_basic("no-such-key:"), "Basic <no key>"),
-        ("Bearer no-such-key", "Bearer <no key>"),
-        (f"Token {key.secret}", "Token <the key>"),
-        (_basic(f"{key.secret}:{key.secret}"), "Basic <the key, with itself as password>"),
-        (_basic(f"{key.secret}: "), "Basic <the key, with a blank as password>"),
-        (_basic(":"), "Basic <no user name>"),
-        (_basic(f":{key.secret}"), "Basic <the key as password>"),
-        (_basic("sk_no-such-key:"), "Basic <no key>"),
-        (_basic(f"{key.secret.replace('sk_', 'pk_', 1)}:"), "Basic <a publishable key>"),
-        (_basic(f"{key.secret.upper()}:"), "Basic <the key in capitals>"),
-        (_basic(key.secret), "Basic <the key without its colon>"),
-        (f"{bearer} x", "Bearer <the key, and another word>"),
-        ("Bearer ", "Bearer"),
-        ("Bearer test", "Bearer test"),
-        ("", ""),
-        ("Basic", "Basic"),
-        ("Basic !!!", "Basic <no base64>"),
-        (key.secret, "<the key alone>"),
-        (bearer.replace("Bearer", "Basic"), "Basic <the key, not encoded>"),
-        (basic.replace("Basic", "Bearer"), "Bearer <the key, encoded>"),
-    )
-
-
-def _basic(text: str) -> str:
-    return "Basic " + base64.b64encode(text.encode()).decode()
+    return [(forged.value(context.target.keys[0].secret), shown) for shown, forged in FORGED.items()]
 
 
 @scenario(

@@ -381,6 +381,7 @@ BROKEN: Final = {
     "Basic <the key as password>": 'basic("", KEY)',
     "Basic <no key>": 'basic("no-such-key")',
     "Bearer <no key>": '"Bearer no-such-key"',
+    "Basic <a word like a key>": 'basic("sk_no-such-key")',
     "Basic <a publishable key>": 'basic(KEY.replace("sk_", "pk_", 1))',
     "Basic <the key in capitals>": "basic(KEY.upper())",
     "Basic <the key without its colon>": '"Basic " + base64.b64encode(KEY.encode()).decode()',

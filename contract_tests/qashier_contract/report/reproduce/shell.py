@@ -344,6 +344,7 @@ BROKEN: Final = {
     "Basic <the key as password>": '-u ":$QASHIER_API_KEY"',
     "Basic <no key>": '-u "no-such-key:"',
     "Bearer <no key>": '-H "Authorization: Bearer no-such-key"',
+    "Basic <a word like a key>": '-u "sk_no-such-key:"',
     "Basic <a publishable key>": '-u "${QASHIER_API_KEY/sk_/pk_}:"',
     "Basic <the key in capitals>": '-u "${QASHIER_API_KEY^^}:"',
     "Basic <the key without its colon>": ('-H "Authorization: Basic $(printf %s "$QASHIER_API_KEY" | base64 -w 0)"'),

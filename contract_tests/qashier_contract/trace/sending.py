@@ -1,0 +1,420 @@
+"""Sends the steps of a trace once, in the name of accounts that are new where the target allows it.
+
+Ids, keys and times of the recorded run are carried over to what this run gets. A clock begins where it began, by the
+time of day where the day has passed; where a clock cannot be set, all times move along with the target's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote
+
+from qashier_contract.history import TOO_LATE, Credentials, Exchange, History, Operation
+from qashier_contract.interrupts import OutOfTime
+from qashier_contract.ledger import Ledger, entries_of
+from qashier_contract.page import page_of
+from qashier_contract.receiver import HOLD_S, Receiver
+from qashier_contract.target import MOST_AT_ONCE, Account, Target, is_same_host, joined
+from qashier_contract.trace.credentials import forged
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, changed
+from qashier_contract.values import is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from qashier_contract.history import Recorder
+    from qashier_contract.trace.steps import Step, Steps, Symbol, Text
+    from qashier_contract.values import Json
+
+_DAY_S: Final = 86_400
+_PATIENCE_S: Final = 2.0
+"""How long a delivery is waited for that came in the recorded run."""
+_LITTLE_PATIENCE_S: Final = 0.2
+"""How long, after one was waited for in vain."""
+_SETTLING_S: Final = 2.6
+"""After so long a list of events must have what it gets, and an endpoint must have been told."""
+_CLEAN_UP_NS: Final = 5 * 10**9
+"""What cleaning up may take, though the budget is spent."""
+_PAGES: Final = 5
+"""How many pages of open sessions are looked through for what is left to expire."""
+_ENDING: Final = frozenset({Operation.EXPIRE, Operation.PAY})
+_LONGEST_KEY: Final = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a trace is sent: a target with the accounts that it needs, by their numbers in the trace.
+
+    `nonce` is a word that no earlier run used. `are_fresh` says whether nobody has used the accounts before.
+    """
+
+    target: Target
+    recorder: Recorder
+    nonce: str
+    are_fresh: bool
+    receiver_host: str | None = None
+    """Where a webhook receiver may listen, None if no webhook can reach it."""
+    receiver_port: int = 0
+    receiver_url: str | None = None
+
+
+class _Unknown(Exception):
+    """A step names what the target did not give this time, so that it cannot be sent."""
+
+
+class Sending:
+    """One sending of some steps to a site; a context manager, which closes the site's target.
+
+    Args:
+        steps: What to send.
+        site: Where.
+    """
+
+    def __init__(self, steps: Steps, site: Site) -> None:
+        self.steps = steps
+        self.site = site
+        self.target = site.target
+        self._ids: dict[str, str] = {}
+        self._pages: dict[str, str] = {}
+        """The address of each session's page, by the id that it had."""
+        self._shown: dict[int, Exchange] = {}
+        """What was sent, by the number of the exchange in the recorded run."""
+        self._deltas: dict[int, int] = {}
+        self._endpoints: dict[str, tuple[Account, str, str]] = {}
+        """The endpoints that are registered: account, name at the receiver and id, by the id that they had."""
+        self._names: dict[str, str] = {}
+        self._receiver: Receiver | None = None
+        self._hangs_since_ns = 0
+        self._patience_s = _PATIENCE_S
+        self._stack = ExitStack()
+        self.left_open = False
+        """Whether sessions may still be open, because there was no time to expire them."""
+        length = len(steps.nonce or site.nonce)
+        self._nonce = (site.nonce * (1 + length // len(site.nonce)))[:length]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self.target.close()
+
+    def send(self) -> History:
+        """Send every step, and wait for the deliveries that came in the recorded run; what was observed.
+
+        Raises:
+            OutOfTime: The budget is spent.
+            OutOfSessions: No more sessions are allowed.
+        """
+        terms = replace(self.steps.history.terms, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
+        self.site.recorder.terms = terms
+        self._begin()
+        for place, group in enumerate(self.steps.groups):
+            self._send_group(group)
+            following = self.steps.groups[place + 1 : place + 2]
+            self._await_deliveries(following[0][0].exchange.number if following else None)
+        return self._observed()
+
+    @property
+    def may_settle(self) -> bool:
+        """Whether a moment later more may be seen: a webhook, an event in a list."""
+        told = bool(self._names) or any(s.exchange.operation is Operation.EVENTS for s in self.steps.all)
+        return told and any(s.moved_s or s.press or s.exchange.operation in _ENDING for s in self.steps.all)
+
+    def settle(self) -> History:
+        """Wait until what was caused must have been told, ask for the events once more; what was observed by then.
+
+        Raises:
+            OutOfTime: The budget is spent.
+        """
+        self.target.pace.sleep(_SETTLING_S)
+        for number in sorted({s.account or 0 for s in self.steps.all if s.exchange.operation is Operation.EVENTS}):
+            Account(self.target, number).events()
+        return self._observed()
+
+    def clean_up(self) -> None:
+        """Remove the endpoints, and expire the sessions that are still open; that has a budget of its own."""
+        pace = self.target.pace
+        deadline_ns = pace.deadline_ns
+        if deadline_ns is not None:
+            pace.deadline_ns = max(deadline_ns, time.monotonic_ns() + _CLEAN_UP_NS)
+        try:
+            self._leave_nothing()
+        except OutOfTime:
+            self.left_open = True
+        finally:
+            pace.deadline_ns = deadline_ns
+
+    def _leave_nothing(self) -> None:
+        for account, name, endpoint_id in self._endpoints.values():
+            account.remove_endpoint(endpoint_id)
+            if self._receiver is not None:
+                self._receiver.removed(name)
+        self._endpoints.clear()
+        own = set(Ledger(self._observed()).sessions)
+        for number in self.steps.accounts:
+            account = Account(self.target, number)
+            for _ in range(_PAGES):
+                page = account.list(status="open", limit=100)
+                found = [str(entry.get("id")) for entry in entries_of(page) if self._is_ours(entry, own)]
+                for session_id in found:
+                    account.expire(session_id)
+                if not found or page.object.get("has_more") is not True:
+                    break
+
+    def _is_ours(self, entry: Mapping[str, Json], own: AbstractSet[str]) -> bool:
+        return self.site.are_fresh or entry.get("id") in own or self._nonce in str(entry.get("success_url"))
+
+    def _observed(self) -> History:
+        return self.site.recorder.history()
+
+    # Clocks.
+
+    def _begin(self) -> None:
+        """Stop each account's clock where it began in the recorded run."""
+        done: set[int | None] = set()
+        terms = self.steps.history.terms
+        for number in self.steps.accounts:
+            start = self.steps.starts.get(number)
+            if not self.steps.can_move_clock:
+                self._deltas[number] = self._elapsed_s()
+                continue
+            account = Account(self.target, number)
+            shown = account.set_clock(frozen=True).object.get("now")
+            clock = self.steps.history.clock_name(number)
+            if self.site.are_fresh and clock not in done and is_integer(shown) and start is not None:
+                # Clocks go forward only. What depends on the time of day shows at the same time of another day.
+                goal = start if shown <= start else start + -(-(shown - start) // _DAY_S) * _DAY_S
+                shown = account.set_clock(now=goal, frozen=True).object.get("now")
+            done.add(clock)
+            shown = account.clock().object.get("now") if not is_integer(shown) or terms.one_clock else shown
+            if is_integer(shown) and start is not None:
+                self._deltas[number] = shown - start
+
+    def _elapsed_s(self) -> int:
+        """How long ago the recorded run sent its first step, by the machine's clock."""
+        first = next(self.steps.all, None)
+        terms = self.steps.history.terms
+        if first is None or terms.wall_ns is None:
+            return 0
+        return round((time.time_ns() - (first.exchange.sent_ns + terms.wall_ns - terms.monotonic_ns)) / 1e9)
+
+    # Groups.
+
+    def _send_group(self, group: Sequence[Step]) -> None:
+        acts = [(step, act) for step in group if (act := self._act(step)) is not None]
+        for start in range(0, len(acts), MOST_AT_ONCE):
+            some = acts[start : start + MOST_AT_ONCE]
+            done = [some[0][1]()] if len(some) == 1 else self.target.at_once([act for _, act in some])
+            for (step, _), exchange in zip(some, done, strict=True):
+                self._learn(step, exchange)
+
+    def _act(self, step: Step) -> Callable[[], Exchange] | None:
+        """What sends a step; None where it cannot be sent, because the target did not give what it names."""
+        try:
+            if step.moved_s is not None:
+                return self._move(step)
+            if step.exchange.page_of is not None:
+                return self._customer(step)
+            return self._request(step)
+        except _Unknown:
+            return None
+
+    def _move(self, step: Step) -> Callable[[], Exchange]:
+        account, seconds = Account(self.target, step.account or 0), step.moved_s or 0
+        if self._hangs_since_ns and self._receiver is not None:
+            self._receiver.hold(HOLD_S - (time.monotonic_ns() - self._hangs_since_ns) / 1e9)
+            self._hangs_since_ns = 0
+        if (
+            self._receiver is not None
+            and self._receiver.clock is not None
+            and account.number == self._receiver.clock_of
+        ):
+            self._receiver.clock += seconds
+        return partial(account.advance, seconds)
+
+    def _customer(self, step: Step) -> Callable[[], Exchange]:
+        """What a customer does: open the session's page, or press something on a page that was opened before."""
+        old = step.exchange.page_of or ""
+        session_id, url = self._ids.get(old), self._pages.get(old)
+        account = Account(self.target, 0)
+        if session_id is None or url is None:
+            raise _Unknown
+        if step.press is None:
+            return partial(account.view, session_id, url)
+        seen = self._shown.get(step.exchange.page_from or -1)
+        act = press(account, session_id, seen or account.view(session_id, url), step.press)
+        if act is None:
+            raise _Unknown
+        return act
+
+    def _request(self, step: Step) -> Callable[[], Exchange]:
+        exchange = step.exchange
+        body = redacted = self._body(step)
+        if exchange.operation is Operation.ENDPOINTS and exchange.request.method == "POST":
+            body, redacted = self._endpoint(step)
+        authorization = shown = None
+        if exchange.credentials is Credentials.BROKEN:
+            shown = exchange.request.header("Authorization") or ""
+            authorization = forged(shown).value(self.target.keys[0].secret)
+        return partial(
+            self.target.send,
+            exchange.request.method,
+            self._text(step.path, in_url=True),
+            account=None if exchange.credentials is Credentials.NONE else exchange.account,
+            credentials=None if exchange.account is None else exchange.credentials,
+            authorization=authorization,
+            shown=shown,
+            query=self._text(step.query, in_url=True),
+            headers=[(name, self._header(name, text)) for name, text in step.headers],
+            body=body,
+            redacted=redacted,
+        )
+
+    def _learn(self, step: Step, exchange: Exchange) -> None:
+        """Note what the target gave this time: ids, the address of a page, an endpoint."""
+        recorded = step.exchange
+        self._shown[recorded.number] = exchange
+        for later in self.steps.history.exchanges:
+            if later.page_of == recorded.page_of is not None and later.number > recorded.number:
+                if not (later.page_act or "").endswith(", led on"):
+                    break
+                self._shown[later.number] = exchange
+        old, new = recorded.object.get("id"), exchange.object.get("id")
+        opened = recorded.operation is Operation.CREATE and recorded.succeeded and exchange.succeeded
+        if opened and isinstance(old, str) and isinstance(new, str):
+            self._ids.setdefault(old, new)
+            if isinstance(url := exchange.object.get("url"), str):
+                self._pages.setdefault(old, url)
+        if recorded.operation is Operation.ENDPOINTS and self._receiver is not None and exchange.succeeded:
+            if recorded.request.method == "POST":
+                name = self._names[str(recorded.request.json.get("url"))]
+                self._receiver.registered(name, str(new))
+                self._endpoints[str(old)] = (Account(self.target, recorded.account or 0), name, str(new))
+            else:
+                gone = self._endpoints.pop(recorded.request.path.rpartition("/")[2], None)
+                if gone is not None:
+                    self._receiver.removed(gone[1])
+
+    # Webhooks.
+
+    def _endpoint(self, step: Step) -> tuple[bytes, bytes]:
+        """The body that registers a receiver of our own, and how the record shows it."""
+        if self._receiver is None:
+            self._receiver = self._listen(step)
+        url = str(step.exchange.request.json.get("url"))
+        name = self._names.setdefault(url, f"{self._nonce}-{len(self._names)}")
+        answers = self.steps.answers.get(url, ())
+        known = next((e.secret for e in self.steps.history.endpoints if e.url == url), None)
+        body = dict(step.exchange.request.json)
+        secret = (known or f"whsec_{self._nonce}") if "secret" in body else None
+
+        def answer(number: int) -> int:
+            status = answers[min(number, len(answers) - 1)] if answers else 200
+            if status == TOO_LATE:
+                self._hangs_since_ns = time.monotonic_ns()
+            return status
+
+        body["url"] = self._receiver.add(name, step.account or 0, secret, answer)
+        if secret is None:
+            raw = json.dumps(body).encode()
+            return raw, raw
+        return json.dumps({**body, "secret": secret}).encode(), json.dumps({**body, "secret": "***"}).encode()
+
+    def _listen(self, step: Step) -> Receiver:
+        site, account = self.site, step.account or 0
+        if site.receiver_host is None:
+            raise _Unknown
+        receiver = Receiver(
+            site.recorder,
+            host=site.receiver_host,
+            port=site.receiver_port,
+            public_url=site.receiver_url,
+            stop=self.target.pace.stop,
+        )
+        receiver.clock_of = account
+        start = self.steps.starts.get(account)
+        if self.steps.can_move_clock and start is not None:
+            receiver.clock = start + self._deltas.get(account, 0)
+        return self._stack.enter_context(receiver)
+
+    def _await_deliveries(self, end: int | None) -> None:
+        """Wait for as many deliveries as had come in the recorded run before the next step."""
+        if self._receiver is None:
+            return
+        for url, name in self._names.items():
+            came = [d for d in self.steps.history.deliveries if d.endpoint.url == url]
+            wanted = sum(end is None or delivery.number < end for delivery in came)
+            if not self._receiver.wait(name, wanted, self._patience_s):
+                self._patience_s = _LITTLE_PATIENCE_S
+
+    # Symbols.
+
+    def _text(self, text: Text, *, in_url: bool = False) -> str:
+        return "".join(part if isinstance(part, str) else self._value_of(part, in_url=in_url) for part in text)
+
+    def _header(self, name: str, text: Text) -> str:
+        value = self._text(text)
+        is_key = name.lower() == "idempotency-key"
+        if not is_key or self.site.are_fresh or self.steps.nonce is not None or not value:
+            return value
+        return f"{self._nonce}-{value}"[:_LONGEST_KEY] if len(value) <= _LONGEST_KEY else value
+
+    def _value_of(self, symbol: Symbol, *, in_url: bool) -> str:
+        if isinstance(symbol, SessionId):
+            if symbol.id not in self._ids:
+                raise _Unknown
+            text = changed(self._ids[symbol.id], symbol.form)
+            return quote(text, safe="") if in_url else text
+        if isinstance(symbol, Moment):
+            return str(self._moment(symbol))
+        if isinstance(symbol, Nonce):
+            return self._nonce.upper() if symbol.is_upper else self._nonce
+        if isinstance(symbol, EndpointId):
+            if symbol.id not in self._endpoints:
+                raise _Unknown
+            return quote(self._endpoints[symbol.id][2], safe="")
+        raise _Unknown
+
+    def _moment(self, moment: Moment) -> int | float:
+        return moment.value + self._deltas.get(moment.account, 0)
+
+    def _body(self, step: Step) -> bytes | None:
+        if step.body is None or step.exchange.operation is Operation.ENDPOINTS:
+            return step.exchange.request.body
+        if not step.body.is_json:
+            return self._text(step.body.value).encode("latin-1")
+        return json.dumps(self._value(step.body.value)).encode()
+
+    def _value(self, value: Json) -> Json:
+        if isinstance(value, tuple):
+            return self._text(value)
+        if isinstance(value, Moment):
+            return self._moment(value)
+        if isinstance(value, dict):
+            return {name: self._value(item) for name, item in value.items()}
+        return [self._value(item) for item in value] if isinstance(value, list) else value
+
+
+def press(account: Account, session_id: str, page: Exchange, act: str) -> Callable[[], Exchange] | None:
+    """What presses an element of a page, by its `data-testid`; None if there is none, or it leads to another host."""
+    shown = page_of(page)
+    element = shown.tests.get(act) if shown is not None else None
+    if shown is None or element is None:
+        return None
+    if "form" in element:
+        form = shown.forms[int(element["form"])]
+        url = joined(form["action"], element.get("formaction", ""))
+        if url is None or not is_same_host(url, shown.url):
+            return None  # nothing is ever posted to another host
+        return partial(account.press, session_id, form, act, element, seen=page.number)
+    url = joined(shown.url, element["href"]) if "href" in element else None
+    if url is None or not is_same_host(url, shown.url):
+        return None
+    return partial(account.view, session_id, url, act, seen=page.number)

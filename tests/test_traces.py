@@ -1,0 +1,275 @@
+"""A violation as a trace: cut down to what shows it, sent again, kept by what is correct."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qashier_contract import CLAUSES, check
+from qashier_contract.history import Exchange, History, Operation, Recorder, Reply, Request
+from qashier_contract.ledger import Ledger
+from qashier_contract.target import Key, Target
+from qashier_contract.trace.minimise import Seen, minimise, shrink
+from qashier_contract.trace.replay import Replayed, Result, replay, send_once
+from qashier_contract.trace.sites import Sites
+from qashier_contract.trace.steps import Moment, Nonce, SessionId, steps_of
+from qashier_contract.trace.units import Units
+
+from qashier_mock import MockServer, Settings
+from qashier_mock.bugs import BUGS
+from tests.targets import directed
+from tests.targets.reference import DEFECTS, serving, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from qashier_contract import Report, Violation
+
+IS_FULL = os.environ.get("QASHIER_SOAK") == "full"
+IN_PROCESS = "http://127.0.0.1"
+
+
+# Units.
+
+
+@pytest.fixture(scope="module")
+def recorded() -> History:
+    return check(IN_PROCESS, transport=within(), seed=1, drivers=directed).history
+
+
+def test_a_session_stays_with_all_that_wrote_to_it(recorded: History) -> None:
+    units = Units(recorded)
+    for observed in Ledger(recorded).sessions.values():
+        (place,) = units.of_session(observed.id)
+        written = {observed.born.number, *(write.number for write in observed.writes)}
+        assert written <= units.all[place].exchanges
+
+
+def test_all_uses_of_a_key_stay_together(recorded: History) -> None:
+    units = Units(recorded)
+    places: dict[str, set[frozenset[int]]] = {}
+    for exchange in recorded.of(Operation.CREATE, Operation.EXPIRE):
+        if exchange.request.idempotency_key:
+            places.setdefault(exchange.request.idempotency_key, set()).add(units.of([exchange]))
+    assert len(places) > 20
+    assert all(len(found) == 1 for found in places.values())
+
+
+def test_a_read_needs_its_session_and_a_session_no_read(recorded: History) -> None:
+    units = Units(recorded)
+    observed = next(one for one in Ledger(recorded).sessions.values() if one.reads)
+    (place,) = units.of_session(observed.id)
+    assert place in units.of([observed.reads[0]])
+    left = units.without(frozenset({place}))
+    assert observed.reads[0] not in left.exchanges
+    assert observed.born in units.only(units.of([observed.born])).exchanges
+    assert observed.reads[0] not in units.only(units.of([observed.born])).exchanges
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_part_of_a_correct_run_breaks_a_clause(recorded: History, seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 - nothing secret
+    units = Units(recorded)
+    share = draw.choice((0.03, 0.2, 0.5, 0.9))
+    part = units.only(units.closed(place for place in range(len(units)) if draw.random() < share))
+    ledger = Ledger(part)
+    broken = {clause.id: clause.findings(ledger)[1] for clause in CLAUSES.values()}
+    assert {identifier: found[0] for identifier, found in broken.items() if found} == {}
+
+
+# Minimising.
+
+
+def exchange(number: int, method: str, path: str, answer: Any, body: Any = None) -> Exchange:
+    raw = None if body is None else json.dumps(body).encode()
+    return Exchange(
+        number=number,
+        request=Request(method=method, path=path, body=raw),
+        reply=Reply(status=200, body=json.dumps(answer).encode()),
+        sent_ns=number * 10,
+        received_ns=number * 10 + 5,
+    )
+
+
+def opened(number: int) -> Exchange:
+    body = {"success_url": f"https://shop.example/thanks/1234567890-{number}"}
+    return exchange(number, "POST", "/checkout/sessions", {"id": f"cs_test_{number:08}", "created": 5}, body)
+
+
+def seen(history: History, breaks: Callable[[History], bool], *exchanges: Exchange) -> Seen:
+    return Seen(history=history, exchanges=exchanges, deliveries=(), breaks=breaks)
+
+
+def test_what_a_violation_needs_is_found_among_what_it_does_not() -> None:
+    history = History(exchanges=tuple(opened(number) for number in range(1, 60)))
+    needed = {7, 31}
+
+    def breaks(part: History) -> bool:
+        return needed <= {e.number for e in part.exchanges}
+
+    found = minimise(seen(history, breaks, history.exchanges[49]), most=200)
+    assert {e.number for e in found.history.exchanges} == {7, 31, 50}
+
+
+def test_what_came_after_the_violation_is_left_out() -> None:
+    history = History(exchanges=tuple(opened(number) for number in range(1, 9)))
+    found = minimise(seen(history, lambda _: True, history.exchanges[3]))
+    assert {e.number for e in found.units.history.exchanges} == {1, 2, 3, 4}
+
+
+def test_what_came_after_stays_where_the_violation_needs_it() -> None:
+    history = History(exchanges=tuple(opened(number) for number in range(1, 9)))
+    found = minimise(seen(history, lambda part: any(e.number == 8 for e in part.exchanges), history.exchanges[3]))
+    assert found.needs_later
+    assert {e.number for e in found.history.exchanges} == {4, 8}
+
+
+def test_the_judge_is_not_asked_for_ever() -> None:
+    history = History(exchanges=tuple(opened(number) for number in range(1, 200)))
+    asked = 0
+
+    def breaks(part: History) -> bool:
+        nonlocal asked
+        asked += 1
+        return len(part.exchanges) > 150
+
+    minimise(seen(history, breaks, history.exchanges[-1]), most=30)
+    assert asked <= 31
+
+
+def test_units_that_stay_are_not_left_out() -> None:
+    units = Units(History(exchanges=tuple(opened(number) for number in range(1, 9))))
+    assert shrink(units, units.whole(), frozenset({2}), lambda _: True) == {2}
+
+
+# Steps.
+
+
+def test_ids_times_and_words_of_the_run_become_symbols() -> None:
+    first = opened(1)
+    history = History(
+        exchanges=(
+            first,
+            exchange(2, "GET", "/checkout/sessions/cs_test_00000001", {}),
+            exchange(
+                3, "POST", "/checkout/sessions", {}, {"expires_at": 1805, "success_url": "https://1234567890.example"}
+            ),
+        )
+    )
+    create, read, timed = steps_of(history).all
+    assert create.body is not None
+    assert create.body.value == {"success_url": ("https://shop.example/thanks/", Nonce(), "-1")}
+    assert read.path == ("/checkout/sessions/", SessionId("cs_test_00000001"))
+    assert timed.body is not None
+    assert timed.body.value == {"expires_at": Moment(1805, 0), "success_url": ("https://", Nonce(), ".example")}
+
+
+@pytest.mark.parametrize(
+    ("text", "symbol"),
+    [
+        ("cs_test_00000001x", SessionId("cs_test_00000001", "{}x")),
+        ("cs_test_0000000", SessionId("cs_test_00000001", "{}[:-1]")),
+        ("CS_TEST_00000001", SessionId("cs_test_00000001", "{}.swapcase()")),
+    ],
+)
+def test_an_id_that_is_nearly_right_stays_nearly_right(text: str, symbol: SessionId) -> None:
+    history = History(exchanges=(opened(1), exchange(2, "GET", f"/checkout/sessions/{text}", {})))
+    _, read = steps_of(history).all
+    assert read.path == ("/checkout/sessions/", symbol)
+
+
+def test_no_step_names_the_host_of_its_run() -> None:
+    with serving() as url:
+        steps = steps_of(check(url, seed=1, drivers=directed).history)
+    host = re.search(r"//(.*)", url)
+    assert host is not None
+    written = [str((s.path, s.query, s.headers, s.body.value if s.body is not None else None)) for s in steps.all]
+    secret = [text for text in written if host[1] in text and "ReceiverUrl" not in text]
+    assert len(written) > 1000
+    assert secret == []
+
+
+# Sending again.
+
+
+def again(report: Report, clause: str, sites: Sites) -> Replayed:
+    violation = report[clause].violations[0]
+    return replay(seen_in(report, violation), judge(clause), sites)
+
+
+def judge(clause: str) -> Callable[[History], tuple[int, Any]]:
+    return lambda history: CLAUSES[clause].findings(Ledger(history))
+
+
+def seen_in(report: Report, violation: Violation) -> Seen:
+    def place(found: Any) -> tuple[Any, ...]:
+        return found.expected, [e.number for e in found.exchanges][-1:], [d.number for d in found.deliveries][-1:]
+
+    def breaks(history: History) -> bool:
+        findings = CLAUSES[violation.clause].findings(Ledger(history), most=200)[1]
+        return any(place(finding) == place(violation) for finding in findings)
+
+    return Seen(history=report.history, exchanges=violation.exchanges, deliveries=violation.deliveries, breaks=breaks)
+
+
+def sites(stack: ExitStack, url: str) -> Sites:
+    keys = [Key(f"sk_test_Check1234567890{'0' * 16}{letter}") for letter in "aA"]
+    target = Target(url, keys, recorder=Recorder(), control_url=url, timeout_s=5)
+    stack.callback(target.close)
+    return Sites(target=target, nonce="1234567890", keys_are_free=True, receiver_host="127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def correct() -> Iterator[str]:
+    with MockServer() as mock:
+        yield mock.url
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[str]:
+    with serving() as url:
+        yield url
+
+
+def verify(url: str, clause: str, good: str) -> None:
+    """A violation of a clause breaks it again when it is sent again, and is kept by a correct implementation."""
+    report = check(url, seed=1, strict=True, only=[clause], drivers=directed, timeout_s=5)
+    with ExitStack() as stack:
+        done = again(report, clause, sites(stack, url))
+        assert done.result is Result.BROKE_AGAIN, done
+        kept = send_once(done.steps, judge(clause), sites(stack, good))
+        assert kept.result is not Result.BROKE_AGAIN, kept.history and [str(e) for e in kept.history.exchanges]
+
+
+SAMPLE = (
+    *("no-challenge", "anything-is-a-key", "crash-on-nul", "request-id-repeated", "expiry-until-86401"),
+    *("every-fourth-id-again", "retrieve-is-cached", "ending-before-from-the-top", "has-more-without-filters"),
+    *("pages-by-offset", "expires-a-second-late", "two-expires-at-once", "declined-payment-is-final"),
+    *("expired-page-still-sells", "completion-told-twice", "secret-stripped", "event-forgets-the-key"),
+    *("key-forgotten-after-an-hour", "same-key-at-once-opens-two"),
+)
+
+
+@pytest.mark.parametrize("bug", SAMPLE)
+def test_a_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(bug: str, correct: str) -> None:
+    with MockServer(Settings(bugs=(bug,))) as mock:
+        verify(mock.url, BUGS[bug].clause, correct)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("bug", list(BUGS) if IS_FULL else list(BUGS)[::40])
+def test_every_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(bug: str, correct: str) -> None:
+    with MockServer(Settings(bugs=(bug,))) as mock:
+        verify(mock.url, BUGS[bug].clause, correct)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("defect", list(DEFECTS) if IS_FULL else list(DEFECTS)[::40])
+def test_it_does_so_on_an_implementation_that_is_not_the_mock(defect: str, reference: str) -> None:
+    with serving(defect) as url:
+        verify(url, DEFECTS[defect], reference)
