@@ -15,7 +15,7 @@ TYPED := $(wildcard qashier_mock contract_tests tests examples benchmarks tools)
 # Where Node is missing, the set-up puts one into the environment.
 WITH_NODE := PATH="$(abspath $(VENV))/bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
-.PHONY: help serve test lint types contract plan soak bench develop node browser
+.PHONY: help serve test lint types contract plan soak bench develop node browser shops
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,7 +25,7 @@ help:  ## list the targets
 serve: $(VENV)/.set-up-serve  ## serve the mock on http://127.0.0.1:4010 until Ctrl-C
 	@exec $(RUN) -m qashier_mock serve $(ARGS)
 
-test: develop node browser  ## run the tests
+test: develop node browser shops  ## run the tests
 	$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: develop node  ## formatting, lint rules, import rules, the OpenAPI documents
@@ -61,3 +61,6 @@ node: develop
 
 browser: develop
 	@$(SET_UP) browser
+
+shops: node
+	@$(SET_UP) shops

@@ -7,6 +7,7 @@ the version check must be readable by any Python 3.
     python3 tools/set_up.py develop   the environment, with everything
     python3 tools/set_up.py node      Node's tools, into node_modules; asks for the environment first
     python3 tools/set_up.py browser   a Chromium for the tests of the hosted page; asks for the environment first
+    python3 tools/set_up.py shops     what the example shops on Node.js and in PHP need; asks for Node's tools first
 
 Each part leaves a stamp that holds a digest of what it was made from. A part whose stamp still fits is left alone, so
 editing the linter's configuration installs nothing, and a moved or half-made environment is made again.
@@ -44,7 +45,7 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chro
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("part", choices=("serve", "develop", "node", "browser"))
+    parser.add_argument("part", choices=("serve", "develop", "node", "browser", "shops"))
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the environment is (default: .venv)")
     arguments = parser.parse_args()
     venv = arguments.venv.absolute()
@@ -55,6 +56,9 @@ def main() -> None:
             install_node_packages(venv)
         elif arguments.part == "browser":
             find_or_install_browser(venv)
+        elif arguments.part == "shops":
+            install_node_shop(venv)
+            find_or_install_php()
         else:
             install_python_packages(venv, arguments.part)
 
@@ -150,6 +154,41 @@ def node_is_new_enough(search_path: str) -> bool:
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     numbers = re.match(r"v(\d+)\.(\d+)", version)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= OLDEST_NODE
+
+
+# -- the shops in other languages -------------------------------------------------------------------------------------
+
+
+def install_node_shop(venv: Path) -> None:
+    """Install what the shop on Node.js needs. The stamp is `examples/node-shop/node_modules/.set-up`."""
+    shop = ROOT / "examples" / "node-shop"
+    stamp = shop / "node_modules" / ".set-up"
+    digest = digest_of([str(ROOT), json.loads((shop / "package.json").read_text())])
+    if stamp_fits(stamp, digest):
+        return
+    say("Installing what the example shop on Node.js needs.")
+    search_path = os.pathsep.join([str(venv / "bin"), os.environ.get("PATH", os.defpath)])
+    run(["npm", "install", "--no-progress", "--loglevel=error"], env={**os.environ, "PATH": search_path}, cwd=shop)
+    stamp.write_text(digest)
+
+
+def find_or_install_php() -> None:
+    """Make sure that the tests of the shop in PHP have a PHP with its extensions, and PHPUnit."""
+    if all(php_has(extension) for extension in ("curl", "pdo_sqlite")) and shutil.which("phpunit"):
+        return
+    say("No PHP with curl, pdo_sqlite and PHPUnit was found: installing them for the tests of the shop in PHP.")
+    for package in ("php-cli", "php-curl", "php-sqlite3", "phpunit"):
+        install_with_apt(
+            package, otherwise="Install PHP 8.2 or newer with its curl and SQLite extensions, and PHPUnit."
+        )
+
+
+def php_has(extension: str) -> bool:
+    php = shutil.which("php")
+    if php is None:
+        return False
+    probe = f"exit(extension_loaded('{extension}') ? 0 : 1);"
+    return subprocess.run([php, "-r", probe], check=False, capture_output=True).returncode == 0
 
 
 # -- a browser ---------------------------------------------------------------------------------------------------------
