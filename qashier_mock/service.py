@@ -20,6 +20,7 @@ from qashier_mock.core.errors import (
     IdempotencyKeyReused,
     RequestInvalid,
     SessionNotFound,
+    SessionNotOpen,
 )
 from qashier_mock.core.faults import FaultRule, pick
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
@@ -190,6 +191,25 @@ class CheckoutService:
             session = await self._move(tx, await _found(tx, session_id), trigger, now, None)
             await self.announce(tx)
             return session
+
+    async def act(self, session_id: str, trigger: Trigger) -> tuple[CheckoutSession, bool]:
+        """The customer's act on a hosted page, which has no key: the session afterwards, and whether it was still open.
+
+        Raises:
+            SessionNotFound: No account has such a session.
+        """
+        account = await self._store.owner(session_id)
+        if account is None:
+            raise SessionNotFound(session_id)
+        async with self._store.transaction(account) as tx:
+            now = await self._sync_clock(tx)
+            session = await _found(tx, session_id)
+            try:
+                session = await self._move(tx, session, trigger, now, None)
+            except SessionNotOpen:
+                return session, False
+            await self.announce(tx)
+            return session, True
 
     async def find(self, session_id: str) -> tuple[AccountId, CheckoutSession] | None:
         """Whose session that is, and the session as of now: for the hosted page, which has no key."""

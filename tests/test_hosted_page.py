@@ -452,13 +452,13 @@ def test_a_session_that_expires_while_its_page_is_open_cannot_be_paid(shop: Shop
 # what is refused
 
 
-@pytest.mark.parametrize("rest", ["", "/redirect"])
+@pytest.mark.parametrize(("rest", "form"), [("", b"card=approved"), ("/redirect", b"decision=authorise")])
 @pytest.mark.parametrize(
     "name", ["cs_test_nobody", "a%00b", "%2F", "%C3%A9", "%FF", "x" * 5000, "..%2f..", "%22%3E%3Cscript%3E", "a:b"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_session_is_not_found(shop: Shop, name: str, rest: str, method: str) -> None:
-    answer = shop.visit(f"{BASE}/pay/{name}{rest}", method, content=b"card=approved")
+def test_an_unknown_session_is_not_found(shop: Shop, name: str, rest: str, form: bytes, method: str) -> None:
+    answer = shop.visit(f"{BASE}/pay/{name}{rest}", method, content=form)
     assert answer.status_code == 404
     assert Page(answer.text).one("message").text.strip()
     assert "<script" not in answer.text

@@ -77,7 +77,7 @@ def open_session(
     for index, line in enumerate(params.line_items):
         if line.currency != currency:
             raise CurrencyMixed(index, line.currency, currency)
-        total += line.unit_amount * line.quantity
+        total += line.amount_total
     return CheckoutSession(
         id=session_id,
         account=account,

@@ -1,6 +1,6 @@
 """The hosted payment page, where `session.url` leads the customer, and the payment method's own page below it.
 
-Opening a page changes nothing (RET-3); each act of the customer is a POST of a form, handed to the service as a
+Opening a page changes nothing (PAY-6); each act of the customer is a POST of a form, handed to the service as a
 trigger. The pages need no script and load nothing from elsewhere. Their links are relative, so they work below any
 `--public-url`.
 """
@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from qashier_mock.core.errors import SessionNotFound, SessionNotOpen
+from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import PaymentStatus, Status
 from qashier_mock.core.money import format_amount
@@ -29,7 +29,7 @@ from qashier_mock.stores.base import StoreUnavailable
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from qashier_mock.core.model import AccountId, CheckoutSession
+    from qashier_mock.core.model import CheckoutSession
     from qashier_mock.service import CheckoutService
 
 CARD: Final[Mapping[str, Trigger]] = {"approved": Trigger.PAYMENT_SUCCEEDED, "declined": Trigger.PAYMENT_FAILED}
@@ -125,7 +125,7 @@ class _Pages:
 
     async def show(self, request: Request) -> Response:
         """The session's page as of now: to pay, or how it ended."""
-        _, session = await self._session(request)
+        session = await self._session(request)
         if session.status is Status.OPEN:
             declined = request.query_params.get("outcome") == "declined"
             return _page("checkout.html", session, here=f"./{session.id}", declined=declined)
@@ -133,44 +133,41 @@ class _Pages:
 
     async def pay(self, request: Request) -> Response:
         """Pay by card: on to `success_url` (PAY-1), or back to the page with the reason (PAY-3)."""
-        account, session = await self._session(request)
         trigger = await _choice(request, "card", CARD)
-        try:
-            session = await self._service.apply(account, session.id, trigger)
-        except SessionNotOpen:
+        session, was_open = await self._act(request, trigger)
+        if not was_open:
             return _see_other(f"./{session.id}")
-        except SessionNotFound:
-            raise _unknown_session() from None
         if trigger is Trigger.PAYMENT_FAILED:
             return _see_other(f"./{session.id}?outcome=declined#payment")
         return _see_other(session.success_url)
 
     async def ask(self, request: Request) -> Response:
         """The payment method's own page."""
-        _, session = await self._session(request)
+        session = await self._session(request)
         if session.status is not Status.OPEN:
             return _see_other(f"../{session.id}")
         return _page("method.html", session, here="./redirect")
 
     async def decide(self, request: Request) -> Response:
         """Authorise or cancel at the method, and go to `return_url` either way, also when it was too late (PAY-5)."""
-        account, session = await self._session(request)
         trigger = await _choice(request, "decision", DECISION)
-        try:
-            await self._service.apply(account, session.id, trigger)
-        except SessionNotOpen:
-            # The method knows nothing of the session's state; the shop reads the outcome from the session.
-            return _see_other(session.return_url)
-        except SessionNotFound:
-            raise _unknown_session() from None
+        # The method knows nothing of the session's state; the shop reads the outcome from the session.
+        session, _ = await self._act(request, trigger)
         return _see_other(session.return_url)
 
-    async def _session(self, request: Request) -> tuple[AccountId, CheckoutSession]:
+    async def _act(self, request: Request, trigger: Trigger) -> tuple[CheckoutSession, bool]:
+        session_id: str = request.path_params["session_id"]
+        try:
+            return await self._service.act(session_id if _SESSION_ID.fullmatch(session_id) else "", trigger)
+        except SessionNotFound:
+            raise _unknown_session() from None
+
+    async def _session(self, request: Request) -> CheckoutSession:
         session_id: str = request.path_params["session_id"]
         found = await self._service.find(session_id) if _SESSION_ID.fullmatch(session_id) else None
         if found is None:
             raise _unknown_session()
-        return found
+        return found[1]
 
 
 def _unknown_session() -> _Refused:

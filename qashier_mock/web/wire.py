@@ -108,9 +108,9 @@ def session_to_json(session: CheckoutSession) -> Json:
             "object": "list",
             "data": [
                 {
-                    "amount_total": line.unit_amount * line.quantity,
+                    "amount_total": line.amount_total,
                     "currency": line.currency,
-                    "description": line.name if line.description is None else line.description,
+                    "description": line.label,
                     "quantity": line.quantity,
                 }
                 for line in session.line_items
