@@ -1,7 +1,7 @@
 """The nouns: what a checkout session, an event, an endpoint and a delivery are.
 
 Frozen values. Amounts are integers in the currency's minor unit, times are integer epoch seconds of the account's
-clock. JSON field names are spelled in `web/wire.py` alone.
+clock. JSON field names are spelled in `web/wire.py` and `web/snapshots.py` alone.
 """
 
 from __future__ import annotations

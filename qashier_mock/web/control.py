@@ -12,7 +12,7 @@ from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, EventType
 from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import CheckoutService
-from qashier_mock.web import wire
+from qashier_mock.web import snapshots, wire
 from qashier_mock.webhooks import Dispatcher
 
 OUTCOMES: Final = {
@@ -156,13 +156,13 @@ class ControlHandlers:
 
     async def get_snapshot(self, call: Call) -> Reply:
         """The whole account."""
-        return Reply(200, wire.snapshot_to_json(await self._accounts.snapshot(call.principal), call.principal))
+        return Reply(200, snapshots.snapshot_to_json(await self._accounts.snapshot(call.principal), call.principal))
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Put a whole account in this one's place."""
-        snapshot = wire.parse_snapshot(body, call.principal)
+        snapshot = snapshots.parse_snapshot(body, call.principal)
         await self._accounts.restore(call.principal, snapshot)
-        return Reply(200, wire.restored_to_json(snapshot, body))
+        return Reply(200, snapshots.restored_to_json(snapshot, body))
 
 
 def _list(entries: Iterable[wire.Json]) -> Reply:

@@ -1,4 +1,4 @@
-"""JSON to values and back, each way once; the only room that spells JSON field names.
+"""JSON to values and back, each way once; only this module and `snapshots.py` spell JSON field names.
 
 What comes in has been validated against the document, so parsing reads it without asking again. What goes out is
 plain dicts for the encoder; the document says what they must look like.
@@ -7,28 +7,24 @@ plain dicts for the encoder; the document says what they must look like.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
-from qashier_mock.accounts import AccountSnapshot, ClockReading
+from qashier_mock.accounts import ClockReading
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
-from qashier_mock.core.delivery import Attempt, Delivery, Outcome
-from qashier_mock.core.errors import ApiError, ErrorKind, RequestInvalid
+from qashier_mock.core.delivery import Attempt
+from qashier_mock.core.errors import ApiError
 from qashier_mock.core.faults import FaultAction, FaultRule
-from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import (
-    AccountId,
     CheckoutSession,
     CreateSession,
     Event,
     EventType,
     LineItem,
-    PaymentStatus,
     Profile,
     Status,
     WebhookEndpoint,
@@ -36,7 +32,6 @@ from qashier_mock.core.model import (
 from qashier_mock.core.paging import DEFAULT_LIMIT, CreatedRange, ListQuery, Page
 
 Json = dict[str, Any]
-T = TypeVar("T")
 
 API_VERSION = "1.0.0"
 _LONGEST_QUOTED = 100
@@ -49,7 +44,7 @@ LIST_URL = "/checkout/sessions"
 def parse_create(body: Json) -> CreateSession:
     """The body of a create."""
     return CreateSession(
-        line_items=tuple([_line_item(line) for line in body["line_items"]]),
+        line_items=tuple([parse_line(line) for line in body["line_items"]]),
         success_url=body["success_url"],
         return_url=body["return_url"],
         cancel_url=body.get("cancel_url"),
@@ -57,7 +52,8 @@ def parse_create(body: Json) -> CreateSession:
     )
 
 
-def _line_item(line: Json) -> LineItem:
+def parse_line(line: Json) -> LineItem:
+    """One line of a create."""
     price = line["price_data"]
     product = price["product_data"]
     return LineItem(
@@ -291,245 +287,3 @@ def _quoted(text: str) -> str:
 def settings_to_json(profile: Profile) -> Json:
     """An account's settings."""
     return {"strict": profile.strict, "seed": profile.seed}
-
-
-# snapshots
-
-
-def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> Json:
-    """A whole account, without secrets."""
-    return {
-        "version": 1,
-        "account": account,
-        "clock": clock_to_json(snapshot.clock),
-        "settings": settings_to_json(snapshot.profile),
-        "counter": snapshot.profile.drawn,
-        "sessions": [_stored_session_to_json(session) for session in snapshot.sessions],
-        "idempotency": [
-            {
-                "key": record.key,
-                "fingerprint": record.fingerprint.hex(),
-                "session": record.session.id,
-                "status": record.session.status,
-                "payment_status": record.session.payment_status,
-                "answered_at": record.answered_at,
-            }
-            for record in snapshot.records
-        ],
-        "events": [
-            {
-                "id": event.id,
-                "type": event.type,
-                "session": event.session.id,
-                "created": event.created,
-                "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
-            }
-            for event in snapshot.events
-        ],
-        "webhook_endpoints": [
-            {**endpoint_to_json(endpoint), "signed": endpoint.secret is not None} for endpoint in snapshot.endpoints
-        ],
-        "deliveries": [
-            {
-                "id": delivery.id,
-                "event": delivery.event_id,
-                "endpoint": delivery.endpoint_id,
-                "due": delivery.due,
-                "number": delivery.number,
-                "held": delivery.is_held,
-                "dropped": delivery.is_dropped,
-                "missigned": delivery.is_missigned,
-            }
-            for delivery in snapshot.pending
-        ],
-        "attempts": [attempt_to_json(attempt) for attempt in snapshot.attempts],
-        "faults": [fault_to_json(rule) for rule in snapshot.faults],
-        "advice": [advice_to_json(note) for note in snapshot.advice],
-        "unconfirmed": sorted(snapshot.unconfirmed),
-    }
-
-
-def _stored_session_to_json(session: CheckoutSession) -> Json:
-    stored: Json = {
-        "id": session.id,
-        "line_items": [
-            {
-                "price_data": {
-                    "currency": line.currency,
-                    "product_data": {
-                        "name": line.name,
-                        **({} if line.description is None else {"description": line.description}),
-                    },
-                    "unit_amount": line.unit_amount,
-                },
-                "quantity": line.quantity,
-            }
-            for line in session.line_items
-        ],
-        "created": session.created,
-        "expires_at": session.expires_at,
-        "status": session.status,
-        "payment_status": session.payment_status,
-        "success_url": session.success_url,
-        "return_url": session.return_url,
-        "url": session.url,
-    }
-    if session.cancel_url is not None:
-        stored["cancel_url"] = session.cancel_url
-    return stored
-
-
-def parse_snapshot(body: Json, account: AccountId) -> AccountSnapshot:
-    """A snapshot to put into `account`.
-
-    Raises:
-        RequestInvalid: It speaks of a session or event that it does not hold, or holds something twice.
-    """
-    for part, name in _NAMES_OF_PARTS.items():
-        _refuse_repeated(part, [each[name] for each in body[part]])
-    sessions = {each["id"]: _stored_session(each, account, sequence) for sequence, each in enumerate(body["sessions"])}
-    events = [
-        Event(
-            id=each["id"],
-            type=EventType(each["type"]),
-            account=account,
-            created=each["created"],
-            session=_held(sessions, each["session"], f"events[{index}].session"),
-            request_id=each["request"]["id"],
-            idempotency_key=each["request"]["idempotency_key"],
-        )
-        for index, each in enumerate(body["events"])
-    ]
-    told = {event.id: event for event in events}
-    profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"], drawn=body["counter"])
-    return AccountSnapshot(
-        clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"], is_new=not sessions),
-        profile=profile,
-        sessions=list(sessions.values()),
-        records=[_record(each, sessions, index) for index, each in enumerate(body["idempotency"])],
-        events=events,
-        endpoints=[
-            WebhookEndpoint(each["id"], each["url"], parse_types(each["types"])) for each in body["webhook_endpoints"]
-        ],
-        pending=[
-            Delivery(
-                id=each["id"],
-                event_id=_held(told, each["event"], f"deliveries[{index}].event").id,
-                endpoint_id=each["endpoint"],
-                due=each["due"],
-                number=each["number"],
-                is_held=each["held"],
-                is_dropped=each["dropped"],
-                is_missigned=each["missigned"],
-            )
-            for index, each in enumerate(body["deliveries"])
-        ],
-        attempts=[_attempt(each) for each in body["attempts"]],
-        faults=[parse_fault(each) for each in body["faults"]],
-        advice=[
-            AdviceNote(
-                Advice(AdviceKind(each["kind"]), each["message"], each["param"]),
-                each["request_id"],
-                each["at"],
-                each["count"],
-            )
-            for each in body["advice"]
-        ],
-        unconfirmed=body["unconfirmed"],
-    )
-
-
-_NAMES_OF_PARTS: Mapping[str, str] = {
-    "sessions": "id",
-    "idempotency": "key",
-    "events": "id",
-    "webhook_endpoints": "id",
-    "deliveries": "id",
-    "faults": "id",
-}
-"""The lists of a snapshot in which nothing may stand twice, and what tells their entries apart."""
-
-
-def _refuse_repeated(part: str, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise RequestInvalid(
-                f"This is no snapshot of an account: {name} stands in it twice. Put back what GET answered.",
-                code="parameter_invalid",
-                kind=ErrorKind.RULE,
-                param=part,
-            )
-        seen.add(name)
-
-
-def restored_to_json(snapshot: AccountSnapshot, body: Json) -> Json:
-    """What was put in, and which endpoints need their secret again."""
-    return {
-        "sessions": len(snapshot.sessions),
-        "events": len(snapshot.events),
-        "endpoints_needing_secret": [each["id"] for each in body["webhook_endpoints"] if each["signed"]],
-    }
-
-
-def _stored_session(stored: Json, account: AccountId, sequence: int) -> CheckoutSession:
-    lines = tuple(_line_item(line) for line in stored["line_items"])
-    return CheckoutSession(
-        id=stored["id"],
-        account=account,
-        sequence=sequence,
-        currency=lines[0].currency,
-        line_items=lines,
-        amount_total=sum(line.amount_total for line in lines),
-        created=stored["created"],
-        expires_at=stored["expires_at"],
-        status=Status(stored["status"]),
-        payment_status=PaymentStatus(stored["payment_status"]),
-        success_url=stored["success_url"],
-        return_url=stored["return_url"],
-        cancel_url=stored.get("cancel_url"),
-        url=stored["url"],
-    )
-
-
-def _record(stored: Json, sessions: Mapping[str, CheckoutSession], index: int) -> IdempotencyRecord:
-    session = _held(sessions, stored["session"], f"idempotency[{index}].session")
-    return IdempotencyRecord(
-        key=stored["key"],
-        fingerprint=bytes.fromhex(stored["fingerprint"]),
-        session=replace(
-            session, status=Status(stored["status"]), payment_status=PaymentStatus(stored["payment_status"])
-        ),
-        answered_at=stored["answered_at"],
-    )
-
-
-def _attempt(stored: Json) -> Attempt:
-    return Attempt(
-        delivery_id=stored["id"],
-        event_id=stored["event"],
-        event_type=stored["type"],
-        session_id=stored["session"],
-        endpoint_id=stored["endpoint"],
-        url=stored["url"],
-        number=stored["number"],
-        at=stored["at"],
-        due=stored["due"],
-        status=stored["status"],
-        error=stored["error"],
-        duration_ms=stored["duration_ms"],
-        outcome=Outcome(stored["outcome"]),
-        next_try=stored["next_try"],
-    )
-
-
-def _held(known: Mapping[str, T], object_id: str, param: str) -> T:
-    found = known.get(object_id)
-    if found is None:
-        raise RequestInvalid(
-            f"This is no snapshot of an account: it does not hold {object_id}. Put back what GET answered.",
-            code="parameter_invalid",
-            kind=ErrorKind.RULE,
-            param=param,
-        )
-    return found

@@ -1,0 +1,272 @@
+"""A whole account to JSON and back; only this module and `wire.py` spell JSON field names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from qashier_mock.accounts import AccountSnapshot, ClockReading
+from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
+from qashier_mock.core.delivery import Attempt, Delivery, Outcome
+from qashier_mock.core.errors import ErrorKind, RequestInvalid
+from qashier_mock.core.idempotency import IdempotencyRecord
+from qashier_mock.core.model import (
+    AccountId,
+    CheckoutSession,
+    Event,
+    EventType,
+    PaymentStatus,
+    Profile,
+    Status,
+    WebhookEndpoint,
+)
+from qashier_mock.web import wire
+
+T = TypeVar("T")
+
+
+def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> wire.Json:
+    """A whole account, without secrets."""
+    return {
+        "version": 1,
+        "account": account,
+        "clock": wire.clock_to_json(snapshot.clock),
+        "settings": wire.settings_to_json(snapshot.profile),
+        "counter": snapshot.profile.drawn,
+        "sessions": [_stored_session_to_json(session) for session in snapshot.sessions],
+        "idempotency": [
+            {
+                "key": record.key,
+                "fingerprint": record.fingerprint.hex(),
+                "session": record.session.id,
+                "status": record.session.status,
+                "payment_status": record.session.payment_status,
+                "answered_at": record.answered_at,
+            }
+            for record in snapshot.records
+        ],
+        "events": [
+            {
+                "id": event.id,
+                "type": event.type,
+                "session": event.session.id,
+                "created": event.created,
+                "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+            }
+            for event in snapshot.events
+        ],
+        "webhook_endpoints": [
+            {**wire.endpoint_to_json(endpoint), "signed": endpoint.secret is not None}
+            for endpoint in snapshot.endpoints
+        ],
+        "deliveries": [
+            {
+                "id": delivery.id,
+                "event": delivery.event_id,
+                "endpoint": delivery.endpoint_id,
+                "due": delivery.due,
+                "number": delivery.number,
+                "held": delivery.is_held,
+                "dropped": delivery.is_dropped,
+                "missigned": delivery.is_missigned,
+            }
+            for delivery in snapshot.pending
+        ],
+        "attempts": [wire.attempt_to_json(attempt) for attempt in snapshot.attempts],
+        "faults": [wire.fault_to_json(rule) for rule in snapshot.faults],
+        "advice": [wire.advice_to_json(note) for note in snapshot.advice],
+        "unconfirmed": sorted(snapshot.unconfirmed),
+    }
+
+
+def _stored_session_to_json(session: CheckoutSession) -> wire.Json:
+    stored: wire.Json = {
+        "id": session.id,
+        "line_items": [
+            {
+                "price_data": {
+                    "currency": line.currency,
+                    "product_data": {
+                        "name": line.name,
+                        **({} if line.description is None else {"description": line.description}),
+                    },
+                    "unit_amount": line.unit_amount,
+                },
+                "quantity": line.quantity,
+            }
+            for line in session.line_items
+        ],
+        "created": session.created,
+        "expires_at": session.expires_at,
+        "status": session.status,
+        "payment_status": session.payment_status,
+        "success_url": session.success_url,
+        "return_url": session.return_url,
+        "url": session.url,
+    }
+    if session.cancel_url is not None:
+        stored["cancel_url"] = session.cancel_url
+    return stored
+
+
+def shown_session(stored: wire.Json) -> wire.Json:
+    """A session of a snapshot, as the API shows it."""
+    return wire.session_to_json(_stored_session(stored, AccountId(""), sequence=0))
+
+
+def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
+    """A snapshot to put into `account`.
+
+    Raises:
+        RequestInvalid: It speaks of a session or event that it does not hold, or holds something twice.
+    """
+    for part, name in _NAMES_OF_PARTS.items():
+        _refuse_repeated(part, [each[name] for each in body[part]])
+    sessions = {each["id"]: _stored_session(each, account, sequence) for sequence, each in enumerate(body["sessions"])}
+    events = [
+        Event(
+            id=each["id"],
+            type=EventType(each["type"]),
+            account=account,
+            created=each["created"],
+            session=_held(sessions, each["session"], f"events[{index}].session"),
+            request_id=each["request"]["id"],
+            idempotency_key=each["request"]["idempotency_key"],
+        )
+        for index, each in enumerate(body["events"])
+    ]
+    told = {event.id: event for event in events}
+    profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"], drawn=body["counter"])
+    return AccountSnapshot(
+        clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"], is_new=not sessions),
+        profile=profile,
+        sessions=list(sessions.values()),
+        records=[_record(each, sessions, index) for index, each in enumerate(body["idempotency"])],
+        events=events,
+        endpoints=[
+            WebhookEndpoint(each["id"], each["url"], wire.parse_types(each["types"]))
+            for each in body["webhook_endpoints"]
+        ],
+        pending=[
+            Delivery(
+                id=each["id"],
+                event_id=_held(told, each["event"], f"deliveries[{index}].event").id,
+                endpoint_id=each["endpoint"],
+                due=each["due"],
+                number=each["number"],
+                is_held=each["held"],
+                is_dropped=each["dropped"],
+                is_missigned=each["missigned"],
+            )
+            for index, each in enumerate(body["deliveries"])
+        ],
+        attempts=[_attempt(each) for each in body["attempts"]],
+        faults=[wire.parse_fault(each) for each in body["faults"]],
+        advice=[
+            AdviceNote(
+                Advice(AdviceKind(each["kind"]), each["message"], each["param"]),
+                each["request_id"],
+                each["at"],
+                each["count"],
+            )
+            for each in body["advice"]
+        ],
+        unconfirmed=body["unconfirmed"],
+    )
+
+
+_NAMES_OF_PARTS: Mapping[str, str] = {
+    "sessions": "id",
+    "idempotency": "key",
+    "events": "id",
+    "webhook_endpoints": "id",
+    "deliveries": "id",
+    "faults": "id",
+}
+"""The lists of a snapshot in which nothing may stand twice, and what tells their entries apart."""
+
+
+def _refuse_repeated(part: str, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise RequestInvalid(
+                f"This is no snapshot of an account: {name} stands in it twice. Put back what GET answered.",
+                code="parameter_invalid",
+                kind=ErrorKind.RULE,
+                param=part,
+            )
+        seen.add(name)
+
+
+def restored_to_json(snapshot: AccountSnapshot, body: wire.Json) -> wire.Json:
+    """What was put in, and which endpoints need their secret again."""
+    return {
+        "sessions": len(snapshot.sessions),
+        "events": len(snapshot.events),
+        "endpoints_needing_secret": [each["id"] for each in body["webhook_endpoints"] if each["signed"]],
+    }
+
+
+def _stored_session(stored: wire.Json, account: AccountId, sequence: int) -> CheckoutSession:
+    lines = tuple(wire.parse_line(line) for line in stored["line_items"])
+    return CheckoutSession(
+        id=stored["id"],
+        account=account,
+        sequence=sequence,
+        currency=lines[0].currency,
+        line_items=lines,
+        amount_total=sum(line.amount_total for line in lines),
+        created=stored["created"],
+        expires_at=stored["expires_at"],
+        status=Status(stored["status"]),
+        payment_status=PaymentStatus(stored["payment_status"]),
+        success_url=stored["success_url"],
+        return_url=stored["return_url"],
+        cancel_url=stored.get("cancel_url"),
+        url=stored["url"],
+    )
+
+
+def _record(stored: wire.Json, sessions: Mapping[str, CheckoutSession], index: int) -> IdempotencyRecord:
+    session = _held(sessions, stored["session"], f"idempotency[{index}].session")
+    return IdempotencyRecord(
+        key=stored["key"],
+        fingerprint=bytes.fromhex(stored["fingerprint"]),
+        session=replace(
+            session, status=Status(stored["status"]), payment_status=PaymentStatus(stored["payment_status"])
+        ),
+        answered_at=stored["answered_at"],
+    )
+
+
+def _attempt(stored: wire.Json) -> Attempt:
+    return Attempt(
+        delivery_id=stored["id"],
+        event_id=stored["event"],
+        event_type=stored["type"],
+        session_id=stored["session"],
+        endpoint_id=stored["endpoint"],
+        url=stored["url"],
+        number=stored["number"],
+        at=stored["at"],
+        due=stored["due"],
+        status=stored["status"],
+        error=stored["error"],
+        duration_ms=stored["duration_ms"],
+        outcome=Outcome(stored["outcome"]),
+        next_try=stored["next_try"],
+    )
+
+
+def _held(known: Mapping[str, T], object_id: str, param: str) -> T:
+    found = known.get(object_id)
+    if found is None:
+        raise RequestInvalid(
+            f"This is no snapshot of an account: it does not hold {object_id}. Put back what GET answered.",
+            code="parameter_invalid",
+            kind=ErrorKind.RULE,
+            param=param,
+        )
+    return found
