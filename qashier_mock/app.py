@@ -57,15 +57,6 @@ from qashier_mock.web.control import ControlHandlers
 from qashier_mock.webhooks import Dispatcher
 
 PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
-_STORES_THAT_NEVER_SUSPEND: Final = frozenset({"memory", "sqlite"})
-_NEVER_ASK_FOR_A_TASK: Final = (
-    "create_checkout_session",
-    "list_checkout_sessions",
-    "retrieve_checkout_session",
-    "expire_checkout_session",
-)
-"""Operations that such a store lets run to their end at once."""
-
 _KEY_CACHE: Final = 10_000
 
 
@@ -204,7 +195,6 @@ class MockApp:
             pages=pages,
             timer=steady,
             lifespan=self._lifespan,
-            inline=_NEVER_ASK_FOR_A_TASK if self.store.name in _STORES_THAT_NEVER_SUSPEND else (),
             validate_responses=validate_responses,
         )
         self.asgi = asgi if broken is None else broken.wrap(asgi)

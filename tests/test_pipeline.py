@@ -872,10 +872,6 @@ class TestLoading:
         with pytest.raises(Unsupported, match="'get_nothing'"):
             build(handlers=[module, rest])
 
-    def test_an_inline_operation_that_is_none_is_told(self) -> None:
-        with pytest.raises(Unsupported, match="no operation is named get_thingy"):
-            build(inline=["get_thing", "get_thingy"])
-
     def test_a_missing_handler_is_told(self) -> None:
         handlers = echoes(TINY)
         del handlers["get_thing"]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pipeline_house import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline
-from qashier_mock.pipeline.cycle import Cycle
-from qashier_mock.pipeline.eager import go_on, task_of_its_own
-from qashier_mock.pipeline.protocol import HEADER_LIMIT, PipelineProtocol
+from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, protocol
+from qashier_mock.pipeline.protocol import HEADER_LIMIT
 
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 CREDENTIALS = b"Host: mock\r\nAuthorization: " + KEY + b"\r\n"
 GET = b"GET /things/a HTTP/1.1\r\n" + CREDENTIALS + b"\r\n"
 BODY = b'{"name":"a"}'
@@ -85,16 +91,39 @@ HANDLERS = {
     "delete_thing": fails_later,
     "put_settings": large,
 }
-INLINE = ["get_thing", "create_thing", "close_thing", "delete_thing"]
+
+
+def make_app(hooks: Hooks, **handlers: Any) -> Any:
+    return create_pipeline(
+        [(tiny(), ["", "/v1"])], {**HANDLERS, **handlers}, hooks, pages={"/pay": streamed}, max_body=2_000_000
+    )
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     hooks = Hooks()
-    app = create_pipeline(
-        [(tiny(), ["", "/v1"])], HANDLERS, hooks, pages={"/pay": streamed}, inline=INLINE, max_body=2_000_000
-    )
-    with serving(app, hooks) as port:
+    with serving(make_app(hooks), hooks) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def fallback_port() -> Iterator[int]:
+    """A server on a version of uvicorn that keeps nothing by the names that our own protocol uses."""
+    hooks = Hooks()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "NEEDED", {HttpToolsProtocol: ("elsewhere",)})
+        with serving(make_app(hooks), hooks) as port:
+            yield port
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[int]:
+    async def longer(call: Call, **_: Any) -> Reply:
+        await asyncio.sleep(0.2)
+        return Reply(200, {"operation": call.operation.operation_id})
+
+    hooks = Hooks()
+    with serving(make_app(hooks, close_thing=longer), hooks, silence_s=0.05) as port:
         yield port
 
 
@@ -134,7 +163,7 @@ class TestServing:
     def test_requests_are_answered(self, port: int, request_bytes: bytes) -> None:
         assert exchange(port, request_bytes).status == 200
 
-    def test_an_operation_that_is_not_inline_has_a_task(self, port: int) -> None:
+    def test_an_operation_has_a_task(self, port: int) -> None:
         answer = exchange(port, b"GET /things/newest HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
         assert answer.json == {"operation": "get_newest"}
 
@@ -323,6 +352,34 @@ class TestRefusals:
             assert wire.read().status == 400
             assert wire.ends()
 
+    def test_requests_before_a_broken_one_are_answered_in_order_and_it_is_not_carried_out(self) -> None:
+        hooks = Hooks()
+        slow = post(b"", path=b"/things/a/close")
+        with serving(make_app(hooks), hooks) as port:
+            for broken in (
+                b"garbage\r\n\r\n",
+                POST_CHUNKED + b"zz\r\n",
+                slow[:-4] + b"\r\nTransfer-Encoding: x, y\r\n\r\n",
+            ):
+                hooks.seen.clear()
+                with Wire(port) as wire:
+                    wire.send(slow + GET + slow + broken)
+                    assert [wire.read().status for _ in range(4)] == [200, 200, 200, 400]
+                    assert wire.ends()
+                assert [call.operation.operation_id for call, _, _ in hooks.seen] == [
+                    "close_thing",
+                    "get_thing",
+                    "close_thing",
+                ]
+
+    def test_a_broken_body_ends_a_request_that_never_reads_it(self) -> None:
+        """Its handler has begun and cannot be undone, but what it answers goes to nobody."""
+        hooks = Hooks()
+        with serving(make_app(hooks), hooks) as port, Wire(port) as wire:
+            wire.send(POST_CHUNKED.replace(b"/things", b"/things/a/close") + b"zz\r\n" + GET)
+            assert wire.read().status == 400
+            assert wire.ends()
+
     def test_garbage_within_a_body_ends_its_request(self, port: int) -> None:
         with Wire(port) as wire:
             wire.send(POST_CHUNKED)
@@ -362,12 +419,173 @@ class TestRefusals:
                     assert wire.read().status == 200
                 assert wire.ends()
 
+    @pytest.mark.parametrize("path", [b"/things/a/close", b"/v1/things/newest", b"/pay/a"])
+    def test_a_client_that_stops_sending_gets_the_whole_answer_of_what_suspends(self, port: int, path: bytes) -> None:
+        for method in (b"POST", b"GET"):
+            if (method == b"POST") is (b"newest" in path):
+                continue
+            with Wire(port) as wire:
+                wire.send(method + b" " + path + b" HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
+                wire.socket.shutdown(socket.SHUT_WR)
+                received = b""
+                while data := wire.socket.recv(4096):
+                    received += data
+                assert received.startswith(b"HTTP/1.1 ")
+                assert received.endswith((b"}", b"0\r\n\r\n"))
+
     def test_a_refused_client_that_never_stops_is_cut_off(self, port: int) -> None:
         with Wire(port) as wire:
             wire.send(b"garbage\r\n\r\n")
             assert wire.read().status == 400
             with pytest.raises(ConnectionError):
                 wire.send(bytes(100_000_000))
+
+
+class TestTrailers:
+    """What stands after a chunked body is no header (RFC 9110, 6.5.1), however it falls into packets."""
+
+    TRAILERS = b"Authorization: " + KEY + b"\r\nIdempotency-Key: k\r\nContent-Type: text/plain\r\n\r\n"
+
+    @pytest.mark.parametrize("at", [0, 1, 60])
+    def test_trailers_are_dropped(self, at: int) -> None:
+        hooks = Hooks()
+        without_key = b"POST /things HTTP/1.1\r\nHost: mock\r\nTransfer-Encoding: chunked\r\n\r\n"
+        body = chunked(BODY)[:-2]
+        with serving(make_app(hooks), hooks) as port:
+            for head, status in ((POST_CHUNKED, 200), (without_key, 401)):
+                data = head + body + self.TRAILERS
+                cut = len(head + body) + at
+                assert exchange(port, data[:cut], data[cut:]).status == status
+        assert all(b"idempotency-key" not in call.headers for call, _, _ in hooks.seen)
+
+    @pytest.mark.parametrize(
+        "endless", [b"A: b\r\n" * 20_000, b"A: " + b"b" * 200_000], ids=["many trailers", "a long trailer"]
+    )
+    def test_endless_trailers_are_refused_without_a_key(self, port: int, endless: bytes) -> None:
+        head = b"POST /things HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with Wire(port) as wire:
+            with contextlib.suppress(ConnectionError):
+                wire.send(head + chunked(BODY)[:-2] + endless)
+            statuses = {wire.read().status}
+            if statuses == {401}:  # refused for want of a key before the trailers came
+                statuses = {wire.read().status}
+            assert statuses == {400}
+            assert wire.ends()
+
+    def test_endless_extensions_of_a_chunk_are_refused(self, port: int) -> None:
+        with Wire(port) as wire:
+            with contextlib.suppress(ConnectionError):
+                wire.send(POST_CHUNKED + b"5;" + b"a" * 1_000_000)
+            assert wire.read().status == 400
+
+
+class TestSilence:
+    """Time is real here, and short: a client waits until the server does something."""
+
+    def test_a_client_that_says_nothing_is_left(self, impatient: int) -> None:
+        with Wire(impatient) as wire:
+            assert wire.ends()
+
+    @pytest.mark.parametrize(
+        "begun", [b"GET /things/a HT", POST_CHUNKED[:-2], POST_CHUNKED, post()[:-1], GET + GET[:9]]
+    )
+    def test_a_client_that_never_ends_its_request_is_refused(self, impatient: int, begun: bytes) -> None:
+        with Wire(impatient) as wire:
+            wire.send(begun)
+            if begun.startswith(GET):
+                assert wire.read().status == 200
+            answer = wire.read()
+            assert (answer.status, answer.code) == (400, "protocol_error")
+            assert wire.ends()
+
+    def test_a_slow_handler_is_not_a_silent_client(self, impatient: int) -> None:
+        with Wire(impatient) as wire:
+            wire.send(post(b"", path=b"/things/a/close"))
+            assert wire.read().status == 200
+            wire.send(GET)
+            assert wire.read().status == 200
+
+    def test_a_client_that_cannot_send_because_nobody_reads_is_not_silent(self) -> None:
+        hooks = Hooks(Fault(delay_s=0.2))
+        with serving(make_app(hooks), hooks, silence_s=0.05) as port, Wire(port) as wire:
+            wire.send(post(BIG[:1_900_000]))
+            assert wire.read().code == "body_invalid"
+
+    def test_a_client_that_waits_to_be_asked_for_its_body_is_not_silent(self) -> None:
+        hooks = Hooks(Fault(delay_s=0.2))
+        with serving(make_app(hooks), hooks, silence_s=0.05) as port, Wire(port) as wire:
+            head, _, body = post(BODY, b"Expect: 100-continue").partition(b"\r\n\r\n")
+            wire.send(head + b"\r\n\r\n")
+            assert wire.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            wire.send(body)
+            assert wire.read().status == 200
+
+    def test_the_log_tells_of_silent_clients_once_a_minute(self, caplog: pytest.LogCaptureFixture) -> None:
+        hooks = Hooks()
+        with serving(make_app(hooks), hooks, silence_s=0.02) as port:
+            for _ in range(3):
+                with Wire(port) as wire:
+                    assert wire.ends()
+        assert [record.message for record in caplog.records if "no whole request" in record.message] == [
+            "closed a connection: no whole request came within 0.02 s"
+        ]
+
+
+class TestFallback:
+    """A version of uvicorn whose own attributes have other names is served by uvicorn's own cycle."""
+
+    def test_the_installed_version_needs_none(self) -> None:
+        assert protocol.missing_from_uvicorn() == []
+
+    def test_it_is_told(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        monkeypatch.setattr(protocol, "NEEDED", {HttpToolsProtocol: ("cycle", "elsewhere")})
+        assert not issubclass(protocol.make_protocol(Hooks()), protocol.PipelineProtocol)
+        assert "keeps no HttpToolsProtocol.elsewhere" in caplog.text
+
+    @pytest.mark.parametrize(
+        "request_bytes", [GET, post(), post(path=b"/things/a/close"), POST_CHUNKED + chunked(BODY)]
+    )
+    def test_requests_are_answered(self, fallback_port: int, request_bytes: bytes) -> None:
+        assert exchange(fallback_port, request_bytes).status == 200
+
+    @pytest.mark.parametrize(
+        "name", ["garbage", "TLS", "two lengths", "long target", "many headers", "headers without end"]
+    )
+    def test_what_is_no_request_gets_the_envelope(self, fallback_port: int, name: str) -> None:
+        with Wire(fallback_port) as wire:
+            with contextlib.suppress(ConnectionError):
+                wire.send(REFUSED[name])
+            answer = wire.read()
+            assert (answer.status, answer.code, answer.header("connection")) == (400, "protocol_error", "close")
+            assert wire.ends()
+
+    def test_trailers_are_dropped(self, fallback_port: int) -> None:
+        head = b"POST /things HTTP/1.1\r\nHost: mock\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert exchange(fallback_port, head + chunked(BODY)[:-2], TestTrailers.TRAILERS).status == 401
+
+    @pytest.mark.parametrize("transmit", [Transmit.DROPPED, Transmit.TRUNCATED])
+    def test_a_fault_hangs_up(self, monkeypatch: pytest.MonkeyPatch, transmit: Transmit) -> None:
+        monkeypatch.setattr(protocol, "NEEDED", {HttpToolsProtocol: ("elsewhere",)})
+        hooks = Hooks(Fault(transmit=transmit))
+        with serving(make_app(hooks), hooks) as port, Wire(port) as wire:
+            wire.send(GET)
+            with pytest.raises(ConnectionError):
+                wire.read()
+
+    @pytest.mark.soak
+    @pytest.mark.parametrize("version", ["oldest", "newest"])
+    def test_all_of_this_holds_on_each_end_of_the_range_of_uvicorn(self, version: str, tmp_path: Path) -> None:
+        requirement = next(each for each in PROJECT["project"]["dependencies"] if each.startswith("uvicorn"))
+        if version == "oldest":
+            requirement = requirement.replace(">=", "==").partition(",")[0]
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path, requirement]
+        subprocess.run(install, check=True)
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        show = [sys.executable, "-c", "import uvicorn; print(uvicorn.__file__)"]
+        where = subprocess.run(show, check=True, env=environment, capture_output=True, text=True).stdout
+        assert where.startswith(str(tmp_path))
+        tests = [Path(__file__), Path(__file__).with_name("test_server.py")]
+        subprocess.run([sys.executable, "-m", "pytest", "-q", *tests], check=True, env=environment, cwd=ROOT)
 
 
 class TestFailures:
@@ -378,8 +596,8 @@ class TestFailures:
     def test_a_page_that_sends_no_answer_is_a_500(self, port: int) -> None:
         with Wire(port) as wire:
             wire.send(b"GET /pay/nothing HTTP/1.1\r\nHost: mock\r\n\r\n")
-            assert wire.read().status == 500
-            assert wire.ends()
+            answer = wire.read()
+            assert (answer.status, answer.code) == (500, "internal_error")
 
     @pytest.mark.parametrize("path", [b"/pay/short", b"/pay/wrong"])
     def test_a_page_that_breaks_off_closes_the_connection(self, port: int, path: bytes) -> None:
@@ -394,10 +612,9 @@ class TestFailures:
 
 class TestHangingUp:
     @pytest.mark.parametrize("perform", [True, False])
-    @pytest.mark.parametrize("inline", [[], ["create_thing"]])
-    def test_a_dropped_connection_ends_without_a_byte(self, perform: bool, inline: list[str]) -> None:  # noqa: FBT001
+    def test_a_dropped_connection_ends_without_a_byte(self, perform: bool) -> None:  # noqa: FBT001
         hooks = Hooks(Fault(transmit=Transmit.DROPPED, perform=perform))
-        app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks, inline=inline)
+        app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks)
         with serving(app, hooks) as port:
             for request in (post(), post(BIG)):
                 with Wire(port) as wire, contextlib.suppress(ConnectionError):
@@ -417,135 +634,6 @@ class TestHangingUp:
         head, _, body = received.partition(b"\r\n\r\n")
         promised = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         assert len(body) == promised // 2
-
-    def test_an_idle_connection_is_closed_and_a_busy_one_is_not(self) -> None:
-        """Time is the event loop's; it is moved by hand."""
-
-        async def story() -> list[str]:
-            happened: list[str] = []
-            protocol, transport = connect(happened)
-            loop = asyncio.get_running_loop()
-            protocol.data_received(GET)
-            protocol._active_at = loop.time() - 3
-            protocol._close_if_idle()
-            happened.append("looked")
-            protocol._active_at = loop.time() - 6
-            protocol._close_if_idle()
-            protocol.connection_lost(None)
-            assert transport.is_closing()
-            protocol._close_if_idle()
-            return happened
-
-        assert asyncio.run(story()) == ["looked", "close"]
-
-
-class FakeTransport(asyncio.Transport):
-    def __init__(self, happened: list[str]) -> None:
-        super().__init__()
-        self.happened = happened
-        self.closing = False
-
-    def write(self, data: Any) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def close(self) -> None:
-        if not self.closing:
-            self.happened.append("close")
-        self.closing = True
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-
-def connect(happened: list[str]) -> tuple[PipelineProtocol, FakeTransport]:
-    """Return a protocol on a connection that is not there."""
-    import uvicorn
-    from uvicorn.server import ServerState
-
-    from qashier_mock.pipeline import make_protocol
-
-    hooks = Hooks()
-    app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks, inline=["get_thing"])
-    config = uvicorn.Config(app, log_config=None)
-    config.load()
-    protocol = make_protocol(hooks)(config, ServerState(), {}, asyncio.get_running_loop())
-    transport = FakeTransport(happened)
-    protocol.connection_made(transport)
-    return protocol, transport
-
-
-class TestEager:
-    def test_a_coroutine_goes_on_in_a_task_where_it_waits(self) -> None:
-        story: list[str] = []
-
-        async def coroutine() -> None:
-            story.append(f"task: {asyncio.current_task() is not None}")
-            await task_of_its_own()
-            story.append(f"task: {asyncio.current_task() is not None}")
-            await asyncio.sleep(0)
-            story.append("end")
-
-        async def run() -> None:
-            started = coroutine()
-            loop = asyncio.get_running_loop()
-            loop.call_soon(lambda: story.append("begun"))
-            waits_for = started.send(None)
-            await go_on(started, waits_for)
-
-        asyncio.run(run())
-        assert [line for line in story if line != "begun"] == ["task: True", "task: True", "end"]
-
-    @pytest.mark.parametrize("swallow", [True, False])
-    def test_a_cancellation_reaches_the_coroutine(self, swallow: bool) -> None:  # noqa: FBT001
-        story: list[str] = []
-
-        async def coroutine() -> None:
-            try:
-                await asyncio.get_running_loop().create_future()
-            except asyncio.CancelledError:
-                story.append("cancelled")
-                if not swallow:
-                    raise
-            await asyncio.sleep(0)
-            story.append("end")
-
-        async def run() -> None:
-            started = coroutine()
-            waits_for = started.send(None)
-
-            async def rest() -> None:
-                await go_on(started, waits_for)
-
-            task = asyncio.create_task(rest())
-            await asyncio.sleep(0)
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-        asyncio.run(run())
-        assert story == (["cancelled", "end"] if swallow else ["cancelled"])
-
-    def test_a_cancellation_that_ends_the_coroutine_ends_the_task(self) -> None:
-        async def coroutine() -> None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.get_running_loop().create_future()
-
-        async def run() -> None:
-            started = coroutine()
-            waits_for = started.send(None)
-
-            async def rest() -> None:
-                await go_on(started, waits_for)
-
-            task = asyncio.create_task(rest())
-            await asyncio.sleep(0)
-            task.cancel()
-            await task
-
-        asyncio.run(run())
 
 
 @pytest.mark.parametrize("header", [b"a\r\nSet-Cookie: b", b"a\n", b"\r"])
@@ -575,21 +663,3 @@ def test_a_reply_without_content_has_no_length() -> None:
     assert received.startswith(b"HTTP/1.1 204 No Content\r\n")
     assert b"content-length" not in received
     assert b"transfer-encoding" not in received
-
-
-def test_messages_out_of_order_are_refused() -> None:
-    """An app that breaks the rules of ASGI is told so."""
-
-    async def story() -> None:
-        protocol, _ = connect([])
-        scope = {"method": "GET", "type": "http"}
-        cycle = Cycle(protocol, scope, keep_alive=True, waits_for_continue=False)
-        with pytest.raises(RuntimeError, match="not what comes now"):
-            cycle({"type": "http.response.body"})
-        cycle({"type": "http.response.start", "status": 204})
-        with pytest.raises(RuntimeError, match="started already"):
-            cycle.respond(200, b"", b"")
-        with pytest.raises(RuntimeError, match="not what comes now"):
-            cycle({"type": "http.response.start", "status": 200})
-
-    asyncio.run(story())

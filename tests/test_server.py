@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -172,8 +173,13 @@ def test_a_server_stops_when_it_is_told_and_not_when_it_next_looks(monkeypatch: 
     assert not new_threads(before)
 
 
-def test_a_request_whose_client_has_gone_does_not_keep_a_server_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_GRACE", 3_600)
+@pytest.mark.parametrize("resets", [True, False])
+def test_a_request_whose_client_has_gone_does_not_keep_a_server_from_stopping(
+    monkeypatch: pytest.MonkeyPatch,
+    resets: bool,  # noqa: FBT001
+) -> None:
+    """A client that has only stopped sending may still read its answer: it is waited for, but no longer than others."""
+    monkeypatch.setattr(server, "_GRACE", 3_600 if resets else 0.01)
     before = set(threading.enumerate())
     mock = MockServer().start()
     with MockAccount(mock.url, KEY) as account:
@@ -183,6 +189,8 @@ def test_a_request_whose_client_has_gone_does_not_keep_a_server_from_stopping(mo
         client.sendall(b"GET /checkout/sessions HTTP/1.1\r\nhost: x\r\nauthorization: Basic %b\r\n\r\n" % authorization)
         with MockAccount(mock.url, KEY) as account:  # what came later is answered: the first request is under way
             assert account.faults[0]["applied"] == 1
+        if resets:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     mock.stop()
     assert not new_threads(before)
 

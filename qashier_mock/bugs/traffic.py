@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
-from qashier_mock.pipeline.eager import task_of_its_own
-from qashier_mock.pipeline.scope import ABORT
+from qashier_mock.pipeline.scope import ABORT, RESPOND
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -136,7 +135,6 @@ class Traffic:
         if scope["type"] != "http" or scope["path"].startswith(self._leaves_out):
             await self._app(scope, receive, send)
             return
-        await task_of_its_own()
         body = await _read(receive)
         if body is None:
             return
@@ -202,7 +200,8 @@ async def _ask(app: ASGIApp, scope: Scope, receive: Receive, request: Request) -
         else:
             chunks.append(message.get("body", b""))
 
-    await app({**scope, "query_string": request.query, "headers": headers}, replay, collect)
+    extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != RESPOND}
+    await app({**scope, "query_string": request.query, "headers": headers, "extensions": extensions}, replay, collect)
     answer.body = b"".join(chunks)
     return answer
 

@@ -2,7 +2,7 @@
 
     from qashier_mock.pipeline import Call, Fault, Hooks, Reason, Refused, Reply, Transmit, create_pipeline
 
-    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, inline=(),
+    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB,
                     validate_responses=False, timer=time.perf_counter) -> ASGI app
 
 - documents: pairs of a document (mapping, path, `Document`) and its base paths, `[(path, ("", "/v3/payment/qpay"))]`.

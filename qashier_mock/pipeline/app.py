@@ -23,7 +23,6 @@ from urllib.parse import quote
 
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.document import Document
-from qashier_mock.pipeline.eager import task_of_its_own
 from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
 from qashier_mock.pipeline.handlers import Handlers
@@ -32,8 +31,7 @@ from qashier_mock.pipeline.operations import CompiledOperation, compile_operatio
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.reply import Reply, Transmit
 from qashier_mock.pipeline.routing import Pages, Router
-from qashier_mock.pipeline.schemas import Unsupported
-from qashier_mock.pipeline.scope import INLINE
+from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.pipeline.sending import (
     Answer,
     Headers,
@@ -47,7 +45,7 @@ from qashier_mock.pipeline.sending import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,7 +61,6 @@ def create_pipeline(
     pages: Mapping[str, ASGIApp] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     max_body: int = MAX_BODY,
-    inline: Collection[str] = (),
     validate_responses: bool = False,
     timer: Callable[[], float] = time.perf_counter,
 ) -> ASGIApp:
@@ -78,8 +75,6 @@ def create_pipeline(
             paths of documents included. Their replies get a Request-Id too.
         lifespan: Called once at start; the context lasts as long as the app.
         max_body: Bytes of a request body at most; an operation's `x-max-body` says otherwise.
-        inline: Ids of operations whose handlers may begin without an asyncio task of their own: they await nothing that
-            asks for the current task (`asyncio.timeout`, anyio). They may suspend. Saves a tenth of a request.
         validate_responses: Judge every reply by the document, and raise `ReplyOutsideDocument` out of the app for one
             that it does not describe. For tests.
         timer: Seconds, for `Call.started`.
@@ -89,7 +84,7 @@ def create_pipeline(
             operation.
     """
     found = Handlers(handlers)
-    app = CompiledApp(hooks, pages or {}, max_body=max_body, timer=timer, inline=frozenset(inline))
+    app = CompiledApp(hooks, pages or {}, max_body=max_body, timer=timer)
     for source, base_paths in documents:
         document = Document.load(source)
         app.add_api(document.specification(), resolver=found.resolver, base_paths=tuple(base_paths))
@@ -124,9 +119,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         *,
         max_body: int,
         timer: Callable[[], float],
-        inline: frozenset[str],
     ) -> None:
-        self._inline = inline
         self._hooks = hooks
         self._foreign = pages
         self._max_body = max_body
@@ -152,9 +145,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     def finish(self, *, validate_responses: bool) -> None:
         """Compile what needs all documents to be known."""
-        idle = self._inline - {operation.operation_id for operation in self.operations}
-        if idle:
-            raise Unsupported(f"no operation is named {', '.join(sorted(idle))}, so it cannot be inline")
         self._pages = Pages(self._foreign, self._base_paths)
         if validate_responses:
             from qashier_mock.pipeline.judgement import Judge  # noqa: PLC0415 - tests only: needs an extra
@@ -183,8 +173,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             error = _method_not_allowed(method, route.allow)
             await self._refuse(error, request_id, scope, receive, send, started=started)
             return
-        if operation.operation_id not in self._inline and INLINE in (scope.get("extensions") or ()):
-            await task_of_its_own()
         headers = Headers(scope["headers"])
         path, query = raw_path.decode("latin-1"), scope["query_string"]
         call = Call(operation, request_id, started, None, method, path, query, headers.one, {})
@@ -209,8 +197,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             answer = Answer(reply.status, header_list(reply, body, request_id, extra), body)
             await send_beside_body(answer, headers, scope, receive, send)
             return
-        respond = getattr(send, "respond", None)
-        if respond is not None:  # our own protocol takes it all at once
+        respond = (scope.get("extensions") or {}).get(RESPOND)
+        if respond is not None and method != "HEAD":
             await respond(reply.status, header_block(reply, body, request_id, extra), body)
             return
         out = header_list(reply, body, request_id, extra)
@@ -287,8 +275,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if page is None:
             await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send, started=started)
         else:
-            if INLINE in (scope.get("extensions") or ()):
-                await task_of_its_own()
             await self._serve_page(page, request_id, scope, receive, send)
 
     def _render(self, error: Exception, call: Call | None) -> Reply:
@@ -328,12 +314,13 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         await send_beside_body(answer, headers, scope, receive, send)
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-        has_started = False
+        has_started = is_gone = False
         is_unread = closes_on_a_body(Headers(scope["headers"]), scope)
 
         async def take() -> Message:
-            nonlocal is_unread
+            nonlocal is_unread, is_gone
             message = await receive()
+            is_gone = message["type"] == "http.disconnect"
             is_unread = is_unread and message["type"] == "http.request" and message.get("more_body", False)
             return message
 
@@ -352,8 +339,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await page(scope, take, stamp)
         except Exception as error:  # noqa: BLE001 - a page may not take the server's own error page
             log_unexpected(error, "page", request_id)
-            if has_started:
-                return
+        if not has_started and not is_gone:
             hidden = Refused(Reason.INTERNAL_ERROR, "The mock has failed; its log tells how. Please report it.")
             await self._refuse(hidden, request_id, scope, receive, send)
 

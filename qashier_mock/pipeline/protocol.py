@@ -1,355 +1,348 @@
-"""HTTP/1.1 on the wire: uvicorn's protocol on httptools, but for what it refuses, what it takes, and how it hangs up.
+"""HTTP/1.1 on the wire: uvicorn's protocol and request cycle on httptools, and what the contract needs besides.
 
-- What is no valid HTTP request never becomes a call. It leaves through the same error door all the same, so that a
-  client reads the one envelope; and it can read it, because the connection lingers until the client has closed it.
-- Request line and headers are bounded, so that nobody fills the memory with them.
-- An upgrade is declined as RFC 9110 wants: by serving the request as if nobody had asked. (Java's own client asks for
-  HTTP/2 with its first request, and httptools takes the body of such a request for bytes of the other protocol.)
-- Requests are started once the bytes at hand on every connection are parsed: with no system call between them, each
-  finds the processor's caches as the one before left them. None has a task of its own: most are answered before they
-  would have to wait for anything. An app that needs a task asks for one (`INLINE` in the extensions of its scope).
-- `extensions` of the scope also hold how to hang up: `ABORT` at once, `CLOSE` after what has been written.
+- What is no valid HTTP request never becomes a call. It is refused with the one envelope, after the requests before it
+  have been answered. The connection then lingers until the client has closed it, so that the client can read that.
+- Whatever holds no byte of a body is bounded: request line, headers, trailers (which are dropped), chunk extensions.
+- A client that keeps silent before its first request, or within one, is cut off.
+- A client that stops sending still gets every answer that it asked for.
+- An upgrade is declined as RFC 9110 wants: the request is served as if nobody had asked. (Java's own client asks.)
+- `extensions` of the scope hold how to hang up and how to send a whole response in one step: see `scope.py`.
 
-Settings of uvicorn that mean nothing here: `ws`, `access_log`, `limit_concurrency`, `reset_contextvars`.
+`GuardedProtocol` keeps to the events of asyncio and of httptools. `PipelineProtocol` reads and writes what uvicorn
+keeps of a connection, by the names in `NEEDED`; where a version of uvicorn has other names, `make_protocol` falls back.
+
+Settings of uvicorn that mean nothing here: `ws`, `limit_concurrency`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 import httptools
 import orjson
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from qashier_mock.pipeline.cycle import Cycle
-from qashier_mock.pipeline.eager import go_on
+from qashier_mock.pipeline.logs import logger
 from qashier_mock.pipeline.refusal import Reason, Refused
-from qashier_mock.pipeline.scope import ABORT, CLOSE, INLINE
+from qashier_mock.pipeline.scope import ABORT, CLOSE, RESPOND
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Mapping, Sequence
 
     from qashier_mock.pipeline.exchange import Hooks
 
+NEEDED: Final[Mapping[type[Any], Sequence[str]]] = {
+    HttpToolsProtocol: ("cycle", "flow", "parser", "pipeline", "scope", "server_state", "url", "headers"),
+    RequestResponseCycle: (
+        *("disconnected", "keep_alive", "message_event", "more_body"),
+        *("on_response", "response_complete", "response_started"),
+    ),
+}
+"""The attributes of uvicorn's own objects that `PipelineProtocol` uses."""
+
 HEADER_LIMIT: Final = 64 * 1024
-"""Bytes of request line and headers."""
+"""Bytes of request line and headers, of trailers, and of whatever comes between two bytes of a body."""
+SILENCE_S: Final = 10.0
+"""Seconds that a client has for its first request line and headers, and between two pieces of a body."""
 LINGER_S: Final = 2.0
 """Seconds that a refused client has to close the connection itself."""
 LINGER_LIMIT: Final = 8 * 1024 * 1024
 """Bytes that a refused client may still send: closing before it stops would reset the connection under the answer."""
+WARN_EVERY_S: Final = 60.0
+"""Seconds between two warnings about silent clients."""
 
 NOT_HTTP: Final = "This is no valid HTTP/1.1 request; check the request line, the header lines and the length."
 NO_METHOD: Final = "No method of HTTP begins the request line; write `GET /path HTTP/1.1`, the method in capitals."
-TOO_LARGE: Final = f"The request line and the headers are larger than {HEADER_LIMIT} bytes; send less."
+TOO_LARGE: Final = f"The request line and the headers, or the trailers, exceed {HEADER_LIMIT} bytes; send less."
 CUT_SHORT: Final = "The connection was closed before the request was complete; check Content-Length, or the last chunk."
-FAILED: Final = "The mock has failed; its log tells how. Please report it."
-UPGRADE: Final = frozenset({b"upgrade", b"http2-settings"})
+TOO_SLOW: Final = "The rest of the request did not come in time; check Content-Length, or the last chunk."
+
+# What the client is expected to send next.
+FIRST, HEADERS, BODY, NOTHING = range(4)
 
 
 class _Unparsable(Exception):
     """Raised out of the parser, which turns it into its own error."""
 
 
-class PipelineProtocol(HttpToolsProtocol):
-    """One connection. Subclasses are made by `make_protocol`."""
+class _Trailers(list[tuple[bytes, bytes]]):
+    """Where uvicorn puts the trailers of a request: counted and dropped, for they are no headers (RFC 9110, 6.5.1)."""
+
+    size = 0
+
+    def append(self, trailer: tuple[bytes, bytes]) -> None:
+        self.size += len(trailer[0]) + len(trailer[1]) + 4
+        if self.size > HEADER_LIMIT:
+            raise _Unparsable
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection on uvicorn's own cycle, bounded in time and size, with the one error door."""
 
     hooks: Hooks
-    queue: list[PipelineProtocol]  # the connections with a request to start, of all that this server has
-    cycle: Cycle  # type: ignore[assignment]
+    silence_s: float
+    warned_at: list[float]  # when the server last warned of silent clients; shared by its connections
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._loop = asyncio.get_running_loop()
+        self._wire: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
         self._extensions: dict[str, Any] = {}
-        self._to_start: Cycle | None = None
-        self._is_queued = False
-        self._is_last = False  # the client sends no further request
-        self._running: Cycle | None = None
-        self._is_upgrade = False
-        self._in_headers = False
-        self._header_bytes = 0  # of chunks that held nothing but headers
-        self._count_headers = False
-        self._too_large = False
+        self._expected = FIRST
+        self._begun_at = 0.0  # when the request began to come
+        self._heard_at = 0.0  # when anything came
+        self._is_counted = False  # the request line and the headers may be too large
+        self._is_too_large = False
+        self._trailers = _Trailers()
+        self._has_progress = False
+        self._overhead = 0  # bytes since the last one of a body or the end of the headers or of a request
         self._left: int | None = None  # bytes that a refused client may still send
-        self._active_at = 0.0
-        self._asgi: Any = {"version": self.asgi_version, "spec_version": "2.3"}
-        self._default_headers: list[tuple[bytes, bytes]] = []
-        self._default_head = b""
+        self._silence_check: asyncio.TimerHandle | None = None
 
-    # The connection
+    # Events of the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._extensions = {ABORT: transport.abort, CLOSE: transport.close, INLINE: True}
+        self._wire = transport
+        self._extensions = {ABORT: transport.abort, CLOSE: transport.close}
+        self._begun_at = self._heard_at = self._loop.time()
+        self._silence_check = self._loop.call_later(self.silence_s, self._check_silence)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._notify_disconnect()
+        if self._silence_check is not None:
+            self._silence_check.cancel()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
-        self._active_at = self.loop.time()
+        self._heard_at = self._loop.time()
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:
-                self.transport.abort()
+                self._wire.abort()
             return
-        # A chunk that is small and begins a request cannot hold too large a header: nothing is counted then.
-        was_in_headers = self._in_headers
-        self._count_headers = was_in_headers or len(data) > HEADER_LIMIT
-        try:
-            self._feed(data)
-        except httptools.HttpParserError as error:
-            cycle = self._to_start
-            if cycle is not None and not cycle.more_body:
-                self.start_waiting()
-            self._to_start = None
-            is_method = isinstance(error, httptools.HttpParserInvalidMethodError)
-            self.send_400_response(NO_METHOD if is_method else NOT_HTTP)
-            return
-        if self._to_start is not None and not self._is_queued:
-            self._is_queued = True
-            if not self.queue:
-                self.loop.call_soon(_start_all, self.queue)
-            self.queue.append(self)
-        if self._in_headers and was_in_headers:
-            self._header_bytes += len(data)
-            if self._header_bytes > HEADER_LIMIT:
-                self._too_large = True
-                self.send_400_response(TOO_LARGE)
+        # A packet that is small and begins a request cannot hold too large a header: nothing is counted then.
+        self._is_counted = self._expected == HEADERS or len(data) > HEADER_LIMIT
+        self._has_progress = False
+        self.parse(data)
+        if self._has_progress:
+            self._overhead = 0
+        else:
+            self._overhead += len(data)
+            if self._overhead > HEADER_LIMIT and self._left is None:
+                self.refuse(TOO_LARGE)
 
-    def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer what has come; the connection then closes, at once or after the last answer (True)."""
-        if self._left is not None:
-            self.transport.close()
-            return None
-        if self._to_start is not None and not self._to_start.more_body:
-            self.start_waiting()
-        if self._is_cut_short():
-            self.send_400_response(CUT_SHORT)
-            return None
-        last = self.cycle
-        self._is_last = last is not None and last is not self._running and not last.response_complete
-        return self._is_last
+    def parse(self, data: bytes) -> None:
+        """Hand bytes to the parser."""
+        super().data_received(data)
 
-    def _is_cut_short(self) -> bool:
-        """Whether the request that the client is sending, and no other, waits for its rest."""
-        cycle, running = self.cycle, self._running
-        if running is not None and running is not cycle and not running.response_complete:
-            return False
-        return self._in_headers or (cycle is not None and cycle.more_body and not cycle.response_complete)
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
+        self.refuse(TOO_LARGE if self._is_too_large or self._trailers.size > HEADER_LIMIT else NOT_HTTP)
 
-    def _feed(self, data: bytes) -> None:
-        while True:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._without_upgrade() + data[upgrade.args[0] :]
-            else:
-                return
-
-    def _without_upgrade(self) -> bytes:
-        """Return the head of the request as it would have been without asking for an upgrade."""
-        version = self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
-        for name, value in self.headers:
-            kept = value
-            if name == b"connection":
-                tokens = (token.strip() for token in value.split(b","))
-                kept = b", ".join(token for token in tokens if token.lower() not in UPGRADE)
-            if name not in UPGRADE:
-                lines.append(b"%b: %b\r\n" % (name, kept))
-        self._is_upgrade = False
-        self.parser = httptools.HttpRequestParser(self)
-        return b"".join(lines) + b"\r\n"
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer in the envelope what is no request, then let the client close."""
-        self._notify_disconnect()
-        refused = Refused(Reason.PROTOCOL_ERROR, TOO_LARGE if self._too_large else msg)
-        self.transport.write(self._render(refused))
-        self._left = LINGER_LIMIT
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.transport.abort)
-
-    def _notify_disconnect(self) -> None:
-        """Tell the requests under way that nobody waits for them any more."""
-        for cycle in {self._running, self.cycle}:
-            if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.set()
-        self.pipeline.clear()
-
-    def fail(self) -> None:
-        """Answer for an app that has failed to."""
-        self.transport.write(self._render(Refused(Reason.INTERNAL_ERROR, FAILED)))
-        self.transport.close()
-
-    def _render(self, refused: Refused) -> bytes:
-        reply = self.hooks.render_error(refused, None)
+    def refuse(self, message: str) -> None:
+        """Answer what is no request in the envelope, then let the client close."""
+        reply = self.hooks.render_error(Refused(Reason.PROTOCOL_ERROR, message), None)
         body = reply.payload if isinstance(reply.payload, bytes) else orjson.dumps(reply.payload)
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nrequest-id: %b\r\n" % (
-            len(body),
-            self.hooks.new_request_id().encode(),
-        )
-        more = b"".join(b"%b: %b\r\n" % header for header in reply.headers)
-        return b"%b%b%bconnection: close\r\n\r\n%b" % (STATUS_LINE[reply.status], head, more, body)
+        lines = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *reply.headers]
+        lines += [(b"request-id", self.hooks.new_request_id().encode()), (b"connection", b"close")]
+        head = b"".join([b"%b: %b\r\n" % line for line in lines])
+        self._wire.write(b"%b%b\r\n%b" % (STATUS_LINE[reply.status], head, body))
+        self._left = LINGER_LIMIT
+        if self._wire.can_write_eof():
+            self._wire.write_eof()
+        self._loop.call_later(LINGER_S, self._wire.abort)
 
-    def default_head(self) -> bytes:
-        """Return the lines that uvicorn adds to every answer; it makes them anew each second."""
-        headers = self.server_state.default_headers
-        if headers is not self._default_headers:
-            self._default_headers = headers
-            self._default_head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        return self._default_head
+    def _check_silence(self) -> None:
+        now = self._loop.time()
+        since = self._heard_at if self._expected == BODY else self._begun_at
+        # A client cannot send while the app is behind with reading, and one that asks first may wait to be told.
+        is_waited_for = self._expected != NOTHING and self._wire.is_reading() and not self._asks_first()
+        rest = since + self.silence_s - now if is_waited_for else self.silence_s
+        if rest > 0 or self._left is not None or self._wire.is_closing():
+            self._silence_check = self._loop.call_later(max(rest, self.silence_s / 100), self._check_silence)
+            return
+        if now - self.warned_at[0] > WARN_EVERY_S:
+            self.warned_at[0] = now
+            logger.warning("closed a connection: no whole request came within %g s", self.silence_s)
+        if self._expected == FIRST:
+            self._wire.close()
+        else:
+            self.refuse(TOO_SLOW)
+
+    def _asks_first(self) -> bool:
+        return self._expected == BODY and any(name == b"expect" for name, _ in self.scope["headers"])
 
     # Events of the parser
 
     def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-        self._in_headers = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        if lower == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((lower, value))
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions
+        self._expected = HEADERS
+        self._begun_at = self._heard_at
 
     def on_headers_complete(self) -> None:
-        self._in_headers = False
-        self._header_bytes = 0
-        if self._count_headers:
+        self._expected = BODY
+        self._has_progress = True
+        if self._is_counted:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEADER_LIMIT:
-                self._too_large = True
+                self._is_too_large = True
                 raise _Unparsable
-        parser = self.parser
-        method = parser.get_method()
-        if parser.should_upgrade():
-            if method == b"CONNECT":
-                raise _Unparsable
-            self._is_upgrade = True
-            return
-        url = self.url
-        if url.startswith(b"/") and b"#" not in url:
-            raw_path, _, query = url.partition(b"?")
-        else:
-            parsed = httptools.parse_url(url)
-            raw_path, query = parsed.path or b"/", parsed.query or b""
-        path = raw_path.decode("ascii")
-        http_version = parser.get_http_version()
-        self.scope = {
-            "type": "http",
-            "asgi": self._asgi,
-            "http_version": http_version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
-            "method": method.decode("ascii"),
-            "root_path": self.root_path,
-            "path": self.root_path + (unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode() + raw_path if self.root_path else raw_path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-            "extensions": self._extensions,
-        }
-        before = self.cycle
-        cycle = self.cycle = Cycle(
-            self,
-            self.scope,  # type: ignore[arg-type]
-            keep_alive=http_version != "1.0" and parser.should_keep_alive(),
-            waits_for_continue=self.expect_100_continue,
-        )
-        if before is None or before.response_complete:
-            self._to_start = cycle
-        else:  # sent before its predecessor was answered
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
+        super().on_headers_complete()
+        self.headers = self._trailers
+        self._trailers.size = 0
 
     def on_body(self, body: bytes) -> None:
-        cycle = self.cycle
-        if self._is_upgrade or cycle.response_complete:
-            return
-        cycle.body = cycle.body + body if cycle.body else body
-        if len(cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        cycle.set()
+        self._has_progress = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._is_upgrade or self.cycle.response_complete:
-            return
-        self.cycle.more_body = False
-        self.cycle.set()
+        self._has_progress = True
+        self._expected = NOTHING
+        super().on_message_complete()
 
-    # Events of the cycle
 
-    def start_waiting(self) -> None:
-        """Start the request that waits for it, if one does."""
-        cycle, self._to_start, self._is_queued = self._to_start, None, False
-        if cycle is not None:
-            self._start(cycle)
+class PipelineProtocol(GuardedProtocol):
+    """The same, with answers in order whatever comes after them, and responses sent in one step."""
 
-    def _start(self, cycle: Cycle) -> None:
-        if self.transport.is_closing():
-            return
-        self._running = cycle
-        coroutine = cycle.run(self.app)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._cycles: deque[RequestResponseCycle] = deque()  # what has no whole answer, in order; the first one runs
+        self._is_upgrade = False
+        self._is_last = False  # the client sends no further request
+        self._refusal: str | None = None  # to be sent after the answers
+        self._default_head: tuple[Any, bytes] = (None, b"")
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._extensions[RESPOND] = self._respond
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for cycle in self._cycles:
+            _disconnect(cycle)
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
         try:
-            waits_for = coroutine.send(None)
-        except StopIteration:
-            return
-        task = self.loop.create_task(_await(go_on(coroutine, waits_for)))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.parse(self._without_upgrade() + data[upgrade.args[0] :])
+        except httptools.HttpParserInvalidMethodError:
+            self.refuse(NO_METHOD)
+        except httptools.HttpParserError:
+            self.refuse(TOO_LARGE if self._is_too_large or self._trailers.size > HEADER_LIMIT else NOT_HTTP)
+
+    def _without_upgrade(self) -> bytes:
+        """Return the head of the request as it would have been without asking for an upgrade."""
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [b"%b: %b" % header for header in self.scope["headers"] if header[0] != b"upgrade"]
+        self._is_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join([first, *kept, b"", b""])
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer what has come; the connection then closes, at once or after the last answer (True)."""
+        if self._left is None and self._expected in {HEADERS, BODY}:
+            self.refuse(CUT_SHORT)
+        elif self._left is not None and self._refusal is None:
+            self._wire.close()
+        self._is_last = True
+        return bool(self._cycles)
+
+    def refuse(self, message: str) -> None:
+        """Refuse what is no request, once the requests before it have been answered."""
+        cycles = self._cycles
+        if self._expected == BODY and cycles and cycles[-1].more_body:
+            cycle = cycles.pop()
+            _disconnect(cycle)
+            if cycles:
+                self.pipeline.popleft()  # it has not been started
+            elif cycle.response_started:
+                self._wire.close()
+                return
+        if cycles:
+            self._refusal, self._left = message, LINGER_LIMIT
+        else:
+            self._refusal = None
+            super().refuse(message)
+
+    # Events of the parser and of the cycle
+
+    def on_headers_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+            if not self.parser.should_keep_alive():
+                self.cycle.keep_alive = False
+            self._cycles.append(self.cycle)
+        elif self.parser.get_method() == b"CONNECT":
+            raise _Unparsable
+        else:
+            self._is_upgrade = True
+
+    def on_message_complete(self) -> None:
+        if not self._is_upgrade:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Begin with the next request that has come already, or wait for one."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        self._cycles.popleft()
+        super().on_response_complete()
+        if self._cycles or self._wire.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
-            cycle: Any = self.pipeline.pop()[0]
-            self.loop.call_soon(self._start, cycle)  # not now: many in one packet would end in too deep a stack
+        if self._refusal is not None:
+            self.refuse(self._refusal)
         elif self._is_last:
-            self.transport.close()
-        elif self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+            self._wire.close()
 
-    def _close_if_idle(self) -> None:
-        """End a connection on which nothing has come for the time of keep-alive; look again later where it has."""
-        self.timeout_keep_alive_task = None
-        if self.transport.is_closing():
+    async def _respond(self, status: int, head: bytes, body: bytes) -> None:
+        """Send a whole response; `RESPOND` says how it is called."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+        cycle = self._cycles[0] if self._cycles else None
+        if cycle is None or cycle.disconnected:
             return
-        rest = self._active_at + self.timeout_keep_alive - self.loop.time()
-        if rest <= 0 and self.cycle.response_complete:
-            self.transport.close()
-        else:
-            later = max(rest, self.timeout_keep_alive / 2)
-            self.timeout_keep_alive_task = self.loop.call_later(later, self._close_if_idle)
+        if cycle.response_started:
+            raise RuntimeError("the response has been started already")
+        headers = self.server_state.default_headers  # uvicorn makes them anew each second
+        if headers is not self._default_head[0]:
+            self._default_head = (headers, b"".join([b"%b: %b\r\n" % header for header in headers]))
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self._wire.write(b"".join((STATUS_LINE[status], self._default_head[1], head, end, body)))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._wire.close()
+        cycle.on_response()
 
 
-def _start_all(queue: list[PipelineProtocol]) -> None:
-    waiting = queue[:]
-    queue.clear()
-    for each in waiting:
-        each.start_waiting()
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Tell the app that nobody waits for this answer any more."""
+    cycle.disconnected = True
+    cycle.message_event.set()
 
 
-async def _await(awaitable: Any) -> None:
-    await awaitable
-
-
-def make_protocol(hooks: Hooks) -> type[PipelineProtocol]:
+def make_protocol(hooks: Hooks, *, silence_s: float = SILENCE_S) -> type[GuardedProtocol]:
     """Return the protocol class for `uvicorn.Config(http=…)`.
 
     Args:
         hooks: Where ids come from, and the error door.
+        silence_s: Seconds that a client may keep silent before its first request, or within one.
     """
-    return type("BoundProtocol", (PipelineProtocol,), {"hooks": hooks, "queue": []})
+    missing = missing_from_uvicorn()
+    if missing:
+        logger.warning("this version of uvicorn keeps no %s; requests are served more slowly", ", ".join(missing))
+    attributes = {"hooks": hooks, "silence_s": silence_s, "warned_at": [-WARN_EVERY_S]}
+    return type("BoundProtocol", (GuardedProtocol if missing else PipelineProtocol,), attributes)
+
+
+def missing_from_uvicorn() -> list[str]:
+    """Return what `PipelineProtocol` uses and the installed version of uvicorn does not have."""
+    missing = [] if hasattr(HttpToolsProtocol, "_unset_keepalive_if_required") else ["_unset_keepalive_if_required"]
+    for owner, names in NEEDED.items():
+        methods = [each for each in vars(owner).values() if inspect.isfunction(each)]
+        has = {name for method in methods for name in method.__code__.co_names}
+        missing += [f"{owner.__name__}.{name}" for name in names if name not in has]
+    return missing

@@ -8,5 +8,9 @@ ABORT: Final = "qashier_mock.abort"
 """A function that closes the connection at once."""
 CLOSE: Final = "qashier_mock.close"
 """A function that closes the connection after what has been written."""
-INLINE: Final = "qashier_mock.inline"
-"""There if the app has been started without a task."""
+RESPOND: Final = "qashier_mock.respond"
+"""A coroutine function that sends a whole response: `await respond(status, head, body)`.
+
+`head` holds the header lines, Content-Length among them, but neither Connection nor Transfer-Encoding. Not for HEAD. An
+app that changes responses takes this out of the scope that it hands on.
+"""

@@ -317,14 +317,19 @@ def ask(
 
 
 @contextlib.contextmanager
-def serving(app: Any, hooks: Any) -> Iterator[int]:
+def serving(app: Any, hooks: Any, **limits: float) -> Iterator[int]:
     """Serve an app by uvicorn with the pipeline's protocol, in a thread, and give its port."""
     import uvicorn
 
     from qashier_mock.pipeline import make_protocol
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        options: dict[str, Any] = {"http": make_protocol(hooks), "ws": "none", "log_config": None, "access_log": False}
+        options: dict[str, Any] = {
+            "http": make_protocol(hooks, **limits),
+            "ws": "none",
+            "log_config": None,
+            "access_log": False,
+        }
         server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
