@@ -324,7 +324,7 @@ def test_disorder_runs_a_test_once_for_each_way_in_which_webhooks_come(pytester:
 
 
 def test_the_disorders_are_those_that_there_are_rules_for() -> None:
-    assert tuple(testing._RULES) == pytest_plugin._DISORDERS
+    assert tuple(testing.disorder._RULES) == pytest_plugin._DISORDERS
 
 
 def test_disorders_can_be_chosen(pytester: pytest.Pytester, run: Run) -> None:
@@ -554,7 +554,7 @@ def test_a_failing_test_reports_what_the_account_has_seen(pytester: pytest.Pytes
             "2026-01-01 00:00:00 checkout.session.completed cs_test_*  paid  evt_*",
             "*- qashier_mock deliveries -*",
             "2026-01-01 00:00:00 failed, attempt 1: checkout.session.completed cs_test_* to http://127.0.0.1:1/hook *",
-            "    ConnectError:*",
+            "    ConnectionRefusedError:*",
             "    next try 2026-01-01 00:00:10",
             "*- qashier_mock advice -*",
             "webhook_never_acknowledged: *",

@@ -1,0 +1,204 @@
+"""The account of one test: the control API as methods, and a receiver of webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from threading import RLock
+from typing import Any, Final
+
+from qashier_mock import answers
+from qashier_mock.client import Connections, FaultRule, MockAccount, MockError
+from qashier_mock.receiver import WebhookReceiver
+from qashier_mock.testing.config import QashierMockConfig
+from qashier_mock.testing.report import sections
+from qashier_mock.testing.threads import in_a_thread
+
+# pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
+__tracebackhide__: Final = True
+
+
+class QashierMock(MockAccount):
+    """The account of one test: the control API as methods, and a receiver of webhooks.
+
+    Everything of `MockAccount` is here too. What waits for deliveries has a twin to await, named with an `a`: use that
+    in an async test whose webhooks are received by its own event loop.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        api_key: str,
+        config: QashierMockConfig,
+        on_close: Callable[[QashierMock], None],
+    ) -> None:
+        """Name an account; nothing is sent yet."""
+        super().__init__(connections.base_url, api_key, connections=connections)
+        self._config = config
+        self._on_close = on_close
+        self._lock = RLock()
+        self._receiver: WebhookReceiver | None = None
+        self._is_receiver_asked_for = False
+        self._endpoints: list[str] = []
+        self._secrets = {api_key}
+        self._kept_report: dict[str, str] | None = None
+
+    @staticmethod
+    def sign(body: bytes | str, secret: str) -> str:
+        """The signature of a webhook's body (a `str` as UTF-8), for unit tests of a handler (EVT-7)."""
+        from qashier_mock.webhooks import sign  # noqa: PLC0415 - needs more than most tests do
+
+        return sign(body.encode() if isinstance(body, str) else body, secret)
+
+    # webhooks
+
+    @property
+    def webhooks(self) -> WebhookReceiver:
+        """A receiver that is registered for the account's events; those of the time before are in it too.
+
+        It is registered when it is first asked for, or when webhooks are disturbed or sent again while nothing else
+        receives them: a test that needs none pays for none, and it bends neither the advice nor the fault rules.
+        """
+        with self._lock:
+            self._is_receiver_asked_for = True
+            return self._receiving()
+
+    def deliver_webhooks_to(
+        self, url: str, *, secret: str | None = None, types: Sequence[answers.EventType] | None = None
+    ) -> answers.WebhookEndpoint:
+        """Deliver the events that arise from now on to `url`, until the test ends.
+
+        Args:
+            url: Where the code under test receives webhooks.
+            secret: Signs them; None: they are not signed.
+            types: Which events; None: both.
+        """
+        with self._lock:
+            if self._receiver is not None and not self._is_receiver_asked_for:
+                self._end_receiver()
+            endpoint = super().deliver_webhooks_to(url, secret=secret, types=types)
+            self._endpoints.append(endpoint["id"])
+            if secret is not None:
+                self._secrets.add(secret)
+            return endpoint
+
+    def deliver_again(self, event_id: str) -> list[answers.Delivery]:
+        """Send an event to every endpoint once more, to the receiver where there is no other: the attempts."""
+        self._let_somebody_receive()
+        return super().deliver_again(event_id)
+
+    def _make_rule(self, body: Mapping[str, Any]) -> FaultRule:
+        rule = super()._make_rule(body)
+        if rule.is_about_webhooks:
+            self._let_somebody_receive()
+        return rule
+
+    def _let_somebody_receive(self) -> None:
+        """Register the receiver where nothing else is: what happens next is about deliveries, and must not pass it."""
+        with self._lock:
+            if not self._endpoints:
+                self._receiving()
+
+    def _receiving(self) -> WebhookReceiver:
+        if self._receiver is None:
+            receiver = WebhookReceiver(bind=self._config.webhook_bind, host=self._config.webhook_host).start()
+            try:
+                endpoint = super().deliver_webhooks_to(receiver.url, secret=receiver.secret)
+                receiver.include(self._events_before(endpoint["id"]))
+            except BaseException:
+                receiver.close()
+                raise
+            self._endpoints.append(endpoint["id"])
+            self._secrets.add(receiver.secret)
+            self._receiver = receiver
+        return self._receiver
+
+    def _end_receiver(self) -> None:
+        if self._receiver is not None:
+            self.stop_delivering_to(self._endpoints.pop(0))
+            self._receiver.close()
+            self._receiver = None
+
+    def _events_before(self, endpoint_id: str) -> list[answers.Event]:
+        """The events that were never meant for an endpoint, since they arose before it was there."""
+        whole = self.snapshot()  # one moment, so that nothing can arise between its parts
+        on_their_way = (*whole["deliveries"], *whole["attempts"])
+        told = {each["event"] for each in on_their_way if each["endpoint"] == endpoint_id}
+        missed = {each["id"] for each in whole["events"]} - told
+        return [each for each in self.events if each["id"] in missed] if missed else []
+
+    # twins to await
+
+    async def aadvance(
+        self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> answers.ClockMoved:
+        """`advance`, while the test's event loop goes on."""
+        return await in_a_thread(partial(self.advance, seconds=seconds, minutes=minutes, hours=hours, days=days))
+
+    async def afreeze(self, at: datetime | float | str | None = None) -> answers.ClockMoved:
+        """`freeze`, while the test's event loop goes on."""
+        return await in_a_thread(partial(self.freeze, at))
+
+    async def arelease(self) -> answers.ClockMoved:
+        """`release`, while the test's event loop goes on."""
+        return await in_a_thread(self.release)
+
+    async def aflush(self) -> list[answers.Delivery]:
+        """`flush`, while the test's event loop goes on."""
+        return await in_a_thread(self.flush)
+
+    async def adeliver_again(self, event_id: str) -> list[answers.Delivery]:
+        """`deliver_again`, while the test's event loop goes on."""
+        return await in_a_thread(partial(self.deliver_again, event_id))
+
+    # the account as a whole
+
+    def reset(self) -> answers.Clock:
+        """Begin anew; a receiver that was asked for stays registered."""
+        with self._lock:
+            clock = super().reset()
+            self._endpoints.clear()
+            if self._receiver is not None:
+                endpoint = super().deliver_webhooks_to(self._receiver.url, secret=self._receiver.secret)
+                self._endpoints.append(endpoint["id"])
+            return clock
+
+    def close(self) -> None:
+        """End the receiver, and whatever the mock would still deliver for this account."""
+        with self._lock:
+            # What is retried later would reach whoever listens on the same port by then.
+            for endpoint_id in self._endpoints:
+                with suppress(MockError):
+                    self.stop_delivering_to(endpoint_id)
+            self._endpoints.clear()
+            if self._receiver is not None:
+                self._receiver.close()
+        self._on_close(self)
+
+    def report(self, entries: int | None = None) -> dict[str, str]:
+        """What happened, for a person to read: title and text of each section, without secrets.
+
+        Args:
+            entries: How many of the last entries of each kind; None: as configured.
+        """
+        limit = self._config.report if entries is None else entries
+        if limit <= 0:
+            return {}
+        if self._kept_report is not None:
+            return self._kept_report
+        texts = sections(
+            requests=self.requests, events=self.events, deliveries=self.deliveries, advice=self.advice, limit=limit
+        )
+        return {title: self._without_secrets(text) for title, text in texts.items()}
+
+    def keep_report(self) -> None:
+        """Make the report now, since the server is about to end."""
+        with suppress(MockError):
+            self._kept_report = self.report()
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
