@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from mock_house import Client, Receiver
+    from mock_harness import Client, Receiver
 
     from qashier_mock import MockApp, MockServer
     from qashier_mock.core.sources import ManualClock, SeededIds
@@ -42,7 +42,7 @@ def machine() -> ManualClock:
 @pytest.fixture
 def clock(machine: ManualClock) -> ManualClock:
     """The machine's clock, in the hands of the test."""
-    from mock_house import NOW
+    from mock_harness import NOW
 
     machine.now = NOW
     return machine
@@ -89,10 +89,10 @@ def open_new_store(
 
     def place() -> str:
         if STORE == "postgresql":
-            import postgres_house
+            import postgres_harness
 
             server = request.getfixturevalue("postgres")
-            return postgres_house.url_of(server, schema=f"app_{os.getpid()}_{len(opened)}")
+            return postgres_harness.url_of(server, schema=f"app_{os.getpid()}_{len(opened)}")
         return STORE if STORE == "memory" else f"sqlite:///{tmp_path_factory.mktemp('store') / 'mock.db'}"
 
     def make() -> Store:
@@ -140,7 +140,7 @@ def make_client(
     make_app: Callable[..., MockApp], runner: asyncio.Runner, clock: ManualClock, api_key: str
 ) -> Callable[..., Client]:
     """Makes a client of a new app with the given `Settings`."""
-    from mock_house import Client
+    from mock_harness import Client
 
     return lambda **settings: Client(make_app(**settings), runner, api_key)
 
@@ -148,7 +148,7 @@ def make_client(
 @pytest.fixture
 def client(shared_app: MockApp, runner: asyncio.Runner, clock: ManualClock, api_key: str) -> Client:
     """An app in process, called with a key of this test alone; every answer is judged by the document."""
-    from mock_house import Client
+    from mock_harness import Client
 
     return Client(shared_app, runner, api_key)
 
@@ -156,7 +156,7 @@ def client(shared_app: MockApp, runner: asyncio.Runner, clock: ManualClock, api_
 @pytest.fixture
 def receiver(runner: asyncio.Runner) -> Iterator[Receiver]:
     """A webhook endpoint on loopback, on the event loop of the client."""
-    from mock_house import Receiver
+    from mock_harness import Receiver
 
     receiver = Receiver()
     runner.run(receiver.start())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mock_house import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
+from mock_harness import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
 
 from qashier_mock.accounts import AccountService, ClockReading, EndpointConfigured
 from qashier_mock.core.errors import IdTaken, ObjectNotFound, RequestInvalid
@@ -18,7 +18,7 @@ BOTH = (EventType.COMPLETED, EventType.EXPIRED)
 COMMON = WebhookEndpoint("we_common0", "http://127.0.0.1:9/all", secret="whsec_common")
 
 
-class House:
+class Harness:
     """An account service and what it works with."""
 
     def __init__(self, *, refuses: str | None = None) -> None:
@@ -31,100 +31,100 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_a_new_account_has_nothing_and_the_machines_time(house: House) -> None:
-    assert drive(house.accounts.clock(ACCOUNT)) == ClockReading(NOW, frozen=False, is_new=True)
-    drive(house.service.create(ACCOUNT, order(), request()))
-    assert not drive(house.accounts.clock(ACCOUNT)).is_new
+def test_a_new_account_has_nothing_and_the_machines_time(harness: Harness) -> None:
+    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(NOW, frozen=False, is_new=True)
+    drive(harness.service.create(ACCOUNT, order(), request()))
+    assert not drive(harness.accounts.clock(ACCOUNT)).is_new
 
 
-def test_an_account_that_has_just_got_a_session_is_not_new_any_more(house: House) -> None:
-    drive(house.service.create(ACCOUNT, order(), request()))
+def test_an_account_that_has_just_got_a_session_is_not_new_any_more(harness: Harness) -> None:
+    drive(harness.service.create(ACCOUNT, order(), request()))
     with pytest.raises(RequestInvalid, match="first session") as refused:
-        drive(house.accounts.set_clock_of_new(ACCOUNT, 5, frozen=True))
+        drive(harness.accounts.set_clock_of_new(ACCOUNT, 5, frozen=True))
     assert refused.value.param == "now"
-    assert drive(house.accounts.clock(ACCOUNT)).now == NOW
+    assert drive(harness.accounts.clock(ACCOUNT)).now == NOW
 
 
-def test_the_clock_of_a_new_account_runs_or_stands_from_where_it_is_set(house: House) -> None:
-    drive(house.accounts.set_clock_of_new(ACCOUNT, 5, frozen=False))
-    house.clock.now += 2
-    assert drive(house.accounts.clock(ACCOUNT)) == ClockReading(7, frozen=False, is_new=True)
-    drive(house.accounts.set_clock_of_new(ACCOUNT, 5, frozen=True))
-    house.clock.now += 2
-    assert drive(house.accounts.clock(ACCOUNT)) == ClockReading(5, frozen=True, is_new=True)
+def test_the_clock_of_a_new_account_runs_or_stands_from_where_it_is_set(harness: Harness) -> None:
+    drive(harness.accounts.set_clock_of_new(ACCOUNT, 5, frozen=False))
+    harness.clock.now += 2
+    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(7, frozen=False, is_new=True)
+    drive(harness.accounts.set_clock_of_new(ACCOUNT, 5, frozen=True))
+    harness.clock.now += 2
+    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(5, frozen=True, is_new=True)
 
 
-def test_a_secret_shows_in_no_representation(house: House) -> None:
-    endpoint = drive(house.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret="whsec_mine", types=BOTH))
+def test_a_secret_shows_in_no_representation(harness: Harness) -> None:
+    endpoint = drive(harness.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret="whsec_mine", types=BOTH))
     assert endpoint.secret == "whsec_mine"
-    assert "whsec" not in repr(drive(house.accounts.endpoints(ACCOUNT)))
-    assert "whsec" not in repr(drive(house.accounts.snapshot(ACCOUNT)))
+    assert "whsec" not in repr(drive(harness.accounts.endpoints(ACCOUNT)))
+    assert "whsec" not in repr(drive(harness.accounts.snapshot(ACCOUNT)))
 
 
-def test_the_servers_endpoints_come_first_and_stay(house: House) -> None:
-    mine = drive(house.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret=None, types=BOTH))
-    assert list(drive(house.accounts.endpoints(ACCOUNT))) == [COMMON, mine]
+def test_the_servers_endpoints_come_first_and_stay(harness: Harness) -> None:
+    mine = drive(harness.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret=None, types=BOTH))
+    assert list(drive(harness.accounts.endpoints(ACCOUNT))) == [COMMON, mine]
     with pytest.raises(EndpointConfigured):
-        drive(house.accounts.remove_endpoint(ACCOUNT, COMMON.id))
+        drive(harness.accounts.remove_endpoint(ACCOUNT, COMMON.id))
     with pytest.raises(ObjectNotFound):
-        drive(house.accounts.remove_endpoint(OTHER_ACCOUNT, mine.id))
-    drive(house.accounts.remove_endpoint(ACCOUNT, mine.id))
-    assert list(drive(house.accounts.endpoints(ACCOUNT))) == [COMMON]
+        drive(harness.accounts.remove_endpoint(OTHER_ACCOUNT, mine.id))
+    drive(harness.accounts.remove_endpoint(ACCOUNT, mine.id))
+    assert list(drive(harness.accounts.endpoints(ACCOUNT))) == [COMMON]
 
 
-def test_the_servers_endpoints_are_in_no_snapshot(house: House) -> None:
-    assert drive(house.accounts.snapshot(ACCOUNT)).endpoints == ()
+def test_the_servers_endpoints_are_in_no_snapshot(harness: Harness) -> None:
+    assert drive(harness.accounts.snapshot(ACCOUNT)).endpoints == ()
 
 
 def test_where_webhooks_may_not_go_no_endpoint_is_made() -> None:
-    house = House(refuses="Not there.")
+    harness = Harness(refuses="Not there.")
     with pytest.raises(RequestInvalid, match="Not there") as refused:
-        drive(house.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret=None, types=BOTH))
+        drive(harness.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret=None, types=BOTH))
     assert refused.value.param == "url"
-    assert list(drive(house.accounts.endpoints(ACCOUNT))) == [COMMON]
+    assert list(drive(harness.accounts.endpoints(ACCOUNT))) == [COMMON]
 
 
-def test_a_rule_counts_how_often_it_was_applied_until_it_is_used_up(house: House) -> None:
+def test_a_rule_counts_how_often_it_was_applied_until_it_is_used_up(harness: Harness) -> None:
     rule = FaultRule("", FaultAction.DROP, operation="*", times=2)
-    made = drive(house.accounts.add_fault(ACCOUNT, rule))
-    found = [drive(house.accounts.fault_of_call(ACCOUNT, "create_checkout_session")) for _ in range(3)]
+    made = drive(harness.accounts.add_fault(ACCOUNT, rule))
+    found = [drive(harness.accounts.fault_of_call(ACCOUNT, "create_checkout_session")) for _ in range(3)]
     assert [each is not None for each in found] == [True, True, False]
-    assert [each.applied for each in drive(house.accounts.faults(ACCOUNT))] == [2]
-    assert drive(house.accounts.fault_of_call(OTHER_ACCOUNT, "create_checkout_session")) is None
-    drive(house.accounts.remove_faults(ACCOUNT, made.id))
+    assert [each.applied for each in drive(harness.accounts.faults(ACCOUNT))] == [2]
+    assert drive(harness.accounts.fault_of_call(OTHER_ACCOUNT, "create_checkout_session")) is None
+    drive(harness.accounts.remove_faults(ACCOUNT, made.id))
     with pytest.raises(ObjectNotFound):
-        drive(house.accounts.remove_faults(ACCOUNT, made.id))
+        drive(harness.accounts.remove_faults(ACCOUNT, made.id))
 
 
-def test_a_snapshot_that_is_refused_leaves_the_account_as_it_was(house: House) -> None:
-    theirs = drive(house.service.create(OTHER_ACCOUNT, order(), request()))
-    mine = drive(house.service.create(ACCOUNT, order(), request()))
+def test_a_snapshot_that_is_refused_leaves_the_account_as_it_was(harness: Harness) -> None:
+    theirs = drive(harness.service.create(OTHER_ACCOUNT, order(), request()))
+    mine = drive(harness.service.create(ACCOUNT, order(), request()))
     with pytest.raises(IdTaken, match=theirs.id):
-        drive(house.accounts.restore(ACCOUNT, drive(house.accounts.snapshot(OTHER_ACCOUNT))))
-    assert drive(house.service.retrieve(ACCOUNT, mine.id, request())) == mine
-    assert drive(house.service.retrieve(OTHER_ACCOUNT, theirs.id, request())) == theirs
+        drive(harness.accounts.restore(ACCOUNT, drive(harness.accounts.snapshot(OTHER_ACCOUNT))))
+    assert drive(harness.service.retrieve(ACCOUNT, mine.id, request())) == mine
+    assert drive(harness.service.retrieve(OTHER_ACCOUNT, theirs.id, request())) == theirs
 
 
-def test_the_counter_of_ids_never_goes_back(house: House) -> None:
-    snapshot = drive(house.accounts.snapshot(ACCOUNT))
-    ids = [drive(house.service.create(ACCOUNT, order(), request())).id for _ in range(3)]
-    drive(house.accounts.restore(ACCOUNT, snapshot))
-    drive(house.accounts.reset(ACCOUNT))
-    assert drive(house.service.create(ACCOUNT, order(), request())).id not in ids
+def test_the_counter_of_ids_never_goes_back(harness: Harness) -> None:
+    snapshot = drive(harness.accounts.snapshot(ACCOUNT))
+    ids = [drive(harness.service.create(ACCOUNT, order(), request())).id for _ in range(3)]
+    drive(harness.accounts.restore(ACCOUNT, snapshot))
+    drive(harness.accounts.reset(ACCOUNT))
+    assert drive(harness.service.create(ACCOUNT, order(), request())).id not in ids
 
 
-def test_restored_deliveries_are_still_to_be_made(house: House) -> None:
-    drive(house.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret="whsec", types=BOTH))
-    session = drive(house.service.create(ACCOUNT, order(), request()))
-    drive(house.service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
-    snapshot = drive(house.accounts.snapshot(ACCOUNT))
+def test_restored_deliveries_are_still_to_be_made(harness: Harness) -> None:
+    drive(harness.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret="whsec", types=BOTH))
+    session = drive(harness.service.create(ACCOUNT, order(), request()))
+    drive(harness.service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
+    snapshot = drive(harness.accounts.snapshot(ACCOUNT))
     due: list[int] = []
-    house.service.on_due(lambda _, instant: due.append(instant))
-    drive(house.accounts.reset(ACCOUNT))
-    drive(house.accounts.restore(ACCOUNT, snapshot))
+    harness.service.on_due(lambda _, instant: due.append(instant))
+    drive(harness.accounts.reset(ACCOUNT))
+    drive(harness.accounts.restore(ACCOUNT, snapshot))
     assert due == [NOW]
-    assert len(drive(house.accounts.snapshot(ACCOUNT)).pending) == len(snapshot.pending) == 2
+    assert len(drive(harness.accounts.snapshot(ACCOUNT)).pending) == len(snapshot.pending) == 2

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from mock_house import ACCOUNT, NOW, order
+from mock_harness import ACCOUNT, NOW, order
 
 from qashier_mock.core.advice import (
     INSECURE_URL,

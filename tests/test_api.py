@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mock_house import NOW, Answer, Client, Json, basket, line_item
+from mock_harness import NOW, Answer, Client, Json, basket, line_item
 
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.sources import ManualClock

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from mock_house import basket
+from mock_harness import basket
 
 from qashier_mock import MockServer, __version__
 from qashier_mock.address import bind, url_of

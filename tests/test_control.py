@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from mock_house import NOW, Answer, Client, Json, Receiver, basket
+from mock_harness import NOW, Answer, Client, Json, Receiver, basket
 
 from qashier_mock.core.policy import Policy
 

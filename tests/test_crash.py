@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import postgres_house
+import postgres_harness
 import pytest
-from crash_house import Pulse, Receiver, judge, killed_server, writing
-from store_house import Place
+from crash_harness import Pulse, Receiver, judge, killed_server, writing
+from store_harness import Place
 
 pytest_plugins = ["store_fixtures"]
 
@@ -81,16 +81,16 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(new_place: Callable[[str]
 def test_a_database_that_is_gone_for_a_while_loses_nothing(tmp_path: Path) -> None:
     """It dies without saying goodbye, and what it acknowledged it had written to the disk."""
     pulse = Pulse()
-    folder = postgres_house.folder_for(tmp_path)
-    with postgres_house.running(folder) as postgres, Receiver() as receiver:
-        url = postgres_house.url_of(postgres, schema="gone", durable=True)
+    folder = postgres_harness.folder_for(tmp_path)
+    with postgres_harness.running(folder) as postgres, Receiver() as receiver:
+        url = postgres_harness.url_of(postgres, schema="gone", durable=True)
         with killed_server(url, count=2) as server:
             with writing(server, receiver, pulse, seed=6, is_refusal_certain=False) as writers:
                 pulse.wait("answered", 100)
-                postgres_house.kill(postgres)
-                postgres_house.stay_away(size(OUTAGE))
+                postgres_harness.kill(postgres)
+                postgres_harness.stay_away(size(OUTAGE))
                 pulse.wait("refused", 10)
-                postgres_house.start_again(postgres)
+                postgres_harness.start_again(postgres)
                 pulse.wait("answered", 100)
             judge(writers, receiver)
             assert not any(writer.lost for writer in writers), "each request was answered"

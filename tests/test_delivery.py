@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import ACCOUNT, NOW, order
+from mock_harness import ACCOUNT, NOW, order
 
 from qashier_mock.core.delivery import HOLD, RETRY_DELAYS, Delivery, after_attempt, is_success, plan
 from qashier_mock.core.faults import FaultAction, FaultRule

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipeline_house import OPENAPI, CredentialsMissing, Hooks, ask
+from pipeline_harness import OPENAPI, CredentialsMissing, Hooks, ask
 
 from qashier_mock.pipeline import Call, Document, Reply, create_pipeline
 from qashier_mock.pipeline.framework import METHODS, Resolver
@@ -98,7 +98,7 @@ def reference(document: dict[str, Any]) -> Any:
         return {"operation": "some"}, 200
 
     changed = copy.deepcopy(document)
-    changed["components"]["securitySchemes"]["bearer"]["x-bearerInfoFunc"] = "pipeline_house.bearer_info"
+    changed["components"]["securitySchemes"]["bearer"]["x-bearerInfoFunc"] = "pipeline_harness.bearer_info"
     app = connexion.AsyncApp(__name__)
     app.add_api(changed, resolver=Resolver(lambda _: handler), base_path="")
     return app

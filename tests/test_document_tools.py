@@ -13,7 +13,7 @@ import yaml
 from openapi_harness import CONTROL, DOCUMENTS, JSON, OPENAPI, PUBLIC, both, examples, operations, resolved, schemas
 
 if TYPE_CHECKING:
-    from mock_house import Client
+    from mock_harness import Client
 
 BUILT_IN = {
     "Array", "Boolean", "Character", "Class", "Currency", "Date", "Enum", "Error", "Event", "Exception", "File",

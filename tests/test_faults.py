@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import ACCOUNT, drive, make_service
+from mock_harness import ACCOUNT, drive, make_service
 
 from qashier_mock.core.faults import FaultAction, FaultRule, pick
 from qashier_mock.core.model import EventType

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipeline_house import Answer, Wire, serving
+from pipeline_harness import Answer, Wire, serving
 
 from qashier_mock.app import MockApp, Settings
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
+from mock_harness import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
 
 from qashier_mock.core.errors import ApiError, IdempotencyKeyReused
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, decide

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import ACCOUNT, NOW, order
+from mock_harness import ACCOUNT, NOW, order
 
 from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange, SessionNotOpen
 from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE, TRANSITIONS, Trigger, advance, open_session

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import ACCOUNT, NOW, drive, make_service, order, request
+from mock_harness import ACCOUNT, NOW, drive, make_service, order, request
 
 from qashier_mock.core.errors import CursorsExclusive, CursorUnknown
 from qashier_mock.core.lifecycle import Trigger

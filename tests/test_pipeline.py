@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_house import ANSWERS, KEY, OPENAPI, TINY, Answer, Hooks, ask, echo, echoes, tiny
+from pipeline_harness import ANSWERS, KEY, OPENAPI, TINY, Answer, Hooks, ask, echo, echoes, tiny
 
 from qashier_mock.pipeline import (
     Call,

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import psycopg
 import pytest
 import pytest_asyncio
-from mock_house import NOW, Client, basket
-from store_house import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, a_long_life, until
+from mock_harness import NOW, Client, basket
+from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, a_long_life, until
 
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.errors import IdempotencyKeyInUse, SessionNotOpen

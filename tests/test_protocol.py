@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_house import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
+from pipeline_harness import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, protocol

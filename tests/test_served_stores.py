@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from qashier_contract import Verdict, check
-from store_house import Place
+from store_harness import Place
 
 if TYPE_CHECKING:
     from qashier_contract import Report

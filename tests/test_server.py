@@ -13,7 +13,7 @@ from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import pytest
-from mock_house import basket
+from mock_harness import basket
 
 from qashier_mock import MockServer, Settings, server
 from qashier_mock.address import AddressUnavailable, bind, url_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from mock_house import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
+from mock_harness import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
 
 from qashier_mock.core.errors import (
     CurrencyUnavailable,

@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import ACCOUNT, OTHER_ACCOUNT
+from mock_harness import ACCOUNT, OTHER_ACCOUNT
 
 from qashier_mock.core.sources import ManualClock, SeededIds
 

@@ -14,8 +14,8 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mock_house import NOW, Client, basket, drive
-from store_house import (
+from mock_harness import NOW, Client, basket, drive
+from store_harness import (
     ACCOUNTS,
     COMMANDS,
     NOWHERE,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mock_house import HANG, NOW, Client, Json, Received, Receiver, basket
+from mock_harness import HANG, NOW, Client, Json, Received, Receiver, basket
 
 from qashier_mock import MockApp, webhooks
 from qashier_mock.core.policy import Policy

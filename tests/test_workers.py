@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from mock_house import basket
-from store_house import Place
+from mock_harness import basket
+from store_harness import Place
 
 pytest_plugins = ["store_fixtures"]
 

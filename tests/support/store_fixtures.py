@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import postgres_house
+import postgres_harness
 import pytest
-from store_house import Place
+from store_harness import Place
 
 KINDS: Final = ("memory", "sqlite", "postgresql")
 _NUMBERS = itertools.count()
@@ -21,7 +21,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     run = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         run = run.parent
-    with postgres_house.running(postgres_house.folder_for(run)) as server:
+    with postgres_harness.running(postgres_harness.folder_for(run)) as server:
         yield server
 
 
@@ -35,7 +35,7 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         if kind == "sqlite":
             return Place(kind, f"sqlite:///{tmp_path_factory.mktemp('place') / 'mock.db'}")
         schema = f"place_{os.getpid()}_{next(_NUMBERS)}"
-        return Place(kind, postgres_house.url_of(request.getfixturevalue("postgres"), schema=schema))
+        return Place(kind, postgres_harness.url_of(request.getfixturevalue("postgres"), schema=schema))
 
     return make
 

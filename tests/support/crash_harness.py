@@ -18,7 +18,7 @@ from random import Random
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from mock_house import basket
+from mock_harness import basket
 
 PROGRAM: Final = Path(__file__).parent / "serve_again.py"
 PATIENCE: Final = 60

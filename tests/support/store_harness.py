@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mock_house import NOW, order
+from mock_harness import NOW, order
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.core.delivery import Attempt
