@@ -7,15 +7,18 @@ judgements that are easy to get wrong.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from qashier_contract import CLAUSES, ClauseBroken, check
+from qashier_contract import CLAUSES, Clause, ClauseBroken, Verdict, check
 from qashier_contract.clauses import Source
 from qashier_contract.history import Capability, Credentials, Exchange, History, Reply, Request, Terms
 from qashier_contract.ledger import Ledger
 from qashier_contract.policy import Policy
+from qashier_contract.verdicts import judge
 
 from tests.targets import directed
 from tests.targets.reference import DEFECTS, serving
@@ -35,6 +38,30 @@ def test_the_contract_is_whole() -> None:
     for clause in CLAUSES.values():
         assert clause.statement.endswith(".")
         assert clause.source in set(Source)
+
+
+def test_the_contract_is_whole_without_docstrings() -> None:
+    """`python -OO` drops docstrings: a statement must not be one."""
+    program = "from qashier_contract import CLAUSES; print([c.statement for c in CLAUSES.values()])"
+    run = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str([clause.statement for clause in CLAUSES.values()])
+
+
+def test_what_nobody_wrote_down_and_no_payment_api_may_break_is_a_failure() -> None:
+    """A second payment, another merchant's session, a crash: exit code 1 without `--strict`."""
+    for clause in ("PAY-2", "AUTH-5", "HTTP-6"):
+        assert CLAUSES[clause].source is Source.IMPLIED
+    assert worst_of_a_broken(Source.IMPLIED) is Verdict.FAILED
+    assert worst_of_a_broken(Source.ASSUMED) is Verdict.WARNED
+
+
+def worst_of_a_broken(source: Source) -> Verdict:
+    """What a run without `--strict` says of a broken clause of a source."""
+    story = Story()
+    story.add("GET", "/checkout/sessions", 500, {})
+    clause = Clause("HTTP-6", source, "Nothing breaks.", CLAUSES["HTTP-6"].judge, frozenset())
+    (report,) = judge(story.ledger.history, [clause])
+    return report.verdict
 
 
 @pytest.mark.parametrize("identifier", CLAUSES)

@@ -22,7 +22,17 @@ from qashier_contract.clauses import (
     paying,
     read,
 )
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, PUBLIC, Clause, ClauseBroken, Source, clause, written
+from qashier_contract.clauses.table import (
+    ASSUMED,
+    DOCUMENTED,
+    IMPLIED,
+    PUBLIC,
+    Clause,
+    ClauseBroken,
+    Source,
+    clause,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,4 +51,4 @@ CLAUSES: Final[Mapping[str, Clause]] = MappingProxyType(
 )
 """Every clause by its id, in the order of the contract."""
 
-__all__ = ["ASSUMED", "CLAUSES", "DOCUMENTED", "PUBLIC", "Clause", "ClauseBroken", "Source", "clause"]
+__all__ = ["ASSUMED", "CLAUSES", "DOCUMENTED", "IMPLIED", "PUBLIC", "Clause", "ClauseBroken", "Source", "clause"]

@@ -34,9 +34,12 @@ def _aligned(
             yield creation, session, list(zip(asked, shown, strict=True))
 
 
-@clause("AMT-1", source=DOCUMENTED)
+@clause(
+    "AMT-1",
+    "A session's `amount_total` is the sum of its lines' `amount_total`.",
+    source=DOCUMENTED,
+)
 def the_total_is_the_sum_of_the_lines(ledger: Ledger) -> Findings:
-    """A session's `amount_total` is the sum of its lines' `amount_total`."""
     for creation, session in answered(ledger):
         amounts = [line.get("amount_total") for line in _lines(session)]
         numbers = [amount for amount in amounts if isinstance(amount, (int, float))]
@@ -45,9 +48,12 @@ def the_total_is_the_sum_of_the_lines(ledger: Ledger) -> Findings:
             yield kept_if(total == sum(numbers), f"amount_total {sum(numbers)}", total, creation.exchange)
 
 
-@clause("AMT-2", source=DOCUMENTED)
+@clause(
+    "AMT-2",
+    "A line's `amount_total` is `unit_amount` times `quantity`.",
+    source=DOCUMENTED,
+)
 def a_line_costs_its_price_times_its_quantity(ledger: Ledger) -> Findings:
-    """A line's `amount_total` is `unit_amount` times `quantity`."""
     for creation, _, lines in _aligned(ledger):
         for asked, shown in lines:
             amount = asked["price_data"]["unit_amount"] * asked["quantity"]
@@ -60,18 +66,24 @@ def a_line_costs_its_price_times_its_quantity(ledger: Ledger) -> Findings:
             )
 
 
-@clause("AMT-3", source=DOCUMENTED)
+@clause(
+    "AMT-3",
+    "A session's `currency` is the requested one, and that of each line.",
+    source=DOCUMENTED,
+)
 def one_currency_throughout(ledger: Ledger) -> Findings:
-    """A session's `currency` is the requested one, and that of each line."""
     for creation, session in answered(ledger):
         code = _asked(creation)[0]["price_data"]["currency"]
         seen = [session.get("currency"), *(line.get("currency") for line in _lines(session))]
         yield kept_if(all(one == code for one in seen), f"{code} throughout", seen, creation.exchange)
 
 
-@clause("AMT-4", source=DOCUMENTED)
+@clause(
+    "AMT-4",
+    "Lines come back complete, in the order of the request, with their `quantity`; `line_items.object` is `list`.",
+    source=DOCUMENTED,
+)
 def lines_come_back_complete_and_in_order(ledger: Ledger) -> Findings:
-    """Lines come back complete, in the order of the request, with their `quantity`; `line_items.object` is `list`."""
     for creation, session in answered(ledger):
         holder = session.get("line_items")
         kind = holder.get("object") if isinstance(holder, dict) else None
@@ -97,9 +109,12 @@ def _title(line: Mapping[str, Json]) -> str:
     return title
 
 
-@clause("AMT-5", source=DOCUMENTED)
+@clause(
+    "AMT-5",
+    "A line's `description` is the product's description, or its name where none was given.",
+    source=DOCUMENTED,
+)
 def a_line_is_described(ledger: Ledger) -> Findings:
-    """A line's `description` is the product's description, or its name where none was given."""
     for creation, _, lines in _aligned(ledger):
         titles = [_title(asked) for asked, _ in lines]
         seen = [shown.get("description") for _, shown in lines]
@@ -109,9 +124,12 @@ def a_line_is_described(ledger: Ledger) -> Findings:
             yield kept_if(description == title, f"description {title[:80]!r}", description, creation.exchange)
 
 
-@clause("AMT-6", source=ASSUMED)
+@clause(
+    "AMT-6",
+    "With a total of 0 `payment_status` is `no_payment_required` for life; otherwise `unpaid` until paid.",
+    source=ASSUMED,
+)
 def nothing_to_pay_is_never_paid(ledger: Ledger) -> Findings:
-    """With a total of 0 `payment_status` is `no_payment_required` for life; otherwise `unpaid` until paid."""
     for creation, session in answered(ledger):
         free = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in _asked(creation)) == 0
         expected = "no_payment_required" if free else "unpaid"
@@ -137,9 +155,12 @@ def nothing_to_pay_is_never_paid(ledger: Ledger) -> Findings:
             yield broken("success: a total of 0 is allowed", creation.exchange.status, creation.exchange)
 
 
-@clause("AMT-7", source=DOCUMENTED)
+@clause(
+    "AMT-7",
+    "Amounts are exact integers up to the limits, never a rounded float.",
+    source=DOCUMENTED,
+)
 def amounts_are_exact_integers(ledger: Ledger) -> Findings:
-    """Amounts are exact integers up to the limits, never a rounded float."""
     for creation, session in answered(ledger):
         amounts = [session.get("amount_total"), *(line.get("amount_total") for line in _lines(session))]
         inexact = [amount for amount in amounts if not is_integer(amount)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from qashier_contract.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import IMPLIED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from qashier_contract.history import Capability, Credentials, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, entries_of
 
 
-@clause("AUTH-1", source=PUBLIC)
+@clause(
+    "AUTH-1",
+    "Without credentials every operation answers 401, with `WWW-Authenticate`.",
+    source=PUBLIC,
+)
 def no_credentials_no_answer(ledger: Ledger) -> Findings:
-    """Without credentials every operation answers 401, with `WWW-Authenticate`."""
     for exchange in ledger.history.judged:
         if exchange.credentials is not Credentials.NONE or not exchange.operation.is_api or exchange.reply is None:
             continue
@@ -26,9 +29,12 @@ def _denied(exchange: Exchange) -> bool:
     )
 
 
-@clause("AUTH-2", source=PUBLIC)
+@clause(
+    "AUTH-2",
+    "HTTP Basic with a key as user name and an empty password is accepted.",
+    source=PUBLIC,
+)
 def basic_is_accepted(ledger: Ledger) -> Findings:
-    """HTTP Basic with a key as user name and an empty password is accepted."""
     for exchange in ledger.history.judged:
         if exchange.credentials is Credentials.BASIC and exchange.account is not None and exchange.reply is not None:
             yield kept_if(
@@ -36,9 +42,12 @@ def basic_is_accepted(ledger: Ledger) -> Findings:
             )
 
 
-@clause("AUTH-3", source=PUBLIC)
+@clause(
+    "AUTH-3",
+    "`Authorization: Bearer` with the same key is accepted, and means the same account.",
+    source=PUBLIC,
+)
 def bearer_is_accepted(ledger: Ledger) -> Findings:
-    """`Authorization: Bearer` with the same key is accepted, and means the same account."""
     for exchange in ledger.history.judged:
         if exchange.credentials is not Credentials.BEARER or exchange.account is None or exchange.reply is None:
             continue
@@ -51,9 +60,12 @@ def bearer_is_accepted(ledger: Ledger) -> Findings:
             yield kept_if(found, "the account's own session found with the bearer token", 404, observed.born, exchange)
 
 
-@clause("AUTH-4", source=ASSUMED)
+@clause(
+    "AUTH-4",
+    "Anything else in `Authorization`, a value that is no key, or a password, is answered with 401.",
+    source=IMPLIED,
+)
 def anything_else_is_refused(ledger: Ledger) -> Findings:
-    """Anything else in `Authorization`, a value that is no key, or a password, is answered with 401."""
     for exchange in ledger.history.judged:
         if exchange.credentials is Credentials.BROKEN and exchange.operation.is_api and exchange.reply is not None:
             shown = exchange.request.header("Authorization")
@@ -69,11 +81,14 @@ def _untouched(ledger: Ledger, observed: ObservedSession, reach: Exchange) -> Fi
         yield kept_if(status == state.status, f"still {state.status}", status, observed.born, reach, read)
 
 
-@clause("AUTH-5", source=ASSUMED, needs=(Capability.SECOND_ACCOUNT,))
+@clause(
+    "AUTH-5",
+    "Another account's session does not exist for this key: retrieve and expire answer 404, list leaves it out, "
+    "and as a cursor it is unknown.",
+    source=IMPLIED,
+    needs=(Capability.SECOND_ACCOUNT,),
+)
 def accounts_do_not_see_each_other(ledger: Ledger) -> Findings:
-    """Another account's session does not exist for this key: retrieve and expire answer 404, list leaves it out, and
-    as a cursor it is unknown.
-    """
     sessions = ledger.sessions
     for exchange in ledger.history.of(Operation.RETRIEVE, Operation.EXPIRE, Operation.LIST):
         if exchange.is_lost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import ASSUMED, KEPT, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import IMPLIED, KEPT, Findings, broken, clause, kept_if
 from qashier_contract.history import Exchange, Operation, overlap
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.linearizability import NEVER, Op, Saw, linearize
@@ -21,9 +21,12 @@ _MADE = {
 _STATUSES = frozenset({"open", "complete", "expired"})
 
 
-@clause("CON-1", source=ASSUMED)
+@clause(
+    "CON-1",
+    "Any concurrent history of one session is linearizable: of pay, expire and the clock exactly one wins.",
+    source=IMPLIED,
+)
 def concurrent_histories_are_linearizable(ledger: Ledger) -> Findings:
-    """Any concurrent history of one session is linearizable: of pay, expire and the clock exactly one wins."""
     for observed in ledger.sessions.values():
         concerned = list(_touches(ledger, observed))
         if not overlap([write for write in observed.writes if write in concerned] + _crossings(ledger, observed)):
@@ -95,9 +98,12 @@ def _ops(ledger: Ledger, observed: ObservedSession, exchange: Exchange) -> list[
     return [Op(call, end, Saw.TERMINAL)] if exchange.refused and exchange.status != 404 else []
 
 
-@clause("CON-2", source=ASSUMED)
+@clause(
+    "CON-2",
+    "Concurrent creates give distinct ids, and all of them are listed.",
+    source=IMPLIED,
+)
 def concurrent_creates_are_all_there(ledger: Ledger) -> Findings:
-    """Concurrent creates give distinct ids, and all of them are listed."""
     creates = [
         exchange
         for exchange in ledger.history.of(Operation.CREATE)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from qashier_contract.clauses.writes import views
 from qashier_contract.document import currencies, shape_errors
 from qashier_contract.history import Exchange, Operation
@@ -59,9 +59,12 @@ def refusals(ledger: Ledger, identifier: str) -> Findings:
             yield kept_if(demanded in {None, exchange.status}, f"{demanded} by policy", exchange.status, exchange)
 
 
-@clause("CRE-1", source=DOCUMENTED)
+@clause(
+    "CRE-1",
+    "A valid request succeeds with a session of the documented shape, every documented property present.",
+    source=DOCUMENTED,
+)
 def a_valid_request_succeeds(ledger: Ledger) -> Findings:
-    """A valid request succeeds with a session of the documented shape, every documented property present."""
     yield from refusals(ledger, "CRE-1")
     for creation in ledger.creations:
         exchange = creation.exchange
@@ -88,24 +91,33 @@ def _is_amount(path: str, message: str) -> bool:
     return path.endswith("amount_total") and re.match(r"-?[0-9.e+]+ is not of type", message) is not None
 
 
-@clause("CRE-2", source=DOCUMENTED)
+@clause(
+    "CRE-2",
+    "`line_items`, `success_url` and `return_url` are required; each one missing is refused with 4xx.",
+    source=DOCUMENTED,
+)
 def three_fields_are_required(ledger: Ledger) -> Findings:
-    """`line_items`, `success_url` and `return_url` are required; each one missing is refused with 4xx."""
     yield from refusals(ledger, "CRE-2")
 
 
-@clause("CRE-3", source=DOCUMENTED)
+@clause(
+    "CRE-3",
+    "A new session is `open`; its `object` is `checkout.session` and its `mode` is `payment`.",
+    source=DOCUMENTED,
+)
 def a_new_session_is_open(ledger: Ledger) -> Findings:
-    """A new session is `open`; its `object` is `checkout.session` and its `mode` is `payment`."""
     for creation, session in answered(ledger):
         seen = {name: session.get(name) for name in ("status", "object", "mode")}
         right = seen == {"status": "open", "object": "checkout.session", "mode": "payment"}
         yield kept_if(right, "status open, object checkout.session, mode payment", seen, creation.exchange)
 
 
-@clause("CRE-4", source=DOCUMENTED)
+@clause(
+    "CRE-4",
+    "`created` is the server's now.",
+    source=DOCUMENTED,
+)
 def created_is_now(ledger: Ledger) -> Findings:
-    """`created` is the server's now."""
     terms = ledger.history.terms
     for creation, session in answered(ledger):
         exchange, created = creation.exchange, session.get("created")
@@ -125,18 +137,24 @@ def created_is_now(ledger: Ledger) -> Findings:
             yield kept_if(right, f"created between {least} and {most}", created, exchange)
 
 
-@clause("CRE-5", source=DOCUMENTED)
+@clause(
+    "CRE-5",
+    "Without `expires_at` a session expires 86,400 s after `created`.",
+    source=DOCUMENTED,
+)
 def a_session_lives_a_day_by_default(ledger: Ledger) -> Findings:
-    """Without `expires_at` a session expires 86,400 s after `created`."""
     for creation, session in answered(ledger):
         if "expires_at" not in creation.exchange.request.json and is_integer(session.get("created")):
             observed = session["expires_at"] - session["created"] if is_integer(session.get("expires_at")) else None
             yield kept_if(observed == 86_400, "expires_at 86400 s after created", f"{observed} s", creation.exchange)
 
 
-@clause("CRE-6", source=DOCUMENTED)
+@clause(
+    "CRE-6",
+    "A given `expires_at` is kept exactly.",
+    source=DOCUMENTED,
+)
 def a_given_expiry_is_kept(ledger: Ledger) -> Findings:
-    """A given `expires_at` is kept exactly."""
     for creation, session in answered(ledger):
         asked = creation.exchange.request.json.get("expires_at")
         if asked is not None:
@@ -147,11 +165,12 @@ def a_given_expiry_is_kept(ledger: Ledger) -> Findings:
             yield finding
 
 
-@clause("CRE-7", source=DOCUMENTED)
+@clause(
+    "CRE-7",
+    "`expires_at` before `created` + 1,800 or after `created` + 86,400 is refused with 4xx; both bounds are accepted.",
+    source=DOCUMENTED,
+)
 def an_expiry_has_bounds(ledger: Ledger) -> Findings:
-    """`expires_at` before `created` + 1,800 or after `created` + 86,400 is refused with 4xx; both bounds are
-    accepted.
-    """
     yield from refusals(ledger, "CRE-7")
     for creation in ledger.creations:
         exchange, body = creation.exchange, creation.exchange.request.json
@@ -170,9 +189,12 @@ def an_expiry_has_bounds(ledger: Ledger) -> Findings:
                 )
 
 
-@clause("CRE-8", source=DOCUMENTED)
+@clause(
+    "CRE-8",
+    "`success_url` and `return_url` come back character for character.",
+    source=DOCUMENTED,
+)
 def urls_come_back_as_they_went(ledger: Ledger) -> Findings:
-    """`success_url` and `return_url` come back character for character."""
     for creation, session in answered(ledger):
         body = creation.exchange.request.json
         for name in ("success_url", "return_url"):
@@ -181,9 +203,12 @@ def urls_come_back_as_they_went(ledger: Ledger) -> Findings:
             )
 
 
-@clause("CRE-9", source=DOCUMENTED)
+@clause(
+    "CRE-9",
+    "`url` is an absolute http(s) address at which the customer can pay.",
+    source=DOCUMENTED,
+)
 def a_session_has_a_page(ledger: Ledger) -> Findings:
-    """`url` is an absolute http(s) address at which the customer can pay."""
     for creation, session in answered(ledger):
         url = session.get("url")
         yield kept_if(isinstance(url, str) and _is_absolute(url), "an absolute http(s) address", url, creation.exchange)
@@ -232,9 +257,12 @@ def _is_absolute(url: str) -> bool:
     return parts.scheme.lower() in {"http", "https"} and bool(parts.hostname)
 
 
-@clause("CRE-10", source=ASSUMED)
+@clause(
+    "CRE-10",
+    "An `id` is unique, never given out again, and safe in a URL path.",
+    source=IMPLIED,
+)
 def an_id_is_unique(ledger: Ledger) -> Findings:
-    """An `id` is unique, never given out again, and safe in a URL path."""
     first: dict[str, Creation] = {}
     for creation in ledger.creations:
         exchange, session_id = creation.exchange, creation.exchange.object.get("id")
@@ -254,11 +282,13 @@ def _is_apart(one: Exchange, other: Exchange) -> bool:
     return keys == {None} or (one.account != other.account and len(keys) == 2)
 
 
-@clause("CRE-11", source=PUBLIC)
+@clause(
+    "CRE-11",
+    "`unit_amount` is a JSON integer from 0 to 99,999,999 and `quantity` one from 1 to 10,000; anything else is "
+    "refused with 4xx.",
+    source=PUBLIC,
+)
 def amounts_and_quantities_are_bounded_integers(ledger: Ledger) -> Findings:
-    """`unit_amount` is a JSON integer from 0 to 99,999,999 and `quantity` one from 1 to 10,000; anything else is
-    refused with 4xx.
-    """
     yield from refusals(ledger, "CRE-11")
     for exchange in ledger.history.of(Operation.CREATE):
         asked = _of_lines(exchange.request.json, "quantity")
@@ -285,9 +315,12 @@ def _of_lines(holder: Json, name: str) -> list[Json]:
     return [price.get(name) for price in prices if isinstance(price, dict)]
 
 
-@clause("CRE-12", source=DOCUMENTED)
+@clause(
+    "CRE-12",
+    "`currency` is a three-letter ISO 4217 code in upper case; anything else is refused with 4xx.",
+    source=DOCUMENTED,
+)
 def a_currency_is_an_iso_code(ledger: Ledger) -> Findings:
-    """`currency` is a three-letter ISO 4217 code in upper case; anything else is refused with 4xx."""
     yield from refusals(ledger, "CRE-12")
     for creation, session in answered(ledger):
         code = session.get("currency")
@@ -310,47 +343,66 @@ def _accepted(ledger: Ledger) -> set[str]:
     }
 
 
-@clause("CRE-13", source=ASSUMED)
+@clause(
+    "CRE-13",
+    "All lines have one currency, else 4xx.",
+    source=ASSUMED,
+)
 def a_session_has_one_currency(ledger: Ledger) -> Findings:
-    """All lines have one currency, else 4xx."""
     yield from refusals(ledger, "CRE-13")
 
 
-@clause("CRE-14", source=ASSUMED)
+@clause(
+    "CRE-14",
+    "A session has 1 to 100 lines, else 4xx.",
+    source=ASSUMED,
+)
 def a_session_has_1_to_100_lines(ledger: Ledger) -> Findings:
-    """A session has 1 to 100 lines, else 4xx."""
     yield from refusals(ledger, "CRE-14")
 
 
-@clause("CRE-15", source=ASSUMED)
+@clause(
+    "CRE-15",
+    "The three URLs are absolute http or https URLs with a host, else 4xx.",
+    source=ASSUMED,
+)
 def urls_are_absolute(ledger: Ledger) -> Findings:
-    """The three URLs are absolute http or https URLs with a host, else 4xx."""
     yield from refusals(ledger, "CRE-15")
 
 
-@clause("CRE-16", source=DOCUMENTED)
+@clause(
+    "CRE-16",
+    "A line has `price_data` (`currency`, `product_data.name`, `unit_amount`) and `quantity`, else 4xx; "
+    "`product_data.description` is optional.",
+    source=DOCUMENTED,
+)
 def a_line_has_a_price_and_a_quantity(ledger: Ledger) -> Findings:
-    """A line has `price_data` (`currency`, `product_data.name`, `unit_amount`) and `quantity`, else 4xx;
-    `product_data.description` is optional.
-    """
     yield from refusals(ledger, "CRE-16")
 
 
-@clause("CRE-17", source=DOCUMENTED)
+@clause(
+    "CRE-17",
+    "`cancel_url` is optional.",
+    source=DOCUMENTED,
+)
 def cancel_url_is_optional(ledger: Ledger) -> Findings:
-    """`cancel_url` is optional."""
     yield from refusals(ledger, "CRE-17")
 
 
-@clause("CRE-18", source=ASSUMED)
+@clause(
+    "CRE-18",
+    "A field of the wrong type is refused with 4xx; an explicit `null` is one, it does not count as left out.",
+    source=ASSUMED,
+)
 def types_are_as_documented(ledger: Ledger) -> Findings:
-    """A field of the wrong type is refused with 4xx; an explicit `null` is one, it does not count as left out."""
     yield from refusals(ledger, "CRE-18")
 
 
-@clause("CRE-19", source=ASSUMED)
+@clause(
+    "CRE-19",
+    "Names, descriptions and URLs outside their limits, empty ones included, are refused with 4xx; at the limits "
+    "they are accepted. Lengths count Unicode code points.",
+    source=ASSUMED,
+)
 def texts_have_limits(ledger: Ledger) -> Findings:
-    """Names, descriptions and URLs outside their limits, empty ones included, are refused with 4xx; at the limits they
-    are accepted. Lengths count Unicode code points.
-    """
     yield from refusals(ledger, "CRE-19")

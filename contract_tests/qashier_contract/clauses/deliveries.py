@@ -44,12 +44,15 @@ def listening(ledger: Ledger, observed: ObservedSession, write: Exchange | None)
     ]
 
 
-@clause("EVT-6", source=ASSUMED, needs=WEBHOOKS)
+@clause(
+    "EVT-6",
+    "Events are delivered by POST as JSON to every endpoint that the account had when they arose, the first time "
+    "at once; anything but 2xx is tried again with growing delays, the first within a minute, at least five "
+    "times, with the same event id.",
+    source=ASSUMED,
+    needs=WEBHOOKS,
+)
 def events_are_delivered_at_least_once(ledger: Ledger) -> Findings:
-    """Events are delivered by POST as JSON to every endpoint that the account had when they arose, the first time at
-    once; anything but 2xx is tried again with growing delays, the first within a minute, at least five times, with the
-    same event id.
-    """
     for delivery in ledger.history.deliveries:
         kind = (delivery.header("content-type") or "").partition(";")[0].strip().lower()
         right = delivery.method == "POST" and kind == "application/json" and isinstance(delivery.json, dict)
@@ -221,11 +224,14 @@ def _watched_until(ledger: Ledger, first: Delivery) -> int:
     return until
 
 
-@clause("EVT-7", source=ASSUMED, needs=WEBHOOKS)
+@clause(
+    "EVT-7",
+    "With a secret set, `x-qashier-sign` is the base64 of the HMAC-SHA256 over the raw body; the key is the "
+    "secret's UTF-8 bytes as given.",
+    source=ASSUMED,
+    needs=WEBHOOKS,
+)
 def deliveries_are_signed(ledger: Ledger) -> Findings:
-    """With a secret set, `x-qashier-sign` is the base64 of the HMAC-SHA256 over the raw body; the key is the secret's
-    UTF-8 bytes as given.
-    """
     name = ledger.history.terms.policy.signature_header
     for delivery in ledger.history.deliveries:
         secret = delivery.endpoint.secret

@@ -23,9 +23,12 @@ from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 PAY, CLOCK, PAGE = Capability.PAY, Capability.CLOCK, Capability.PAGE
 
 
-@clause("EXP-1", source=DOCUMENTED)
+@clause(
+    "EXP-1",
+    "Expiring an open session returns it with `status` `expired`.",
+    source=DOCUMENTED,
+)
 def an_open_session_can_be_expired(ledger: Ledger) -> Findings:
-    """Expiring an open session returns it with `status` `expired`."""
     for observed, write, state in writes(ledger, Operation.EXPIRE, "open"):
         story = story_before(observed, write)
         yield kept_if(write.succeeded, "success for an open session", write.status, *story)
@@ -43,9 +46,12 @@ def an_open_session_can_be_expired(ledger: Ledger) -> Findings:
                 yield kept_if(status == "expired", "expired from then on", status, *story, read)
 
 
-@clause("EXP-2", source=DOCUMENTED)
+@clause(
+    "EXP-2",
+    "Expiring an expired session is refused with 4xx, and nothing changes.",
+    source=DOCUMENTED,
+)
 def an_expired_session_cannot_be_expired(ledger: Ledger) -> Findings:
-    """Expiring an expired session is refused with 4xx, and nothing changes."""
     for observed, write, state in writes(ledger, Operation.EXPIRE, "expired"):
         yield kept_if(
             write.refused and _by_policy(ledger, write), _not_open(ledger), write.status, *story_before(observed, write)
@@ -54,9 +60,13 @@ def an_expired_session_cannot_be_expired(ledger: Ledger) -> Findings:
             yield from nothing_changed(ledger, observed, write, state)
 
 
-@clause("EXP-3", source=DOCUMENTED, needs=(PAY,))
+@clause(
+    "EXP-3",
+    "Expiring a complete session is refused with 4xx, and nothing changes.",
+    source=DOCUMENTED,
+    needs=(PAY,),
+)
 def a_complete_session_cannot_be_expired(ledger: Ledger) -> Findings:
-    """Expiring a complete session is refused with 4xx, and nothing changes."""
     for observed, write, state in writes(ledger, Operation.EXPIRE, "complete"):
         yield kept_if(
             write.refused and _by_policy(ledger, write), _not_open(ledger), write.status, *story_before(observed, write)
@@ -72,9 +82,12 @@ def _by_policy(ledger: Ledger, write: Exchange) -> bool:
     return ledger.history.terms.policy.status_not_open in {None, write.status}
 
 
-@clause("EXP-4", source=ASSUMED)
+@clause(
+    "EXP-4",
+    "Expiring an unknown id answers 404.",
+    source=ASSUMED,
+)
 def an_unknown_session_cannot_be_expired(ledger: Ledger) -> Findings:
-    """Expiring an unknown id answers 404."""
     known = set(ledger.sessions)
     for exchange in ledger.history.of(Operation.LIST):
         known.update(str(entry.get("id")) for entry in entries_of(exchange))
@@ -83,9 +96,13 @@ def an_unknown_session_cannot_be_expired(ledger: Ledger) -> Findings:
             yield kept_if(exchange.status == 404, "404 for an unknown id", exchange.status, exchange)
 
 
-@clause("EXP-5", source=DOCUMENTED, needs=(PAY,))
+@clause(
+    "EXP-5",
+    "An expired session cannot be paid.",
+    source=DOCUMENTED,
+    needs=(PAY,),
+)
 def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
-    """An expired session cannot be paid."""
     for observed, write, state in writes(ledger, Operation.PAY, "expired", act=oracle.Act.PAYMENT_SUCCEEDED):
         yield kept_if(not write.succeeded, "the payment refused", write.status, *story_before(observed, write))
         yield from nothing_changed(ledger, observed, write, state)
@@ -97,9 +114,13 @@ def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
         yield from nothing_changed(ledger, observed, press, state)
 
 
-@clause("EXP-6", source=DOCUMENTED, needs=(PAGE,))
+@clause(
+    "EXP-6",
+    "The hosted page of an expired session says that it is expired, and has no form to pay.",
+    source=DOCUMENTED,
+    needs=(PAGE,),
+)
 def the_page_of_an_expired_session_says_so(ledger: Ledger) -> Findings:
-    """The hosted page of an expired session says that it is expired, and has no form to pay."""
     yield from ended_pages(ledger, "expired", "expired")
     for exchange in ledger.history.exchanges:
         observed = ledger.sessions.get(exchange.page_of or "")
@@ -121,9 +142,13 @@ def _is_of_shop(observed: ObservedSession, url: str) -> bool:
     return urlsplit(url).netloc.lower() in hosts
 
 
-@clause("EXP-7", source=DOCUMENTED, needs=(CLOCK,))
+@clause(
+    "EXP-7",
+    "At `expires_at` an open session is expired, without any request; one second earlier it is not.",
+    source=DOCUMENTED,
+    needs=(CLOCK,),
+)
 def a_session_expires_on_time(ledger: Ledger) -> Findings:
-    """At `expires_at` an open session is expired, without any request; one second earlier it is not."""
     for observed in ledger.sessions.values():
         moves = [e for e in ledger.history.clock_calls(observed.account) if e.request.method != "GET"]
         for exchange in observed.reads:
@@ -181,9 +206,12 @@ def _on_time(
         )
 
 
-@clause("EXP-8", source=ASSUMED)
+@clause(
+    "EXP-8",
+    "Expiring early does not touch `expires_at`.",
+    source=ASSUMED,
+)
 def expiring_early_does_not_touch_the_deadline(ledger: Ledger) -> Findings:
-    """Expiring early does not touch `expires_at`."""
     for observed, write, _ in writes(ledger, Operation.EXPIRE, "open"):
         if not write.succeeded:
             continue

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.clauses.deliveries import cause_of, listening
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, Findings, broken, clause, kept_if
 from qashier_contract.document import shape_errors
 from qashier_contract.history import Capability, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, documented, lasting
@@ -33,11 +33,14 @@ def _told(ledger: Ledger) -> Iterator[tuple[ObservedEvent, ObservedSession]]:
             yield seen_event, observed
 
 
-@clause("EVT-1", source=DOCUMENTED, needs=EVENTS)
+@clause(
+    "EVT-1",
+    "An event has a unique `id` (`evt_…`), `api_version` (`1.0.0`), `type`, `account`, `created`, `request` "
+    "(`id`, `idempotency_key`) and `data.object`.",
+    source=DOCUMENTED,
+    needs=EVENTS,
+)
 def an_event_has_its_shape(ledger: Ledger) -> Findings:
-    """An event has a unique `id` (`evt_…`), `api_version` (`1.0.0`), `type`, `account`, `created`, `request` (`id`,
-    `idempotency_key`) and `data.object`.
-    """
     said: dict[str, ObservedEvent] = {}
     for seen_event in observed_events(ledger.history):
         event = seen_event.event
@@ -109,11 +112,13 @@ def _with(finding: object, seen_event: ObservedEvent) -> Json:
     return finding
 
 
-@clause("EVT-2", source=DOCUMENTED, needs=EVENTS)
+@clause(
+    "EVT-2",
+    "Completing a session sends one `checkout.session.completed`, expiring one sends one `checkout.session.expired`.",
+    source=DOCUMENTED,
+    needs=EVENTS,
+)
 def ending_sends_one_event(ledger: Ledger) -> Findings:
-    """Completing a session sends one `checkout.session.completed`, expiring one sends one
-    `checkout.session.expired`.
-    """
     told: dict[tuple[str, int | None], list[ObservedEvent]] = defaultdict(list)
     for seen_event, observed in _told(ledger):
         told[observed.id, seen_event.exchange.number if seen_event.exchange else None].append(seen_event)
@@ -150,9 +155,13 @@ def _told_in_time(ledger: Ledger, observed: ObservedSession, wanted: str) -> Fin
             yield kept_if(told, f"one {wanted} for {observed.id}", "none", observed.born, feed)
 
 
-@clause("EVT-3", source=DOCUMENTED, needs=EVENTS)
+@clause(
+    "EVT-3",
+    "An event's `data.object` is the session right after the change.",
+    source=DOCUMENTED,
+    needs=EVENTS,
+)
 def an_event_shows_the_session_as_it_became(ledger: Ledger) -> Findings:
-    """An event's `data.object` is the session right after the change."""
     ends = {observed.id: (state, write) for observed, state, write in ledger.endings.known}
     for seen_event, observed in _told(ledger):
         if observed.id not in ends:
@@ -177,11 +186,14 @@ def an_event_shows_the_session_as_it_became(ledger: Ledger) -> Findings:
             )
 
 
-@clause("EVT-4", source=ASSUMED, needs=EVENTS)
+@clause(
+    "EVT-4",
+    "`request` names the API request and its idempotency key that caused the change; both are null when the "
+    "customer or the clock did.",
+    source=ASSUMED,
+    needs=EVENTS,
+)
 def an_event_names_its_request(ledger: Ledger) -> Findings:
-    """`request` names the API request and its idempotency key that caused the change; both are null when the customer
-    or the clock did.
-    """
     ends = {observed.id: write for observed, _, write in ledger.endings.known}
     for seen_event, observed in _told(ledger):
         if observed.id not in ends:
@@ -199,9 +211,13 @@ def an_event_names_its_request(ledger: Ledger) -> Findings:
         )
 
 
-@clause("EVT-5", source=ASSUMED, needs=EVENTS)
+@clause(
+    "EVT-5",
+    "Nothing else sends an event; a session has at most one terminal event in its life.",
+    source=IMPLIED,
+    needs=EVENTS,
+)
 def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
-    """Nothing else sends an event; a session has at most one terminal event in its life."""
     ids: dict[str, dict[str, ObservedEvent]] = defaultdict(dict)
     for seen_event, observed in _told(ledger):
         ids[observed.id].setdefault(repr(seen_event.event.get("id")), seen_event)
@@ -249,9 +265,13 @@ def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
             )
 
 
-@clause("EVT-8", source=ASSUMED, needs=EVENTS)
+@clause(
+    "EVT-8",
+    "`account` is the same for every event of one key's account.",
+    source=IMPLIED,
+    needs=EVENTS,
+)
 def one_account_one_name(ledger: Ledger) -> Findings:
-    """`account` is the same for every event of one key's account."""
     names: dict[int, ObservedEvent] = {}
     for seen_event in observed_events(ledger.history):
         first = names.setdefault(seen_event.account, seen_event)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from qashier_contract.clauses.table import (
     ASSUMED,
     DOCUMENTED,
+    IMPLIED,
     KEPT,
     PUBLIC,
     Findings,
@@ -38,11 +39,13 @@ def _answered(ledger: Ledger) -> Iterator[Exchange]:
     return (e for e in ledger.history.judged if not e.is_lost)
 
 
-@clause("HTTP-1", source=PUBLIC)
+@clause(
+    "HTTP-1",
+    "Every response, errors included, has a `Request-Id` of the form `req_…` (letters, digits, underscores), "
+    "unique per request.",
+    source=PUBLIC,
+)
 def every_response_has_its_request_id(ledger: Ledger) -> Findings:
-    """Every response, errors included, has a `Request-Id` of the form `req_…` (letters, digits, underscores), unique
-    per request.
-    """
     seen: dict[str, Exchange] = {}
     for exchange in _answered(ledger):
         if exchange.request.method == "OPTIONS":
@@ -57,9 +60,12 @@ def every_response_has_its_request_id(ledger: Ledger) -> Findings:
             yield KEPT
 
 
-@clause("HTTP-2", source=DOCUMENTED)
+@clause(
+    "HTTP-2",
+    "Every body of the API is JSON: a success as `application/json`, an error as that or another JSON type.",
+    source=DOCUMENTED,
+)
 def every_body_is_json(ledger: Ledger) -> Findings:
-    """Every body of the API is JSON: a success as `application/json`, an error as that or another JSON type."""
     for exchange in _answered(ledger):
         reply = exchange.reply
         if reply is None or 300 <= reply.status < 400 or exchange.request.method in {"HEAD", "OPTIONS"}:
@@ -78,9 +84,12 @@ def _start(body: bytes) -> str:
     return repr(body[:80].decode("utf-8", "replace"))
 
 
-@clause("HTTP-3", source=ASSUMED)
+@clause(
+    "HTTP-3",
+    "An error is 4xx with a JSON object that tells a person what to change, and blames no field that is right.",
+    source=ASSUMED,
+)
 def errors_tell_what_to_change(ledger: Ledger) -> Findings:
-    """An error is 4xx with a JSON object that tells a person what to change, and blames no field that is right."""
     for exchange in ledger.history.judged:
         if not exchange.refused or exchange.request.method in {"HEAD", "OPTIONS"}:
             continue
@@ -133,11 +142,13 @@ def _related(param: str, path: str) -> bool:
     return names == right[: len(names)] or right == names[: len(right)] or names[-1] == right[-1]
 
 
-@clause("HTTP-4", source=ASSUMED)
+@clause(
+    "HTTP-4",
+    "Unknown path 404; known path, other method 405 with `Allow`; a body that is not JSON 400; another media type "
+    "415; too large 413, after which the client can still read the answer.",
+    source=ASSUMED,
+)
 def what_is_no_request_of_the_api_is_refused_for_what_it_is(ledger: Ledger) -> Findings:
-    """Unknown path 404; known path, other method 405 with `Allow`; a body that is not JSON 400; another media type
-    415; too large 413, after which the client can still read the answer.
-    """
     for exchange in ledger.history.judged:
         if (
             exchange.account is not None
@@ -196,9 +207,12 @@ def _named(exchange: Exchange, path: str, reason: str) -> Observation:
     return kept_if(exchange.status == 400, f"400, as {reason}", exchange.status, exchange)
 
 
-@clause("HTTP-5", source=ASSUMED)
+@clause(
+    "HTTP-5",
+    "A request that is answered with 4xx changes nothing: it opens no session, and moves no status.",
+    source=IMPLIED,
+)
 def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
-    """A request that is answered with 4xx changes nothing: it opens no session, and moves no status."""
     for exchange in ledger.history.of(Operation.LIST, Operation.RETRIEVE):
         shown = entries_of(exchange) if exchange.operation is Operation.LIST else (exchange.object,)
         for session in shown:
@@ -236,9 +250,12 @@ def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
             )
 
 
-@clause("HTTP-6", source=ASSUMED)
+@clause(
+    "HTTP-6",
+    "No input, however broken, is answered with 5xx or a dropped connection.",
+    source=IMPLIED,
+)
 def no_input_breaks_the_server(ledger: Ledger) -> Findings:
-    """No input, however broken, is answered with 5xx or a dropped connection."""
     for exchange in ledger.history.judged:
         if exchange.reply is None:
             if not exchange.is_unanswered_in_good_faith:

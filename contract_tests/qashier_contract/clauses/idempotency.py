@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qashier_contract import oracle
 from qashier_contract.clauses.create import refusals
-from qashier_contract.clauses.table import ASSUMED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import ASSUMED, IMPLIED, KEPT, PUBLIC, Findings, broken, clause, kept_if
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, entries_of
 from qashier_contract.observed_events import event_ids
@@ -24,9 +24,12 @@ def _same_answer(first: Exchange, second: Exchange) -> bool:
     return first.status == second.status and same(first.json, second.json)
 
 
-@clause("IDM-1", source=PUBLIC)
+@clause(
+    "IDM-1",
+    "The same key again gets the same status and body, and nothing is done again.",
+    source=PUBLIC,
+)
 def the_same_key_gets_the_same_answer(ledger: Ledger) -> Findings:
-    """The same key again gets the same status and body, and nothing is done again."""
     for first, again, forgotten in ledger.repeats():
         if forgotten is False and _same_request(first, again) and first.operation is Operation.CREATE:
             yield kept_if(
@@ -92,9 +95,12 @@ def _cause(uses: object, marker: object) -> str:
     return "IDM-9" if len(mine) == 1 else "IDM-1"
 
 
-@clause("IDM-2", source=PUBLIC)
+@clause(
+    "IDM-2",
+    "Other keys are other requests, whatever they have in common.",
+    source=PUBLIC,
+)
 def other_keys_are_other_requests(ledger: Ledger) -> Findings:
-    """Other keys are other requests, whatever they have in common."""
     first: dict[str, Exchange] = {}
     for exchange in ledger.history.of(Operation.CREATE):
         session_id = exchange.object.get("id")
@@ -111,9 +117,12 @@ def other_keys_are_other_requests(ledger: Ledger) -> Findings:
             yield broken("success: a key is allowed", creation.exchange.status, creation.exchange)
 
 
-@clause("IDM-3", source=PUBLIC)
+@clause(
+    "IDM-3",
+    "A key of 255 characters is accepted, a longer one is refused with 4xx.",
+    source=PUBLIC,
+)
 def a_key_has_at_most_255_characters(ledger: Ledger) -> Findings:
-    """A key of 255 characters is accepted, a longer one is refused with 4xx."""
     yield from refusals(ledger, "IDM-3")
     for exchange in ledger.history.of(Operation.EXPIRE):
         key = exchange.request.idempotency_key or ""
@@ -132,9 +141,13 @@ def a_key_has_at_most_255_characters(ledger: Ledger) -> Findings:
                 )
 
 
-@clause("IDM-4", source=PUBLIC, needs=(Capability.CLOCK,))
+@clause(
+    "IDM-4",
+    "A key is forgotten after 24 hours: at and after 86,400 s from the first answer.",
+    source=PUBLIC,
+    needs=(Capability.CLOCK,),
+)
 def a_key_is_forgotten_after_a_day(ledger: Ledger) -> Findings:
-    """A key is forgotten after 24 hours: at and after 86,400 s from the first answer."""
     for first, again, forgotten in ledger.repeats():
         if forgotten and again.operation is Operation.EXPIRE and _same_request(first, again):
             # Asked anew, it is what it is: a session that has ended.
@@ -151,9 +164,12 @@ def a_key_is_forgotten_after_a_day(ledger: Ledger) -> Findings:
             yield kept_if(right, f"the first answer again after {age} s", _short(again), first, *moves[-1:], again)
 
 
-@clause("IDM-5", source=PUBLIC)
+@clause(
+    "IDM-5",
+    'Replaying a successful expire returns that success, not "already expired".',
+    source=PUBLIC,
+)
 def an_expire_is_replayed_as_it_was(ledger: Ledger) -> Findings:
-    """Replaying a successful expire returns that success, not "already expired"."""
     for first, again, forgotten in ledger.repeats():
         if forgotten is False and first.operation is Operation.EXPIRE and _same_request(first, again):
             yield kept_if(
@@ -161,9 +177,12 @@ def an_expire_is_replayed_as_it_was(ledger: Ledger) -> Findings:
             )
 
 
-@clause("IDM-6", source=ASSUMED)
+@clause(
+    "IDM-6",
+    "The same key twice at once opens one session; the other answer is the same one, or 409.",
+    source=IMPLIED,
+)
 def the_same_key_at_once_is_done_once(ledger: Ledger) -> Findings:
-    """The same key twice at once opens one session; the other answer is the same one, or 409."""
     for uses in ledger.keyed.values():
         group = [use for use in uses if any(use.overlaps(other) for other in uses if other is not use)]
         if len(group) < 2 or any(use.is_lost for use in group):
@@ -183,9 +202,13 @@ def the_same_key_at_once_is_done_once(ledger: Ledger) -> Findings:
     yield from _made_twice(ledger, "IDM-6")
 
 
-@clause("IDM-7", source=ASSUMED, needs=(Capability.SECOND_ACCOUNT,))
+@clause(
+    "IDM-7",
+    "Keys belong to an account; two accounts may use the same key.",
+    source=IMPLIED,
+    needs=(Capability.SECOND_ACCOUNT,),
+)
 def keys_belong_to_an_account(ledger: Ledger) -> Findings:
-    """Keys belong to an account; two accounts may use the same key."""
     for (account, key), uses in ledger.keyed.items():
         for (other, same_key), theirs in ledger.keyed.items():
             if same_key != key or other >= account:
@@ -202,9 +225,12 @@ def keys_belong_to_an_account(ledger: Ledger) -> Findings:
             yield kept_if(fresh, "a session of its own", _short(mine), first, mine)
 
 
-@clause("IDM-8", source=ASSUMED)
+@clause(
+    "IDM-8",
+    "Only a success is remembered: a refused request does not use its key up.",
+    source=ASSUMED,
+)
 def a_refusal_does_not_use_a_key_up(ledger: Ledger) -> Findings:
-    """Only a success is remembered: a refused request does not use its key up."""
     for creation in ledger.creations:
         exchange = creation.exchange
         uses = ledger.earlier_uses(exchange)
@@ -247,11 +273,13 @@ def a_refusal_does_not_use_a_key_up(ledger: Ledger) -> Findings:
                 )
 
 
-@clause("IDM-9", source=ASSUMED)
+@clause(
+    "IDM-9",
+    "The same key with a different request (another operation, session or parsed body) does nothing: the first "
+    "answer again, or 4xx.",
+    source=PUBLIC,
+)
 def a_key_for_another_request_does_nothing(ledger: Ledger) -> Findings:
-    """The same key with a different request (another operation, session or parsed body) does nothing: the first answer
-    again, or 4xx.
-    """
     for first, again, forgotten in ledger.repeats():
         if forgotten is not False or _same_request(first, again):
             continue

@@ -124,9 +124,12 @@ def _cursor_life(ledger: Ledger, listing: Listing) -> Sequence[ObservedSession]:
     return [] if observed is None else [observed]
 
 
-@clause("LIS-1", source=DOCUMENTED)
+@clause(
+    "LIS-1",
+    'A list is `{"object": "list", "data": […], "has_more": bool, "url": "/checkout/sessions"}`.',
+    source=DOCUMENTED,
+)
 def a_list_has_its_shape(ledger: Ledger) -> Findings:
-    """A list is `{"object": "list", "data": […], "has_more": bool, "url": "/checkout/sessions"}`."""
     for exchange in ledger.history.of(Operation.LIST):
         if not exchange.succeeded:
             continue
@@ -150,9 +153,12 @@ def a_list_has_its_shape(ledger: Ledger) -> Findings:
     yield from _refusals(ledger, "LIS-1")
 
 
-@clause("LIS-2", source=DOCUMENTED)
+@clause(
+    "LIS-2",
+    "`limit` is 1 to 100, 10 by default; anything else is refused with 4xx.",
+    source=DOCUMENTED,
+)
 def limit_has_bounds(ledger: Ledger) -> Findings:
-    """`limit` is 1 to 100, 10 by default; anything else is refused with 4xx."""
     yield from _refusals(ledger, "LIS-2")
     for exchange in ledger.history.of(Operation.LIST):
         if parse_query(exchange) == "LIS-2" and not exchange.is_lost:
@@ -173,9 +179,12 @@ def limit_has_bounds(ledger: Ledger) -> Findings:
             yield KEPT
 
 
-@clause("LIS-3", source=DOCUMENTED)
+@clause(
+    "LIS-3",
+    "A page has at most `limit` entries, and exactly `limit` when that many match.",
+    source=DOCUMENTED,
+)
 def a_page_is_full(ledger: Ledger) -> Findings:
-    """A page has at most `limit` entries, and exactly `limit` when that many match."""
     for listing in ledger.listings:
         count, limit = len(listing.entries), listing.query.limit
         if "limit" not in listing.exchange.request.parameters and listing.is_plain:
@@ -193,11 +202,12 @@ def a_page_is_full(ledger: Ledger) -> Findings:
             )
 
 
-@clause("LIS-4", source=PUBLIC)
+@clause(
+    "LIS-4",
+    "A list is newest first; sessions of the same second come in reverse order of creation, the same in every answer.",
+    source=PUBLIC,
+)
 def newest_first(ledger: Ledger) -> Findings:
-    """A list is newest first; sessions of the same second come in reverse order of creation, the same in every
-    answer.
-    """
     for listing in ledger.listings:
         exchange = listing.exchange
         times = [entry.get("created") for entry in listing.entries]
@@ -220,15 +230,21 @@ def newest_first(ledger: Ledger) -> Findings:
             yield finding
 
 
-@clause("LIS-5", source=DOCUMENTED)
+@clause(
+    "LIS-5",
+    "`starting_after=ID` gives the entries directly after ID, ID left out.",
+    source=DOCUMENTED,
+)
 def starting_after_goes_on(ledger: Ledger) -> Findings:
-    """`starting_after=ID` gives the entries directly after ID, ID left out."""
     yield from _pages(ledger, "LIS-5")
 
 
-@clause("LIS-6", source=DOCUMENTED)
+@clause(
+    "LIS-6",
+    "`ending_before=ID` gives the `limit` entries directly before ID, ID left out, in the same newest-first order.",
+    source=DOCUMENTED,
+)
 def ending_before_goes_back(ledger: Ledger) -> Findings:
-    """`ending_before=ID` gives the `limit` entries directly before ID, ID left out, in the same newest-first order."""
     yield from _pages(ledger, "LIS-6")
     for listing in ledger.listings:
         if listing.query.ending_before is None:
@@ -242,9 +258,12 @@ def ending_before_goes_back(ledger: Ledger) -> Findings:
             )
 
 
-@clause("LIS-7", source=DOCUMENTED)
+@clause(
+    "LIS-7",
+    "`has_more` is true exactly when the walk in that direction has more entries.",
+    source=DOCUMENTED,
+)
 def has_more_is_true_when_there_is_more(ledger: Ledger) -> Findings:
-    """`has_more` is true exactly when the walk in that direction has more entries."""
     for listing in ledger.listings:
         if not isinstance(listing.has_more, bool) or set(listing.ids) & set(listing.excluded):
             continue
@@ -257,9 +276,12 @@ def has_more_is_true_when_there_is_more(ledger: Ledger) -> Findings:
             yield kept_if(not listing.has_more, "has_more false: nothing more matches", True, *story)
 
 
-@clause("LIS-8", source=DOCUMENTED)
+@clause(
+    "LIS-8",
+    "`status` keeps just the sessions of that status, as of now.",
+    source=DOCUMENTED,
+)
 def status_filters(ledger: Ledger) -> Findings:
-    """`status` keeps just the sessions of that status, as of now."""
     yield from _pages(ledger, "LIS-8")
     for listing in ledger.listings:
         if listing.query.status:
@@ -274,9 +296,12 @@ def status_filters(ledger: Ledger) -> Findings:
             yield kept_if(not odd, f"no session for the status {asked!r}", odd[:3], exchange)
 
 
-@clause("LIS-9", source=DOCUMENTED)
+@clause(
+    "LIS-9",
+    "`created[gt|gte|lt|lte]` keeps just the sessions created in the interval; bounds combine.",
+    source=DOCUMENTED,
+)
 def created_filters(ledger: Ledger) -> Findings:
-    """`created[gt|gte|lt|lte]` keeps just the sessions created in the interval; bounds combine."""
     yield from _pages(ledger, "LIS-9")
     for listing in ledger.listings:
         if listing.query.created:
@@ -285,9 +310,12 @@ def created_filters(ledger: Ledger) -> Findings:
             yield kept_if(not outside, f"created within {listing.query.created}", outside[:3], listing.exchange)
 
 
-@clause("LIS-10", source=DOCUMENTED)
+@clause(
+    "LIS-10",
+    "When nothing matches, `data` is empty and `has_more` is false.",
+    source=DOCUMENTED,
+)
 def nothing_matches(ledger: Ledger) -> Findings:
-    """When nothing matches, `data` is empty and `has_more` is false."""
     for exchange in ledger.history.of(Operation.LIST):
         query = parse_query(exchange)
         if isinstance(query, str) or exchange.account is None or exchange.is_lost:
@@ -356,9 +384,12 @@ def _filters(exchange: Exchange) -> dict[str, str]:
     return {name: value for name, value in exchange.request.parameters.items() if name not in cursors}
 
 
-@clause("LIS-11", source=DOCUMENTED)
+@clause(
+    "LIS-11",
+    "Walking all pages, either way, meets every matching session once, also while others are created.",
+    source=DOCUMENTED,
+)
 def a_walk_meets_every_session_once(ledger: Ledger) -> Findings:
-    """Walking all pages, either way, meets every matching session once, also while others are created."""
     by_number = {listing.exchange.number: listing for listing in ledger.listings}
     for walk in walks(ledger):
         met = [str(entry.get("id")) for page in walk for entry in entries_of(page)]
@@ -386,15 +417,21 @@ def _still_matches(ledger: Ledger, observed: ObservedSession, walk: Sequence[Exc
     return all(state is not None and state.status == status for state in states)
 
 
-@clause("LIS-12", source=ASSUMED)
+@clause(
+    "LIS-12",
+    "Filters and cursors combine; a cursor that the filter would leave out still marks its place.",
+    source=ASSUMED,
+)
 def filters_and_cursors_combine(ledger: Ledger) -> Findings:
-    """Filters and cursors combine; a cursor that the filter would leave out still marks its place."""
     yield from _pages(ledger, "LIS-12")
 
 
-@clause("LIS-13", source=ASSUMED)
+@clause(
+    "LIS-13",
+    "Both cursors at once are refused with 4xx, and so is a cursor that names no session of this account.",
+    source=ASSUMED,
+)
 def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
-    """Both cursors at once are refused with 4xx, and so is a cursor that names no session of this account."""
     known = set(ledger.sessions)
     for exchange in ledger.history.of(Operation.LIST):
         known.update(str(entry.get("id")) for entry in entries_of(exchange))
@@ -414,9 +451,12 @@ def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
                 )
 
 
-@clause("LIS-14", source=DOCUMENTED)
+@clause(
+    "LIS-14",
+    "An entry of a list equals what retrieve returns.",
+    source=DOCUMENTED,
+)
 def an_entry_is_the_session(ledger: Ledger) -> Findings:
-    """An entry of a list equals what retrieve returns."""
     for exchange in ledger.history.of(Operation.LIST):
         for entry in entries_of(exchange):
             observed = ledger.sessions.get(str(entry.get("id")))

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import DOCUMENTED, IMPLIED, Findings, broken, clause, kept_if
 from qashier_contract.clauses.writes import (
     HARMLESS,
     before_page,
@@ -27,11 +27,13 @@ from qashier_contract.page import Page, page_of
 PAGE = Capability.PAGE
 
 
-@clause("PAY-1", source=DOCUMENTED)
+@clause(
+    "PAY-1",
+    "A successful payment makes an open session `complete` and `paid` (with nothing to pay it stays "
+    "`no_payment_required`); after paying on the page itself the customer goes to `success_url`.",
+    source=DOCUMENTED,
+)
 def paying_completes(ledger: Ledger) -> Findings:
-    """A successful payment makes an open session `complete` and `paid` (with nothing to pay it stays
-    `no_payment_required`); after paying on the page itself the customer goes to `success_url`.
-    """
     for observed, write, state in writes(ledger, Operation.PAY, "open", act=oracle.Act.PAYMENT_SUCCEEDED):
         after = oracle.step(state, oracle.Act.PAYMENT_SUCCEEDED)
         assert after is not None
@@ -41,9 +43,12 @@ def paying_completes(ledger: Ledger) -> Findings:
     yield from paid_on_page(ledger, "pay-card")
 
 
-@clause("PAY-2", source=ASSUMED)
+@clause(
+    "PAY-2",
+    "A complete session cannot be paid again; its hosted page says so.",
+    source=IMPLIED,
+)
 def a_complete_session_cannot_be_paid_again(ledger: Ledger) -> Findings:
-    """A complete session cannot be paid again; its hosted page says so."""
     for observed, write, state in writes(ledger, Operation.PAY, "complete"):
         yield kept_if(not write.succeeded, "the second payment refused", write.status, *story_before(observed, write))
         yield from nothing_changed(ledger, observed, write, state)
@@ -62,9 +67,12 @@ def _paid_twice(ledger: Ledger) -> Findings:
             yield kept_if(len(events) == 1, "paid once", f"{len(events)} events", *story_before(observed, press))
 
 
-@clause("PAY-3", source=ASSUMED)
+@clause(
+    "PAY-3",
+    "A failed or cancelled payment leaves a session `open` and unpaid, and it can be tried again.",
+    source=IMPLIED,
+)
 def a_payment_that_fails_leaves_it_open(ledger: Ledger) -> Findings:
-    """A failed or cancelled payment leaves a session `open` and unpaid, and it can be tried again."""
     for act in sorted(HARMLESS):
         for observed, write, state in writes(ledger, Operation.PAY, "open", act=act):
             yield kept_if(write.succeeded, "a payment that may fail", write.status, *story_before(observed, write))
@@ -99,11 +107,14 @@ def _another_try(ledger: Ledger) -> Findings:
             yield kept_if(led, "success at another try", ledger.end_of(press).status, *story_before(observed, press))
 
 
-@clause("PAY-4", source=DOCUMENTED, needs=(PAGE,))
+@clause(
+    "PAY-4",
+    "The open page has a way back, to `cancel_url`, exactly when `cancel_url` was given; otherwise it has no link "
+    "to the shop.",
+    source=DOCUMENTED,
+    needs=(PAGE,),
+)
 def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
-    """The open page has a way back, to `cancel_url`, exactly when `cancel_url` was given; otherwise it has no link to
-    the shop.
-    """
     for observed, exchange, page in views(ledger):
         state = ledger.state_before(observed, exchange)
         body = observed.born.request.json
@@ -119,9 +130,13 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
             yield kept_if(cancel in back, f"a link to {cancel}", back[:3] or "none", observed.born, exchange)
 
 
-@clause("PAY-5", source=DOCUMENTED, needs=(PAGE,))
+@clause(
+    "PAY-5",
+    "From the payment method's own page the customer comes back to `return_url`, after authorising or cancelling.",
+    source=DOCUMENTED,
+    needs=(PAGE,),
+)
 def the_customer_comes_back(ledger: Ledger) -> Findings:
-    """From the payment method's own page the customer comes back to `return_url`, after authorising or cancelling."""
     yield from _at_the_method(ledger)
     yield from paid_on_page(ledger, "authorise")
     for observed, press, state in presses(ledger, "open"):

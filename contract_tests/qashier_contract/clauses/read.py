@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, Findings, clause, kept_if
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause, kept_if
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, documented, entries_of, lasting
 from qashier_contract.values import Json, differences
@@ -24,9 +24,12 @@ def _last_write(ledger: Ledger, observed: ObservedSession, read: Exchange) -> Ex
     return told[-1] if told else observed.born
 
 
-@clause("RET-1", source=DOCUMENTED)
+@clause(
+    "RET-1",
+    "Retrieve returns the session, equal to what the last write returned.",
+    source=DOCUMENTED,
+)
 def a_session_is_as_last_written(ledger: Ledger) -> Findings:
-    """Retrieve returns the session, equal to what the last write returned."""
     for exchange in ledger.history.of(Operation.RETRIEVE):
         observed = ledger.sessions.get(exchange.request.session_id or "")
         if observed is None or observed.account != exchange.account or not observed.born.is_before(exchange):
@@ -58,9 +61,12 @@ def a_session_is_as_last_written(ledger: Ledger) -> Findings:
         yield kept_if(shown == said, f"{said}", f"{shown}", observed.born, write, exchange)
 
 
-@clause("RET-2", source=ASSUMED)
+@clause(
+    "RET-2",
+    "Retrieving an unknown id answers 404.",
+    source=ASSUMED,
+)
 def an_unknown_session_is_not_found(ledger: Ledger) -> Findings:
-    """Retrieving an unknown id answers 404."""
     known = _known_ids(ledger)
     for exchange in ledger.history.of(Operation.RETRIEVE):
         if exchange.request.session_id not in known and not exchange.is_lost:
@@ -75,9 +81,12 @@ def _known_ids(ledger: Ledger) -> set[str]:
     return known
 
 
-@clause("RET-3", source=ASSUMED)
+@clause(
+    "RET-3",
+    "Reading has no effect: two reads with nothing in between are equal.",
+    source=IMPLIED,
+)
 def reading_has_no_effect(ledger: Ledger) -> Findings:
-    """Reading has no effect: two reads with nothing in between are equal."""
     for observed in ledger.sessions.values():
         for first, second in pairwise(observed.reads):
             if not first.is_before(second):
@@ -118,9 +127,12 @@ def _state_of(view: Exchange) -> tuple[Json, Json]:
     return view.object.get("status"), view.object.get("payment_status")
 
 
-@clause("RET-4", source=ASSUMED)
+@clause(
+    "RET-4",
+    "Only `status` and `payment_status` ever change in a session's life.",
+    source=IMPLIED,
+)
 def little_ever_changes(ledger: Ledger) -> Findings:
-    """Only `status` and `payment_status` ever change in a session's life."""
     for observed in ledger.sessions.values():
         first = lasting(observed.first)
         views = [*observed.reads]

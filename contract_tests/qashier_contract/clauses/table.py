@@ -6,7 +6,6 @@ Such a function yields once for every observation that the clause has something 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,12 +26,15 @@ class Source(StrEnum):
     """Stated by the reference documentation: a violation is a failure."""
     PUBLIC = "public"
     """Stated by Qashier's public pages, or seen in a working client: a violation is a failure."""
+    IMPLIED = "implied"
+    """Written down nowhere, and no payment API may break it: nothing is paid twice, nothing crashes. A failure."""
     ASSUMED = "assumed"
     """By necessity, or by analogy with APIs that this one mirrors: a violation is a warning, a failure when strict."""
 
 
 DOCUMENTED: Final = Source.DOCUMENTED
 PUBLIC: Final = Source.PUBLIC
+IMPLIED: Final = Source.IMPLIED
 ASSUMED: Final = Source.ASSUMED
 
 
@@ -134,19 +136,23 @@ def _violation(observation: Observation) -> ClauseBroken | None:
 _written: dict[str, Clause] = {}
 
 
-def clause(identifier: str, *, source: Source, needs: tuple[Capability, ...] = ()) -> Callable[[Judge], Judge]:
-    """Enter a function in the contract. Its docstring's first sentence is the statement.
+def clause(
+    identifier: str, statement: str, *, source: Source, needs: tuple[Capability, ...] = ()
+) -> Callable[[Judge], Judge]:
+    """Enter a function in the contract.
+
+    The statement is an argument rather than a docstring: `python -OO` drops those.
 
     Args:
         identifier: The clause id, such as `CRE-7`.
+        statement: What it demands, in whole sentences.
         source: Where the clause comes from.
         needs: What a target must allow before the clause can be exercised.
     """
 
     def enter(judge: Judge) -> Judge:
-        statement = re.sub(r"\s+", " ", (judge.__doc__ or "").partition("\n\n")[0]).strip()
-        if identifier in _written or not statement:
-            raise ValueError(f"{identifier} is written down twice, or says nothing")
+        if identifier in _written:
+            raise ValueError(f"{identifier} is written down twice")
         _written[identifier] = Clause(identifier, source, statement, judge, frozenset(needs))
         return judge
 
