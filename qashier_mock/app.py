@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
+from qashier_mock.clocks import Clocks
 from qashier_mock.core.credentials import account_of, key_of
 from qashier_mock.core.errors import (
     ApiError,
@@ -96,7 +97,8 @@ class MockApp:
         asgi: The app.
         service: Checkout sessions.
         accounts: Everything else of an account.
-        dispatcher: Webhooks and clocks.
+        dispatcher: Webhooks.
+        clocks: The clocks of accounts that are moved.
         hooks: What the pipeline, and the protocol of its server, is handed.
         address: Where the server listens (`http://127.0.0.1:4010`); set by whoever binds it, before the first request.
     """
@@ -165,9 +167,10 @@ class MockApp:
             refuses=refuses,
             rules=rules,
         )
+        self.clocks = Clocks(store, self.service, self.dispatcher, clock=whole)
         self.hooks = AppHooks(settings.policy, ids, self.service, self.accounts, self.store)
         control = ControlHandlers(
-            self.service, self.accounts, self.dispatcher, version=__version__, store=self.store.name
+            self.service, self.accounts, self.dispatcher, self.clocks, version=__version__, store=self.store.name
         )
         api = ApiHandlers(self.service)
         folder = documents_folder()

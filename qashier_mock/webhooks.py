@@ -1,15 +1,11 @@
-"""Webhooks on their way: the signature, and the dispatcher that empties the outbox.
-
-The moving of clocks is here, too: when an account's clock is advanced, deadlines and deliveries fall due in one order,
-and each happens with the clock standing at its time.
-"""
+"""Webhooks on their way: the signature, and the dispatcher that empties the outbox."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +13,11 @@ from hashlib import sha256
 from heapq import heappop, heappush
 from hmac import new as hmac
 from typing import TYPE_CHECKING, Final, TypeVar
-from weakref import WeakValueDictionary
 
-from qashier_mock.accounts import LATEST, ClockOutOfRange
 from qashier_mock.core.advice import RAW_BODY_HINT
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, is_success
 from qashier_mock.core.errors import ObjectNotFound
-from qashier_mock.core.model import AccountClock, AccountId, Event, WebhookEndpoint
+from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 
@@ -45,7 +39,7 @@ AT_ONCE_OF_AN_ACCOUNT: Final = 32
 _SEEN_TO_AT_ONCE: Final = 8
 """Accounts that are seen to at the same time, where the store has to be waited for."""
 
-_GLANCE: Final = 0.02
+POLL_INTERVAL: Final = 0.02
 """Seconds between two looks at what another process is doing, while somebody waits for it."""
 
 _LONGEST_WAIT: Final = 10.0
@@ -75,23 +69,13 @@ def sign(body: bytes, secret: str, *, encoding: str = "base64") -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Errand:
+class ClaimedDelivery:
     """A delivery that has been claimed, with all that one attempt needs."""
 
     delivery: Delivery
     event: Event
     endpoint: WebhookEndpoint
     started_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """A clock that is being moved: where it stood, where it goes, whether it stands there, what has expired so far."""
-
-    begin: int
-    target: int
-    stands: bool
-    expired: Sequence[str]
 
 
 class Dispatcher:
@@ -137,13 +121,17 @@ class Dispatcher:
         self._send = send
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._under_way: dict[AccountId, set[asyncio.Task[Attempt]]] = {}
-        self._clock_moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
         self._repairs: set[asyncio.Task[object]] = set()
         self._noted_at: float | None = None
         self._agenda: list[tuple[int, AccountId]] = []
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
+        self._before_work: Callable[[AccountId], Awaitable[None]] = _nothing
         service.on_due(self.wake)
+
+    def before_work(self, step: Callable[[AccountId], Awaitable[None]]) -> None:
+        """Have `step` done first whenever an account is seen to on a store that other processes share."""
+        self._before_work = step
 
     # in the background
 
@@ -201,7 +189,7 @@ class Dispatcher:
     async def _see_to(self, account: AccountId) -> None:
         try:
             if self._store.look_every is not None:
-                await self._resume_clock(account)
+                await self._before_work(account)
             await self._service.sweep(account)
             await self._start_due(account)
             if self._room(account) <= 0:
@@ -236,8 +224,8 @@ class Dispatcher:
 
     async def _catch_up(self, at_most: float) -> None:
         """Let what is planned and due be taken up first, for so many seconds."""
-        for _ in range(int(at_most / _GLANCE)):
-            await asyncio.sleep(_GLANCE)
+        for _ in range(int(at_most / POLL_INTERVAL)):
+            await asyncio.sleep(POLL_INTERVAL)
             if not self._agenda or self._agenda[0][0] > self._timer():
                 return
 
@@ -271,7 +259,7 @@ class Dispatcher:
                 if not is_elsewhere and (due is None or due > until):
                     return list(await tx.attempts(after=made))
             if is_elsewhere:
-                await asyncio.sleep(_GLANCE)
+                await asyncio.sleep(POLL_INTERVAL)
 
     async def resend(self, account: AccountId, event_id: str) -> list[Attempt]:
         """Send an event again, now, to every endpoint that takes its type; the attempts.
@@ -293,113 +281,9 @@ class Dispatcher:
                 wanted.add(delivery.id)
         return [attempt for attempt in await self.flush(account) if attempt.delivery_id in wanted]
 
-    async def advance(
-        self, account: AccountId, *, to: int | None = None, by: int = 0, frozen: bool | None = None
-    ) -> list[str]:
-        """Move the account's clock forward, with all that falls due on the way.
-
-        Deadlines and deliveries happen in order of their due time, the clock standing at that time; attempts under way
-        end before the clock moves.
-
-        Args:
-            account: Whose clock.
-            to: Where to, epoch seconds; not before the account's now. None moves by some seconds.
-            by: How many: counted from where an earlier move that is still under way will have led.
-            frozen: Whether the clock stands afterwards; None leaves that as it was.
-
-        Returns:
-            The ids of the sessions that expired, in the order of their deadlines.
-
-        Raises:
-            ClockOutOfRange: The clock cannot show that instant.
-        """
-        async with self._clock_moves.setdefault(account, asyncio.Lock()):
-            try:
-                return await self._advance(account, to=to, by=by, frozen=frozen)
-            except StoreUnavailable:
-                self._repair(partial(self._end_failed_move, account))
-                raise
-
-    async def _advance(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> list[str]:
-        move = await self._begin_move(account, to=to, by=by, frozen=frozen)
-        now, expired = move.begin, [*move.expired]
-        shown = AccountClock(frozen_at=now)
-        try:
-            while True:
-                await self.flush(account)
-                due = await self._next_due(account)
-                if due is None or due > move.target:
-                    break
-                now = max(now, due)
-                async with self._store.transaction(account) as tx:
-                    if tx.profile().clock != shown:
-                        break  # the account was reset or restored meanwhile: this move no longer concerns it
-                    shown = AccountClock(frozen_at=now)
-                    expired += await self._service.set_clock(tx, shown)
-            now = max(now, move.target)
-        except StoreUnavailable:
-            raise  # where the clock stands is not known now, so that `_end_failed_move` has to look
-        except BaseException:
-            await self._end_move(account, shown, now, stands=move.stands)
-            raise
-        return [*expired, *await self._end_move(account, shown, now, stands=move.stands)]
-
-    async def _begin_move(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> _Move:
-        """Stop the account's clock, once no other process moves it."""
-        while True:
-            async with self._store.transaction(account) as tx:
-                expired = await self._resume(tx, by_us=True)  # an earlier one has failed: this is the only one here
-                before = tx.profile().clock
-                stands = before.frozen_at is not None if frozen is None else frozen
-                now = self._service.now(tx)
-                target = now + by if to is None else to
-                if target > LATEST:
-                    raise ClockOutOfRange(target)
-                if await tx.begin_clock_move(stands=stands):
-                    expired = [*expired, *await self._service.set_clock(tx, AccountClock(frozen_at=now))]
-                    return _Move(now, target, stands, expired)
-            await asyncio.sleep(_GLANCE)
-
-    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> Sequence[str]:
-        async with self._store.transaction(account) as tx:
-            await tx.end_clock_move()
-            if tx.profile().clock != shown:
-                return ()
-            clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
-            return await self._service.set_clock(tx, clock)
-
-    async def _end_failed_move(self, account: AccountId) -> None:
-        """Let a clock go on whose move the store failed, and which may have got further than we were told."""
-        async with self._clock_moves.setdefault(account, asyncio.Lock()), self._store.transaction(account) as tx:
-            await self._resume(tx, by_us=True)
-            await self._service.announce(tx)
-
-    async def _resume_clock(self, account: AccountId) -> None:
-        """Let a clock go on that a process was moving when it died."""
-        async with self._store.transaction(account, reading=True) as tx:
-            if await tx.abandoned_clock_move() is None:
-                return
-        async with self._store.transaction(account) as tx:
-            await self._resume(tx)
-
-    async def _resume(self, tx: Transaction, *, by_us: bool = False) -> Sequence[str]:
-        stands = await tx.abandoned_clock_move(by_us=by_us)
-        if stands is None:
-            return ()
-        await tx.end_clock_move()
-        now = tx.profile().clock.frozen_at
-        if stands or now is None:
-            return ()
-        return await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
-
-    async def _next_due(self, account: AccountId) -> int | None:
-        async with self._store.transaction(account, reading=True) as tx:
-            instants = (tx.next_deadline(), await tx.next_delivery_due())
-        return min((each for each in instants if each is not None), default=None)
-
-    def _repair(self, step: Callable[[], Awaitable[object]]) -> None:
+    def repair(self, step: Callable[[], Awaitable[object]]) -> None:
         """Do in the background what the store could not take."""
-        task: asyncio.Task[object] = asyncio.create_task(_insist(step))
+        task: asyncio.Task[object] = asyncio.create_task(_retry_until_stored(step))
         self._repairs.add(task)
         task.add_done_callback(self._repairs.discard)
 
@@ -407,7 +291,7 @@ class Dispatcher:
 
     async def _start_due(self, account: AccountId, *, until: int | None = None) -> None:
         """Claim what is due at or before `until` (the account's now if None) and start an attempt for each."""
-        errands: list[_Errand] = []
+        found: list[ClaimedDelivery] = []
         room = self._room(account)
         if room <= 0:
             return
@@ -420,9 +304,9 @@ class Dispatcher:
                 if event is None or endpoint is None:
                     await tx.remove_delivery(delivery.id)
                     continue
-                errands.append(_Errand(delivery, event, endpoint, now))
-        for errand in errands:
-            task = asyncio.create_task(self._attempt(account, errand))
+                found.append(ClaimedDelivery(delivery, event, endpoint, now))
+        for claimed in found:
+            task = asyncio.create_task(self._attempt(account, claimed))
             self._under_way.setdefault(account, set()).add(task)
             task.add_done_callback(partial(self._ended, account))
 
@@ -438,44 +322,44 @@ class Dispatcher:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a webhook attempt could not be recorded", exc_info=task.exception())
 
-    async def _attempt(self, account: AccountId, errand: _Errand) -> Attempt:
+    async def _attempt(self, account: AccountId, claimed: ClaimedDelivery) -> Attempt:
         seconds = asyncio.get_running_loop().time
         began = seconds()
         status: int | None = None
         error: str | None = "dropped by a fault rule"
-        if not errand.delivery.is_dropped:
+        if not claimed.delivery.is_dropped:
             async with self._slots:
                 began = seconds()
-                status, error = await self._try(errand)
+                status, error = await self._try(claimed)
         duration_ms = round((seconds() - began) * 1000, 3)
 
         async def settle() -> Attempt:
             async with self._store.transaction(account) as tx:
-                return await self._settle(tx, errand, status, error, duration_ms)
+                return await self._settle(tx, claimed, status, error, duration_ms)
 
         try:
-            return await _insist(settle)
+            return await _retry_until_stored(settle)
         except Exception:
-            await _insist(partial(self._give_back, account, errand))
+            await _retry_until_stored(partial(self._give_back, account, claimed))
             raise
 
-    async def _try(self, errand: _Errand) -> tuple[int | None, str | None]:
+    async def _try(self, claimed: ClaimedDelivery) -> tuple[int | None, str | None]:
         """Make the call: the status of the answer, and what to say about it or about why there is none."""
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT):
-                return await self._post(errand)
+                return await self._post(claimed)
         except TimeoutError:
             return None, f"no answer within {ATTEMPT_TIMEOUT:.0f} seconds"
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the event has not arrived and is tried again
             return None, _as_text(error)
 
-    async def _give_back(self, account: AccountId, errand: _Errand) -> None:
+    async def _give_back(self, account: AccountId, claimed: ClaimedDelivery) -> None:
         """Have a delivery tried again whose attempt could not be recorded; it counts as one that failed."""
         async with self._store.transaction(account) as tx:
-            delivery = errand.delivery
+            delivery = claimed.delivery
             if not await tx.is_claimed(delivery.id):
                 return
-            later = self._rules.after_attempt(delivery, started_at=errand.started_at, status=None)
+            later = self._rules.after_attempt(delivery, started_at=claimed.started_at, status=None)
             if later is None:
                 await tx.remove_delivery(delivery.id)
             else:
@@ -483,12 +367,14 @@ class Dispatcher:
             await self._service.announce(tx)
 
     async def _settle(
-        self, tx: Transaction, errand: _Errand, status: int | None, error: str | None, duration_ms: float
+        self, tx: Transaction, claimed: ClaimedDelivery, status: int | None, error: str | None, duration_ms: float
     ) -> Attempt:
         """Record what came of an attempt, and plan the next one."""
-        delivery, event, endpoint = errand.delivery, errand.event, errand.endpoint
+        delivery, event, endpoint = claimed.delivery, claimed.event, claimed.endpoint
         is_pending = await tx.delivery(delivery.id) is not None
-        later = self._rules.after_attempt(delivery, started_at=errand.started_at, status=status) if is_pending else None
+        later = (
+            self._rules.after_attempt(delivery, started_at=claimed.started_at, status=status) if is_pending else None
+        )
         attempt = Attempt(
             delivery_id=delivery.id,
             event_id=event.id,
@@ -497,7 +383,7 @@ class Dispatcher:
             endpoint_id=endpoint.id,
             url=endpoint.url,
             number=delivery.number + 1,
-            at=errand.started_at,
+            at=claimed.started_at,
             due=delivery.due,
             status=status,
             error=error,
@@ -519,7 +405,7 @@ class Dispatcher:
         # else another process took this one for dead, and its own attempt decides what comes next
         for held in await tx.held_deliveries(endpoint.id):
             if held.id != delivery.id:
-                await tx.put_delivery(replace(held, due=errand.started_at, is_held=False))
+                await tx.put_delivery(replace(held, due=claimed.started_at, is_held=False))
         await self._service.announce(tx)
         return attempt
 
@@ -532,20 +418,20 @@ class Dispatcher:
             headers[self._signature_header] = sign(body, secret, encoding=self._signature_encoding)
         return body, headers
 
-    async def _post(self, errand: _Errand) -> tuple[int | None, str | None]:
-        refusal = self._refuses(errand.endpoint.url)
+    async def _post(self, claimed: ClaimedDelivery) -> tuple[int | None, str | None]:
+        refusal = self._refuses(claimed.endpoint.url)
         if refusal is not None:
             return None, refusal
-        body, headers = self.message(errand.delivery, errand.event, errand.endpoint)
-        status = await self._send(errand.endpoint.url, body, headers)
-        return status, _hint(status, errand)
+        body, headers = self.message(claimed.delivery, claimed.event, claimed.endpoint)
+        status = await self._send(claimed.endpoint.url, body, headers)
+        return status, _hint(status, claimed)
 
 
-def _hint(status: int, errand: _Errand) -> str | None:
+def _hint(status: int, claimed: ClaimedDelivery) -> str | None:
     """What may have led a receiver to refuse a signed webhook."""
-    if status // 100 != 4 or errand.endpoint.secret is None:  # noqa: PLR2004 - the class of refusals
+    if status // 100 != 4 or claimed.endpoint.secret is None:  # noqa: PLR2004 - the class of refusals
         return None
-    if errand.delivery.is_missigned:
+    if claimed.delivery.is_missigned:
         return "refused; a bad_signature rule signed it with another key on purpose"
     return f"refused; {RAW_BODY_HINT}"
 
@@ -556,7 +442,7 @@ def _as_text(error: Exception) -> str:
     return told.encode("utf-8", "backslashreplace").decode().replace("\0", "")
 
 
-async def _insist(step: Callable[[], Awaitable[T]]) -> T:
+async def _retry_until_stored(step: Callable[[], Awaitable[T]]) -> T:
     """Do what has to be done in the end, as soon as the store can be used."""
     delays = iter(_RETRY_AFTER)
     delay = 0.0
@@ -566,3 +452,7 @@ async def _insist(step: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable:
             delay = next(delays, delay)
             await asyncio.sleep(delay)
+
+
+async def _nothing(_account: AccountId) -> None:
+    return None

@@ -235,7 +235,7 @@ async def test_flush_waits_for_what_another_process_attempts(processes: Processe
 
 async def test_what_a_dead_process_had_claimed_another_delivers(processes: Processes) -> None:
     one, other = await processes.start(), await processes.start()
-    await other.dispatcher.advance(ONE, frozen=True)
+    await other.clocks.advance(ONE, frozen=True)
     await fill_outbox(one, 2)
     async with one.store.transaction(ONE) as tx:
         claimed = {each.id for each in await tx.claim_deliveries(NOW, 9)}
@@ -291,7 +291,7 @@ async def attempts_made(mock: Mock, number: int) -> bool:
 async def test_two_moves_of_one_clock_add_up(processes: Processes) -> None:
     one, other = await processes.start(), await processes.start()
     await one.create()
-    await asyncio.gather(*((one, other)[each % 2].dispatcher.advance(ONE, by=100) for each in range(8)))
+    await asyncio.gather(*((one, other)[each % 2].clocks.advance(ONE, by=100) for each in range(8)))
     reading = await one.accounts.clock(ONE)
     assert (reading.now, reading.frozen) == (NOW + 800, False)
 
@@ -305,7 +305,7 @@ async def test_a_clock_that_a_dead_process_was_moving_can_be_moved_on(processes:
     async with other.store.transaction(ONE) as tx:
         assert not await tx.begin_clock_move(stands=False)
     async with other.dispatcher.running():
-        moving = asyncio.create_task(other.dispatcher.advance(ONE, by=10))
+        moving = asyncio.create_task(other.clocks.advance(ONE, by=10))
         await asyncio.sleep(2 * SOON)
         assert not moving.done(), "it lives"
         await processes.kill(one)
@@ -449,7 +449,7 @@ async def test_a_clock_whose_move_lost_the_database_goes_on_when_that_is_back(da
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(mock.dispatcher, "flush", flush)
             with pytest.raises(StoreUnavailable):
-                await mock.dispatcher.advance(ONE, by=10)
+                await mock.clocks.advance(ONE, by=10)
         await wire.connect()
 
         async def goes() -> bool:
@@ -473,9 +473,9 @@ async def test_a_clock_that_is_moved_again_after_the_database_was_gone_goes_on_t
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(mock.dispatcher, "flush", flush)
             with pytest.raises(StoreUnavailable):
-                await mock.dispatcher.advance(ONE, by=10)
+                await mock.clocks.advance(ONE, by=10)
         await wire.connect()
-        await mock.dispatcher.advance(ONE, by=7)
+        await mock.clocks.advance(ONE, by=7)
         while mock.dispatcher._repairs:
             await asyncio.wait(mock.dispatcher._repairs)
         reading = await mock.accounts.clock(ONE)
@@ -503,7 +503,7 @@ async def test_a_clock_goes_on_where_the_answer_to_a_step_of_it_was_lost(databas
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(mock.service, "set_clock", set_clock)
             with pytest.raises(StoreUnavailable):
-                await mock.dispatcher.advance(ONE, by=100_000)
+                await mock.clocks.advance(ONE, by=100_000)
         wire.answers_no_commit = False
         await wire.connect()
 

@@ -413,7 +413,7 @@ async def test_what_a_process_had_claimed_when_it_died_is_delivered_by_the_next(
     """The account's clock stands, so that no lease by that clock would ever end."""
     before = Mock(place.store())
     await before.store.open()
-    await before.dispatcher.advance(ONE, frozen=True)
+    await before.clocks.advance(ONE, frozen=True)
     claimed = await fill_outbox(before, 2)
     async with before.store.transaction(ONE) as tx:
         assert len(await tx.claim_deliveries(NOW, 9)) == 2
@@ -485,7 +485,7 @@ async def test_a_clock_that_was_to_stand_in_the_end_goes_on_standing(lasting: Pl
     await before.store.close()
     after = Mock(lasting.store(), before.clock)
     await after.store.open()
-    assert await after.dispatcher.advance(ONE, by=10) == []
+    assert await after.clocks.advance(ONE, by=10) == []
     reading = await after.accounts.clock(ONE)
     await after.store.close()
     assert (reading.now, reading.frozen) == (NOW + 510, True)
@@ -496,10 +496,10 @@ async def test_an_account_is_due_when_the_machines_clock_says_so(lasting: Place)
     mock = Mock(lasting.store())
     store = mock.store
     await store.open()
-    await mock.dispatcher.advance(ONE, by=1_000)
+    await mock.clocks.advance(ONE, by=1_000)
     session = await mock.create(ONE)
     await mock.create(TWO)
-    await mock.dispatcher.advance(TWO, frozen=True)
+    await mock.clocks.advance(TWO, frozen=True)
     due = session.expires_at - 1_000
     assert await store.due_accounts(due - 1) == {}
     assert await store.due_accounts(due) == {ONE: due}

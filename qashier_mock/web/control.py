@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from qashier_mock.accounts import AccountService
+from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.lifecycle import Trigger
@@ -26,11 +27,19 @@ class ControlHandlers:
     """Handlers over the services; `call.principal` is the account that a call acts on."""
 
     def __init__(
-        self, service: CheckoutService, accounts: AccountService, dispatcher: Dispatcher, *, version: str, store: str
+        self,
+        service: CheckoutService,
+        accounts: AccountService,
+        dispatcher: Dispatcher,
+        clocks: Clocks,
+        *,
+        version: str,
+        store: str,
     ) -> None:
         self._service = service
         self._accounts = accounts
         self._dispatcher = dispatcher
+        self._clocks = clocks
         self._health = {"status": "ok", "version": version, "store": store}
 
     async def get_health(self, call: Call) -> Reply:  # noqa: ARG002 - every handler gets its call
@@ -64,11 +73,11 @@ class ControlHandlers:
                 code="parameter_invalid",
                 param="now",
             )
-        return await self._moved(account, await self._dispatcher.advance(account, to=target, frozen=frozen))
+        return await self._moved(account, await self._clocks.advance(account, to=target, frozen=frozen))
 
     async def advance_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Move the clock forward; what falls due happens on the way."""
-        return await self._moved(call.principal, await self._dispatcher.advance(call.principal, by=body["seconds"]))
+        return await self._moved(call.principal, await self._clocks.advance(call.principal, by=body["seconds"]))
 
     async def _moved(self, account: AccountId, expired: list[str]) -> Reply:
         reading = await self._accounts.clock(account)

@@ -10,6 +10,7 @@ from typing import Any
 from mock_harness import NOW, order
 
 from qashier_mock.accounts import AccountService
+from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import ApiError
 from qashier_mock.core.faults import FaultAction, FaultRule
@@ -67,6 +68,7 @@ class Mock:
             signature_header=given.signature_header,
             refuses=lambda _: "refused by the test",
         )
+        self.clocks = Clocks(store, self.service, self.dispatcher, clock=self.clock)
 
     async def create(self, account: AccountId = ACCOUNTS[0], key: str | None = None, **changes: Any) -> CheckoutSession:
         return await self.service.create(account, order(**changes), RequestRef("req_1", key, b"create"))
@@ -209,10 +211,10 @@ class Play:
 
     async def _freeze(self, account: int, _: int, frozen: int) -> Any:
         whose = ACCOUNTS[account % 2]
-        return await self._mock.dispatcher.advance(whose, frozen=frozen % 2 == 0)
+        return await self._mock.clocks.advance(whose, frozen=frozen % 2 == 0)
 
     async def _advance(self, account: int, seconds: int, _: int) -> Any:
-        return await self._mock.dispatcher.advance(ACCOUNTS[account % 2], by=700 * seconds)
+        return await self._mock.clocks.advance(ACCOUNTS[account % 2], by=700 * seconds)
 
     async def _subscribe(self, account: int, types: int, _: int) -> Any:
         wanted = [(EventType.COMPLETED,), (EventType.EXPIRED,), tuple(EventType)][types % 3]

@@ -1,0 +1,155 @@
+"""Clocks that are moved: deadlines and deliveries fall due in one order, each with the clock standing at its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from qashier_mock.accounts import LATEST, ClockOutOfRange
+from qashier_mock.core.model import AccountClock, AccountId
+from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.webhooks import POLL_INTERVAL, Dispatcher
+
+if TYPE_CHECKING:
+    from qashier_mock.core.sources import Clock
+    from qashier_mock.service import CheckoutService
+    from qashier_mock.stores.base import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A clock that is being moved: where it stood, where it goes, whether it stands there, what has expired so far."""
+
+    begin: int
+    target: int
+    stands: bool
+    expired: Sequence[str]
+
+
+class Clocks:
+    """Moves the clocks of accounts, one move of an account at a time."""
+
+    def __init__(self, store: Store, service: CheckoutService, dispatcher: Dispatcher, *, clock: Clock) -> None:
+        """Move the clocks of `service`'s accounts.
+
+        Args:
+            store: Where the clocks are.
+            service: Expires what is overdue on the way.
+            dispatcher: Delivers what falls due on the way.
+            clock: The machine's clock, whole epoch seconds.
+        """
+        self._store = store
+        self._service = service
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
+        dispatcher.before_work(self.resume)
+
+    async def advance(
+        self, account: AccountId, *, to: int | None = None, by: int = 0, frozen: bool | None = None
+    ) -> list[str]:
+        """Move the account's clock forward, with all that falls due on the way.
+
+        Deadlines and deliveries happen in order of their due time, the clock standing at that time; attempts under way
+        end before the clock moves.
+
+        Args:
+            account: Whose clock.
+            to: Where to, epoch seconds; not before the account's now. None moves by some seconds.
+            by: How many: counted from where an earlier move that is still under way will have led.
+            frozen: Whether the clock stands afterwards; None leaves that as it was.
+
+        Returns:
+            The ids of the sessions that expired, in the order of their deadlines.
+
+        Raises:
+            ClockOutOfRange: The clock cannot show that instant.
+        """
+        async with self._moves.setdefault(account, asyncio.Lock()):
+            try:
+                return await self._advance(account, to=to, by=by, frozen=frozen)
+            except StoreUnavailable:
+                self._dispatcher.repair(partial(self._end_failed_move, account))
+                raise
+
+    async def _advance(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> list[str]:
+        move = await self._begin_move(account, to=to, by=by, frozen=frozen)
+        now, expired = move.begin, [*move.expired]
+        shown = AccountClock(frozen_at=now)
+        try:
+            while True:
+                await self._dispatcher.flush(account)
+                due = await self._next_due(account)
+                if due is None or due > move.target:
+                    break
+                now = max(now, due)
+                async with self._store.transaction(account) as tx:
+                    if tx.profile().clock != shown:
+                        break  # the account was reset or restored meanwhile: this move no longer concerns it
+                    shown = AccountClock(frozen_at=now)
+                    expired += await self._service.set_clock(tx, shown)
+            now = max(now, move.target)
+        except StoreUnavailable:
+            raise  # where the clock stands is not known now, so that `_end_failed_move` has to look
+        except BaseException:
+            await self._end_move(account, shown, now, stands=move.stands)
+            raise
+        return [*expired, *await self._end_move(account, shown, now, stands=move.stands)]
+
+    async def _begin_move(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> _Move:
+        """Stop the account's clock, once no other process moves it."""
+        while True:
+            async with self._store.transaction(account) as tx:
+                # A move of this process that is still noted has failed: this one is the only one here.
+                expired = await self._resume_abandoned(tx, by_us=True)
+                before = tx.profile().clock
+                stands = before.frozen_at is not None if frozen is None else frozen
+                now = self._service.now(tx)
+                target = now + by if to is None else to
+                if target > LATEST:
+                    raise ClockOutOfRange(target)
+                if await tx.begin_clock_move(stands=stands):
+                    expired = [*expired, *await self._service.set_clock(tx, AccountClock(frozen_at=now))]
+                    return _Move(now, target, stands, expired)
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> Sequence[str]:
+        async with self._store.transaction(account) as tx:
+            await tx.end_clock_move()
+            if tx.profile().clock != shown:
+                return ()
+            clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
+            return await self._service.set_clock(tx, clock)
+
+    async def _end_failed_move(self, account: AccountId) -> None:
+        """Let a clock go on whose move the store failed, and which may have got further than we were told."""
+        async with self._moves.setdefault(account, asyncio.Lock()), self._store.transaction(account) as tx:
+            await self._resume_abandoned(tx, by_us=True)
+            await self._service.announce(tx)
+
+    async def resume(self, account: AccountId) -> None:
+        """Let a clock go on that a process was moving when it died."""
+        async with self._store.transaction(account, reading=True) as tx:
+            if await tx.abandoned_clock_move() is None:
+                return
+        async with self._store.transaction(account) as tx:
+            await self._resume_abandoned(tx)
+
+    async def _resume_abandoned(self, tx: Transaction, *, by_us: bool = False) -> Sequence[str]:
+        stands = await tx.abandoned_clock_move(by_us=by_us)
+        if stands is None:
+            return ()
+        await tx.end_clock_move()
+        now = tx.profile().clock.frozen_at
+        if stands or now is None:
+            return ()
+        return await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
+
+    async def _next_due(self, account: AccountId) -> int | None:
+        async with self._store.transaction(account, reading=True) as tx:
+            instants = (tx.next_deadline(), await tx.next_delivery_due())
+        return min((each for each in instants if each is not None), default=None)
