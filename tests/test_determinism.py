@@ -46,7 +46,6 @@ def sequence(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(conformance, "_EXAMPLES", 2)
     # An answer that is held is late all the same.
     monkeypatch.setattr(webhooks, "HOLD_S", 2.5)
-    monkeypatch.setattr(webhooks, "HOLD_S", 2.5)
     monkeypatch.setattr("qashier_mock.webhooks.ATTEMPT_TIMEOUT", 2.0)
     with MockServer() as server:
         report = check(server.url, seed=7, max_time_s=120)
