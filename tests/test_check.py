@@ -27,6 +27,7 @@ from qashier_contract.history import TOO_LATE, Capability, Credentials, History,
 from qashier_contract.ledger import Ledger
 from qashier_contract.report.json import as_json, render
 from qashier_contract.run import Run, planned
+from qashier_contract.settings import Settings
 
 from tests.targets import directed, reference
 from tests.targets.reference import DEFECTS, VARIANTS, serving, within
@@ -209,12 +210,13 @@ def test_nothing_is_left_open(quirk: str, end: type[BaseException] | None) -> No
             raise end
         return carry(method, url, headers, body)
 
-    run = Run(IN_PROCESS, transport=watched, seed=1, keys=["sk_test_a", "sk_test_b"], drivers=directed)
+    keys, only = ["sk_test_a", "sk_test_b"], ["CRE-*", "IDM-*", "LIS-*"]
+    run = Run(IN_PROCESS, Settings(transport=watched, seed=1, keys=keys, only=only, drivers=directed))
     if end is ZeroDivisionError:
         with pytest.raises(ZeroDivisionError):
-            run.whole(["CRE-*", "IDM-*", "LIS-*"], [])
+            run.whole()
     else:
-        report = run.whole(["CRE-*", "IDM-*", "LIS-*"], [])
+        report = run.whole()
         assert report.interrupted is (end is KeyboardInterrupt)
     left = 0
     for key in ("sk_test_a", "sk_test_b"):
@@ -284,7 +286,7 @@ def test_a_driver_that_goes_on_with_the_work_of_another_brings_it_along() -> Non
 
 def test_the_plan_opens_nothing() -> None:
     carry = within()
-    steps = planned(IN_PROCESS, transport=carry, keys=["sk_test_a"], only=["LIS-*"])
+    steps = planned(IN_PROCESS, Settings(transport=carry, keys=["sk_test_a"], only=["LIS-*"]))
     assert {clause for step in steps for clause in step.clauses} == {c for c in CLAUSES if c.startswith("LIS-")}
     reply, _ = carry("GET", f"{IN_PROCESS}/checkout/sessions", [("Authorization", "Bearer sk_test_a")], None)
     assert reply is not None

@@ -15,6 +15,7 @@ from qashier_contract.drive.plan import exercised_by
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, through_proxy
 from qashier_contract.history import Credentials, Exchange, Reply, Request
 from qashier_contract.run import Run
+from qashier_contract.settings import Settings
 
 from tests.targets.reference import DEFECTS, VARIANTS, within
 
@@ -142,7 +143,7 @@ def test_a_failed_check_is_told_under_the_clause_it_belongs_to(
 
 @pytest.fixture
 def context() -> RunContext:
-    run = Run(IN_PROCESS, transport=within(), seed=1, keys=["sk_test_hushhush"], control="none")
+    run = Run(IN_PROCESS, Settings(transport=within(), seed=1, keys=["sk_test_hushhush"], control="none"))
     run.connect()
     return run.context()
 

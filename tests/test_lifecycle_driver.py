@@ -26,6 +26,7 @@ from qashier_contract.drive.story import (
 )
 from qashier_contract.history import Capability, Operation
 from qashier_contract.run import Run
+from qashier_contract.settings import Settings
 
 from tests.targets.reference import DEFECTS, within
 
@@ -173,7 +174,7 @@ SMALL: dict[str, list[Step]] = {
 
 def meeting(*quirks: str) -> RunContext:
     """A world to tell stories in."""
-    run = Run(IN_PROCESS, transport=within(*quirks), seed=1)
+    run = Run(IN_PROCESS, Settings(transport=within(*quirks), seed=1))
     run.connect()
     context = run.context()
     context._count = 1_000  # past the marks that connecting used

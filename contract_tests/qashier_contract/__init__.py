@@ -12,8 +12,9 @@ share; `run` puts it together into a `Report`. Nothing here knows the mock.
 from __future__ import annotations
 
 from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
-from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, TargetUnreachable
-from qashier_contract.run import Progress, check, planned
+from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
+from qashier_contract.run import check, planned
+from qashier_contract.settings import Progress, Settings
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "ClauseReport",
     "KeyRefused",
     "LiveKeyRefused",
+    "NotTheApi",
     "Progress",
     "Report",
+    "Settings",
     "TargetUnreachable",
     "Verdict",
     "Violation",

@@ -3,7 +3,8 @@
 CheckError
 ├─ LiveKeyRefused
 ├─ TargetUnreachable
-└─ KeyRefused
+├─ KeyRefused
+└─ NotTheApi
 """
 
 from __future__ import annotations
@@ -23,3 +24,7 @@ class TargetUnreachable(CheckError):
 
 class KeyRefused(CheckError):
     """The target takes the key neither by Basic nor as a bearer token."""
+
+
+class NotTheApi(CheckError):
+    """Something answers, but not Checkout Sessions: a redirect, a firewall, another service, or a limit on requests."""

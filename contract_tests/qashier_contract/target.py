@@ -29,7 +29,8 @@ from qashier_contract.history import (
     Reply,
     Request,
 )
-from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, remaining_s
+from qashier_contract.interrupts import Interrupted
+from qashier_contract.pace import Pace
 from qashier_contract.transport import HttpTransport, origin_of
 from qashier_contract.values import Json
 
@@ -40,116 +41,9 @@ _MOST_WAITS: Final = 8
 """How often one request is sent again after 429 before its last answer is taken as it is."""
 _LONGEST_WAIT_S: Final = 60.0
 MOST_AT_ONCE: Final = 8
-_MOST_RECORDED: Final = 256 * 1024 * 1024
-"""How much memory what was recorded may take, about."""
-_VALUE_BYTES: Final = 72
-"""About what one value of a JSON body takes once it is parsed."""
 
 Transport: TypeAlias = "Callable[[str, str, Sequence[tuple[str, str]], bytes | None], tuple[Reply | None, str | None]]"
 """Carries one request (method, absolute URL, headers, body) to a target: its reply, or why there is none."""
-
-
-class OutOfRoom(OutOfTime):
-    """As much was recorded as may be: nothing more may be sent."""
-
-
-class OutOfSessions(Exception):
-    """As many sessions were opened as the tester allows."""
-
-
-class Pace:
-    """How fast, until when, and how much may be sent. One for all threads.
-
-    Args:
-        rate: Requests per second, None for as fast as they come.
-        deadline_ns: On the monotonic clock, None for never.
-        most_sessions: How many creates may be sent, None for any number.
-        stop: What ends the run early.
-
-    Attributes:
-        room: How many bytes may still be recorded.
-    """
-
-    def __init__(
-        self,
-        *,
-        rate: float | None = None,
-        deadline_ns: int | None = None,
-        most_sessions: int | None = None,
-        stop: Stop | None = None,
-    ) -> None:
-        self.stop = stop or Stop()
-        self.room = _MOST_RECORDED
-        self.deadline_ns = deadline_ns
-        self.rate = rate
-        self.most_sessions = most_sessions
-        self.sent = 0
-        self._next_ns = 0
-        self._held_until_ns = 0
-        self._lock = threading.Lock()
-
-    @property
-    def remaining_s(self) -> float:
-        """Seconds until the deadline."""
-        if self.deadline_ns is None:
-            return float("inf")
-        return remaining_s(self.deadline_ns)
-
-    def take(self, *, opens_session: bool = False) -> None:
-        """Wait for one's turn.
-
-        Raises:
-            OutOfTime: The deadline has passed, or the turn would come after it.
-            Interrupted: The stop came.
-            OutOfRoom: As much was recorded as may be.
-            OutOfSessions: A session may not be opened any more.
-        """
-        self.stop.check()
-        if self.room <= 0:
-            raise OutOfRoom
-        with self._lock:
-            if opens_session and self.most_sessions is not None:
-                if self.most_sessions <= 0:
-                    raise OutOfSessions
-                self.most_sessions -= 1
-            now = time.monotonic_ns()
-            turn = max(now, self._next_ns, self._held_until_ns)
-            if self.deadline_ns is not None and turn >= self.deadline_ns:
-                raise OutOfTime
-            if self.rate:
-                self._next_ns = turn + int(1e9 / self.rate)
-            self.sent += 1
-        if turn > now:
-            self.stop.sleep((turn - now) / 1e9)
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass.
-
-        Raises:
-            OutOfTime: The budget ends first.
-            Interrupted: The stop came.
-        """
-        if seconds >= self.remaining_s:
-            raise OutOfTime
-        self.stop.sleep(seconds)
-
-    def keep(self, exchange: Exchange) -> None:
-        """Note how much memory an exchange takes, once its bodies are parsed."""
-        bodies = [body for body in (exchange.request.body, exchange.reply.body if exchange.reply else None) if body]
-        with self._lock:
-            for body in bodies:
-                self.room -= len(body) + _VALUE_BYTES * sum(map(body.count, (b",", b"[", b"{")))
-
-    def hold(self, seconds: float) -> None:
-        """Let nobody send for a while: the target asked for it.
-
-        Raises:
-            OutOfTime: The budget ends before the wait does.
-        """
-        if seconds >= self.remaining_s:
-            raise OutOfTime
-        with self._lock:
-            self._held_until_ns = max(self._held_until_ns, time.monotonic_ns() + int(seconds * 1e9))
 
 
 @dataclass(frozen=True, slots=True)

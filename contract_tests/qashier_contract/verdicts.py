@@ -104,6 +104,8 @@ class Report:
     notes: tuple[str, ...] = ()
     """What a reader should know: a limited account, others in it, what was left behind."""
     history: History = field(default_factory=History)
+    first_violation_s: float | None = None
+    """After how many seconds the first failure was known; None if no clause failed."""
 
     @property
     def verdict(self) -> Verdict:

@@ -5,9 +5,12 @@ A command's module is imported only when it is called, so that `qashier-mock ser
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Final
 
@@ -17,6 +20,8 @@ DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
+TRACEBACK: Final = "--traceback"
+"""Lets an error of ours show where it happened; any command takes it."""
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "run the mock"),
@@ -41,9 +46,38 @@ class CommandError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code.
 
-    0: done. 1: a clause failed. 2: wrong usage, or a target that cannot be reached. 130: interrupted.
+    0: done. 1: a clause failed. 2: wrong usage, a target that cannot be reached, or an error of ours. 130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    shows_traceback = TRACEBACK in arguments
+    arguments = [argument for argument in arguments if argument != TRACEBACK]
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a file cannot show must not be what fails.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except CommandError as error:
+        return _complain(f"{arguments[0]}: {error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to tell.
+        _give_up_stdout()
+        return DONE
+    except Exception as error:
+        if shows_traceback:
+            raise
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EIO, errno.EDQUOT}:
+            _give_up_stdout()
+            return _complain(f"the output cannot be written: {error.strerror}")
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return _complain(f"{arguments[0]}: an error of ours: {words} ({TRACEBACK} shows where)")
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         print(_overview())  # noqa: T201 - a command prints
         return DONE if arguments else USAGE
@@ -59,15 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"there is no command {name!r}; {hint}")
     try:
         code: int = import_module(f"{__name__}.{COMMANDS[name][0]}").run(name, arguments[1:])
-    except CommandError as error:
-        return _complain(f"{name}: {error}")
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to tell, and the interpreter must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except SystemExit as done:  # --help, which the parser of options prints
+        return DONE if done.code is None else int(done.code)
     return code
+
+
+def _give_up_stdout() -> None:
+    """Let nothing be written to stdout any more: what is left in its buffer would be tried again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> int:
@@ -87,6 +121,7 @@ def _overview() -> str:
             *lines,
             "",
             "qashier-mock COMMAND --help tells a command's options. --version prints the version.",
+            f"{TRACEBACK} shows where an error of ours happened.",
             "",
         ]
     )

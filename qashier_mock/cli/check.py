@@ -7,20 +7,20 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, CommandError
-from qashier_mock.cli.extras import needs_contract
+from qashier_mock.cli import DONE, INTERRUPTED, CommandError
+from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import JUDGING, finish, policy
 from qashier_mock.cli.options import Option, duration, http_url, integer, parse
 
 if TYPE_CHECKING:
     from qashier_contract import Report
     from qashier_contract.baseline import Known
+    from qashier_contract.interrupts import Stop
 
 _MAX_SEED: Final = 2**53 - 1
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
@@ -89,6 +89,13 @@ OPTIONS: Final = (
         help="what this account may charge; may be repeated",
     ),
     Option(
+        name="fail-fast",
+        short="x",
+        is_flag=True,
+        default=False,
+        help="stop at the first clause that fails",
+    ),
+    Option(
         name="max-sessions",
         metavar="N",
         parse=partial(integer, at_least=1, at_most=1_000_000, what="the number of sessions"),
@@ -112,7 +119,7 @@ OPTIONS: Final = (
 
 
 def run(_name: str, arguments: Sequence[str]) -> int:
-    """Check a target; 0 when no clause failed, 1 when one did, 2 when nothing was tested."""
+    """Check a target; 0 when no clause failed, 1 when one did, 2 when nothing was tested, 130 when interrupted."""
     needs_contract("check")
     options = parse(
         "check",
@@ -121,43 +128,36 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         arguments,
         positionals={"url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"},
     )
-    from qashier_contract import CheckError, check, planned  # noqa: PLC0415 - after --help
-    from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
-
     if options.update_baseline and options.baseline is None:
         raise CommandError("--update-baseline needs --baseline FILE, the file to write")
+    with without_hypothesis_folder():
+        from qashier_contract.interrupts import Stop, stopping_on_signals  # noqa: PLC0415 - after --help
+
+        stop = Stop()
+        with stopping_on_signals(stop):
+            code = _check(options, stop)
+            return INTERRUPTED if stop.is_set else code
+
+
+def _check(options: argparse.Namespace, stop: Stop) -> int:
+    from qashier_contract import CheckError, Settings, check, planned  # noqa: PLC0415 - after --help
+    from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
+
     line = ProgressLine(sys.stderr, width=shutil.get_terminal_size().columns)
     try:
         target = http_url(options.url)
         wanted = _wanted(options)
         known = _known(options.baseline)
         if options.plan:
-            _print_plan(planned(target, **wanted))
+            _print_plan(planned(target, Settings(**wanted)))
             return DONE
-        with _ending_on_sigterm():
-            report = check(target, progress=line, **wanted)
+        report = check(target, progress=line, violated=line.tell, stop=stop, **wanted)
     except (CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
     finally:
         line.clear()
     report = _excused(report, known, options)
     return finish(report, options.report)
-
-
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does: a job that is cancelled must not leave sessions open."""
-    import signal  # noqa: PLC0415
-    import threading  # noqa: PLC0415
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _known(path: str | None) -> tuple[Known, ...]:
@@ -196,6 +196,7 @@ def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
         "only": options.only,
         "skip": options.skip,
         "strict": options.strict,
+        "fail_fast": options.fail_fast,
         "control": options.control,
         "webhook_listen": options.webhook_listen,
         "webhook_public_url": options.webhook_public_url,

@@ -60,6 +60,8 @@ class RunContext:
     """Where our own mock left the strict document, found by a driver that has checks of its own."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the report should know."""
+    look: Callable[[], None] = lambda: None
+    """Judges what was observed so far, where that costs little. A driver that takes long calls it now and then."""
     hanging: object = None
     """The delivery that is left without an answer, for the driver that comes back to it."""
     until_the_end: ExitStack = field(default_factory=ExitStack)

@@ -35,7 +35,8 @@ from qashier_contract.drive.story import (
 )
 from qashier_contract.history import Capability
 from qashier_contract.interrupts import OutOfTime
-from qashier_contract.target import Account, OutOfSessions
+from qashier_contract.pace import OutOfSessions
+from qashier_contract.target import Account
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -162,6 +163,7 @@ def lifecycle(context: RunContext) -> None:
             pass
         except (OutOfTime, OutOfSessions):
             return
+        context.look()
         if search.aim is None:
             return  # the plan is done, or the time for it
         wanted -= {search.aim} | _retell(search, wanted)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from qashier_contract import oracle
 from qashier_contract.history import SESSIONS_PATH, Exchange
 from qashier_contract.interrupts import OutOfTime
-from qashier_contract.target import OutOfSessions
+from qashier_contract.pace import OutOfSessions
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ def as_json(report: Report) -> dict[str, Json]:
         "requests": report.requests,
         "duration_s": round(report.duration_s, 3),
         "interrupted": report.interrupted,
+        "first_violation_s": None if report.first_violation_s is None else round(report.first_violation_s, 3),
         "notes": list(report.notes),
         "matrix": {name: {str(status): n for status, n in sorted(row.items())} for name, row in report.matrix.items()},
         "visited": {name: dict(sorted(row.items())) for name, row in report.visited.items()},

@@ -21,6 +21,8 @@ _NARROWEST: Final = 40
 _WIDEST: Final = 120
 _MOST_VIOLATIONS: Final = 1
 _MOST_STEPS: Final = 8
+_MOST_TOLD: Final = 12
+"""How many broken clauses are told of while a run goes on."""
 _COLOURS: Final = {
     Verdict.FAILED: "\x1b[1;31m",
     Verdict.WARNED: "\x1b[1;33m",
@@ -49,7 +51,7 @@ class Progress(Protocol):
     @property
     def requests(self) -> int: ...
     @property
-    def remaining_s(self) -> float: ...
+    def left_s(self) -> float: ...
 
 
 class ProgressLine:
@@ -65,10 +67,11 @@ class ProgressLine:
         self._stream = stream
         self._width = max(_NARROWEST, width)
         self._is_shown = stream.isatty() if is_shown is None else is_shown
+        self._told = 0
 
     def __call__(self, progress: Progress) -> None:
         """Show how far the run is."""
-        left = f"{progress.remaining_s:.0f} s left" if progress.remaining_s < float("inf") else ""
+        left = f"about {progress.left_s:.0f} s left" if progress.left_s < float("inf") else ""
         parts = [f"{progress.done + 1}/{progress.total} {progress.driver}", f"{progress.requests} requests", left]
         line = " · ".join(part for part in parts if part)
         self._write(f"\r\x1b[2K{line[: self._width - 1]}")
@@ -76,6 +79,19 @@ class ProgressLine:
     def clear(self) -> None:
         """Take the line away."""
         self._write("\r\x1b[2K")
+
+    def tell(self, entry: ClauseReport) -> None:
+        """Say that a clause turned out to be broken, terminal or not; after some of them no more is said."""
+        self._told += 1
+        if self._told > _MOST_TOLD + 1:
+            return
+        violation = entry.violations[0]
+        text = f"{_SIGNS[entry.verdict]} {entry.clause.id} expected {violation.expected}, seen {violation.seen}"
+        if self._told > _MOST_TOLD:
+            text = "… further clauses are broken; the summary has them all"
+        self.clear()
+        self._stream.write(f"{_plain(text)[: self._width - 1]}\n")
+        self._stream.flush()
 
     def _write(self, text: str) -> None:
         if self._is_shown:

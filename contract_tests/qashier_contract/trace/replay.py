@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.interrupts import OutOfTime
-from qashier_contract.target import OutOfSessions
+from qashier_contract.pace import OutOfSessions
 from qashier_contract.trace.minimise import growing, minimise, shrink, until
 from qashier_contract.trace.sending import Sending, Site
 from qashier_contract.trace.steps import Steps, steps_of

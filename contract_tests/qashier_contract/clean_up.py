@@ -1,0 +1,120 @@
+"""Leaving nothing behind: whatever happened, our sessions are expired, our endpoints removed, and the clocks go on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.history import Capability, Exchange, Operation, Recorder
+from qashier_contract.interrupts import Interrupted, OutOfTime
+from qashier_contract.ledger import Ledger, entries_of
+from qashier_contract.target import Account, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CLEAN_UP_S: Final = 10.0
+"""The clean-up's own budget."""
+_PAGES_SEARCHED: Final = 5
+"""How many pages of open sessions are looked through for what a faulty target opened unasked."""
+_ROOM: Final = 16 * 1024 * 1024
+"""How much may be recorded, though the run has used up what it had."""
+
+
+def clean_up(target: Target, recorder: Recorder, accounts: Sequence[Account], nonce: str) -> list[str]:
+    """Expire every session that is not known to have ended, remove our endpoints, let the clocks go on.
+
+    Nothing is sent where no session was asked for. A second Ctrl-C ends it.
+
+    Args:
+        target: Where to clean up; its pace says for how long.
+        recorder: What was observed.
+        accounts: In whose names sessions were opened.
+        nonce: What marks the sessions of this run.
+
+    Returns:
+        What a reader of the report should know of what is left.
+    """
+    if not any(exchange.operation is Operation.CREATE for exchange in recorder.exchanges):
+        return []
+    target.scenario = "clean-up"
+    target.pace.room = max(target.pace.room, _ROOM)
+    left, notes = 0, []
+    try:
+        left += sum(not _ended(target, *found) for found in _left_open(recorder))
+        left += sum(not _ended(target, *found) for found in _unasked(accounts, nonce))
+        _remove_endpoints(target, recorder)
+        _restore_clocks(target, recorder, accounts)
+    except Interrupted:
+        notes.append("The clean-up was interrupted: some sessions may still be open.")
+    except OutOfTime:
+        notes.append("The clean-up ran out of time: some sessions may still be open.")
+    if left:
+        notes.append(f"{left} sessions could not be expired at the end, and may still be open.")
+    return notes
+
+
+def _ended(target: Target, number: int, session_id: str) -> bool:
+    """Expire a session; whether it is ended now. Some are, though their history did not show it for certain."""
+    account = Account(target, number)
+    if account.expire(session_id).succeeded:
+        return True
+    return account.retrieve(session_id).object.get("status") in {"complete", "expired"}
+
+
+def _unasked(accounts: Sequence[Account], nonce: str) -> list[tuple[int, str]]:
+    """Open sessions that carry the mark of this run, though no answer named them: a faulty target made them."""
+    found = []
+    for account in accounts:
+        page = account.list(status="open", limit=100)
+        for _ in range(_PAGES_SEARCHED):
+            if not (entries := entries_of(page)):
+                break
+            found += [(account.number, str(e.get("id"))) for e in entries if nonce in str(e.get("success_url"))]
+            if page.object.get("has_more") is not True:
+                break
+            page = account.list(status="open", limit=100, starting_after=str(entries[-1].get("id")))
+    return found
+
+
+def _left_open(recorder: Recorder) -> list[tuple[int, str]]:
+    """The sessions that answers named, and that may still be open."""
+    history = recorder.history()
+    ledger = Ledger(history)
+    found: dict[str, int] = {}
+    for observed in ledger.sessions.values():
+        state = None
+        if history.exchanges:
+            state = ledger.state_before(observed, _after(history.exchanges[-1], observed.account))
+        if state is None or state.status == "open":
+            found[observed.id] = observed.account
+    return [(account, session_id) for session_id, account in found.items()]
+
+
+def _remove_endpoints(target: Target, recorder: Recorder) -> None:
+    """Remove the endpoints that their driver could not remove any more."""
+    for endpoint in recorder.endpoints:
+        if endpoint.removed_ns is None and endpoint.id is not None:
+            Account(target, endpoint.account).remove_endpoint(endpoint.id)
+
+
+def _restore_clocks(target: Target, recorder: Recorder, accounts: Sequence[Account]) -> None:
+    if target.control_url is None or Capability.CLOCK not in recorder.terms.capabilities:
+        return
+    for account in accounts:
+        if any(e.account == account.number and e.object.get("frozen") is True for e in recorder.exchanges):
+            account.set_clock(frozen=False)
+
+
+def _after(exchange: Exchange, account: int) -> Exchange:
+    """A request in an account's name, just after everything that was seen."""
+    return replace(
+        exchange,
+        number=exchange.number + 1,
+        account=account,
+        request=replace(exchange.request, headers=()),
+        sent_ns=time.monotonic_ns(),
+        received_ns=time.monotonic_ns(),
+        page_of=None,
+    )
