@@ -12,10 +12,8 @@ RUN := $(VENV)/bin/python
 SET_UP := $(PYTHON) tools/set_up.py --venv $(VENV)
 # What mypy's configuration names, as far as it is there: it refuses the name of a folder that is not.
 TYPED := $(wildcard qashier_mock contract_tests tests examples benchmarks tools)
-# Where Node is missing, the set-up puts one into the environment.
-WITH_NODE := PATH="$(abspath $(VENV))/bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
-.PHONY: help serve test lint types contract plan soak bench develop node browser shops
+.PHONY: help serve test lint types contract plan soak bench develop node browser shops clients
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,15 +23,14 @@ help:  ## list the targets
 serve: $(VENV)/.set-up-serve  ## serve the mock on http://127.0.0.1:4010 until Ctrl-C
 	@exec $(RUN) -m qashier_mock serve $(ARGS)
 
-test: develop node browser shops  ## run the tests
+test: develop node browser shops clients  ## run the tests
 	$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: develop node  ## formatting, lint rules, import rules, the OpenAPI documents
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -c "from importlinter.cli import lint_imports_command as main; main()"
-	$(RUN) -m openapi_spec_validator openapi/qashier.yaml openapi/control.yaml
-	$(WITH_NODE) node_modules/.bin/redocly lint
+	$(RUN) tools/lint_documents.py
 
 types: develop  ## check the types, strictly
 	$(RUN) -m mypy $(TYPED)
@@ -64,3 +61,6 @@ browser: develop
 
 shops: node
 	@$(SET_UP) shops
+
+clients:
+	@$(SET_UP) clients

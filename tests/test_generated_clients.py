@@ -1,11 +1,12 @@
-"""Clients that two generators make of qashier.yaml drive the flow as they are: create, retrieve, list, expire.
+"""Clients that generators make of the document drive the flow as they are: create, retrieve, list, expire.
 
-The generators come from `make develop` and `make node`; nothing is fetched here. What a generator cannot write is named
-in docs/generated-clients.md.
+The generators come from `make develop`, `make node` and `make clients`; nothing is fetched here.
+docs/generated-clients.md tells of these and of more.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ import pytest
 
 from qashier_mock import MockServer
 
+JSON = dict[str, Any]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +28,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 DOCUMENT: Final = ROOT / "openapi" / "qashier.yaml"
 PROGRAMS: Final = ROOT / "tests" / "clients"
 NODE_MODULES: Final = ROOT / "node_modules"
+GUZZLE: Final = os.environ.get("QASHIER_TEST_GUZZLE", "/usr/share/php/GuzzleHttp/autoload.php")
+VERSIONS: Final = ("3.0", "3.1")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +88,46 @@ def typescript_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def assert_is_the_flow(transcript: dict[str, Any]) -> None:
+def generator_jar() -> Path:
+    """The jar of openapi-generator, which also holds what its Java clients need."""
+    spec = importlib.util.find_spec("openapi_generator_cli")
+    assert spec is not None
+    assert spec.origin is not None, "openapi-generator is not installed: run `make develop`"
+    return Path(spec.origin).with_name("openapi-generator.jar")
+
+
+@pytest.fixture(scope="module")
+def openapi_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each language and version of OpenAPI, with the client that openapi-generator writes."""
+    assert shutil.which("javac"), "there is no Java compiler: run `make clients`"
+    folder = tmp_path_factory.mktemp("openapi-generator")
+    options: dict[str, JSON] = {
+        "java": {"library": "native", "openApiNullable": False, "annotationLibrary": "none"},
+        "php": {},
+    }
+    for version in VERSIONS:
+        document = run(sys.executable, "-m", "qashier_mock", "spec", "--openapi", version, cwd=ROOT)
+        (folder / f"{version}.yaml").write_text(document)
+        for language, additional in options.items():
+            configuration = {
+                "generatorName": language,
+                "inputSpec": str(folder / f"{version}.yaml"),
+                "outputDir": str(folder / f"{language}-{version}" / "client"),
+                "additionalProperties": additional,
+                "globalProperties": {
+                    "apiTests": "false",
+                    "modelTests": "false",
+                    "apiDocs": "false",
+                    "modelDocs": "false",
+                },
+            }
+            (folder / f"{language}-{version}.json").write_text(json.dumps(configuration))
+    batch: list[str | Path] = ["java", "-jar", generator_jar(), "batch", "--fail-fast", *sorted(folder.glob("*.json"))]
+    run(*batch, cwd=folder)
+    return folder
+
+
+def assert_is_the_flow(transcript: JSON) -> None:
     created, expired = transcript["created"], transcript["expired"]
     assert created["status"] == "open"
     assert created["amount_total"] == 360
@@ -109,4 +153,28 @@ def test_the_python_client_drives_the_flow_under_the_production_prefix(python_cl
 
 def test_the_typescript_client_drives_the_flow(typescript_client: Path, mock: MockServer) -> None:
     printed = run(node(), "flow.js", mock.url, "sk_test_generated_typescript", cwd=typescript_client)
+    assert_is_the_flow(json.loads(printed))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_java_client_drives_the_flow(openapi_generator: Path, mock: MockServer, version: str) -> None:
+    folder = openapi_generator / f"java-{version}"
+    sources = [
+        *(folder / "client" / "src" / "main").rglob("*.java"),
+        PROGRAMS / "Flow.java",
+        PROGRAMS / "Generated.java",
+    ]
+    run("javac", "-proc:none", "-nowarn", "-cp", generator_jar(), "-d", "classes", *sources, cwd=folder)
+    path = os.pathsep.join([str(generator_jar()), "classes"])
+    printed = run("java", "-cp", path, "Flow", mock.url, f"sk_test_generated_java_{version[-1]}", cwd=folder)
+    assert_is_the_flow(json.loads(printed))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_php_client_drives_the_flow(openapi_generator: Path, mock: MockServer, version: str) -> None:
+    assert shutil.which("php"), "there is no PHP: run `make clients`"
+    assert Path(GUZZLE).is_file(), "there is no Guzzle: run `make clients`"
+    folder = openapi_generator / f"php-{version}"
+    shutil.copy(PROGRAMS / "flow.php", folder)
+    printed = run("php", "flow.php", mock.url, f"sk_test_generated_php_{version[-1]}", GUZZLE, cwd=folder)
     assert_is_the_flow(json.loads(printed))

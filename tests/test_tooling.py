@@ -201,3 +201,29 @@ def test_a_browser_that_cannot_be_run_is_named_in_the_refusal() -> None:
     )
     assert run.returncode == 1
     assert "no-such-browser" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "answer"), [("javac 11.0.2", False), ("javac 1.8.0_392", False), ("javac 17.0.15", True), ("?", False)]
+)
+def test_an_old_java_counts_as_none(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, *, answer: bool
+) -> None:
+    for name in ("java", "javac"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert set_up.java_is_new_enough() is answer
+
+
+@pytest.mark.parametrize(
+    ("part", "wanted"),
+    [("find_or_install_java", "Java Development Kit"), ("find_or_install_guzzle", "QASHIER_TEST_GUZZLE")],
+)
+def test_what_generated_clients_need_is_named_where_it_cannot_be_installed(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, wanted: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(set_up, "may_use_apt", lambda: False)
+    with pytest.raises(SystemExit, match=wanted):
+        getattr(set_up, part)()

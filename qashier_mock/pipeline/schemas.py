@@ -145,7 +145,8 @@ class Schema:
             if nearest is not None and _reach(nearest) > len(error.instance_path):
                 told = self._told(max(nearest, key=lambda e: len(_blamed(e))), value, name)
                 whole = _descend(self.source, error.schema_path[:-1]).get("x-must-be")
-                if whole is None or _reach(nearest) > len(error.instance_path) + 1:
+                is_misspelt = [each.kind.name for each in nearest] == ["additionalProperties"]
+                if whole is None or is_misspelt or _reach(nearest) > len(error.instance_path) + 1:
                     return told
                 place = wording.path(error.instance_path, prefix=name)
                 text = f"{f'`{place}`' if place else 'The body'} must be {whole}."
