@@ -11,6 +11,7 @@ from qashier_mock.bugs.changes import (
     answer,
     command,
     entries,
+    list_parameters,
     method,
     moved,
     paging,
@@ -98,23 +99,19 @@ def _filtered_cursor(instead: Callable[[Inner, ListQuery], Awaitable[Page]]) -> 
     return paging(judged)
 
 
-def _drop_unless(name: str, is_kept: Callable[[str], bool]) -> Callable[[dict[str, str]], None]:
-    def change(parameters: dict[str, str]) -> None:
-        if name in parameters and not is_kept(parameters[name]):
-            del parameters[name]
-
-    return change
+def _is_bound(name: str) -> bool:
+    return name in {f"created[{bound}]" for bound in ("gt", "gte", "lt", "lte")}
 
 
-def _known_bounds_only(parameters: dict[str, str]) -> None:
-    known = {f"created[{bound}]" for bound in ("gt", "gte", "lt", "lte")}
-    for name in [name for name in parameters if name.startswith("created") and name not in known]:
-        del parameters[name]
+def _ignored(is_ignored: Callable[[str, str], bool]) -> Change:
+    """Leave some parameters of a list out, by name and value, before they are validated."""
 
+    def drop(parameters: dict[str, str]) -> None:
+        for name, value in list(parameters.items()):
+            if is_ignored(name, value):
+                del parameters[name]
 
-def _integer_bounds_only(parameters: dict[str, str]) -> None:
-    for name in [name for name in parameters if name.startswith("created[") and not parameters[name].isdecimal()]:
-        del parameters[name]
+    return list_parameters(drop)
 
 
 def _is_free(session: CheckoutSession) -> bool:
@@ -148,6 +145,15 @@ row("LIS-13", "unknown-cursor-gives-nothing", "A cursor that names no session is
     _unknown_cursor(lambda _asked: None))
 row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
     entries(lambda session: session["line_items"].update(data=[])))
+row("LIS-15", "status-filter-unknown-accepted",
+    "A `status` that is none of the three is ignored: the list has the sessions of every status.",
+    _ignored(lambda name, value: name == "status" and value != "" and value not in set(Status)))
+row("LIS-15", "status-filter-empty-accepted", "An empty `status` is ignored instead of refused.",
+    _ignored(lambda name, value: name == "status" and not value))
+row("LIS-15", "unknown-bound-of-created-ignored", "An unknown bound of `created`, such as `created[from]`, is ignored.",
+    _ignored(lambda name, _value: name.startswith("created[") and not _is_bound(name)))
+row("LIS-15", "bound-that-is-no-integer-ignored", "A bound of `created` that is no integer is ignored.",
+    _ignored(lambda name, value: _is_bound(name) and not value.isdecimal()))
 row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
     entries(lambda session: session.update(
         payment_status="unpaid" if session["payment_status"] == "paid" else session["payment_status"])))

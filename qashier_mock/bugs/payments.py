@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
 from qashier_mock.bugs.changes import Moved, advance, move, page_layer, page_leads_to, page_sessions, page_text
 from qashier_mock.bugs.endings import page_still_sells, paid
 from qashier_mock.bugs.parts import Inner, Parts
-from qashier_mock.bugs.table import defect, row
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
-from qashier_mock.core.errors import SessionNotOpen
+from qashier_mock.core.errors import SessionNotFound, SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger
-from qashier_mock.core.model import CheckoutSession, EventType, Status
+from qashier_mock.core.model import CheckoutSession, EventType, LineItem, Status
+from qashier_mock.core.money import format_amount
 
 CARD, AUTHORISE, CANCEL = b"card=approved", b"decision=authorise", b"decision=cancel"
+
+
+def _when_opened(trigger: Trigger, *, method: str = "GET", times: int = 1) -> Change:
+    """Have the customer act by opening the page of an open session, at the nth time."""
+
+    def apply(parts: Parts) -> None:
+        opened: Counter[str] = Counter()
+
+        async def around(asked: Request, respond: Respond) -> Answer:
+            session_id = asked.path.removeprefix("/pay/")
+            opened[session_id] += asked.method == method
+            if asked.method == method and opened[session_id] == times:
+                with suppress(SessionNotFound):
+                    await parts.service.act(session_id, trigger)
+            return await respond(asked)
+
+        parts.on_pages(around)
+
+    return apply
+
+
+def _page_lines(change: Callable[[LineItem], LineItem]) -> Change:
+    return page_sessions(lambda session: replace(session, line_items=tuple(map(change, session.line_items))))
 
 
 # fmt: off
@@ -53,7 +80,31 @@ row("PAY-5", "authorise-leads-to-success-url",
 row("PAY-5", "cancel-leads-to-cancel-url",
     "After cancelling on the page of the payment method the customer goes to `cancel_url`.",
     page_leads_to(CANCEL, lambda session: session.cancel_url or session.success_url))
+row("PAY-6", "opening-the-page-pays",
+    "Opening the hosted page of a session, without pressing anything, completes it.",
+    _when_opened(Trigger.PAYMENT_SUCCEEDED))
+row("PAY-6", "head-of-the-page-pays", "A HEAD request for the hosted page of a session completes it.",
+    _when_opened(Trigger.PAYMENT_SUCCEEDED, method="HEAD"))
+row("PAY-6", "opening-the-page-thrice-expires", "Opening the hosted page of a session for the third time expires it.",
+    _when_opened(Trigger.EXPIRE_REQUESTED, times=3))
+row("PAY-7", "page-without-descriptions", "The open page calls every line `Item`.",
+    _page_lines(lambda line: replace(line, name="Item", description=None)))
+row("PAY-7", "page-without-quantities", "The open page shows one piece of each line.",
+    _page_lines(lambda line: replace(line, quantity=1)))
+row("PAY-7", "page-of-the-first-line", "The open page shows the first line only.",
+    page_sessions(lambda session: replace(session, line_items=session.line_items[:1])))
 # fmt: on
+
+
+@defect("PAY-7", page_layer)
+async def page_without_total(parts: Parts, asked: Request, respond: Respond) -> Answer:
+    """The open page does not show the total."""
+    answered = await respond(asked)
+    found = await parts.service.find(asked.path.removeprefix("/pay/"))
+    if found is not None and found[1].is_open:
+        total = format_amount(found[1].amount_total, found[1].currency)
+        answered.body = answered.body.replace(total.encode(), b"")
+    return answered
 
 
 @defect("PAY-3")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from qashier_mock.bugs.changes import RETRIEVE, command, page_layer, reply, shown, unknown_id
+from qashier_mock.bugs.changes import RETRIEVE, command, reply, shown, unknown_id
 from qashier_mock.bugs.parts import Inner, Json, Parts
 from qashier_mock.bugs.table import Change, defect, row
-from qashier_mock.bugs.traffic import Answer, Request, Respond
-from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import LONGEST_LIFE, Trigger, advance
 from qashier_mock.core.model import AccountId, CheckoutSession
 
@@ -77,16 +75,3 @@ async def expire_is_not_saved(parts: Parts, inner: Inner, account: AccountId, se
     if session is None or not session.is_open or now >= session.expires_at:
         return await inner(account, session_id, ref)
     return advance(session, Trigger.EXPIRE_REQUESTED, now)[0]
-
-
-@defect("RET-3", page_layer)
-async def opening_the_page_pays(parts: Parts, asked: Request, respond: Respond) -> Answer:
-    """Opening the hosted page of a session, without pressing anything, completes it."""
-    session_id = asked.path.removeprefix("/pay/")
-    found = await parts.service.find(session_id) if asked.method == "GET" else None
-    if found is not None:
-        try:
-            await parts.service.apply(found[0], session_id, Trigger.PAYMENT_SUCCEEDED)
-        except SessionNotOpen:
-            return await respond(asked)
-    return await respond(asked)

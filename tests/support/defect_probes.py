@@ -634,6 +634,12 @@ async def an_entry_is_the_session(mock: Mock) -> None:
     expect((await mock.page())["data"] == [await mock.retrieve(session)], "another session")
 
 
+@probe("LIS-15")
+async def a_filter_that_says_nothing_is_refused(mock: Mock) -> None:
+    for query in ("status=paid", "status=", f"created[from]={NOW}", "created[gte]=yesterday", "created[lt]="):
+        expect((await mock.send("GET", f"{SESSIONS}?{query}")).refused, query)
+
+
 # EXP
 
 
@@ -752,6 +758,23 @@ async def the_customer_comes_back(mock: Mock) -> None:
         seen = await mock.press(session, f"decision={decision}", "/redirect")
         expect(seen.headers.get("location") == RETURN_URL, f"{decision}: {seen.headers.get('location')}")
         expect((await mock.retrieve(session))["status"] == status, decision)
+
+
+@probe("PAY-6")
+async def opening_the_page_changes_nothing(mock: Mock) -> None:
+    session = await mock.create()
+    for method in ("GET", "HEAD", "GET", "GET"):
+        seen = await mock.send(method, f"/pay/{session['id']}", key=None)
+        expect(seen.status == 200, f"{method}: {seen.status}")
+        expect(await mock.retrieve(session) == session, method)
+
+
+@probe("PAY-7")
+async def the_page_shows_what_is_bought(mock: Mock) -> None:
+    session = await mock.create(line("Beans", 1_450, 3, description="Whole beans"), line("Mug", 999, 2))
+    text = re.sub(r"<[^>]*>", " ", (await mock.show(session)).text)
+    for part in ("63.48", "Whole beans", "3 ", "Mug", "2 "):
+        expect(re.search(rf"(?<![0-9]){re.escape(part)}", text), part)
 
 
 # CON
