@@ -29,7 +29,7 @@ from qashier_mock.core.errors import (
     ServiceUnavailable,
 )
 from qashier_mock.core.faults import FaultAction, FaultRule
-from qashier_mock.core.journal import JournalEntry, redacted
+from qashier_mock.core.journal import JournalEntry, cut
 from qashier_mock.core.model import AccountId, WebhookEndpoint
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
@@ -55,6 +55,7 @@ from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.web import hosted, wire
 from qashier_mock.web.api import ApiHandlers
 from qashier_mock.web.control import ControlHandlers
+from qashier_mock.web.origin import check_origin, host_of
 from qashier_mock.webhooks import Dispatcher
 
 PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
@@ -100,7 +101,7 @@ class MockApp:
         dispatcher: Webhooks.
         clocks: The clocks of accounts that are moved.
         hooks: What the pipeline, and the protocol of its server, is handed.
-        address: Where the server listens (`http://127.0.0.1:4010`); set by whoever binds it, before the first request.
+        address: Where the server listens (`http://127.0.0.1:4010`); see `listen_on`.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class MockApp:
             rules=rules,
         )
         self.clocks = Clocks(store, self.service, self.dispatcher, clock=whole)
-        self.hooks = AppHooks(settings.policy, ids, self.service, self.accounts, self.store)
+        self.hooks = AppHooks(settings, ids, self.service, self.accounts, self.store)
         control = ControlHandlers(
             self.service, self.accounts, self.dispatcher, self.clocks, version=__version__, store=self.store.name
         )
@@ -201,6 +202,16 @@ class MockApp:
             validate_responses=validate_responses,
         )
         self.asgi = asgi if broken is None else broken.wrap(asgi)
+
+    def listen_on(self, address: str, *, host: str) -> None:
+        """Learn where the server listens; called by whoever binds it, before the first request.
+
+        Args:
+            address: Without a trailing slash.
+            host: What was bound. Bound to loopback, the control API answers to names of this machine only.
+        """
+        self.address = address
+        self.hooks.is_local = is_loopback(host)
 
     def _public_url(self) -> str:
         return self.settings.public_url or self.address
@@ -235,12 +246,18 @@ def create_app(settings: Settings | None = None, *, store: Store | None = None) 
 
 
 class AppHooks:
-    """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember."""
+    """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember.
+
+    Attributes:
+        is_local: Whether the server is bound to loopback.
+    """
 
     def __init__(
-        self, policy: Policy, ids: SeededIds, service: CheckoutService, accounts: AccountService, store: Store
+        self, settings: Settings, ids: SeededIds, service: CheckoutService, accounts: AccountService, store: Store
     ) -> None:
-        self._policy = policy
+        self._policy = settings.policy
+        self._public_host = None if settings.public_url is None else host_of(urlsplit(settings.public_url).netloc)
+        self.is_local = False
         self._service = service
         self._accounts = accounts
         self._store = store
@@ -260,8 +277,11 @@ class AppHooks:
         return account
 
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
-        """What the account's fault rules do to this call; the control API has none."""
-        if self._store.is_faultless(call.principal) or _is_control(call):
+        """What the account's fault rules do to this call; the control API has none, and answers no stranger's page."""
+        if _is_control(call):
+            check_origin(call.headers, is_local=self.is_local, public_host=self._public_host)
+            return None
+        if self._store.is_faultless(call.principal):
             return None
         return self._planned(call)
 
@@ -365,13 +385,13 @@ class AppHooks:
                 call.request_id,
                 call.operation.operation_id,
                 call.method,
-                redacted(path),
+                path,
                 reply.status if is_sent else None,
                 self._service.time_of(call.principal),
                 (steady() - call.started) * 1000,
-                None if key is None else redacted(key).decode("latin-1"),
-                None if call.raw_body is None else redacted(call.raw_body),
-                redacted(body) if is_sent else None,
+                None if key is None else key.decode("latin-1"),
+                cut(call.raw_body),
+                cut(body) if is_sent else None,
                 tuple(dict.fromkeys(each.kind.value for each in earned)),
             ),
         )
@@ -393,13 +413,13 @@ class AppHooks:
                 unrouted.request_id,
                 None,
                 unrouted.method,
-                redacted(path.encode("latin-1")),
+                path.encode("latin-1"),
                 reply.status,
                 self._service.time_of(account),
                 (steady() - unrouted.started) * 1000,
-                None if key is None else redacted(key).decode("latin-1"),
+                None if key is None else key.decode("latin-1"),
                 None,
-                redacted(body),
+                cut(body),
             ),
         )
 

@@ -30,6 +30,9 @@ from qashier_mock import answers
 __tracebackhide__: Final = True
 
 _LONGEST_CHUNK_LINE: Final = 1_024
+_LARGEST_BODY: Final = 16 * 1024 * 1024
+_SILENCE_S: Final = 5.0
+"""Seconds that a sender may keep silent until its connection, which has a thread of its own, is closed."""
 
 
 class WebhookTimeout(TimeoutError):
@@ -387,11 +390,18 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
+    timeout = _SILENCE_S
+
     def do_POST(self) -> None:
-        body = self._chunks() if "chunked" in self.headers.get("Transfer-Encoding", "") else self._whole()
+        try:
+            body = self._chunks() if "chunked" in self.headers.get("Transfer-Encoding", "").lower() else self._whole()
+        except ValueError:  # where the body ends is not known, so nothing can follow it
+            self.close_connection = True
+            self._send(400)
+            return
         try:
             event = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):
             self._send(400)
@@ -404,16 +414,31 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status)
 
     def _whole(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        """Read a body of a length that was told; ValueError for a length that is none, or too large."""
+        return self._read(self._size(self.headers.get("Content-Length", "0"), 10))
 
     def _chunks(self) -> bytes:
         content = bytearray()
-        while size := int(self.rfile.readline(_LONGEST_CHUNK_LINE).partition(b";")[0], 16):
-            content += self.rfile.read(size)
+        while size := self._size(self.rfile.readline(_LONGEST_CHUNK_LINE).partition(b";")[0].decode("latin-1"), 16):
+            content += self._read(size, before=len(content))
             self.rfile.readline(_LONGEST_CHUNK_LINE)
         while self.rfile.readline(_LONGEST_CHUNK_LINE).strip():
             pass  # trailers
         return bytes(content)
+
+    @staticmethod
+    def _size(text: str, base: int) -> int:
+        if not text.strip().isalnum():  # a sign, a blank or an underline would please `int`
+            raise ValueError(f"{text!r} is no length")
+        return int(text, base)
+
+    def _read(self, size: int, *, before: int = 0) -> bytes:
+        if before + size > _LARGEST_BODY:
+            raise ValueError(f"more than {_LARGEST_BODY} bytes")
+        content = self.rfile.read(size)
+        if len(content) < size:
+            raise ValueError("the body ended early")
+        return content
 
     def _send(self, status: int) -> None:
         self.send_response_only(status)

@@ -191,7 +191,7 @@ class MockServer:
     def _run(self, listener: socket) -> None:
         try:
             app = MockApp(self._settings, store=self._store)
-            app.address = self.url
+            app.listen_on(self.url, host=self._host)
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 self._loop = runner.get_loop()
                 self._server = make_server(app, self._ready.set)

@@ -191,6 +191,12 @@ def test_what_is_no_url_is_refused(text: str) -> None:
         http_url(text)
 
 
+@pytest.mark.parametrize("text", ["http://x:99999/", "http://x:0", "https://[::1]:65536"])
+def test_a_url_has_a_port_that_there_is(text: str) -> None:
+    with pytest.raises(ValueError, match="is not from 1 to 65535"):
+        http_url(text)
+
+
 def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
     with pytest.raises(ValueError, match="no user name") as refused:
         http_url("http://user:hunter2@shop.example/")

@@ -110,10 +110,11 @@ def port() -> Iterator[int]:
 def fallback_port() -> Iterator[int]:
     """A server on a version of uvicorn that keeps nothing by the names that our own protocol uses."""
     hooks = Hooks()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocol, "NEEDED", {HttpToolsProtocol: ("elsewhere",)})
-        with serving(make_app(hooks), hooks) as port:
-            yield port
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(protocol, "NEEDED", {HttpToolsProtocol: ("elsewhere",)})
+            port = stack.enter_context(serving(make_app(hooks), hooks))
+        yield port
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 
 from qashier_mock import MockServer
 from qashier_mock.client import MockAccount
-from qashier_mock.receiver import WebhookReceiver, WebhookTimeout
+from qashier_mock.receiver import WebhookReceiver, WebhookTimeout, _Handler
 from qashier_mock.webhooks import sign
 
 COMPLETED: Final = "checkout.session.completed"
@@ -166,6 +166,38 @@ def test_what_is_no_event_is_refused_and_not_received(receiver: WebhookReceiver)
     assert post(receiver, b"no json") == 400
     assert post(receiver, [1]) == 400
     assert receiver.received == []
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"Content-Length: two\r\n\r\n{}",
+        b"Content-Length: -1\r\n\r\n{}",
+        b"Content-Length: 1_0\r\n\r\n{}",
+        b"Content-Length: 99999999999\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nfffffffff\r\n",
+        b"Content-Length: 200000\r\n\r\n" + b"[" * 200_000,
+    ],
+    ids=range(8),
+)
+def test_a_broken_request_is_answered(receiver: WebhookReceiver, request_bytes: bytes) -> None:
+    address = urlsplit(receiver.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(b"POST /webhooks HTTP/1.1\r\nHost: x\r\n" + request_bytes)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert receiver.received == []
+
+
+def test_a_silent_connection_ends_with_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Handler, "timeout", 0.05)
+    with WebhookReceiver() as receiver:
+        address = urlsplit(receiver.url)
+        for begun in (b"", b"POST /web", b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n{"):
+            with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+                connection.sendall(begun)
+                assert connection.recv(100) == b""
 
 
 def test_an_event_of_any_form_is_received(receiver: WebhookReceiver) -> None:

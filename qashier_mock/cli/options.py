@@ -298,19 +298,25 @@ def choice(text: str, *, of: Sequence[str]) -> str:
     return text
 
 
-_HTTP_URL: Final = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?([/?#][!-~]*)?", re.IGNORECASE)
+_HTTP_URL: Final = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(\d{1,5}))?([/?#][!-~]*)?", re.IGNORECASE
+)
+_LAST_PORT: Final = 65_535
 
 
 def http_url(text: str) -> str:
     """An absolute http or https URL; what it quotes in a refusal may be shown, for it holds no user name.
 
     Raises:
-        ValueError: It is none, or has a user name.
+        ValueError: It is none, or has a user name, or a port that there is not.
     """
     if "@" in text.partition("://")[2].partition("/")[0]:
         raise ValueError("a URL here has no user name or password")
-    if not _HTTP_URL.fullmatch(text):
+    match = _HTTP_URL.fullmatch(text)
+    if not match:
         raise ValueError(f"{text!r} is no http or https URL")
+    if match[3] is not None and not 1 <= int(match[3]) <= _LAST_PORT:
+        raise ValueError(f"the port of {text!r} is not from 1 to {_LAST_PORT}")
     return text
 
 

@@ -266,7 +266,7 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
     from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
 
     app = MockApp(_settings(options, secret), store=_store(options.store))
-    app.address = address
+    app.listen_on(address, host=options.host)
     gc.freeze()
     gc.enable()
     return app

@@ -414,7 +414,7 @@ class MemoryStore:
         found.journal.append(entry)
 
     async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        return tuple(self.transaction(account).journal or ())
+        return tuple([entry.redacted() for entry in self.transaction(account).journal or ()])
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         found: dict[AccountId, int] = {}

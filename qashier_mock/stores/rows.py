@@ -238,7 +238,7 @@ def pack_entry(entry: JournalEntry) -> Row:
 
     What came from outside is bytes that need be no text.
     """
-    stored = entry._asdict()
+    stored = entry.redacted()._asdict()
     outside = [stored.pop(name) for name in ("path", "request_body", "response_body")]
     return (orjson.dumps(stored).decode(), *outside)
 

@@ -25,7 +25,7 @@ def serve(listener: socket, store: str, ready: int) -> NoReturn:
     code = 1
     try:
         app = MockApp(Settings(seed=7), store=open_store(store))
-        app.address = url_of(listener)
+        app.listen_on(url_of(listener), host="127.0.0.1")
 
         async def main() -> None:
             def tell() -> None:

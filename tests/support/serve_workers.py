@@ -19,7 +19,7 @@ def main(store: str, count: str, seed: str | None = None) -> int:
 
     def make_app() -> MockApp:
         app = MockApp(Settings(seed=None if seed is None else int(seed)), store=open_store(store))
-        app.address = address
+        app.listen_on(address, host="127.0.0.1")
         return app
 
     try:

@@ -1,0 +1,63 @@
+"""Who may call the control API from a browser: no page of a stranger, and no name that a stranger gave this machine.
+
+A page of any site can make the developer's browser send requests to this machine. Browsers say where a request comes
+from (`Origin`, `Sec-Fetch-Site`), and a site that makes its own name resolve to 127.0.0.1 (DNS rebinding) is told by
+that name in `Host`. Programs that are no browsers send neither of the first two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from qashier_mock.core.errors import RequestInvalid
+
+_LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]|0\.0\.0\.0")
+
+
+def check_origin(headers: Mapping[bytes, bytes], *, is_local: bool, public_host: str | None) -> None:
+    """Refuse a control call that a stranger's page may have sent.
+
+    Args:
+        headers: Of the request, by name in lower case.
+        is_local: Whether the server is bound to loopback: then only names of this machine and `public_host` lead to it.
+        public_host: The host of `--public-url`, as `host_of` returns it.
+
+    Raises:
+        RequestInvalid: It names another host, or comes from another site.
+    """
+    host = host_of(headers.get(b"host", b"").decode("latin-1"))
+    if is_local and host and not _is_own(host, public_host):
+        raise _refused(
+            "Host",
+            f"This server is bound to loopback and answers control calls at localhost, not at {host[:60]!r}. Use the "
+            "address that it printed, or start it with --public-url.",
+        )
+    origin = headers.get(b"origin")
+    if origin is not None:
+        scheme, _, rest = origin.decode("latin-1").partition("://")
+        sender = host_of(rest)
+        is_page = scheme in {"http", "https", "null"}
+        if is_page and sender != host and not _is_own(sender, public_host):
+            raise _refused("Origin", f"Pages of {(sender or 'an unknown site')[:60]!r} may not call the control API.")
+    if headers.get(b"sec-fetch-site", b"").strip().lower() == b"cross-site":
+        raise _refused("Sec-Fetch-Site", "Pages of another site may not call the control API; call it from a program.")
+
+
+def host_of(authority: str) -> str:
+    """Return the host of `host:port`, in lower case and without a final dot; empty where there is none."""
+    try:
+        host = urlsplit("//" + authority.strip()).hostname or ""
+    except ValueError:
+        return "?"
+    return f"[{host}]" if ":" in host else host.rstrip(".")
+
+
+def _is_own(host: str, public_host: str | None) -> bool:
+    return host == public_host or _LOOPBACK.fullmatch(host) is not None
+
+
+def _refused(header: str, message: str) -> RequestInvalid:
+    return RequestInvalid(message, code="parameter_invalid", param=header)
