@@ -9,16 +9,18 @@ import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from qashier_contract import CLAUSES, check
 from qashier_contract.history import Exchange, History, Operation, Recorder, Reply, Request
 from qashier_contract.ledger import Ledger
 from qashier_contract.target import Key, Target
 from qashier_contract.trace.minimise import Seen, minimise, shrink
-from qashier_contract.trace.replay import Replayed, Result, replay, send_once
+from qashier_contract.trace.replay import judge_of, send_once
 from qashier_contract.trace.sites import Sites
 from qashier_contract.trace.steps import Moment, Nonce, SessionId, steps_of
 from qashier_contract.trace.units import Units
+from qashier_contract.verdicts import Result
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
@@ -28,7 +30,8 @@ from tests.targets.reference import DEFECTS, serving, within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from qashier_contract import Report, Violation
+    from qashier_contract import Report
+
 
 IS_FULL = os.environ.get("QASHIER_SOAK") == "full"
 IN_PROCESS = "http://127.0.0.1"
@@ -197,26 +200,6 @@ def test_no_step_names_the_host_of_its_run() -> None:
 # Sending again.
 
 
-def again(report: Report, clause: str, sites: Sites) -> Replayed:
-    violation = report[clause].violations[0]
-    return replay(seen_in(report, violation), judge(clause), sites)
-
-
-def judge(clause: str) -> Callable[[History], tuple[int, Any]]:
-    return lambda history: CLAUSES[clause].findings(Ledger(history))
-
-
-def seen_in(report: Report, violation: Violation) -> Seen:
-    def place(found: Any) -> tuple[Any, ...]:
-        return found.expected, [e.number for e in found.exchanges][-1:], [d.number for d in found.deliveries][-1:]
-
-    def breaks(history: History) -> bool:
-        findings = CLAUSES[violation.clause].findings(Ledger(history), most=200)[1]
-        return any(place(finding) == place(violation) for finding in findings)
-
-    return Seen(history=report.history, exchanges=violation.exchanges, deliveries=violation.deliveries, breaks=breaks)
-
-
 def sites(stack: ExitStack, url: str) -> Sites:
     keys = [Key(f"sk_test_Check1234567890{'0' * 16}{letter}") for letter in "aA"]
     target = Target(url, keys, recorder=Recorder(), control_url=url, timeout_s=5)
@@ -239,11 +222,11 @@ def reference() -> Iterator[str]:
 def verify(url: str, clause: str, good: str) -> None:
     """A violation of a clause breaks it again when it is sent again, and is kept by a correct implementation."""
     report = check(url, seed=1, strict=True, only=[clause], drivers=directed, timeout_s=5)
+    again = report.sent_again[clause]
+    assert again.result is Result.BROKE_AGAIN, again
     with ExitStack() as stack:
-        done = again(report, clause, sites(stack, url))
-        assert done.result is Result.BROKE_AGAIN, done
-        kept = send_once(done.steps, judge(clause), sites(stack, good))
-        assert kept.result is not Result.BROKE_AGAIN, kept.history and [str(e) for e in kept.history.exchanges]
+        kept = send_once(steps_of(again.part), judge_of(CLAUSES[clause]), sites(stack, good))
+    assert kept.result is not Result.BROKE_AGAIN, [str(e) for e in kept.history.exchanges]
 
 
 SAMPLE = (
@@ -273,3 +256,62 @@ def test_every_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(bug:
 def test_it_does_so_on_an_implementation_that_is_not_the_mock(defect: str, reference: str) -> None:
     with serving(defect) as url:
         verify(url, DEFECTS[defect], reference)
+
+
+# A run and its budget.
+
+
+def in_process(*quirks: str, **options: Any) -> Report:
+    return check(IN_PROCESS, transport=within(*quirks), seed=1, strict=True, drivers=directed, **options)
+
+
+def test_nothing_is_sent_again_if_that_is_not_wanted() -> None:
+    report = in_process("expire twice", only=["EXP-2"], replay=False)
+    assert report["EXP-2"].violations
+    assert report.sent_again == {}
+
+
+def test_a_violation_that_does_not_show_again_is_said_to_have_been_seen_once() -> None:
+    correct = within()
+    spoilt: list[str] = []
+
+    def once(method: str, url: str, headers: Any, body: bytes | None) -> tuple[Reply | None, str | None]:
+        reply, failure = correct(method, url, headers, body)
+        if reply is not None and url.endswith("/expire") and reply.status == 200 and not spoilt:
+            spoilt.append(url)
+            value = {**json.loads(reply.body), "status": "open"}
+            reply = Reply(status=200, headers=reply.headers, body=json.dumps(value).encode())
+        return reply, failure
+
+    report = check(IN_PROCESS, transport=once, seed=1, strict=True, drivers=directed, only=["EXP-1"])
+    again = report.sent_again["EXP-1"]
+    assert re.fullmatch(r"seen once, did not break again in \d+ tries", str(again)), again
+    assert again.tries > 1
+
+
+def test_sending_again_keeps_to_the_number_of_sessions() -> None:
+    free = in_process("expire twice", only=["EXP-2"], replay=False)
+    opened = sum(e.operation is Operation.CREATE for e in free.history.exchanges)
+    report = in_process("expire twice", only=["EXP-2"], max_sessions=opened)
+    assert str(report.sent_again["EXP-2"]) == ("not sent again: as many sessions were opened as --max-sessions allows")
+
+
+def test_sending_again_keeps_to_the_time() -> None:
+    report = in_process("expire twice", only=["EXP-2"], max_time_s=2, rate=10)
+    assert report.duration_s < 12
+
+
+def test_nothing_is_left_open_by_sending_again() -> None:
+    with serving("expire twice", "86401 s accepted") as url:
+        report = check(url, keys=["sk_test_mine"], seed=1, strict=True, drivers=directed, only=["EXP-2", "CRE-7"])
+        assert {again.result for again in report.sent_again.values()} == {Result.BROKE_AGAIN}
+        left = httpx.get(f"{url}/checkout/sessions", params={"status": "open"}, auth=("sk_test_mine", "")).json()
+    assert left["data"] == []
+
+
+def test_where_no_clock_can_be_set_times_move_along_with_the_targets() -> None:
+    with serving("86401 s accepted") as url:
+        report = check(
+            url, keys=["sk_test_mine"], control="none", seed=1, strict=True, drivers=directed, only=["CRE-7"]
+        )
+    assert report.sent_again["CRE-7"].result is Result.BROKE_AGAIN

@@ -21,18 +21,22 @@ from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace
 from qashier_contract.policy import Policy
 from qashier_contract.settings import Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
+from qashier_contract.trace.replay import send_again
+from qashier_contract.trace.sites import Sites
 from qashier_contract.transport import origin_of
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, broken_by, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from qashier_contract.drive import Driver
     from qashier_contract.target import Transport
-    from qashier_contract.verdicts import FailedCheck
+    from qashier_contract.verdicts import FailedCheck, SentAgain
 
 _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
+_REPLAY_SHARE: Final = 0.15
+"""The part of the budget that is left for sending violations again."""
 _JUDGING_NS: Final = 700_000
 """About how long judging takes for each request, until it was measured."""
 _SHARE_OF_LOOKING: Final = 0.2
@@ -77,6 +81,7 @@ def check(
     transport: Transport | None = None,
     drivers: Callable[[Driver], bool] | None = None,
     own: bool = False,
+    replay: bool = True,
 ) -> Report:
     """Check an implementation against the contract.
 
@@ -105,6 +110,7 @@ def check(
         drivers: Which drivers of the plan run; all by default.
         own: Whether the target is our own mock, started by the caller: it is judged by the strict document as well,
             and assumed clauses fail.
+        replay: Whether violations are sent again, within the same budget.
 
     Returns:
         The report. After Ctrl-C it holds what was seen so far and says `interrupted`; the sessions are expired even so.
@@ -135,6 +141,7 @@ def check(
         transport=transport,
         drivers=drivers,
         own=own,
+        replay=replay,
     )
     run = Run(target_url, settings)
     with nullcontext() if stop is not None else stopping_on_signals(run.stop):
@@ -225,11 +232,17 @@ class Run:
     # ── the whole ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def whole(self) -> Report:
-        """Connect, drive, clean up, judge.
+        """Connect, drive, clean up, judge, send again what broke.
 
         Raises:
             CheckError: Nothing could be tested, with a message that says why.
         """
+        try:
+            return self._whole()
+        finally:
+            self.target.close()
+
+    def _whole(self) -> Report:
         reasons = {identifier: "skipped" for identifier in CLAUSES if identifier not in self.wanted}
         interrupted = False
         try:
@@ -247,7 +260,6 @@ class Run:
             self._allow(CLEAN_UP_S)
             accounts = [account for account in (self.account, self.connection.other) if account is not None]
             self.notes += clean_up(self.target, self.recorder, accounts, self.nonce)
-            self.target.close()
         interrupted = interrupted or self.stop.is_set
         if interrupted:
             reasons.update(dict.fromkeys(self.wanted, "interrupted"))
@@ -255,6 +267,7 @@ class Run:
             reasons.update(dict.fromkeys((i for i in self.wanted if Capability.WEBHOOKS in CLAUSES[i].needs), refused))
         history = self.recorder.history()
         by_id = self._judged(history, reasons, is_hasty=interrupted)
+        sent_again = {} if interrupted or not self.settings.replay else self.send_again(by_id.values(), history)
         return Report(
             target=self.target.base_url,
             seed=self.seed,
@@ -265,7 +278,22 @@ class Run:
             notes=tuple(self.notes),
             history=history,
             first_violation_s=self.first_violation_s,
+            sent_again=sent_again,
         )
+
+    def send_again(self, judged: Iterable[ClauseReport], history: History) -> Mapping[str, SentAgain]:
+        """Send the first violation of each clause again, within the budget."""
+        context, pace = self.context(), self.target.pace
+        sites = Sites(
+            target=self.target,
+            nonce=self.nonce,
+            keys_are_free=context.keys_are_free,
+            receiver_host=context.receiver_host,
+            receiver_port=context.receiver_port,
+            receiver_url=context.receiver_url,
+        )
+        pace.deadline_ns, pace.judging_ns = self.started_ns + int(self.settings.max_time_s * 1e9), 0
+        return dict(send_again(judged, history, sites))
 
     def connect(self) -> None:
         """Find out what the target is, and open a first session.
@@ -340,6 +368,9 @@ class Run:
         chosen = self.settings.drivers
         steps = [d for d in plan(self.wanted, context.capabilities) if chosen is None or chosen(d)]
         reasons: dict[str, str] = {}
+        if self.settings.replay:
+            share_s = self.settings.max_time_s * (1 - _REPLAY_SHARE)
+            self.target.pace.deadline_ns = self.started_ns + int(share_s * 1e9)
         with context.until_the_end:
             for done, driver in enumerate(steps):
                 self._show(steps, done)

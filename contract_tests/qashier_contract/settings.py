@@ -69,6 +69,7 @@ class Settings:
     transport: Transport | None = None
     drivers: Callable[[Driver], bool] | None = None
     own: bool = False
+    replay: bool = True
 
 
 def is_loopback(url: str) -> bool:

@@ -80,6 +80,37 @@ class FailedCheck:
         return Violation(clause_of(self.check, self.exchange), f"{self.check}: {self.title}", self.seen, exchanges)
 
 
+class Result(StrEnum):
+    """What came of sending a violation again."""
+
+    BROKE_AGAIN = "sent again: broke again"
+    DID_NOT = "seen once, did not break again"
+    NOT_EXERCISED = "sent again, but no request reached the clause"
+    NOT_SENT = "not sent again"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentAgain:
+    """What came of sending a violation again.
+
+    `part` is the least part of the history whose requests broke the clause again; where none did, the part that was
+    tried first. `reason` says why nothing was sent, or why no more.
+    """
+
+    part: History
+    result: Result
+    tries: int = 0
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        if self.result is Result.BROKE_AGAIN:
+            return self.result.value
+        if self.result is Result.NOT_SENT:
+            return f"{self.result}: {self.reason}" if self.reason else self.result.value
+        times = "1 try" if self.tries == 1 else f"{self.tries} tries"
+        return f"{self.result} in {times}" + (f" ({self.reason})" if self.reason else "")
+
+
 @dataclass(frozen=True, slots=True)
 class ClauseReport:
     """The outcome for one clause. `reason` says why it was not exercised."""
@@ -104,6 +135,8 @@ class Report:
     notes: tuple[str, ...] = ()
     """What a reader should know: a limited account, others in it, what was left behind."""
     history: History = field(default_factory=History)
+    sent_again: Mapping[str, SentAgain] = field(default_factory=dict)
+    """What came of sending the first violation of a clause again, by the clause's id."""
     first_violation_s: float | None = None
     """After how many seconds the first failure was known; None if no clause failed."""
 

@@ -101,6 +101,9 @@ OPTIONS: Final = (
         parse=partial(integer, at_least=1, at_most=1_000_000, what="the number of sessions"),
         help="open no more sessions than this",
     ),
+    Option(
+        name="no-replay", is_flag=True, default=False, help="do not send violations again to see if they break again"
+    ),
     Option(name="plan", is_flag=True, default=False, help="say what would be done, and do nothing"),
     Option(
         name="baseline",
@@ -204,6 +207,7 @@ def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
         "policy": policy(options),
         "max_sessions": options.max_sessions,
         "allow_live": options.allow_live,
+        "replay": not options.no_replay,
     }
 
 

@@ -126,6 +126,7 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
                 seed=seed,
                 strict=True,
                 own=not directed,
+                replay=False,
                 drivers=(lambda driver: driver.is_directed) if directed else None,
             )
         reported = tuple(entry.clause.id for entry in report.clauses if entry.verdict is Verdict.FAILED)

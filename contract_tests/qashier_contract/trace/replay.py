@@ -7,39 +7,35 @@ the violation: it is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from qashier_contract.interrupts import OutOfTime
+from qashier_contract.interrupts import Interrupted, OutOfTime
+from qashier_contract.ledger import Ledger
 from qashier_contract.pace import OutOfSessions
-from qashier_contract.trace.minimise import growing, minimise, shrink, until
+from qashier_contract.trace.minimise import Seen, growing, minimise, shrink, until
 from qashier_contract.trace.sending import Sending, Site
 from qashier_contract.trace.steps import Steps, steps_of
 from qashier_contract.trace.units import subject_of
+from qashier_contract.verdicts import Result, SentAgain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
+    from qashier_contract.clauses import Clause, ClauseBroken
     from qashier_contract.history import Exchange, History
-    from qashier_contract.trace.minimise import Minimised, Seen
+    from qashier_contract.trace.minimise import Minimised
+    from qashier_contract.verdicts import ClauseReport, Violation
 
 Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[object]]]"
 """A clause: how many observations of a history exercised it, and what broke it."""
 Sites: TypeAlias = "Callable[[Steps], Site]"
 """Makes a place to send some steps to."""
+_MOST_FINDINGS: Final = 200
+"""How many findings are looked through for the violation that was seen."""
 _MOST_RACES: Final = 6
 """How often requests that were under way at the same time are sent again before more is tried."""
-
-
-class Result(StrEnum):
-    """What came of sending a violation again."""
-
-    BROKE_AGAIN = "sent again: broke again"
-    DID_NOT = "seen once, did not break again"
-    NOT_EXERCISED = "sent again, but no request reached the clause"
-    NOT_SENT = "not sent again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,36 +47,61 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Replayed:
-    """A violation that was sent again, or not.
+class Sent:
+    """What came of sending some steps once.
 
-    `steps` are the fewest that broke again; where none did, those that were tried first. `history` is what was observed
-    when they were sent and broke again. `reason` says why nothing was sent, or why no more.
+    `was_settled` says whether time was given for webhooks and events. `history` is what was observed.
     """
 
-    steps: Steps
     result: Result
-    tries: int = 0
-    reason: str | None = None
-    history: History | None = None
-    was_settled: bool = False
-    """Whether it showed only after a moment."""
-
-    def __str__(self) -> str:
-        if self.result is Result.BROKE_AGAIN:
-            return self.result.value
-        if self.result is Result.NOT_SENT:
-            return f"{self.result}: {self.reason}" if self.reason else self.result.value
-        times = "1 try" if self.tries == 1 else f"{self.tries} tries"
-        return f"{self.result} in {times}" + (f" ({self.reason})" if self.reason else "")
+    history: History
+    was_settled: bool
 
 
-def unsent(seen: Seen, *, reason: str | None = None) -> Replayed:
-    """A violation cut down by judging alone. `reason` says why it is not sent again."""
-    return Replayed(steps=steps_of(minimise(seen).history), result=Result.NOT_SENT, reason=reason)
+def send_again(
+    judged: Iterable[ClauseReport], history: History, sites: Sites, *, budget: Budget | None = None
+) -> Iterator[tuple[str, SentAgain]]:
+    """Send the first violation of each clause again.
+
+    Args:
+        judged: The verdicts.
+        history: What they were given for.
+        sites: Where to send.
+        budget: How much may be sent for each.
+
+    Yields:
+        The clause's id, and what came of it. A violation that its clause does not find in the history, because another
+        check found it, is left out.
+    """
+    for entry in judged:
+        for violation in entry.violations[:1]:
+            seen = seen_as(entry.clause, violation, history)
+            if seen.breaks(history):
+                yield entry.clause.id, replay(seen, judge_of(entry.clause), sites, budget=budget)
 
 
-def replay(seen: Seen, judge: Judge, sites: Sites, *, budget: Budget | None = None) -> Replayed:
+def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
+    """A violation of a clause, and how to know it in a part of the history."""
+
+    def is_it(finding: ClauseBroken) -> bool:
+        return (
+            finding.expected == violation.expected
+            and finding.exchanges[-1:] == violation.exchanges[-1:]
+            and finding.deliveries[-1:] == violation.deliveries[-1:]
+        )
+
+    def breaks(part: History) -> bool:
+        return any(is_it(finding) for finding in clause.findings(Ledger(part), most=_MOST_FINDINGS)[1])
+
+    return Seen(history=history, exchanges=violation.exchanges, deliveries=violation.deliveries, breaks=breaks)
+
+
+def judge_of(clause: Clause) -> Judge:
+    """How a clause judges what was sent."""
+    return lambda history: clause.findings(Ledger(history), most=1)
+
+
+def replay(seen: Seen, judge: Judge, sites: Sites, *, budget: Budget | None = None) -> SentAgain:
     """Send a violation again.
 
     Args:
@@ -92,7 +113,7 @@ def replay(seen: Seen, judge: Judge, sites: Sites, *, budget: Budget | None = No
     return _Search(minimise(seen), judge, sites, budget or Budget()).run()
 
 
-def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True) -> Replayed:
+def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True) -> Sent:
     """Send some steps once, and judge what is observed then.
 
     Args:
@@ -117,7 +138,7 @@ def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True)
         finally:
             sending.clean_up()
     result = Result.BROKE_AGAIN if broken else Result.DID_NOT if exercised else Result.NOT_EXERCISED
-    return Replayed(steps=steps, result=result, tries=1, history=observed, was_settled=was_settled)
+    return Sent(result=result, history=observed, was_settled=was_settled)
 
 
 class _Search:
@@ -131,31 +152,34 @@ class _Search:
         self.tries = self.sent = 0
         self.was_exercised = False
         self.reason: str | None = None
-        self.best: Replayed | None = None
+        self.best: History | None = None
+        self.fewest = budget.requests
         self.later = False
         self.settles = True
         """Whether a sending that shows nothing at once is given a moment: not where another showed it at once."""
 
-    def run(self) -> Replayed:
-        first = self._steps(self.found.places, later=False)
+    def run(self) -> SentAgain:
         for places, later in self._candidates():
             self.later = later
-            races = _MOST_RACES if any(len(group) > 1 for group in first.groups) else 1
+            part = self._part(places)
+            races = _MOST_RACES if any(len(group) > 1 for group in steps_of(part).groups) else 1
             if any(self._shows(places) for _ in range(races)):
                 self._smaller(places)
                 break
             if self.reason is not None:
                 break
         if self.best is not None:
-            return replace(self.best, tries=self.tries)
+            return SentAgain(part=self.best, result=Result.BROKE_AGAIN, tries=self.tries)
+        self.later = False
+        first = self._part(self.found.places)
         if self.tries == 0:
-            return Replayed(steps=first, result=Result.NOT_SENT, reason=self.reason)
+            return SentAgain(part=first, result=Result.NOT_SENT, reason=self.reason)
         result = Result.DID_NOT if self.was_exercised else Result.NOT_EXERCISED
-        return Replayed(steps=first, result=result, tries=self.tries, reason=self.reason)
+        return SentAgain(part=first, result=result, tries=self.tries, reason=self.reason)
 
-    def _steps(self, places: AbstractSet[int], *, later: bool) -> Steps:
+    def _part(self, places: AbstractSet[int]) -> History:
         history = self.found.units.only(places)
-        return steps_of(history if later else until(history, self.found.seen))
+        return history if self.later else until(history, self.found.seen)
 
     def _candidates(self) -> Iterator[tuple[frozenset[int], bool]]:
         """What to send, the least first, and whether with what came after the exchanges that disagree."""
@@ -177,7 +201,7 @@ class _Search:
     def _smaller(self, places: frozenset[int]) -> None:
         """Cut down what broke again. Requests that race break by chance: those are left as they are."""
         best = self.best
-        if best is None or places == self.found.evidence or any(len(group) > 1 for group in best.steps.groups):
+        if best is None or places == self.found.evidence or any(len(g) > 1 for g in steps_of(best).groups):
             return
         shrink(self.found.units, places, self.found.evidence, self._shows)
 
@@ -185,13 +209,14 @@ class _Search:
         """Whether some units break the clause when they are sent; no, once the budget is spent."""
         if self.tries >= self.budget.tries or self.reason is not None:
             return False
-        steps = self._steps(places, later=self.later)
+        part = self._part(places)
+        steps = steps_of(part)
         if self.sent + steps.requests > self.budget.requests:
             return False
         try:
             done = send_once(steps, self.judge, self.sites, settles=self.settles)
-        except OutOfTime:
-            self.reason = "out of time"
+        except OutOfTime as spent:
+            self.reason = "interrupted" if isinstance(spent, Interrupted) else "out of time"
             return False
         except OutOfSessions:
             self.reason = "as many sessions were opened as --max-sessions allows"
@@ -201,9 +226,8 @@ class _Search:
         self.was_exercised = self.was_exercised or done.result is not Result.NOT_EXERCISED
         if done.result is not Result.BROKE_AGAIN:
             return False
-        if self.best is None or steps.requests <= self.best.steps.requests:
-            self.best = done
-            self.settles = done.was_settled
+        if steps.requests <= self.fewest:
+            self.best, self.fewest, self.settles = part, steps.requests, done.was_settled
         return True
 
 

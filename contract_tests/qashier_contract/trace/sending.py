@@ -14,9 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
+from qashier_contract.clean_up import clean_up
 from qashier_contract.history import TOO_LATE, Credentials, Exchange, History, Operation
-from qashier_contract.interrupts import OutOfTime
-from qashier_contract.ledger import Ledger, entries_of
 from qashier_contract.page import page_of
 from qashier_contract.receiver import HOLD_S, Receiver
 from qashier_contract.target import MOST_AT_ONCE, Account, Target, is_same_host, joined
@@ -25,8 +24,7 @@ from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, c
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Sequence
 
     from qashier_contract.history import Recorder
     from qashier_contract.trace.steps import Step, Steps, Symbol, Text
@@ -41,8 +39,6 @@ _SETTLING_S: Final = 2.6
 """After so long a list of events must have what it gets, and an endpoint must have been told."""
 _CLEAN_UP_NS: Final = 5 * 10**9
 """What cleaning up may take, though the budget is spent."""
-_PAGES: Final = 5
-"""How many pages of open sessions are looked through for what is left to expire."""
 _ENDING: Final = frozenset({Operation.EXPIRE, Operation.PAY})
 _LONGEST_KEY: Final = 255
 
@@ -93,8 +89,6 @@ class Sending:
         self._hangs_since_ns = 0
         self._patience_s = _PATIENCE_S
         self._stack = ExitStack()
-        self.left_open = False
-        """Whether sessions may still be open, because there was no time to expire them."""
         length = len(steps.nonce or site.nonce)
         self._nonce = (site.nonce * (1 + length // len(site.nonce)))[:length]
 
@@ -139,37 +133,14 @@ class Sending:
         return self._observed()
 
     def clean_up(self) -> None:
-        """Remove the endpoints, and expire the sessions that are still open; that has a budget of its own."""
+        """Leave nothing behind. That has a budget of its own, and what it sends is not part of what was observed."""
         pace = self.target.pace
         deadline_ns = pace.deadline_ns
         if deadline_ns is not None:
             pace.deadline_ns = max(deadline_ns, time.monotonic_ns() + _CLEAN_UP_NS)
-        try:
-            self._leave_nothing()
-        except OutOfTime:
-            self.left_open = True
-        finally:
-            pace.deadline_ns = deadline_ns
-
-    def _leave_nothing(self) -> None:
-        for account, name, endpoint_id in self._endpoints.values():
-            account.remove_endpoint(endpoint_id)
-            if self._receiver is not None:
-                self._receiver.removed(name)
-        self._endpoints.clear()
-        own = set(Ledger(self._observed()).sessions)
-        for number in self.steps.accounts:
-            account = Account(self.target, number)
-            for _ in range(_PAGES):
-                page = account.list(status="open", limit=100)
-                found = [str(entry.get("id")) for entry in entries_of(page) if self._is_ours(entry, own)]
-                for session_id in found:
-                    account.expire(session_id)
-                if not found or page.object.get("has_more") is not True:
-                    break
-
-    def _is_ours(self, entry: Mapping[str, Json], own: AbstractSet[str]) -> bool:
-        return self.site.are_fresh or entry.get("id") in own or self._nonce in str(entry.get("success_url"))
+        accounts = [Account(self.target, number) for number in self.steps.accounts]
+        clean_up(self.target, self.site.recorder, accounts, self._nonce)
+        pace.deadline_ns = deadline_ns
 
     def _observed(self) -> History:
         return self.site.recorder.history()
