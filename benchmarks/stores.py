@@ -41,7 +41,7 @@ from qashier_mock.service import CheckoutService
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.factory import open_store
-from qashier_mock.stores.rows import Head
+from qashier_mock.stores.state import AccountState
 from qashier_mock.web import wire
 
 STORES: Final = ("memory", "sqlite", "postgresql")
@@ -128,7 +128,7 @@ class Load:
             accounts = size // OF_AN_ACCOUNT if self.shape == SHAPES[1] else 1
             each = size // accounts
             numbers = range(1_000, 1_000 + accounts)
-            heads: list[tuple[int, AccountId, Head]] = []
+            states: list[tuple[int, AccountId, AccountState]] = []
             async with connection.cursor().copy(f"COPY mock_sessions (account, {rows.SESSION}) FROM STDIN") as copy:
                 for number in numbers:
                     account = self.account if accounts == 1 else self.account_of(len(self.sessions))
@@ -139,12 +139,16 @@ class Load:
                         await copy.write_row((number, *rows.pack_session(session)))
                         self.sessions.append((account, session.id))
                     profile = Profile(drawn=each)
-                    heads.append(
-                        (number, account, Head(profile, sessions=each, newest=self.clock.now, deadline=deadline))
+                    states.append(
+                        (
+                            number,
+                            account,
+                            AccountState(profile, sessions=each, newest=self.clock.now, deadline=deadline),
+                        )
                     )
             async with connection.cursor().copy("COPY mock_accounts (no, id, head, wake_at) FROM STDIN") as copy:
-                for number, account, head in heads:
-                    await copy.write_row((number, account, rows.pack_head(head), head.wake_at()))
+                for number, account, state in states:
+                    await copy.write_row((number, account, rows.pack(state), state.wake_at()))
             async with connection.cursor().copy(f"COPY mock_records ({RECORD}) FROM STDIN") as copy:
                 for place, (_, session_id) in enumerate(self.sessions):
                     number = numbers[place // each]

@@ -56,9 +56,10 @@ class Processes:
         store = mock.store
         assert isinstance(store, PostgresStore)
         self.stores.remove(store)
-        for task in store._tasks:
+        tasks = [each for each in (store._beating, store._shared.journals._task) if each is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*store._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await store._close_connections()
 
 
@@ -272,7 +273,7 @@ async def test_a_process_that_was_taken_for_dead_does_not_undo_what_another_did(
         await until(is_claimed)
         assert isinstance(other.store, PostgresStore)
         assert isinstance(one.store, PostgresStore)
-        await other.store._bury(one.store._shared.worker)
+        await other.store.release_worker(one.store._shared.worker)
         async with other.store.transaction(ONE) as tx:
             (stolen,) = await tx.claim_deliveries(NOW, 9)
         release.set()

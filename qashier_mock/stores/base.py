@@ -1,4 +1,4 @@
-"""The Store protocol and its unit of work.
+"""What a store promises, and its unit of work.
 
 A store keeps what it is given and finds it again; it decides nothing. All that one command reads and writes of an
 account happens in one transaction of that account: other commands of the account see all of it or nothing.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final, Protocol, TypeVar
 
 from qashier_mock.core.advice import Advice, AdviceNote, PollWatch
 from qashier_mock.core.delivery import Attempt, Delivery
@@ -17,6 +18,9 @@ from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, WebhookEndpoint
 from qashier_mock.core.paging import ListQuery, Page
+from qashier_mock.stores.state import AccountState, ClockMove
+
+T = TypeVar("T", bound=FaultRule | WebhookEndpoint)
 
 ATTEMPTS_KEPT: Final = 10_000
 """Attempts that an account remembers."""
@@ -29,25 +33,46 @@ class Transaction(Protocol):
     """One account's unit of work.
 
     Costs are O(log n) in what the account holds, plus what is returned, unless a method says otherwise. What there is
-    one of for each account (profile, counters, endpoints, rules) has been read when the transaction begins, and is told
-    without waiting.
+    one of for each account (profile, counters, endpoints, rules) has been read when the transaction begins, is told
+    without waiting, and is the same for all stores: it is written here, for stores to inherit.
+
+    Attributes:
+        account: Whose.
+        worker: This process, as the store numbers those that work on it.
+        state: What the account has one of, as it is now.
     """
 
+    __slots__ = ()
+
     account: AccountId
+    worker: int
+    state: AccountState
+
+    async def change(self) -> AccountState:
+        """The state, to be changed."""
 
     def profile(self) -> Profile:
         """The account's clock, settings and counters; a new account's are the defaults."""
+        return self.state.profile
 
-    async def save_profile(self, profile: Profile) -> None: ...
+    async def save_profile(self, profile: Profile) -> None:
+        (await self.change()).profile = profile
+
+    # sessions
 
     def next_sequence(self) -> int:
         """How many sessions were ever added: the place of the next one."""
-
-    async def session(self, session_id: str) -> CheckoutSession | None:
-        """This account's session, or None."""
+        return self.state.sessions
 
     def newest(self) -> int:
         """The `created` of the newest session, 0 where there is none."""
+        return self.state.newest
+
+    def next_deadline(self) -> int | None:
+        """The earliest `expires_at` of an open session."""
+
+    async def session(self, session_id: str) -> CheckoutSession | None:
+        """This account's session, or None."""
 
     async def add_session(self, session: CheckoutSession) -> None:
         """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
@@ -58,14 +83,13 @@ class Transaction(Protocol):
     async def overdue(self, now: int) -> CheckoutSession | None:
         """The open session with the earliest `expires_at`, if that is at or before `now`."""
 
-    def next_deadline(self) -> int | None:
-        """The earliest `expires_at` of an open session."""
-
     async def page(self, query: ListQuery, cursor: int | None) -> Page:
         """The answer to a list query; `cursor` is the `sequence` of the session that the query's cursor names."""
 
     async def sessions(self) -> Sequence[CheckoutSession]:
         """All of the account's, in order of creation; O(n)."""
+
+    # idempotency
 
     async def recall(self, key: str) -> IdempotencyRecord | None: ...
 
@@ -77,6 +101,8 @@ class Transaction(Protocol):
     async def records(self) -> Sequence[IdempotencyRecord]:
         """All of the account's, in the order of their answers; O(n)."""
 
+    # events and their delivery
+
     async def add_event(self, event: Event) -> None: ...
 
     async def event(self, event_id: str) -> Event | None: ...
@@ -86,11 +112,20 @@ class Transaction(Protocol):
 
     def endpoints(self) -> Sequence[WebhookEndpoint]:
         """In order of registration."""
+        return self.state.endpoints
 
-    async def put_endpoint(self, endpoint: WebhookEndpoint) -> None: ...
+    async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
+        state = await self.change()
+        state.endpoints = await self._put(state.endpoints, endpoint)
 
     async def remove_endpoint(self, endpoint_id: str) -> None:
         """Remove an endpoint and what was still to be delivered there."""
+        state = await self.change()
+        state.endpoints = tuple([each for each in state.endpoints if each.id != endpoint_id])
+        await self.remove_deliveries(endpoint_id)
+
+    async def remove_deliveries(self, endpoint_id: str) -> None:
+        """Remove what is still to be delivered to an endpoint."""
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """What is still to be delivered, or None."""
@@ -125,9 +160,12 @@ class Transaction(Protocol):
 
     async def attempts_made(self) -> int:
         """How many attempts were ever added."""
+        return self.state.attempts
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
         """The last 10,000, oldest first, without the first `after` that were ever added."""
+
+    # the clock
 
     async def begin_clock_move(self, *, stands: bool) -> bool:
         """Say that this process moves the clock in steps; False, and nothing said, while another does.
@@ -135,9 +173,17 @@ class Transaction(Protocol):
         Args:
             stands: Whether the clock is to stand when the move has ended.
         """
+        state = await self.change()
+        if state.move is not None and state.move.worker != self.worker:
+            return False
+        state.move = ClockMove(self.worker, stands)
+        return True
 
     async def end_clock_move(self) -> None:
         """End the move of this process, or one that was abandoned."""
+        state = await self.change()
+        if state.move is not None and state.move.worker in (None, self.worker):
+            state.move = None
 
     async def abandoned_clock_move(self, *, by_us: bool = False) -> bool | None:
         """The `stands` of a move whose process died on the way, or None.
@@ -145,19 +191,38 @@ class Transaction(Protocol):
         Args:
             by_us: A move of this process counts, too: it is known to have failed.
         """
+        move = self.state.move
+        if move is None or not (move.worker is None or (by_us and move.worker == self.worker)):
+            return None
+        return move.stands
+
+    # faults and advice
 
     def faults(self) -> Sequence[FaultRule]:
         """In the order in which they were made."""
+        return self.state.faults
 
-    async def put_fault(self, rule: FaultRule) -> None: ...
+    async def put_fault(self, rule: FaultRule) -> None:
+        state = await self.change()
+        state.faults = await self._put(state.faults, rule)
 
-    async def remove_fault(self, rule_id: str) -> None: ...
+    async def remove_fault(self, rule_id: str) -> None:
+        state = await self.change()
+        state.faults = tuple([each for each in state.faults if each.id != rule_id])
 
     async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         """Remember an advice, earned `count` times more; True when its subject is new to the account."""
+        state = await self.change()
+        for note in state.advice:
+            if note.advice.kind is advice.kind and note.advice.subject == advice.subject:
+                note.count += count
+                return False
+        state.advice = (*state.advice, AdviceNote(advice, request_id, at, count))
+        return True
 
     async def advice(self) -> Sequence[AdviceNote]:
         """In the order in which they were first earned."""
+        return tuple([replace(note) for note in self.state.advice])
 
     async def unconfirmed(self) -> Collection[str]:
         """Ids of sessions that have ended with a webhook and were not retrieved since."""
@@ -167,14 +232,26 @@ class Transaction(Protocol):
     def polls(self) -> PollWatch:
         """The watch over polling; it is changed in place, and may be forgotten at any time."""
 
-    async def reserve(self, ids: Collection[str]) -> str | None:
-        """Claim ids that were drawn elsewhere; or return the first that another account holds, and claim none.
+    # ids
 
-        An account holds the ids of its sessions, events, endpoints, deliveries to come and fault rules.
+    async def _put(self, values: Sequence[T], value: T) -> Sequence[T]:
+        """The values with one in the place of the one with its id, or at the end."""
+        if any(each.id == value.id for each in values):
+            return tuple([value if each.id == value.id else each for each in values])
+        await self.hold(value.id)
+        return (*values, value)
+
+    async def hold(self, object_id: str) -> None:
+        """Remember whose the id of an endpoint or a fault rule is."""
+
+    async def reserve(self, ids: Collection[str]) -> str | None:
+        """Claim ids that were drawn elsewhere; or return the first that another account has, and claim none.
+
+        An account has the ids of its sessions, events, endpoints, deliveries to come and fault rules.
         """
 
     async def is_taken(self, object_id: str) -> bool:
-        """Whether an id is that of a session of any account, or was reserved."""
+        """Whether an id is that of a session of any account, or was held or reserved."""
 
     async def clear(self) -> None:
         """Remove all that the account holds, its journal included, but the profile's `drawn` stays; O(n)."""

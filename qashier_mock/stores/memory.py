@@ -6,15 +6,15 @@ A transaction never suspends, so each command is atomic on the app's single even
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from sortedcontainers import SortedList
 
-from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote, PollWatch
+from qashier_mock.core.advice import PollWatch
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import (
     AccountId,
@@ -23,71 +23,72 @@ from qashier_mock.core.model import (
     EventType,
     Profile,
     Status,
-    WebhookEndpoint,
 )
 from qashier_mock.core.paging import Interval, ListQuery, Page, take
-from qashier_mock.stores.base import ATTEMPTS_KEPT
+from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
+from qashier_mock.stores.state import NEW, AccountState
 
 if TYPE_CHECKING:
     from qashier_mock.core.delivery import Attempt, Delivery
-    from qashier_mock.core.faults import FaultRule
     from qashier_mock.core.idempotency import IdempotencyRecord
 
+_VISITORS_KEPT: Final = 10_000
+"""Accounts with nothing but a journal that are kept: whoever calls with ever new keys must not fill the memory."""
 
-class MemoryAccount:
+
+class MemoryAccount(Transaction):
     """One account's state, and at the same time its unit of work: see `Transaction`.
 
     What many accounts never use, and what is large even when empty, is made on first use: there may be more accounts
     than any of them has sessions.
     """
 
+    # fmt: off
     __slots__ = (
-        "_advice",
         "_attempts",
-        "_attempts_made",
         "_by_status",
         "_claimed",
         "_deadlines",
         "_deliveries",
         "_due",
-        "_endpoints",
         "_events",
-        "_faults",
         "_held",
         "_polls",
-        "_profile",
         "_records",
         "_sessions",
         "_store",
         "_unconfirmed",
         "account",
         "journal",
+        "state",
     )
+    # fmt: on
+    worker = 0
 
     def __init__(self, account: AccountId, store: MemoryStore) -> None:
         self.account = account
         self._store = store
-        self._profile = Profile()
-        self._empty()
+        self._empty(NEW)
 
-    def _empty(self) -> None:
+    def _empty(self, profile: Profile) -> None:
+        self.state = AccountState(profile)
         self._sessions: list[CheckoutSession] = []  # by sequence
         self._by_status: dict[Status, SortedList] = {}  # of sequences
         self._deadlines: list[tuple[int, int]] = []  # a heap of (expires_at, sequence); ended sessions leave it late
         self._records: dict[str, IdempotencyRecord] = {}  # in the order of their answers
-        self._events: dict[str, Event] = {}
-        self._endpoints: dict[str, WebhookEndpoint] = {}
+        self._events: list[Event] = []
         self._deliveries: dict[str, Delivery] = {}
         self._due: SortedList | None = None  # of (due, delivery id), without those that are being attempted
         self._claimed: set[str] | None = None  # ids of deliveries that are
         self._held: dict[str, None] | None = None  # ids of deliveries that are held, as they were put
         self._attempts: deque[Attempt] | None = None
-        self._attempts_made = 0
-        self._faults: dict[str, FaultRule] = {}
-        self._advice: dict[tuple[AdviceKind, str | None], AdviceNote] = {}
         self._unconfirmed: set[str] | None = None
         self._polls: PollWatch | None = None
         self.journal: deque[JournalEntry] | None = None
+
+    def is_new(self) -> bool:
+        """Whether the account has nothing yet but a journal."""
+        return not self._sessions and self.state == AccountState()
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,19 +96,10 @@ class MemoryAccount:
     async def __aexit__(self, *_exc: object) -> None:
         return None
 
-    def profile(self) -> Profile:
-        return self._profile
-
-    async def save_profile(self, profile: Profile) -> None:
-        self._profile = profile
+    async def change(self) -> AccountState:
+        return self.state
 
     # sessions
-
-    def next_sequence(self) -> int:
-        return len(self._sessions)
-
-    def newest(self) -> int:
-        return self._sessions[-1].created if self._sessions else 0
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         session = self._store.sessions.get(session_id)
@@ -115,6 +107,8 @@ class MemoryAccount:
 
     async def add_session(self, session: CheckoutSession) -> None:
         self._sessions.append(session)
+        self.state.sessions += 1
+        self.state.newest = session.created
         self._store.sessions[session.id] = session
         self._sequences(session.status).add(session.sequence)
         if session.is_open:
@@ -200,27 +194,21 @@ class MemoryAccount:
     # events and their delivery
 
     async def add_event(self, event: Event) -> None:
-        self._events[event.id] = event
+        self._events.append(event)
+        self._store.events[event.id] = event
 
     async def event(self, event_id: str) -> Event | None:
-        return self._events.get(event_id)
+        event = self._store.events.get(event_id)
+        return event if event is not None and event.account == self.account else None
 
     async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
         return tuple(
             event
-            for event in self._events.values()
+            for event in self._events
             if session_id in (None, event.session.id) and event_type in (None, event.type)
         )
 
-    def endpoints(self) -> Sequence[WebhookEndpoint]:
-        return tuple(self._endpoints.values())
-
-    async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
-        self._endpoints[endpoint.id] = endpoint
-        self._store.reserved[endpoint.id] = self.account
-
-    async def remove_endpoint(self, endpoint_id: str) -> None:
-        del self._endpoints[endpoint_id]
+    async def remove_deliveries(self, endpoint_id: str) -> None:
         for delivery in [each for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
             await self.remove_delivery(delivery.id)
 
@@ -230,6 +218,7 @@ class MemoryAccount:
     async def put_delivery(self, delivery: Delivery) -> None:
         await self.remove_delivery(delivery.id)
         self._deliveries[delivery.id] = delivery
+        self._store.deliveries[delivery.id] = self.account
         if self._due is None:
             self._due = SortedList()
         self._due.add((delivery.due, delivery.id))
@@ -242,6 +231,7 @@ class MemoryAccount:
         delivery = self._deliveries.pop(delivery_id, None)
         if delivery is None:
             return
+        del self._store.deliveries[delivery_id]
         if delivery.is_held and self._held is not None:
             del self._held[delivery_id]
         if self._claimed is not None and delivery_id in self._claimed:
@@ -279,6 +269,8 @@ class MemoryAccount:
 
     def release(self) -> None:
         """Take back every claim: whoever made them is gone."""
+        if self.state.move is not None:
+            self.state.move.worker = None
         for delivery_id in self._claimed or ():
             assert self._due is not None  # noqa: S101 - what is claimed was due
             self._due.add((self._deliveries[delivery_id].due, delivery_id))
@@ -288,48 +280,11 @@ class MemoryAccount:
         if self._attempts is None:
             self._attempts = deque(maxlen=ATTEMPTS_KEPT)
         self._attempts.append(attempt)
-        self._attempts_made += 1
-
-    async def attempts_made(self) -> int:
-        return self._attempts_made
+        self.state.attempts += 1
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
         kept = self._attempts or ()
-        return tuple(islice(kept, max(0, after - (self._attempts_made - len(kept))), None))
-
-    # Only this process moves clocks here, and when it dies nothing is left.
-
-    async def begin_clock_move(self, *, stands: bool) -> bool:  # noqa: ARG002 - the protocol's
-        return True
-
-    async def end_clock_move(self) -> None:
-        return None
-
-    async def abandoned_clock_move(self, *, by_us: bool = False) -> bool | None:  # noqa: ARG002 - the protocol's
-        return None
-
-    # faults and advice
-
-    def faults(self) -> Sequence[FaultRule]:
-        return tuple(self._faults.values()) if self._faults else ()
-
-    async def put_fault(self, rule: FaultRule) -> None:
-        self._faults[rule.id] = rule
-        self._store.reserved[rule.id] = self.account
-
-    async def remove_fault(self, rule_id: str) -> None:
-        del self._faults[rule_id]
-
-    async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
-        note = self._advice.get(advice.subject)
-        if note is not None:
-            note.count += count
-            return False
-        self._advice[advice.subject] = AdviceNote(advice, request_id, at, count)
-        return True
-
-    async def advice(self) -> Sequence[AdviceNote]:
-        return tuple(self._advice.values())
+        return tuple(islice(kept, max(0, after - (self.state.attempts - len(kept))), None))
 
     async def unconfirmed(self) -> Collection[str]:
         return self._unconfirmed or ()
@@ -349,6 +304,9 @@ class MemoryAccount:
 
     # ids
 
+    async def hold(self, object_id: str) -> None:
+        self._store.reserved[object_id] = self.account
+
     async def reserve(self, ids: Collection[str]) -> str | None:
         for each in ids:
             if self._store.holder(each) not in (None, self.account):
@@ -356,18 +314,17 @@ class MemoryAccount:
         self._store.reserved.update(dict.fromkeys(ids, self.account))
         return None
 
-    def holds(self, object_id: str) -> bool:
-        """Whether the account has anything else than a session with that id."""
-        return any(object_id in each for each in (self._events, self._endpoints, self._deliveries, self._faults))
-
     async def is_taken(self, object_id: str) -> bool:
         return object_id in self._store.sessions or object_id in self._store.reserved
 
     async def clear(self) -> None:
         for session in self._sessions:
             del self._store.sessions[session.id]
-        self._profile = Profile(drawn=self._profile.drawn)
-        self._empty()
+        for event in self._events:
+            del self._store.events[event.id]
+        for delivery_id in self._deliveries:
+            del self._store.deliveries[delivery_id]
+        self._empty(Profile(drawn=self.state.profile.drawn))
 
 
 class MemoryStore:
@@ -379,18 +336,36 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}
-        self.sessions: dict[str, CheckoutSession] = {}  # of all accounts
-        self.reserved: dict[str, AccountId] = {}  # ids of anything else, as far as nothing else tells whose they are
+        self._visitors: OrderedDict[AccountId, MemoryAccount] = OrderedDict()  # that had nothing yet when last seen
+        # Of all accounts, by id: what they have, and whose an endpoint, a rule or an id of a snapshot is or was.
+        self.sessions: dict[str, CheckoutSession] = {}
+        self.events: dict[str, Event] = {}
+        self.deliveries: dict[str, AccountId] = {}
+        self.reserved: dict[str, AccountId] = {}
 
     def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> MemoryAccount:  # noqa: ARG002
         found = self._accounts.get(account)
-        if found is None:
-            found = self._accounts[account] = MemoryAccount(account, self)
+        return self._visitor(account) if found is None else found
+
+    def _visitor(self, account: AccountId) -> MemoryAccount:
+        """An account that is not known to have anything; of those that have nothing only the latest are kept."""
+        found = self._visitors.pop(account, None) or MemoryAccount(account, self)
+        if not found.is_new():
+            self._accounts[account] = found
+            return found
+        self._visitors[account] = found
+        if len(self._visitors) > _VISITORS_KEPT:
+            oldest, forgotten = self._visitors.popitem(last=False)
+            if not forgotten.is_new():
+                self._accounts[oldest] = forgotten
         return found
 
+    def _every(self) -> list[MemoryAccount]:
+        return [*self._accounts.values(), *self._visitors.values()]
+
     def is_faultless(self, account: AccountId) -> bool:
-        found = self._accounts.get(account)
-        return found is None or not found.faults()
+        found = self._accounts.get(account) or self._visitors.get(account)
+        return found is None or not found.state.faults
 
     async def has_faults(self, account: AccountId) -> bool:
         return not self.is_faultless(account)
@@ -400,12 +375,16 @@ class MemoryStore:
         return None if session is None else session.account
 
     def holder(self, object_id: str) -> AccountId | None:
-        """The account that holds an id now."""
-        session = self.sessions.get(object_id)
-        if session is not None:
-            return session.account
-        account = self.reserved.get(object_id)
-        return account if account is not None and self._accounts[account].holds(object_id) else None
+        """The account that has an id now."""
+        found = self.sessions.get(object_id) or self.events.get(object_id)
+        if found is not None:
+            return found.account
+        account = self.deliveries.get(object_id)
+        if account is None and (account := self.reserved.get(object_id)) is not None:
+            state = self.transaction(account).state
+            if object_id not in {each.id for each in state.endpoints} | {each.id for each in state.faults}:
+                return None
+        return account
 
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         found = self.transaction(account)
@@ -418,7 +397,7 @@ class MemoryStore:
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         found: dict[AccountId, int] = {}
-        for account in self._accounts.values():
+        for account in self._every():
             instants = [account.next_deadline(), await account.next_delivery_due()]
             known = [instant for instant in instants if instant is not None]
             clock = account.profile().clock
@@ -429,7 +408,7 @@ class MemoryStore:
         return found
 
     async def open(self) -> None:
-        for account in self._accounts.values():
+        for account in self._every():
             account.release()
 
     async def close(self) -> None:

@@ -7,9 +7,9 @@ object, so that a field with a default can be added without a migration.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 import orjson
 
@@ -30,91 +30,60 @@ from qashier_mock.core.model import (
     Status,
     WebhookEndpoint,
 )
+from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.state import AccountState, ClockMove
 
 Row = Sequence[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@dataclass(slots=True)
-class ClockMove:
-    """A clock that a process is moving.
+def _reads(unpack: Callable[P, R]) -> Callable[P, R]:
+    """Say of a row that no value was ever packed into that the store is damaged: it is no mistake of a request."""
 
-    Attributes:
-        worker: Which process; None when it died on the way.
-        stands: Whether the clock is to stand in the end.
-    """
+    @wraps(unpack)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return unpack(*args, **kwargs)
+        except (LookupError, TypeError, ValueError) as error:
+            raise StoreUnavailable(
+                f"A row of the store is damaged ({unpack.__name__}: {type(error).__name__}). Put back a copy of the "
+                "store, or give --store another place."
+            ) from error
 
-    worker: int | None
-    stands: bool
-
-
-@dataclass(slots=True)
-class Head:
-    """What an account has one of, kept in its own row: nearly every command needs it, and locks that row for it.
-
-    Attributes:
-        sessions: How many sessions were added: the sequence of the next one.
-        newest: The `created` of the newest.
-        deadline: The earliest `expires_at` of an open session.
-        ticks: How many records and events were added: the order of the next one.
-        oldest_answer: No idempotency record was answered before that.
-        attempts: How many attempts were added.
-        delivery_due: The earliest `due` of a delivery that nobody attempts.
-        move: The clock is being moved.
-    """
-
-    profile: Profile = field(default_factory=Profile)
-    faults: list[FaultRule] = field(default_factory=list)
-    endpoints: list[WebhookEndpoint] = field(default_factory=list)
-    advice: list[AdviceNote] = field(default_factory=list)
-    sessions: int = 0
-    newest: int = 0
-    deadline: int | None = None
-    ticks: int = 0
-    oldest_answer: int | None = None
-    attempts: int = 0
-    delivery_due: int | None = None
-    move: ClockMove | None = None
-
-    def wake_at(self) -> int | None:
-        """When the account next has something due by the machine's clock, epoch seconds; None for never."""
-        if self.move is not None and self.move.worker is None:
-            return 0
-        instants = [each for each in (self.deadline, self.delivery_due) if each is not None]
-        if not instants:
-            return None
-        clock = self.profile.clock
-        if clock.frozen_at is None:
-            return min(instants) - clock.offset
-        return 0 if min(instants) <= clock.frozen_at else None
+    return guarded
 
 
-def pack_head(head: Head) -> str:
-    """A head as the text of its column."""
-    return orjson.dumps(head).decode()
+def pack(value: object) -> str:
+    """A state, delivery or attempt as the text of its column."""
+    return orjson.dumps(value).decode()
 
 
-def unpack_head(text: str) -> Head:
-    """The head of an account."""
+@_reads
+def unpack_state(text: str) -> AccountState:
+    """The state of an account."""
     stored = orjson.loads(text)
     profile = stored["profile"]
-    return Head(
+    return AccountState(
         **{
             **stored,
             "profile": Profile(**{**profile, "clock": AccountClock(**profile["clock"])}),
-            "faults": [FaultRule(**{**each, "action": FaultAction(each["action"])}) for each in stored["faults"]],
-            "endpoints": [
-                WebhookEndpoint(**{**each, "types": tuple(EventType(name) for name in each["types"])})
-                for each in stored["endpoints"]
-            ],
-            "advice": [
-                AdviceNote(
-                    **{**each, "advice": Advice(**{**each["advice"], "kind": AdviceKind(each["advice"]["kind"])})}
-                )
-                for each in stored["advice"]
-            ],
+            "faults": tuple(
+                [FaultRule(**{**each, "action": FaultAction(each["action"])}) for each in stored["faults"]]
+            ),
+            "endpoints": tuple([_endpoint(each) for each in stored["endpoints"]]),
+            "advice": tuple([AdviceNote(**{**each, "advice": _advice(each["advice"])}) for each in stored["advice"]]),
             "move": ClockMove(**stored["move"]) if stored.get("move") else None,
         }
     )
+
+
+def _endpoint(stored: dict[str, Any]) -> WebhookEndpoint:
+    return WebhookEndpoint(**{**stored, "types": tuple([EventType(name) for name in stored["types"]])})
+
+
+def _advice(stored: dict[str, Any]) -> Advice:
+    return Advice(**{**stored, "kind": AdviceKind(stored["kind"])})
 
 
 SESSION: Final = "id, sequence, status, payment_status, created, expires_at, body"
@@ -126,17 +95,7 @@ def pack_session(session: CheckoutSession) -> Row:
     lines = [
         [line.name, line.description, line.currency, line.unit_amount, line.quantity] for line in session.line_items
     ]
-    body = orjson.dumps(
-        [
-            session.currency,
-            session.amount_total,
-            session.success_url,
-            session.return_url,
-            session.cancel_url,
-            session.url,
-            lines,
-        ]
-    )
+    urls = [session.success_url, session.return_url, session.cancel_url, session.url]
     return (
         session.id,
         session.sequence,
@@ -144,10 +103,11 @@ def pack_session(session: CheckoutSession) -> Row:
         session.payment_status.value,
         session.created,
         session.expires_at,
-        body.decode(),
+        pack([session.currency, session.amount_total, *urls, lines]),
     )
 
 
+@_reads
 def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> CheckoutSession:
     """A session from the columns `SESSION`.
 
@@ -186,7 +146,7 @@ def unpack_record(row: Row, account: AccountId) -> IdempotencyRecord:
 
 def pack_event(event: Event) -> str:
     """What an event has beside its own columns."""
-    return orjson.dumps(
+    return pack(
         {
             "created": event.created,
             "status": event.session.status,
@@ -194,9 +154,10 @@ def pack_event(event: Event) -> str:
             "request_id": event.request_id,
             "idempotency_key": event.idempotency_key,
         }
-    ).decode()
+    )
 
 
+@_reads
 def unpack_event(row: Row, account: AccountId) -> Event:
     """An event from the columns `SESSION` of its session and then id, type and body."""
     event_id, event_type, body = row[7:]
@@ -212,21 +173,13 @@ def unpack_event(row: Row, account: AccountId) -> Event:
     )
 
 
-def pack_delivery(delivery: Delivery) -> str:
-    """A delivery as the text of its column."""
-    return orjson.dumps(delivery).decode()
-
-
+@_reads
 def unpack_delivery(text: str) -> Delivery:
     """A delivery."""
     return Delivery(**orjson.loads(text))
 
 
-def pack_attempt(attempt: Attempt) -> str:
-    """An attempt as the text of its column."""
-    return orjson.dumps(attempt).decode()
-
-
+@_reads
 def unpack_attempt(text: str) -> Attempt:
     """An attempt."""
     stored = orjson.loads(text)
@@ -240,23 +193,21 @@ def pack_entry(entry: JournalEntry) -> Row:
     """
     stored = entry.redacted()._asdict()
     outside = [stored.pop(name) for name in ("path", "request_body", "response_body")]
-    return (orjson.dumps(stored).decode(), *outside)
+    return (pack(stored), *outside)
 
 
+@_reads
 def unpack_entry(row: Row) -> JournalEntry:
     """A request from the columns body, path, request and response of the journal."""
-    body, path, request, response = row
+    body, path, *contents = row
     stored = orjson.loads(body)
     stored["advice"] = tuple(stored.get("advice", ()))
-    return JournalEntry(**stored, path=bytes(path), request_body=_bytes(request), response_body=_bytes(response))
-
-
-def _bytes(content: Any) -> bytes | None:
-    return None if content is None else bytes(content)
+    request, response = [None if each is None else bytes(each) for each in contents]
+    return JournalEntry(**stored, path=bytes(path), request_body=request, response_body=response)
 
 
 def is_text(object_id: str) -> bool:
     """Whether a database can hold that text at all; what it cannot is no id of ours, and names nothing."""
-    if object_id.isascii():
-        return "\0" not in object_id
-    return "\0" not in object_id and not any("\ud800" <= each <= "\udfff" for each in object_id)
+    return "\0" not in object_id and (
+        object_id.isascii() or not any("\ud800" <= each <= "\udfff" for each in object_id)
+    )

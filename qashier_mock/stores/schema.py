@@ -109,7 +109,14 @@ VERSION_3: Final = (
     "CREATE INDEX mock_deliveries_claimed ON mock_deliveries (account, worker) WHERE worker IS NOT NULL",
 )
 
-STEPS: Final[Sequence[Sequence[str]]] = (VERSION_1, VERSION_2, VERSION_3)
+VERSION_4: Final = (
+    # A snapshot may hold ids of another account: each of them is looked for, whosever it is.
+    "DROP INDEX mock_events_id",
+    "CREATE INDEX mock_events_by_id ON mock_events (id)",
+    "CREATE INDEX mock_deliveries_by_id ON mock_deliveries (id)",
+)
+
+STEPS: Final[Sequence[Sequence[str]]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """What leads from each version to the next; the first leads from nothing to version 1."""
 
 VERSION: Final = len(STEPS)

@@ -14,253 +14,155 @@ is a bad trade for a mock.
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace
 from typing import Any, Final
 
-from qashier_mock.core.errors import ApiError
-from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
-from qashier_mock.stores import rows
-from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
-from qashier_mock.stores.rows import Head, Row
+from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql import Held, Journals, Shared, SqlTransaction
-
-_log = logging.getLogger(__name__)
+from qashier_mock.stores.sql import READ_ACCOUNT, AccountRow
+from qashier_mock.stores.sql_store import SqlStore, SqlUnit
 
 _APPLICATION_ID: Final = 0x51534D4B
 """Stands in the header of a file, so that another program's is not taken for one of ours."""
 
-_JOURNAL_EVERY: Final = 0.1
-"""Seconds that a request waits at most until it stands in the journal's table."""
+_ROWS_KEPT: Final = 10_000
+"""Accounts whose rows are remembered; nobody else can change them in the file."""
 
-_HEADS_KEPT: Final = 10_000
-"""Accounts whose heads are remembered; nobody else can change them in the file."""
-
-_HANDED_OUT_FOR: Final = 5
-"""Seconds until an account is due again that was handed out as due and not seen to."""
+_DISK: Final = SimpleNamespace(open=os.open, close=os.close, stat=os.stat)
+"""The machine's disk, whatever a test puts in the place of `os`."""
 
 
-class SqliteStore:
+class SqliteStore(SqlStore):
     """Every account, in a file: see `Store`."""
 
     name = "sqlite"
-    look_every: float | None = 1.0
-    incarnation = ""
 
     def __init__(self, path: Path) -> None:
         """Keep state in the file at `path`, which is made if there is none. Nothing is opened yet."""
+        super().__init__()
         self._path = path
         self._database: sqlite3.Connection | None = None
-        self._heads: dict[AccountId, Held] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._shared = Shared(Journals(self._schedule_journal))
-        self._is_journal_told = False  # that requests are missing in it
-        self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
-
-    # opening and closing
+        self._rows: _SqliteRows | None = None
 
     async def open(self) -> None:
         """Lock the file, bring it to this version, and take over what the process before has left.
 
         Raises:
-            StoreUnavailable: It cannot be opened, is in use, is no file of ours, or a newer version's.
+            StoreUnavailable: It cannot be opened, is in use or damaged, is no file of ours, or a newer version's.
         """
         try:
-            self._database = database = sqlite3.connect(
-                self._path, isolation_level=None, timeout=0, cached_statements=256
-            )
-            self._lock(database)
-            self._migrate(database)
-        except sqlite3.Error as error:
-            await self.close()
+            with suppress(FileExistsError):  # it holds secrets, so that nobody else may read it
+                _DISK.close(_DISK.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
+            self._database = sqlite3.connect(self._path, isolation_level=None, timeout=0, cached_statements=256)
+            _lock(self._database, self._path)
+            _migrate(self._database)
+            self._rows = _SqliteRows(self._path, self._database)
+            await self._register("0")
+            # As the file was free, every other process that has worked on it is gone.
+            await self._release_dead_workers(f"no <> {self._shared.worker}")
+        except (OSError, sqlite3.Error) as error:
+            await self._close_file()
             raise StoreUnavailable(_told(self._path, error)) from error
         except StoreUnavailable:
-            await self.close()
+            await self._close_file()
             raise
-        await self._take_over()
-
-    def _lock(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
-        (marked,) = database.execute("PRAGMA application_id").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and marked != _APPLICATION_ID:
-            raise StoreUnavailable(f"{self._path} is an SQLite file of another program; give --store another file.")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise StoreUnavailable(newer(str(self._path), version))
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("PRAGMA cache_size = -65536")
-        database.execute("PRAGMA temp_store = MEMORY")
-        database.execute("BEGIN EXCLUSIVE")
-        database.execute("COMMIT")
-
-    def _migrate(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == VERSION:
-            return
-        database.execute("BEGIN")
-        for statement in statements(version, serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes_="BLOB"):
-            database.execute(statement)
-        database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
-        database.execute("COMMIT")
-
-    async def _take_over(self) -> None:
-        """Make what earlier processes had claimed anybody's again: as the file was free, they are gone."""
-        rows_ = self._rows()
-        gone = [row[0] for row in await rows_.all("SELECT no FROM mock_workers")]
-        rows_.begin()
-        await rows_.run("INSERT INTO mock_workers (alive_until) VALUES (0)")
-        self._shared.worker = (await rows_.all("SELECT max(no) FROM mock_workers"))[0][0]
-        self.incarnation = str(self._shared.worker)
-        rows_.commit()
-        for worker in gone:
-            claimed = await rows_.all(
-                "SELECT id FROM mock_accounts WHERE mover = ? UNION "
-                "SELECT a.id FROM mock_deliveries d JOIN mock_accounts a ON a.no = d.account WHERE d.worker = ?",
-                worker,
-                worker,
-            )
-            for (account,) in claimed:
-                async with self.transaction(AccountId(account)) as tx:
-                    await tx.abandon(worker)
-            rows_.begin()
-            await rows_.run("DELETE FROM mock_workers WHERE no = ?", worker)
-            rows_.commit()
 
     async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._database is not None:
-            self._write_journal()
-            self._database.close()
-            self._database = None
-        self._heads.clear()
+            await self._close_journals()
+            await self._close_file()
 
-    # transactions
+    async def _close_file(self) -> None:
+        database, self._database, self._rows = self._database, None, None
+        if database is not None:
+            with suppress(sqlite3.Error):  # a file that is damaged or gone cannot be tidied up either
+                database.close()
 
-    def _rows(self) -> _SqliteRows:
-        if self._database is None:
+    def _open_rows(self) -> _SqliteRows:
+        if self._rows is None:
             raise StoreUnavailable(f"{self._path} is not open.")
-        return _SqliteRows(self._path, self._database)
+        return self._rows
+
+    @asynccontextmanager
+    async def rows(self) -> AsyncIterator[_SqliteRows]:
+        rows = self._open_rows()
+        is_within = self._database is not None and self._database.in_transaction
+        try:
+            yield rows
+        finally:
+            if not is_within:
+                rows.roll_back()
 
     def transaction(
         self,
         account: AccountId,
         *,
-        reading: bool = False,  # noqa: ARG002 - a transaction never suspends, so that nobody ever waits for another
-        key: str | None = None,  # noqa: ARG002 - and no key is ever found under way
-    ) -> AbstractAsyncContextManager[SqlTransaction]:
-        return _Unit(account, self._rows(), self._heads, self._shared)
+        reading: bool = False,
+        key: str | None = None,  # noqa: ARG002 - a transaction never suspends, so that no key is ever under way
+    ) -> SqlUnit:
+        return SqlUnit(account, self._open_rows(), self._shared, reading=reading)
 
     def is_faultless(self, account: AccountId) -> bool:
-        held = self._heads.get(account)
-        return held is not None and not held.head.faults
-
-    async def has_faults(self, account: AccountId) -> bool:
-        async with self.transaction(account) as tx:
-            return bool(tx.faults())
-
-    async def owner(self, session_id: str) -> AccountId | None:
-        if not rows.is_text(session_id):
-            return None
-        found = await self._rows().all(
-            "SELECT a.id FROM mock_sessions s JOIN mock_accounts a ON a.no = s.account WHERE s.id = ?", session_id
-        )
-        return AccountId(found[0][0]) if found else None
+        row = self._rows.kept.get(account) if self._rows is not None else None
+        return row is not None and not row.state.faults
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
-        rows_ = self._rows()
-        found = await rows_.all(
-            "SELECT no, id FROM mock_accounts WHERE wake_at <= ? ORDER BY wake_at LIMIT ?", machine_now, DUE_AT_ONCE
-        )
-        if not found:
-            return {}
-        until = machine_now + _HANDED_OUT_FOR
-        rows_.begin()
-        try:
-            for number, account in found:
-                await rows_.run("UPDATE mock_accounts SET wake_at = ? WHERE no = ?", until, number)
-                held = self._heads.get(AccountId(account))
-                if held is not None:
-                    held.wake_at = until
-            rows_.commit()
-        except StoreUnavailable:
-            rows_.roll_back()
-            self._heads.clear()
-            raise
-        return {AccountId(account): machine_now for _, account in found}
-
-    # the journals
-
-    def record(self, account: AccountId, entry: JournalEntry) -> None:
-        self._shared.journals.add(account, entry)
-
-    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        self._write_journal()
-        found = await self._rows().all(
-            "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?",
-            account,
-            CAPACITY,
-        )
-        return tuple([rows.unpack_entry(row) for row in reversed(found)])
-
-    def _schedule_journal(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_JOURNAL_EVERY, self._write_journal)
-
-    def _write_journal(self) -> None:
-        """Write what is waiting; what the file does not take is lost, since nobody can be told any more."""
-        entries = self._shared.journals.take()
-        if not entries or self._database is None:
-            return
-        database = self._database
-        try:
-            database.execute("BEGIN")
-            database.executemany(
-                "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)",
-                [(account, *rows.pack_entry(entry)) for account, entry in entries],
-            )
-            for account, _ in entries:
-                self._unpruned[account] = self._unpruned.get(account, 0) + 1
-            for account in [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]:
-                database.execute(
-                    "DELETE FROM mock_journal WHERE account = ?1 AND no <= "
-                    "(SELECT no FROM mock_journal WHERE account = ?1 ORDER BY no DESC LIMIT 1 OFFSET ?2)",
-                    (account, CAPACITY),
-                )
-                del self._unpruned[account]
-            database.execute("COMMIT")
-        except sqlite3.Error as error:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            if not self._is_journal_told:
-                _log.warning("requests are missing in the journal: %s", _told(self._path, error))
-            self._is_journal_told = True
-        else:
-            self._is_journal_told = False
+        found = await super().due_accounts(machine_now)
+        for account in found:
+            self._open_rows().kept.pop(account, None)
+        return found
 
 
-_PRUNE_AFTER: Final = 250
-"""Entries that a journal may hold beyond its capacity until the oldest are removed."""
+def _lock(database: sqlite3.Connection, path: Path) -> None:
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    (marked,) = database.execute("PRAGMA application_id").fetchone()
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and marked != _APPLICATION_ID:
+        raise StoreUnavailable(f"{path} is an SQLite file of another program; give --store another file.")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise StoreUnavailable(newer(str(path), version))
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    database.execute("PRAGMA cache_size = -65536")
+    database.execute("PRAGMA temp_store = MEMORY")
+    database.execute("BEGIN EXCLUSIVE")
+    database.execute("COMMIT")
+
+
+def _migrate(database: sqlite3.Connection) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    database.execute("BEGIN")
+    for statement in statements(version, serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes_="BLOB"):
+        database.execute(statement)
+    database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {VERSION}")
+    database.execute("COMMIT")
 
 
 class _SqliteRows:
-    """See `Rows`. A transaction begins with the first change; what only reads needs none."""
+    """See `Rows`. A transaction begins with the first change; what only reads needs none.
 
-    __slots__ = ("_database", "_path")
+    Attributes:
+        kept: Rows of accounts as the file has them.
+    """
 
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self._path = path
         self._database = database
+        self._name = str(path)
+        self._number = _DISK.stat(path).st_ino
+        self._size = 0
+        self.kept: dict[AccountId, AccountRow] = {}
 
     async def all(self, sql: str, *values: Any) -> list[Row]:
         try:
@@ -274,40 +176,60 @@ class _SqliteRows:
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
-    async def own(self, account: AccountId, held: Held) -> Held:
-        self.begin()
-        if held.number is None:
-            await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?)", account, rows.pack_head(held.head))
-            (row,) = await self.all("SELECT no FROM mock_accounts WHERE id = ?", account)
-            held.number = row[0]
-        return held
+    async def many(self, sql: str, values: Sequence[Row]) -> None:
+        try:
+            self._database.executemany(sql, values)
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
 
-    async def held(self, account: AccountId) -> Held:
-        """The account's row; without a number where there is none."""
-        found = await self.all("SELECT no, head, wake_at FROM mock_accounts WHERE id = ?", account)
-        if not found:
-            return Held(None, Head())
-        number, head, wake_at = found[0]
-        return Held(number, rows.unpack_head(head), wake_at)
-
-    def begin(self) -> None:
+    async def begin(self) -> None:
         if not self._database.in_transaction:
-            self._end("BEGIN")
+            await self.run("BEGIN")
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         if self._database.in_transaction:
-            self._end("COMMIT")
+            self._check_file()
+            await self.run("COMMIT")
 
     def roll_back(self) -> None:
         """Undo what was done; where even that fails, the file undoes it when it is opened next."""
         if self._database.in_transaction:
-            self._database.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
 
-    def _end(self, statement: str) -> None:
+    async def enter(self, account: AccountId, *, reading: bool) -> tuple[AccountRow, bool]:  # noqa: ARG002 - no matter
+        # Taken away for as long as it may be changed: it is put back only as the file has it.
+        row = self.kept.pop(account, None)
+        return row or AccountRow.of(await self.all(READ_ACCOUNT, account)), False
+
+    async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
+        await self.begin()
+        if row.number is None:
+            await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?)", account, pack(row.state))
+            ((row.number, *_),) = await self.all(READ_ACCOUNT, account)
+        return row
+
+    async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
+        self.roll_back()
+        if row is not None:
+            if len(self.kept) >= _ROWS_KEPT:
+                self.kept.clear()
+            self.kept[account] = row
+
+    def _check_file(self) -> None:
+        """Refuse to go on with a file that was deleted, replaced or cut; SQLite itself would not notice."""
         try:
-            self._database.execute(statement)
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
+            now = _DISK.stat(self._name)
+        except OSError:
+            what = "deleted or moved"
+        else:
+            if now.st_ino == self._number and now.st_size >= self._size:
+                self._size = now.st_size
+                return
+            what = "replaced" if now.st_ino != self._number else "cut"
+        raise StoreUnavailable(
+            f"{self._name} was {what} while it was served. Nothing is kept any more: restart the server."
+        )
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         """What is the file's or the disk's trouble as `StoreUnavailable`; a mistake of ours as it is."""
@@ -315,49 +237,17 @@ class _SqliteRows:
         return error if is_ours else StoreUnavailable(_told(self._path, error))
 
 
-class _Unit:
-    """A transaction as a context: see `Store`."""
-
-    __slots__ = ("_account", "_heads", "_rows", "_shared", "_tx")
-
-    def __init__(self, account: AccountId, rows_: _SqliteRows, heads: dict[AccountId, Held], shared: Shared) -> None:
-        self._account = account
-        self._rows = rows_
-        self._heads = heads
-        self._shared = shared
-
-    async def __aenter__(self) -> SqlTransaction:
-        # Taken away for as long as it may be changed: it is put back only as the file has it.
-        held = self._heads.pop(self._account, None) or await self._rows.held(self._account)
-        self._tx = SqlTransaction(self._account, self._rows, held, self._shared, is_owned=False)
-        return self._tx
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and not isinstance(error, ApiError):
-            self._rows.roll_back()
-            return
-        try:
-            await self._tx.finish()
-            self._rows.commit()
-        except BaseException:
-            self._rows.roll_back()
-            raise
-        if len(self._heads) >= _HEADS_KEPT:
-            self._heads.clear()
-        self._heads[self._account] = self._tx.held
-
-
-def _told(path: Path, error: sqlite3.Error) -> str:
-    """What went wrong with a file, and what to check."""
+def _told(path: Path, error: sqlite3.Error | OSError) -> str:
+    """What went wrong with a file, and what to check, on one line."""
     advice = {
         "SQLITE_BUSY": "Another server uses it; stop that one, or give --store another file.",
         "SQLITE_CANTOPEN": "Is its folder there, and may it be written?",
+        "SQLITE_CORRUPT": "Put back a copy of it, or give --store another file.",
         "SQLITE_FULL": "The disk is full; make room.",
         "SQLITE_NOTADB": "It is no SQLite file; give --store another one.",
         "SQLITE_READONLY": "It may not be written.",
     }
-    name: str = getattr(error, "sqlite_errorname", "")
+    name = "SQLITE_CANTOPEN" if isinstance(error, OSError) else getattr(error, "sqlite_errorname", "")
     hint = next((text for code, text in advice.items() if name.startswith(code)), "Check the file and its disk.")
-    return f"{path} cannot be used: {error}. {hint}"
+    reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+    return f"{path} cannot be used: {reason}. {hint}"

@@ -1,0 +1,185 @@
+"""What every store on an SQL database does in the same way: journals, who works on it, and what is due.
+
+Each process registers as a worker, and says again and again that it lives, where others may work on the same database.
+What a process has claimed when it dies (deliveries that it was attempting, a clock that it was moving) is anybody's
+again, as soon as another one notices.
+"""
+
+# ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Final
+
+from qashier_mock.core.errors import ApiError
+from qashier_mock.core.journal import CAPACITY, JournalEntry
+from qashier_mock.core.model import AccountId
+from qashier_mock.stores import rows
+from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
+from qashier_mock.stores.journals import Entries, JournalWriter
+from qashier_mock.stores.sql import Rows, Shared, SqlTransaction
+
+_log = logging.getLogger(__name__)
+
+_PRUNE_AFTER: Final = 250
+"""Entries that a journal may hold beyond its capacity until the oldest are removed."""
+
+_HANDED_OUT_FOR: Final = 5
+"""Seconds until an account is due again that was handed out as due and not seen to."""
+
+_INSERT_ENTRY: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
+
+
+class SqlUnit:
+    """A transaction as a context: see `Store`."""
+
+    __slots__ = ("_account", "_reading", "_rows", "_shared", "_tx")
+
+    def __init__(self, account: AccountId, rows_: Rows, shared: Shared, *, reading: bool) -> None:
+        self._account = account
+        self._rows = rows_
+        self._shared = shared
+        self._reading = reading
+
+    async def __aenter__(self) -> SqlTransaction:
+        row, is_locked = await self._rows.enter(self._account, reading=self._reading)
+        self._tx = SqlTransaction(self._account, self._rows, row, self._shared, is_locked=is_locked)
+        return self._tx
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        row = None
+        try:
+            if error is None or isinstance(error, ApiError):
+                error = None
+                await self._tx.finish()
+                await self._rows.commit()
+                row = self._tx.row
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            await self._rows.leave(self._account, row, is_sound=error is None or isinstance(error, Exception))
+
+
+class SqlStore:
+    """Every account, in a database: see `Store`."""
+
+    name: str
+    look_every: float | None = 1.0
+    skipping_locked = ""
+    """What a query ends with that locks what it finds, and leaves out what others have locked."""
+
+    def __init__(self) -> None:
+        self.incarnation = ""
+        self._shared = Shared(JournalWriter(self._write_journals))
+        self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
+
+    # what differs from database to database
+
+    def rows(self) -> AbstractAsyncContextManager[Rows]:
+        """A way in for statements that are each a transaction of their own, or that begin one themselves."""
+        raise NotImplementedError
+
+    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlUnit:
+        raise NotImplementedError
+
+    # workers
+
+    async def _register(self, lease: str) -> None:
+        """Say that this process works on the database, until `lease`, an expression of the database's clock."""
+        async with self.rows() as rows_:
+            ((worker,),) = await rows_.all(f"INSERT INTO mock_workers (alive_until) VALUES ({lease}) RETURNING no")
+        self._shared.worker = worker
+        self.incarnation = str(worker)
+
+    async def _release_dead_workers(self, dead: str) -> None:
+        """Make anybody's again what workers have claimed for whom the condition `dead` holds."""
+        async with self.rows() as rows_:
+            found = await rows_.all(f"SELECT no FROM mock_workers WHERE {dead}")
+        for (worker,) in found:
+            await self.release_worker(worker)
+
+    async def release_worker(self, worker: int) -> None:
+        """Make anybody's again what one worker has claimed, and forget it."""
+        async with self.rows() as rows_:
+            claimed = await rows_.all(
+                "SELECT id FROM mock_accounts WHERE mover = ? UNION "
+                "SELECT a.id FROM mock_deliveries d JOIN mock_accounts a ON a.no = d.account WHERE d.worker = ?",
+                worker,
+                worker,
+            )
+        for (account,) in claimed:
+            async with self.transaction(AccountId(account)) as tx:
+                await tx.release(worker)
+        async with self.rows() as rows_:
+            await rows_.run("DELETE FROM mock_workers WHERE no = ?", worker)
+
+    # questions about all accounts
+
+    async def has_faults(self, account: AccountId) -> bool:
+        async with self.transaction(account, reading=True) as tx:
+            return bool(tx.faults())
+
+    async def owner(self, session_id: str) -> AccountId | None:
+        if not rows.is_text(session_id):
+            return None
+        async with self.rows() as rows_:
+            found = await rows_.all(
+                "SELECT a.id FROM mock_sessions s JOIN mock_accounts a ON a.no = s.account WHERE s.id = ?", session_id
+            )
+        return AccountId(found[0][0]) if found else None
+
+    async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
+        async with self.rows() as rows_:
+            found = await rows_.all(
+                "UPDATE mock_accounts SET wake_at = ? WHERE no IN (SELECT no FROM mock_accounts WHERE wake_at <= ? "
+                f"ORDER BY wake_at LIMIT ? {self.skipping_locked}) RETURNING id",
+                machine_now + _HANDED_OUT_FOR,
+                machine_now,
+                DUE_AT_ONCE,
+            )
+        return {AccountId(account): machine_now for (account,) in found}
+
+    # the journals
+
+    def record(self, account: AccountId, entry: JournalEntry) -> None:
+        self._shared.journals.add(account, entry)
+
+    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
+        await self._shared.journals.flush()
+        async with self.rows() as rows_:
+            found = await rows_.all(
+                "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?",
+                account,
+                CAPACITY,
+            )
+        return tuple([rows.unpack_entry(row) for row in reversed(found)])
+
+    async def _close_journals(self) -> None:
+        try:
+            await self._shared.journals.close()
+        except StoreUnavailable as error:
+            _log.warning("the store is gone before it was closed, and requests are missing in the journal: %s", error)
+
+    async def _write_journals(self, entries: Entries) -> None:
+        async with self.rows() as rows_:
+            await rows_.begin()
+            await rows_.many(_INSERT_ENTRY, [(account, *rows.pack_entry(entry)) for account, entry in entries])
+            for account, _ in entries:
+                self._unpruned[account] = self._unpruned.get(account, 0) + 1
+            for account in [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]:
+                await rows_.run(
+                    "DELETE FROM mock_journal WHERE account = ? AND no <= "
+                    "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)",
+                    account,
+                    account,
+                    CAPACITY,
+                )
+                del self._unpruned[account]
+            await rows_.commit()
