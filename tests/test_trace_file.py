@@ -84,6 +84,7 @@ TERMS = st.builds(
     wall_ns=st.none() | TIMES,
     monotonic_ns=TIMES,
     one_clock=st.booleans(),
+    others_act=st.booleans(),
 )
 TRACES = st.builds(
     Trace,

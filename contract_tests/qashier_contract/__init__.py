@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
+from qashier_contract.recorded import judge
 from qashier_contract.run import check, planned
 from qashier_contract.settings import Progress, Settings
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
@@ -33,5 +34,6 @@ __all__ = [
     "Verdict",
     "Violation",
     "check",
+    "judge",
     "planned",
 ]

@@ -76,7 +76,7 @@ def _run(request: pytest.FixtureRequest) -> dict[str, tuple[str, str]]:
     return {entry.clause.id: (entry.verdict.value, _told(entry, report.seed)) for entry in report.clauses}
 
 
-def _told(entry: ClauseReport, seed: int) -> str:
+def _told(entry: ClauseReport, seed: int | None) -> str:
     if not entry.violations:
         return entry.reason or ""
     lines = [f"{entry.clause.id} ({entry.clause.source.value}): {entry.clause.statement}"]

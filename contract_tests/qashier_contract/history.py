@@ -30,6 +30,8 @@ _FIELD: Final = re.compile(r"[\t -~\x80-\uffff]*")
 _HEAD_MOST: Final = 8_192
 """How long a request line may be, and all headers together, before any server may refuse them."""
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+NOT_RECORDED: Final = "no answer was recorded"
+"""The failure of an exchange of which a file holds no answer, or half of one. Nobody knows whether one came."""
 GATEWAY: Final = frozenset({502, 503, 504})
 """Statuses that something in front of the service gives when it cannot reach it: not an answer of the API."""
 
@@ -38,7 +40,7 @@ TIMED_OUT: Final = "timed out"
 CLOSED_IDLE: Final = "connection closed while idle"
 """A connection may be closed at any time: what was sent meanwhile got no answer, and is sent again."""
 INTERRUPTED: Final = "interrupted"
-_NOT_TO_BLAME: Final = frozenset({TIMED_OUT, CLOSED_IDLE, INTERRUPTED})
+_NOT_TO_BLAME: Final = frozenset({TIMED_OUT, CLOSED_IDLE, INTERRUPTED, NOT_RECORDED})
 
 
 class Operation(StrEnum):
@@ -104,6 +106,8 @@ class Credentials(StrEnum):
     NONE = "none"
     BROKEN = "broken"
     """Anything that names no account."""
+    HIDDEN = "hidden"
+    """The record does not hold any, as browsers leave them out."""
 
 
 class Capability(StrEnum):
@@ -368,6 +372,8 @@ class Terms:
     monotonic_ns: int = 0
     one_clock: bool = False
     """Whether all accounts go by one clock, so that whoever moves it moves it for all."""
+    others_act: bool = False
+    """Whether others, whom nobody recorded, may act on the same sessions, keys and clocks: traffic of one client."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -127,7 +127,8 @@ class Report:
     """What came of a run."""
 
     target: str
-    seed: int
+    seed: int | None
+    """What the requests were drawn from; None where none was sent."""
     clauses: tuple[ClauseReport, ...]
     requests: int = 0
     duration_s: float = 0.0
@@ -139,6 +140,8 @@ class Report:
     """What came of sending the first violation of a clause again, by the clause's id."""
     first_violation_s: float | None = None
     """After how many seconds the first failure was known; None if no clause failed."""
+    command: tuple[str, ...] = ()
+    """The words of the command that gives this report again; empty for `check` with the target and the seed."""
 
     @property
     def verdict(self) -> Verdict:

@@ -123,7 +123,6 @@ OPTIONS: Final = (
 
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Check a target; 0 when no clause failed, 1 when one did, 2 when nothing was tested, 130 when interrupted."""
-    needs_contract("check")
     options = parse(
         "check",
         "Check an implementation against the contract.",
@@ -131,6 +130,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         arguments,
         positionals={"url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"},
     )
+    needs_contract("check")
     if options.update_baseline and options.baseline is None:
         raise CommandError("--update-baseline needs --baseline FILE, the file to write")
     with without_hypothesis_folder():

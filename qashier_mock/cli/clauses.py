@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final
 
 from qashier_mock.cli import DONE
-from qashier_mock.cli.extras import needs_contract
 from qashier_mock.cli.options import Option, choice, parse
 
 OPTIONS: Final = (
@@ -25,7 +24,6 @@ OPTIONS: Final = (
 
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Print each clause, its source, and what checks it."""
-    needs_contract("clauses")
     options = parse("clauses", "Print the contract: each clause, its source, what checks it.", OPTIONS, arguments)
     if options.format == "markdown":
         from qashier_contract.report.contract import page  # noqa: PLC0415
@@ -44,16 +42,15 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
 def _entries() -> list[dict[str, Any]]:
     from qashier_contract import CLAUSES  # noqa: PLC0415
-    from qashier_contract.drive.plan import every_driver, exercised_by  # noqa: PLC0415
+    from qashier_contract.drive.plan import measured  # noqa: PLC0415
 
-    drivers = every_driver()
     return [
         {
             "id": clause.id,
             "source": clause.source.value,
             "statement": clause.statement,
             "needs": sorted(need.value for need in clause.needs),
-            "checked_by": [driver.name for driver in drivers if clause.id in exercised_by(driver)],
+            "checked_by": [name for name, clauses in measured().items() if clause.id in clauses],
         }
         for clause in CLAUSES.values()
     ]

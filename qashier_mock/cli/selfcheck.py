@@ -62,8 +62,8 @@ class Outcome:
 
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Check every defect and the correct mock; 1 if one survives or the correct one is accused."""
-    needs_contract("selfcheck")
     options = parse("selfcheck", "Prove that the checker finds every known defect.", OPTIONS, arguments)
+    needs_contract("selfcheck")
     from qashier_mock.bugs import BUGS  # noqa: PLC0415 - after --help
 
     chosen = [name for name in BUGS if not options.only or any(fnmatchcase(name, each) for each in options.only)]

@@ -126,7 +126,7 @@ def created_is_now(ledger: Ledger) -> Findings:
         if ledger.reads_clock:
             least, most = ledger.clock(exchange)
             slack = 0 if least == most else 1
-        elif terms.wall_ns is not None:
+        elif terms.wall_ns is not None and not terms.others_act:  # somebody may have moved the clock
             least = (terms.wall_ns + exchange.sent_ns - terms.monotonic_ns) // 10**9
             most = (terms.wall_ns + exchange.received_ns - terms.monotonic_ns) // 10**9
             slack = _CLOCK_TOLERANCE

@@ -60,6 +60,8 @@ def _made_twice(ledger: Ledger, identifier: str) -> Findings:
     """Sessions that a list shows, though no answer named them: the marker in their `success_url` tells which request
     made them.
     """
+    if ledger.history.terms.others_act:
+        return  # a shop has one `success_url` for many sessions
     for (account, key), uses in ledger.keyed.items():
         marks = {
             e.request.json["success_url"]: e

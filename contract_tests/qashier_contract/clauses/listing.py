@@ -92,7 +92,7 @@ def _pages(ledger: Ledger, identifier: str) -> Findings:
         missing = [
             observed
             for observed in due
-            if observed not in shown and not any(_tied(observed, other) for other in instead)
+            if observed not in shown and not any(ledger.is_tied(observed, other) for other in instead)
         ]
         if not missing and listing.remaining and len(listing.entries) < listing.query.limit:
             missing = [observed for observed in listing.matching if observed not in shown]
@@ -112,11 +112,6 @@ def _gap(missing: ObservedSession, due: Sequence[ObservedSession], listing: List
     before = due[place - 1].id
     after = ids[ids.index(before) + 1 :]
     return f"{missing.id} after {before}", after[0] if after else f"the end, after {len(ids)} entries"
-
-
-def _tied(one: ObservedSession, other: ObservedSession) -> bool:
-    """Whether either may come first: created in the same second, by requests that overlapped."""
-    return one.created == other.created and one.born.overlaps(other.born)
 
 
 def _cursor_life(ledger: Ledger, listing: Listing) -> Sequence[ObservedSession]:
@@ -217,7 +212,7 @@ def newest_first(ledger: Ledger) -> Findings:
                 break
         ours = [ledger.sessions[i] for i in listing.ids if i in ledger.sessions and i not in listing.uncertain]
         for first, second in pairwise(ours):
-            if _tied(first, second):
+            if ledger.is_tied(first, second):
                 continue
             right = (first.created, first.ordinal) > (second.created, second.ordinal)
             if first is not second:
@@ -251,7 +246,7 @@ def ending_before_goes_back(ledger: Ledger) -> Findings:
             continue
         ours = [ledger.sessions[i] for i in listing.ids if i in ledger.sessions and i not in listing.uncertain]
         ranks = [(observed.created, observed.ordinal) for observed in ours]
-        if len(ranks) > 1 and not any(a.born.overlaps(b.born) for a, b in pairwise(ours)):
+        if len(ranks) > 1 and not any(ledger.is_tied(a, b) for a, b in pairwise(ours)):
             story = _stories(*sorted(ours, key=lambda observed: observed.ordinal)[:3])
             yield kept_if(
                 ranks == sorted(ranks, reverse=True), "newest first", "another order", *story, listing.exchange
@@ -445,6 +440,8 @@ def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
             yield _refused_with(status, "an empty cursor" if empty else "both cursors at once", exchange)
         elif isinstance(query, oracle.Query):
             cursor = query.starting_after if query.starting_after is not None else query.ending_before
+            if ledger.history.terms.others_act:
+                continue  # an id that no answer named may be older than the record
             if cursor is not None and cursor not in known:
                 yield _refused_with(
                     ledger.history.terms.policy.status_rule, f"the unknown cursor {cursor[:60]}", exchange
@@ -470,6 +467,9 @@ def an_entry_is_the_session(ledger: Ledger) -> Findings:
             quiet = not any(first.sent_ns <= w.received_ns and w.sent_ns <= second.received_ns for w in observed.writes)
             passed = ledger.deadline_passed(observed, first)
             if not quiet or passed is None or passed != ledger.deadline_passed(observed, second):
+                continue
+            views = (read.object, entry) if first is read else (entry, read.object)
+            if ledger.may_have_ended_unseen(*views):
                 continue
             was, now = documented(read.object), documented(entry)
             differing = differences(was, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import unescape
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import DOCUMENTED, IMPLIED, Findings, broken, clause, kept_if
@@ -123,7 +123,9 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
         cancel = body.get("cancel_url")
         shop = [body.get("success_url"), body.get("return_url")]
         hosts = {urlsplit(url).netloc.lower() for url in [cancel, *shop] if isinstance(url, str)}
-        back = [link for link in page.links if urlsplit(link).netloc.lower() in hosts]
+        # A shop may be on the host of the page: what leads to the page itself leads nowhere.
+        elsewhere = [link for link in page.links if urldefrag(link)[0] != urldefrag(page.url)[0]]
+        back = [link for link in elsewhere if urlsplit(link).netloc.lower() in hosts]
         if cancel is None:
             yield kept_if(not back, "no link to the shop", back[:1], observed.born, exchange)
         else:

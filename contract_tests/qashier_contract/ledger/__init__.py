@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from qashier_contract import oracle
     from qashier_contract.history import Exchange, History
+    from qashier_contract.values import Json
 
 
 class Ledger:
@@ -143,12 +144,21 @@ class Ledger:
         """The last retrieve before a write, with no other write in between; None if there is none."""
         return self._states.preceding_read(observed, write)
 
+    def may_have_ended_unseen(self, first: Mapping[str, Json], second: Mapping[str, Json]) -> bool:
+        """Whether a session may have ended between two views of it by what nobody recorded."""
+        was_open = first.get("status") == "open"
+        return self.history.terms.others_act and was_open and second.get("status") != "open"
+
     # Lists.
 
     @property
     def listings(self) -> Sequence[Listing]:
         """Every successful list with valid parameters, and a body that can be read."""
         return self._lists.listings
+
+    def is_tied(self, one: ObservedSession, other: ObservedSession) -> bool:
+        """Whether either session may come first: of the same second, and nobody knows which was created before."""
+        return self._lists.is_tied(one, other)
 
     def is_quiet(self, exchange: Exchange) -> bool:
         """Whether all sessions of the account that a request was sent for are known: nobody else has any in it."""

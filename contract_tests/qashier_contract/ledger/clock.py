@@ -93,7 +93,8 @@ class Clock:
         )
         least = None if latest is None else latest.now
         most = None if following is None else following.before
-        if latest is not None and not overlapped:
+        # Whoever is not recorded may have moved the clock: it goes forward only, and so the least is all that is known.
+        if latest is not None and not overlapped and not self.history.terms.others_act:
             elapsed = 0 if latest.frozen else math.ceil((exchange.received_ns - latest.sent_ns) / 1e9) + 1
             reckoned = latest.now + elapsed
             most = reckoned if most is None else min(most, reckoned)

@@ -118,6 +118,10 @@ class Creations:
     def attributed_clauses(self, creation: Creation) -> frozenset[str]:
         """The clauses that a refusal of a faultless create breaks; empty where it may be refused."""
         code = creation.exchange.request.json["line_items"][0]["price_data"]["currency"]
+        if self.history.terms.others_act and (
+            creation.exchange.request.idempotency_key or not self.accepted_currencies
+        ):
+            return frozenset()  # the key may have been used before, and nobody said what the account may charge
         if creation.key_was_seen or (self.accepted_currencies and code not in self.accepted_currencies):
             return frozenset()
         special = {clause for feature, clause in creation.features.items() if feature not in self.accepted_features}
@@ -127,6 +131,8 @@ class Creations:
     def markers(self) -> Mapping[tuple[int, str], Sequence[Exchange]]:
         """The creates by account and `success_url`. Ours are unique, so a session tells which request made it."""
         markers: dict[tuple[int, str], list[Exchange]] = defaultdict(list)
+        if self.history.terms.others_act:
+            return markers  # a shop has one `success_url` for many sessions
         for exchange in self.history.of(Operation.CREATE):
             body = exchange.request.json
             if isinstance(body, dict) and isinstance(body.get("success_url"), str) and exchange.account is not None:

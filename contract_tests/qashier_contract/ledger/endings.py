@@ -47,7 +47,8 @@ class Endings:
                 if before is None or after is None:
                     break
                 if before.status == "expired":
-                    yield Ending(observed, before, None)
+                    if not self.history.terms.others_act:
+                        yield Ending(observed, before, None)
                     break
                 by_page = write.operation is Operation.PAGE
                 if before.status == "open" and after.status != "open" and (write.succeeded or by_page):
@@ -55,7 +56,7 @@ class Endings:
                     break
             else:
                 clocks = [e for e in self.history.clock_calls(observed.account) if observed.born.is_before(e)]
-                if clocks:
+                if clocks and not self.history.terms.others_act:
                     state = self._states.before(observed, clocks[-1])
                     now = clocks[-1].object.get("now")
                     if state is not None and is_integer(now) and now >= observed.expires_at:

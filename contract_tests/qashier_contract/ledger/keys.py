@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qashier_contract.history import Exchange, History, Operation
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+_OLD_S: Final = 300
+"""How many seconds older than its request a session must be to be that of an earlier one: clocks differ a little."""
 
 
 class Keys:
@@ -37,7 +42,16 @@ class Keys:
         return [use for use in uses if use is not exchange and not exchange.is_before(use)]
 
     def was_seen(self, exchange: Exchange) -> bool:
-        return bool(self.earlier_uses(exchange))
+        """Whether another request used the key of this one before it, or at the same time."""
+        return bool(self.earlier_uses(exchange)) or self._was_used_unseen(exchange)
+
+    def _was_used_unseen(self, exchange: Exchange) -> bool:
+        """Whether the session of a create is older than its request: the key was used before the record began."""
+        terms, created = self.history.terms, exchange.object.get("created")
+        if not terms.others_act or terms.wall_ns is None or not exchange.request.idempotency_key:
+            return False
+        sent_s = (terms.wall_ns + exchange.sent_ns - terms.monotonic_ns) // 10**9
+        return is_integer(created) and created < sent_s - _OLD_S
 
     def first_answer(self, exchange: Exchange) -> Exchange | None:
         """The success that this request's key is remembered by, None if there is none, or it is not certain which."""

@@ -181,7 +181,7 @@ class Lists:
 
     def is_quiet(self, exchange: Exchange) -> bool:
         """Whether all sessions of the account that a request was sent for are known: nobody else has any in it."""
-        if exchange.account is None or exchange.account not in self._quiet:
+        if self.history.terms.others_act or exchange.account is None or exchange.account not in self._quiet:
             return False
         return exchange.received_ns < self._lost.get(exchange.account, exchange.received_ns + 1)
 
@@ -223,6 +223,11 @@ class Lists:
             is_exact=self.is_quiet(exchange) and not uncertain,
         )
 
+    def is_tied(self, one: ObservedSession, other: ObservedSession) -> bool:
+        """Whether either session may come first: of the same second, and nobody knows which was created before."""
+        is_unknown = self.history.terms.others_act or one.born.overlaps(other.born)
+        return one.created == other.created and is_unknown
+
     def _exclusion(self, observed: ObservedSession, exchange: Exchange, query: oracle.Query) -> str | None:
         """What keeps a session out of a list: `cursor`, `created`, `status`, None if nothing does, empty if unknown."""
         cursor = query.starting_after or query.ending_before
@@ -230,7 +235,7 @@ class Lists:
             return ""
         if cursor is not None:
             place = self._sessions.by_id[cursor]
-            if place.born.overlaps(observed.born) and place is not observed and place.created == observed.created:
+            if place is not observed and self.is_tied(place, observed):
                 return ""
             rank, bound = _rank(observed), _rank(place)
             if rank >= bound if query.starting_after is not None else rank <= bound:

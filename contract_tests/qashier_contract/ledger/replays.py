@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
+from qashier_contract.history import Operation
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +14,19 @@ if TYPE_CHECKING:
     from qashier_contract.history import Exchange
     from qashier_contract.ledger.clock import Clock
     from qashier_contract.ledger.keys import Keys
+
+
+def _is_remembered(first: Exchange, later: Exchange) -> bool:
+    """Whether a key is surely remembered though whoever is not recorded may have moved the clock: answers tell.
+
+    An ended session cannot be expired again, so a success is the first one again. A new session tells the time, and
+    the first one's time is that of the first use, even if that was not seen.
+    """
+    if first.operation is Operation.EXPIRE:
+        return later.succeeded and later.request.path == first.request.path
+    began, now = first.object.get("created"), later.object.get("created")
+    are_creates = {first.operation, later.operation} == {Operation.CREATE}
+    return are_creates and is_integer(began) and is_integer(now) and now < began + oracle.KEY_MEMORY
 
 
 class Replays:
@@ -57,6 +72,8 @@ class Replays:
 
     def is_forgotten(self, first: Exchange, later: Exchange) -> bool | None:
         """Whether the key of `first` is forgotten when `later` comes; None where the clock leaves that open."""
+        if self._keys.history.terms.others_act:
+            return False if _is_remembered(first, later) else None
         from_least, from_most = self._clock.at(first)
         least, most = self._clock.at(later)
         if from_least is not None and most is not None and most < from_least + oracle.KEY_MEMORY:

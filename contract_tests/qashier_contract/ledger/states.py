@@ -6,17 +6,28 @@ reports that once, and no other clause reports its consequences.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger.sessions import ObservedSession, act_of
+from qashier_contract.ledger.shown import Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from qashier_contract.ledger.clock import Clock
     from qashier_contract.ledger.keys import Keys
     from qashier_contract.ledger.replays import Replays
     from qashier_contract.ledger.sessions import Sessions
+
+
+_STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
+    "open": lambda state: state,
+    "complete": lambda state: oracle.step(state, oracle.Act.PAYMENT_SUCCEEDED),
+    "expired": lambda state: oracle.step(state, oracle.Act.EXPIRE_REQUESTED),
+}
+"""What makes a new session what it was shown as."""
 
 
 class States:
@@ -24,6 +35,7 @@ class States:
 
     def __init__(self, keys: Keys, clock: Clock, replays: Replays, sessions: Sessions) -> None:
         self._keys, self._clock, self._replays, self._sessions = keys, clock, replays, sessions
+        self._shown = Shown(sessions, replays) if sessions.history.terms.others_act else None
         self._known: dict[tuple[str, int], oracle.State | None] = {}
 
     def deadline_passed(self, observed: ObservedSession, exchange: Exchange) -> bool | None:
@@ -32,6 +44,9 @@ class States:
         if least is not None and least >= observed.expires_at:
             return True
         if most is not None and most < observed.expires_at:
+            return False
+        # A session that is open has not reached it, and where one has ended the clock has no say any more.
+        if self._shown is not None and self._shown.before(observed, exchange) is not None:
             return False
         return None
 
@@ -59,6 +74,9 @@ class States:
     def _fold(self, observed: ObservedSession, exchange: Exchange) -> oracle.State | None:
         if not observed.born.is_before(exchange):
             return None
+        if self._shown is not None:
+            status = self._shown.before(observed, exchange)
+            return None if status is None else _STEPS[status](self.initial(observed))
         state: oracle.State | None = self.initial(observed)
         busy_until_ns = 0
         for write in observed.writes:
@@ -151,6 +169,8 @@ class States:
                 continue
             if any(w is not write and write.sent_ns <= w.sent_ns < read.received_ns for w in observed.writes):
                 return None
+            if self._shown is not None and read.object.get("status") != "open":
+                return None  # whoever is not recorded may have ended it
             if self.deadline_passed(observed, read) == self.deadline_passed(observed, write) is not None:
                 return read
             return None

@@ -73,12 +73,18 @@ def is_strict(report: Report) -> bool:
 
 def again(report: Report, *clauses: str) -> str:
     """The command that repeats a run, or just what some clauses need of it."""
-    words = ["qashier-mock", "check", report.target, "--seed", str(report.seed)]
+    words = list(report.command or ("qashier-mock", "check", report.target, "--seed", str(report.seed)))
     for clause in clauses:
         words += ["--only", clause]
     if is_strict(report):
         words.append("--strict")
     return shlex.join(words)
+
+
+def extent(report: Report) -> str:
+    """How much was seen, of which target, and from which seed it was drawn."""
+    seed = "" if report.seed is None else f", seed {report.seed}"
+    return f"{report.target}{seed}, {report.requests} requests in {duration(report.duration_s)}"
 
 
 def duration(seconds: float) -> str:

@@ -30,7 +30,8 @@ def as_har(report: Report) -> dict[str, Json]:
         *(_delivery(report.history, delivery) for delivery in report.history.deliveries),
     ]
     entries.sort(key=lambda entry: entry["startedDateTime"])
-    comment = f"contract check of {report.target}, seed {report.seed}, verdict: {report.verdict}"
+    seed = "" if report.seed is None else f", seed {report.seed}"
+    comment = f"contract check of {report.target}{seed}, verdict: {report.verdict}"
     return {
         "log": {
             "version": "1.2",

@@ -36,7 +36,7 @@ def render(report: Report) -> str:
         properties = ET.SubElement(suite, "properties")
         for name, value in (
             ("target", report.target),
-            ("seed", report.seed),
+            *([("seed", report.seed)] if report.seed is not None else []),
             ("requests", report.requests),
             ("interrupted", str(report.interrupted).lower()),
         ):

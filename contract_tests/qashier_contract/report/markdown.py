@@ -39,7 +39,8 @@ def render(report: Report) -> str:
 def _head(report: Report) -> Iterator[str]:
     yield f"## {MARKS[report.verdict]} {judgement(report)}"
     yield ""
-    yield f"{_code(report.target)}, seed {report.seed}, {report.requests} requests in {duration(report.duration_s)}."
+    seed = "" if report.seed is None else f", seed {report.seed}"
+    yield f"{_code(report.target)}{seed}, {report.requests} requests in {duration(report.duration_s)}."
     yield ""
     for note in report.notes:
         yield f"> {_inline(note)}"

@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 from urllib.parse import unquote
 
-from qashier_contract.report.facts import again, broken, counted, duration, judgement, unexercised
+from qashier_contract.report.facts import again, broken, counted, extent, judgement, unexercised
 from qashier_contract.report.reproduce.story import Story
 from qashier_contract.verdicts import Verdict
 
@@ -133,9 +133,7 @@ class _Summary:
         verdict = report.verdict
         yield from self._wrapped(self._painted(verdict, f"{_SIGNS[verdict]} {judgement(report)}"), 2)
         yield from self._wrapped(counted(report), 2)
-        yield from self._wrapped(
-            f"{report.target}, seed {report.seed}, {report.requests} requests in {duration(report.duration_s)}", 2
-        )
+        yield from self._wrapped(extent(report), 2)
         yield from self._wrapped(f"again: {again(report)}", 2)
         for form, path in files.items():
             yield from self._wrapped(f"{form}: {path}", 2)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def iso_time(history: History, monotonic_ns: int, *, whole: bool = False) -> str:
-    """A monotonic moment as ISO 8601 in UTC, to the millisecond, or to whole seconds without a zone.
+    """A monotonic moment as ISO 8601 in UTC, to the microsecond, or to whole seconds without a zone.
 
     Without a record of the machine's clock it counts from the epoch, so that differences stay true.
     """
@@ -19,4 +19,4 @@ def iso_time(history: History, monotonic_ns: int, *, whole: bool = False) -> str
     moment = datetime.fromtimestamp(((terms.wall_ns or 0) + elapsed_ns) / 1e9, UTC)
     if whole:
         return moment.replace(tzinfo=None).isoformat(timespec="seconds")
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,118 @@
+"""From recorded traffic to a `Report`. Nothing is sent, and nothing beyond the plain installation is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract import verdicts
+from qashier_contract.clauses import CLAUSES
+from qashier_contract.drive.plan import selected
+from qashier_contract.drive.traffic import har
+from qashier_contract.drive.traffic.har import Recorded
+from qashier_contract.errors import CheckError
+from qashier_contract.history import History
+from qashier_contract.trace import file
+from qashier_contract.trace.file import Trace, TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qashier_contract.policy import Policy
+    from qashier_contract.verdicts import Report
+
+_NOT_REACHED: Final = "no request reached it"
+
+
+def judge(
+    recording: Trace | Path | str,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    strict: bool = False,
+    policy: Policy | None = None,
+    base_url: str | None = None,
+    one_account: bool = False,
+) -> Report:
+    """Judge recorded traffic by the contract.
+
+    Args:
+        recording: A trace, or the path of a file that holds one, or a HAR 1.2 file.
+        only: Patterns of clause ids, such as `LIS-*`, to judge by; all by default.
+        skip: Patterns of clause ids to leave out.
+        strict: Let assumed clauses fail instead of warn.
+        policy: Answers to what the documentation leaves open; by default those that a trace was recorded with.
+        base_url: Where `/checkout/sessions` hangs, for a HAR file with several such places.
+        one_account: Whether all keys in a HAR file are of one account.
+
+    Returns:
+        The report. A clause that no request of the traffic reached is not exercised.
+
+    Raises:
+        CheckError: The file is neither a trace nor a HAR file, or holds no traffic of the API.
+    """
+    recorded = (
+        Recorded(trace=recording)
+        if isinstance(recording, Trace)
+        else read(Path(recording), base_url=base_url, one_account=one_account)
+    )
+    return report_on(recorded, only=only, skip=skip, strict=strict, policy=policy)
+
+
+def read(path: Path, *, base_url: str | None = None, one_account: bool = False) -> Recorded:
+    """The traffic in a file: a trace, or a HAR 1.2 file.
+
+    Raises:
+        CheckError: It is neither, or damaged, or holds no traffic of the API.
+    """
+    try:
+        document = file.load(path)
+        if file.is_trace(document):
+            return Recorded(trace=file.parse(document, str(path)))
+    except TraceError as error:
+        raise CheckError(str(error)) from None
+    if not har.is_har(document):
+        raise CheckError(f"{path} is neither a HAR file nor a trace")
+    return har.read(document, str(path), base_url=base_url, one_account=one_account)
+
+
+def report_on(
+    recorded: Recorded,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    strict: bool = False,
+    policy: Policy | None = None,
+    interrupted: bool = False,
+) -> Report:
+    """The report on a recording; the arguments are those of `judge`.
+
+    Raises:
+        CheckError: No clause is left to judge by.
+    """
+    wanted = selected(CLAUSES, only, skip)
+    if not wanted:
+        raise CheckError("no clause is left to judge by: look at --only and --skip")
+    history = recorded.trace.history
+    if policy is not None:
+        history = replace(history, terms=replace(history.terms, policy=policy))
+    reasons = {identifier: _NOT_REACHED if identifier in wanted else "skipped" for identifier in CLAUSES}
+    judged = {
+        entry.clause.id: entry
+        for entry in (
+            *verdicts.judge(history, [CLAUSES[i] for i in wanted], strict=strict, reasons=reasons),
+            *verdicts.judge(History(), [CLAUSES[i] for i in CLAUSES if i not in wanted], reasons=reasons),
+        )
+    }
+    times = [(e.sent_ns, e.received_ns) for e in history.exchanges]
+    return verdicts.Report(
+        target=recorded.trace.target,
+        seed=recorded.trace.seed,
+        clauses=tuple(judged[identifier] for identifier in CLAUSES),
+        requests=len(times),
+        duration_s=(max(end for _, end in times) - times[0][0]) / 1e9 if times else 0.0,
+        interrupted=interrupted,
+        notes=recorded.notes,
+        history=history,
+    )
