@@ -1,0 +1,23 @@
+"""The picture in docs/architecture.md follows the import rules, and the page names files that are there."""
+
+import re
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "architecture.md"
+
+
+def test_the_picture_is_what_the_import_rules_say() -> None:
+    written = runpy.run_path(str(ROOT / "tools" / "architecture.py"))["written"]
+    assert PAGE.read_text("utf-8") == written(), "run: python tools/architecture.py"
+
+
+def test_the_page_fits_on_one_screen() -> None:
+    assert len(PAGE.read_text("utf-8").splitlines()) <= 75
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    named = re.findall(r"`((?:core|web|openapi|docs)/[a-z_.]+)`", PAGE.read_text("utf-8"))
+    assert len(named) > 5
+    assert [name for name in named if not ((ROOT / "qashier_mock" / name).exists() or (ROOT / name).exists())] == []
