@@ -38,7 +38,11 @@ LATEST = 4_102_444_800 - LONGEST_LIFE
 
 
 MOST_DRAWN = 2**52
-"""How many ids a snapshot may say were drawn: it leaves room for more before the document's largest integer."""
+"""How many ids a snapshot may say were drawn.
+
+Half of it is the most that is believed: an account that draws on from there gives snapshots that can be put back. An id
+that is taken is drawn past.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +313,7 @@ class AccountService:
             taken = await tx.reserve(list(_ids(snapshot)))
             if taken is not None:
                 raise IdTaken(taken)
-            drawn = max(tx.profile().drawn, snapshot.profile.drawn)
+            drawn = max(tx.profile().drawn, min(snapshot.profile.drawn, MOST_DRAWN // 2))
             await tx.clear()
             offset = snapshot.clock.now - self._clock()
             clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)

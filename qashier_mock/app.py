@@ -5,6 +5,7 @@ The real clock and randomness are chosen here and nowhere else.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,11 @@ from qashier_mock.webhooks import Dispatcher
 
 PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
 _KEY_CACHE: Final = 10_000
+
+_LOG_AGAIN_AFTER: Final = 60.0
+"""Seconds until the same trouble with the store is logged again."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +270,7 @@ class AppHooks:
         self._known: dict[bytes, AccountId] = {}
         self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
         self.new_request_id = ids.request_id
+        self._logged_at: dict[str, float] = {}  # why the store could not be used, and when that was last said
 
     def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
         """The account of the key in `Authorization` (AUTH-1 to AUTH-4)."""
@@ -354,6 +361,7 @@ class AppHooks:
         """The one error door (HTTP-3)."""
         headers: tuple[tuple[bytes, bytes], ...] = ()
         if isinstance(error, StoreUnavailable):
+            self._log_store(str(error))
             error = ServiceUnavailable("The store behind this mock cannot be reached; try again shortly.")
         if isinstance(error, Refused):
             if error.reason is Reason.INTERNAL_ERROR:
@@ -367,6 +375,13 @@ class AppHooks:
         if error.kind is ErrorKind.UNAUTHENTICATED:
             headers = (*headers, _CHALLENGE)
         return Reply(self._policy.status(error.kind), wire.error_to_json(error), headers)
+
+    def _log_store(self, reason: str) -> None:
+        """Log why the store cannot be used, each reason at most once a minute: the caller is not told."""
+        now = steady()
+        if now - self._logged_at.get(reason, -_LOG_AGAIN_AFTER) >= _LOG_AGAIN_AFTER:
+            self._logged_at = {reason: now}
+            _log.error("the store cannot be used: %s", reason)
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
         """Write the journal, and tell new advice; the control API is not the integration's doing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from mock_harness import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
 
@@ -115,6 +117,19 @@ def test_the_counter_of_ids_never_goes_back(harness: Harness) -> None:
     drive(harness.accounts.restore(ACCOUNT, snapshot))
     drive(harness.accounts.reset(ACCOUNT))
     assert drive(harness.service.create(ACCOUNT, order(), request())).id not in ids
+
+
+def test_a_snapshot_with_a_huge_counter_can_be_put_back_after_more_ids_were_drawn(harness: Harness) -> None:
+    snapshot = drive(harness.accounts.snapshot(ACCOUNT))
+    huge = replace(snapshot, profile=replace(snapshot.profile, drawn=2**52))
+    drive(harness.accounts.restore(ACCOUNT, huge))
+    for _ in range(2):
+        session = drive(harness.service.create(ACCOUNT, order(), request()))
+        again = drive(harness.accounts.snapshot(ACCOUNT))
+        assert again.profile.drawn < 2**52
+        drive(harness.accounts.reset(ACCOUNT))
+        drive(harness.accounts.restore(ACCOUNT, again))
+        assert drive(harness.service.retrieve(ACCOUNT, session.id, request())) == session
 
 
 def test_restored_deliveries_are_still_to_be_made(harness: Harness) -> None:

@@ -641,6 +641,152 @@ async def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest
         open_store("postgresql://host/db")
 
 
+@asynccontextmanager
+async def another_database(url: str, encoding: str) -> AsyncIterator[str]:
+    """The URL of a database with that encoding on the same server."""
+    name = f"mock_{encoding.lower()}"
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0".encode()
+        )
+        yield url.replace("/postgres?", f"/{name}?").partition("&options=")[0]
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+async def test_a_database_that_cannot_hold_every_text_is_refused(database: Place) -> None:
+    async with another_database(database.url, "LATIN1") as url:
+        with pytest.raises(StoreUnavailable, match="encoding LATIN1, which cannot hold every text") as refused:
+            await PostgresStore(url).open()
+        assert "CREATE DATABASE mock ENCODING 'UTF8' TEMPLATE template0" in str(refused.value)
+
+
+async def test_every_text_is_kept_whatever_encoding_the_client_is_told(
+    database: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    async with another_database(database.url, "SQL_ASCII") as ascii_:
+        for url in (database.url, ascii_):
+            store = PostgresStore(url)
+            await store.open()
+            mock = Mock(store)
+            session = await mock.create(success_url="https://shop.example/\N{TEACUP WITHOUT HANDLE}")
+            assert (await mock.pay(session)).status is Status.COMPLETE
+            kept = await mock.service.retrieve(ONE, session.id, RequestRef("req_1"))
+            assert kept.success_url == session.success_url
+            await store.close()
+
+
+async def test_a_role_that_may_not_create_is_told_the_statement_to_run(database: Place) -> None:
+    async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as connection:
+        await connection.execute("CREATE ROLE poor LOGIN")
+        (schema,) = await (await connection.execute("SELECT current_schema()")).fetchone() or ("",)
+        await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO poor".encode())
+        with pytest.raises(StoreUnavailable, match=f"GRANT USAGE, CREATE ON SCHEMA {schema} TO poor;") as refused:
+            await PostgresStore(database.url.replace("postgres:@", "poor:@")).open()
+        assert "\n" not in str(refused.value)
+        await connection.execute(f"REVOKE ALL ON SCHEMA {schema} FROM poor".encode())
+        await connection.execute("DROP ROLE poor")
+
+
+async def test_a_table_that_is_dropped_is_the_stores_trouble(processes: Processes) -> None:
+    mock = await processes.start()
+    session = await mock.create()
+    async with await psycopg.AsyncConnection.connect(processes.url, autocommit=True) as connection:
+        await connection.execute("ALTER TABLE mock_events RENAME TO gone")
+        with pytest.raises(StoreUnavailable, match="Somebody has changed the tables"):
+            await mock.pay(session)
+        await connection.execute("ALTER TABLE gone RENAME TO mock_events")
+    assert (await mock.pay(session)).status is Status.COMPLETE
+
+
+async def test_a_command_waits_no_longer_than_it_says_for_all_that_it_waits_for(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For others of this process, which wait for somebody else themselves, and then for that one."""
+    monkeypatch.setattr("qashier_mock.stores.postgres._WAIT", 0.6)
+    mock = await processes.start()
+    await mock.create()
+    seconds = asyncio.get_running_loop().time
+    async with await psycopg.AsyncConnection.connect(processes.url) as connection:
+        await connection.execute("SELECT 1 FROM mock_accounts FOR UPDATE")
+        began = seconds()
+        found = await asyncio.gather(*(mock.create() for _ in range(3)), return_exceptions=True)
+        taken = seconds() - began
+        await connection.rollback()
+    assert [type(each) for each in found] == [StoreUnavailable] * 3
+    assert taken < 1.1
+    await mock.create()
+
+
+class Pooler:
+    """Gives each transaction the server's connection that was used last, as poolers do in transaction mode."""
+
+    def __init__(self, url: str) -> None:
+        self._socket = f"{parse_qs(urlsplit(url).query)['host'][0]}/.s.PGSQL.5432"
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._server: asyncio.Server | None = None
+        self.url = ""
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable&gssencmode=disable"
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for _, writer in self._idle:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = await reader.readexactly(4)
+        startup = length + await reader.readexactly(int.from_bytes(length) - 4)
+        server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = await asyncio.open_unix_connection(
+            self._socket
+        )
+        waiting = startup
+        try:
+            while True:
+                if server is None:
+                    server = self._idle.pop()
+                server[1].write(waiting)
+                status = await self._answer(server[0], writer) if waiting[:1] in {b"", b"Q", b"S", b"\0"} else b"T"
+                if status == b"I":
+                    self._idle.append(server)
+                    server = None
+                kind = await reader.readexactly(1)
+                length = await reader.readexactly(4)
+                waiting = kind + length + await reader.readexactly(int.from_bytes(length) - 4)
+                if kind == b"X":
+                    return
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            if server is not None:
+                server[1].close()
+            writer.close()
+
+    @staticmethod
+    async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """Pass an answer on; whether the server is within a transaction then."""
+        while True:
+            kind = await reader.readexactly(1)
+            length = await reader.readexactly(4)
+            content = await reader.readexactly(int.from_bytes(length) - 4)
+            writer.write(kind + length + content)
+            if kind == b"Z":
+                await writer.drain()
+                return content
+
+
+async def test_a_pooler_that_shares_connections_between_transactions_is_refused(database: Place) -> None:
+    pooler = Pooler(database.url)
+    await pooler.start()
+    with pytest.raises(StoreUnavailable, match="behind a pooler that gives each transaction another connection"):
+        await PostgresStore(pooler.url).open()
+    await pooler.stop()
+
+
 # Indexes
 
 

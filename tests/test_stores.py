@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import re
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -31,7 +33,7 @@ from store_harness import (
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery, Outcome
-from qashier_mock.core.errors import IdTaken, SessionNotOpen
+from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
 from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import (
@@ -336,6 +338,43 @@ async def test_an_event_that_was_restored_is_held_too(mock: Mock) -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_event_or_a_delivery_of_another_account_cannot_be_taken_over(mock: Mock) -> None:
+    (delivery_id,) = await fill_outbox(mock, 1)
+    (event,) = await mock.accounts.events(ONE)
+    mine = await mock.accounts.snapshot(ONE)
+    async with mock.store.transaction(TWO) as tx:
+        assert await tx.reserve(["evt_free", event.id]) == event.id
+        assert await tx.reserve([delivery_id]) == delivery_id
+    await mock.accounts.restore(ONE, mine)
+    assert await mock.accounts.events(ONE) == (event,)
+
+
+def test_accounts_that_never_had_anything_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qashier_mock.stores.memory._VISITORS_KEPT", 50)
+    mock = Mock(MemoryStore())
+    session = drive(mock.create(ONE))
+    for number in range(500):
+        visitor = AccountId(f"acct_{number}")
+        with pytest.raises(SessionNotFound):
+            drive(mock.service.retrieve(visitor, "cs_test_none", RequestRef("req_1")))
+        mock.store.record(visitor, ENTRY)
+    assert isinstance(mock.store, MemoryStore)
+    assert len(mock.store._every()) <= 52
+    assert drive(mock.store.journal(AccountId("acct_499"))) == (ENTRY,), "the latest are still there"
+    assert drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1"))) == session
+
+
+def test_a_visitor_that_begins_to_have_something_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qashier_mock.stores.memory._VISITORS_KEPT", 2)
+    mock = Mock(MemoryStore())
+    rule = drive(mock.accounts.add_fault(ONE, RULE))
+    for number in range(10):
+        assert drive(mock.accounts.faults(AccountId(f"acct_{number}"))) == ()
+    assert drive(mock.accounts.faults(ONE)) == (rule,)
+    assert not mock.store.is_faultless(ONE)
+
+
+@pytest.mark.asyncio
 async def test_only_the_last_attempts_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("memory", "sql"):
         monkeypatch.setattr(f"qashier_mock.stores.{module}.ATTEMPTS_KEPT", 50)
@@ -613,6 +652,74 @@ def test_a_file_of_another_program_is_refused_and_left_alone(file: Path) -> None
     with pytest.raises(StoreUnavailable, match="another program"):
         drive(SqliteStore(file).open())
     assert file.read_bytes() == content
+
+
+def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
+    store = SqliteStore(file)
+    drive(store.open())
+    assert {path.stat().st_mode & 0o777 for path in file.parent.glob("mock.db*")} == {0o600}
+    drive(store.close())
+
+
+def test_a_file_with_a_damaged_schema_is_refused_in_one_line(file: Path) -> None:
+    store = SqliteStore(file)
+    drive(store.open())
+    drive(store.close())
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE nonsense (' WHERE name = 'mock_workers'")
+    database.close()
+    with pytest.raises(StoreUnavailable, match=re.escape(str(file))) as refused:
+        drive(SqliteStore(file).open())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("table", "column"), [("accounts", "head"), ("sessions", "body"), ("sessions", "status")])
+def test_a_damaged_row_is_the_stores_trouble_and_no_mistake_of_ours(file: Path, table: str, column: str) -> None:
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    session = drive(mock.create())
+    drive(mock.store.close())
+    with sqlite3.connect(file) as database:
+        database.execute(f"UPDATE mock_{table} SET {column} = '{{\"broken'")  # noqa: S608
+    database.close()
+    drive(mock.store.open())
+    with pytest.raises(StoreUnavailable, match="A row of the store is damaged") as refused:
+        drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1")))
+    assert "\n" not in str(refused.value)
+    drive(mock.store.close())
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def replace_by_a_copy(file: Path) -> None:
+    copy = file.with_name("copy.db")
+    copy.write_bytes(file.read_bytes())
+    copy.replace(file)
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, 100)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"), [(delete, "was deleted or moved"), (replace_by_a_copy, "was replaced"), (cut, "was cut")]
+)
+def test_nothing_is_acknowledged_once_the_file_is_gone(file: Path, harm: Callable[[Path], None], told: str) -> None:
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    drive(mock.create())
+    assert isinstance(mock.store, SqliteStore)
+    assert mock.store._database is not None
+    mock.store._database.execute("PRAGMA wal_checkpoint")
+    drive(mock.create())
+    harm(file)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=told):
+            drive(mock.create())
+    drive(mock.store.close())
 
 
 def test_what_is_no_database_is_refused(file: Path) -> None:

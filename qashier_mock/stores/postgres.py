@@ -53,12 +53,6 @@ _WAIT: Final = 10.0
 _CONNECT_TIMEOUT: Final = 3
 """Seconds in which a connection must be made, where the URL says nothing else."""
 
-_SESSION: Final = (
-    # A process that stands still (a debugger, a suspended machine) must not keep an account locked for ever.
-    f"SET lock_timeout = '{int(_WAIT)}s'",
-    f"SET idle_in_transaction_session_timeout = '{int(2 * _WAIT)}s'",
-)
-
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """The lock of the account's row is what orders commands; each statement after it sees what those before have done."""
 
@@ -295,8 +289,9 @@ class _Pool:
         try:
             connection: _Connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **self._options)
             try:
-                for statement in _SESSION:
-                    await connection.execute(statement)
+                # A process that stands still, as in a debugger, must not keep an account locked for ever.
+                await connection.execute(f"SET lock_timeout = '{int(_WAIT * 1000)}ms'".encode())
+                await connection.execute(f"SET idle_in_transaction_session_timeout = '{int(2 * _WAIT)}s'".encode())
             except BaseException:
                 await connection.close()
                 raise
