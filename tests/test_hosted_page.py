@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import httpx
 import pytest
@@ -262,7 +262,7 @@ def test_every_field_has_a_label(shop: Shop) -> None:
     page = shop.open(shop.session().url)
     shown = [element for element in page.tags("input") if element.attributes.get("type") != "hidden"]
     assert {element.attributes["id"] for element in shown} == {label.attributes["for"] for label in page.tags("label")}
-    assert not [element for element in shown if "name" in element.attributes], "what stands in a card field is not sent"
+    assert [element.attributes["name"] for element in shown if "name" in element.attributes] == ["number"]
 
 
 # opening changes nothing
@@ -275,6 +275,34 @@ def test_opening_a_page_changes_nothing(shop: Shop) -> None:
             assert shop.visit(url, method).status_code == 200
     assert shop.now(session) == session
     assert shop.event_count() == 0
+
+
+# test cards
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", "4242 4242 4242 4242", " 4242-4242-4242-4242 "])
+def test_a_test_card_can_be_typed(shop: Shop, number: str) -> None:
+    session = shop.session()
+    answer = shop.visit(session.url, "POST", content=urlencode({"card": "approved", "number": number}).encode())
+    assert (answer.status_code, answer.headers["location"]) == (303, SUCCESS_URL)
+
+
+def test_the_declining_test_card_is_declined(shop: Shop) -> None:
+    session = shop.session()
+    form = urlencode({"card": "approved", "number": "4000 0000 0000 0002"}).encode()
+    answer = shop.visit(session.url, "POST", content=form)
+    assert answer.headers["location"].endswith("?outcome=declined#payment")
+    assert "Your card was declined." in shop.open(session.url + "?outcome=declined").one("message").text
+
+
+@pytest.mark.parametrize("number", ["4111111111111111", "", "abc", "4242424242424242\N{ARABIC-INDIC DIGIT ONE}"])
+def test_any_other_card_is_refused_in_words_and_charges_nothing(shop: Shop, number: str) -> None:
+    session = shop.session()
+    answer = shop.visit(session.url, "POST", content=urlencode({"card": "approved", "number": number}).encode())
+    assert (answer.status_code, answer.headers["location"]) == (303, f"./{session.id}?outcome=unknown_card#payment")
+    page = shop.open(session.url + "?outcome=unknown_card")
+    assert "This is not a test card. Nothing was charged. Type 4242 4242 4242 4242 to pay" in page.one("message").text
+    assert page.all("pay-card")
 
 
 # the words and links of the three statuses
@@ -292,7 +320,32 @@ def test_the_open_page_links_back_exactly_when_there_is_a_cancel_url(shop: Shop)
     ]
 
 
-@pytest.mark.parametrize("query", ["", "?outcome=declined"])
+def test_the_way_back_is_named_after_where_it_leads(shop: Shop) -> None:
+    session = shop.session(success_url="https://pay.shop.example/ok", cancel_url="https://www.shop.example/cart")
+    assert shop.open(session.url).one("back").text == "Back to www.shop.example"
+    shop.expire(session)
+    ended = shop.open(session.url)
+    assert ended.one("back").text == "Back to www.shop.example"
+    assert "go back to www.shop.example and check out again" in ended.text
+
+
+def test_an_expired_page_without_cancel_url_has_no_link_and_mentions_none(shop: Shop) -> None:
+    session = shop.session(cancel_url=None)
+    shop.expire(session)
+    page = shop.open(session.url)
+    assert not page.tags("a")
+    assert "go back" not in page.text
+
+
+def test_a_long_order_is_counted_in_lines_and_the_wallet_counts_pieces(shop: Shop) -> None:
+    session = shop.session(*[LineItem(f"Item {index}", None, "SGD", 100, 3) for index in range(20)])
+    page = shop.open(session.url)
+    assert "20 lines. Scroll to see them all." in page.text
+    assert "of 20 items" not in page.text
+    assert "Items60" in "".join(shop.open(session.url + "/redirect").text.split())
+
+
+@pytest.mark.parametrize("query", ["", "?outcome=declined", "?outcome=unknown_card"])
 @pytest.mark.parametrize("line", [COFFEE, SAMPLE])
 def test_the_open_page_claims_no_outcome(shop: Shop, line: LineItem, query: str) -> None:
     text = shop.open(shop.session(line).url + query).text.lower()
@@ -327,7 +380,8 @@ def test_the_page_of_a_complete_session_says_that_it_is_paid(shop: Shop, line: L
 def assert_ended(page: Page, *, says: str, not_says: str) -> None:
     assert says in page.one("message").text.lower()
     assert not_says not in page.text.lower()
-    assert not [element.tag for element in page.elements if element.tag in {"form", "button", "input", "a"}]
+    assert not [element.tag for element in page.elements if element.tag in {"form", "button", "input"}]
+    assert [link.attributes["href"] for link in page.tags("a")] == ([CANCEL_URL] if says == "expired" else [])
     assert page.all("amount")
     assert page.all("line-item")
 
