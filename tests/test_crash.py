@@ -10,7 +10,8 @@ from random import Random
 
 import postgres_harness
 import pytest
-from crash_harness import Pulse, Receiver, judge, killed_server, writing
+from crash_harness import Pulse, Receiver, Refused, Writer, judge, killed_server, writing
+from mock_harness import basket
 from store_harness import Place
 
 pytest_plugins = ["store_fixtures"]
@@ -18,6 +19,8 @@ pytest_plugins = ["store_fixtures"]
 ROUNDS = {"sample": 15, "full": 200}
 OUTAGE = {"sample": 1, "full": 10}
 """Seconds."""
+STANDSTILL = 8
+"""Seconds; a server that is silent for five is taken for dead."""
 
 
 def size(of: dict[str, int]) -> int:
@@ -72,6 +75,56 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(new_place: Callable[[str]
             pulse.wait("refused", 50)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
             pulse.wait("answered", 50)
+        judge(writers, receiver)
+        assert not any(writer.lost for writer in writers), "each request was answered"
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+def test_a_calendar_that_is_set_back_and_forth_stops_nothing(new_place: Callable[[str], Place], kind: str) -> None:
+    """Webhooks go on although the time for which they were planned is an hour away now."""
+    pulse = Pulse()
+    servers = 2 if kind == "postgresql" else 1
+    with Receiver(pulse) as receiver, killed_server(new_place(kind).url, servers) as server:
+        with writing(server, receiver, pulse, seed=7) as writers:
+            for hours in (-1, 1, -1):
+                server.set_calendar(hours)
+                pulse.wait("delivered", 20)
+                pulse.wait("answered", 20)
+        judge(writers, receiver)
+        assert not any(writer.lost or writer.refused for writer in writers)
+        assert server.stop() == 0
+
+
+def test_nothing_is_acknowledged_once_the_file_is_gone(tmp_path: Path) -> None:
+    file = tmp_path / "mock.db"
+    with killed_server(f"sqlite:///{file}") as server:
+        writer = Writer(server.url, "sk_test_writer", Random(8), Pulse())  # noqa: S311 - a test repeats with its seed
+        session = writer.insist("POST", "/checkout/sessions", basket(), key="kept")[1]
+        file.unlink()
+        for key in ("first", "second"):
+            with pytest.raises(Refused):
+                writer.ask("POST", "/checkout/sessions", basket(), key=key)
+        with pytest.raises(Refused):
+            writer.ask("POST", f"/checkout/sessions/{session['id']}/expire")
+        writer.hang_up()
+        assert server.stop() == 0
+        assert server.log.count(f"the store cannot be used: {file} was deleted or moved") == 1, (
+            "the reason is told once"
+        )
+
+
+@pytest.mark.soak
+def test_a_server_that_stood_still_does_nothing_twice(new_place: Callable[[str], Place]) -> None:
+    """Longer than it takes to be taken for dead: another one has done by then what this one had begun."""
+    pulse = Pulse()
+    with Receiver(pulse) as receiver, killed_server(new_place("postgresql").url, 2) as server:
+        with writing(server, receiver, pulse, seed=9, is_refusal_certain=False) as writers:
+            for _ in range(size({"sample": 1, "full": 5})):
+                pulse.wait("answered", 50)
+                with server.standing_still():
+                    postgres_harness.stay_away(STANDSTILL)
+                pulse.wait("delivered", 20)
         judge(writers, receiver)
         assert not any(writer.lost for writer in writers), "each request was answered"
         assert server.stop() == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -58,6 +60,20 @@ class KilledServer:
     def pid(self, number: int = 0) -> int:
         return int(self._tell(f"pid {number}"))
 
+    def set_calendar(self, hours: int, number: int = 0) -> None:
+        """Set the calendar of a server's machine an hour back (-1) or forward (1)."""
+        os.kill(self.pid(number), signal.SIGUSR1 if hours < 0 else signal.SIGUSR2)
+
+    @contextmanager
+    def standing_still(self, number: int = 0) -> Iterator[None]:
+        """Stop a server without ending it, as a debugger or a suspended machine does."""
+        pid = self.pid(number)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def stop(self) -> int:
         """End it cleanly; the exit code."""
         _, self.log = self._process.communicate(timeout=PATIENCE)
@@ -80,7 +96,8 @@ def killed_server(store: str, count: int = 1) -> Iterator[KilledServer]:
 class Receiver:
     """A shop's webhook endpoint in a thread; it remembers the events that came, however often they did."""
 
-    def __init__(self) -> None:
+    def __init__(self, pulse: Pulse | None = None) -> None:
+        """Receive; `pulse` is told of each event that was `delivered`."""
         self.events: dict[str, dict[str, Any]] = {}
         self.deliveries = 0
         receiver = self
@@ -93,6 +110,8 @@ class Receiver:
                 before = receiver.events.setdefault(event["id"], event)
                 assert before == event, "an event that is sent again is the same"
                 receiver.deliveries += 1
+                if pulse is not None:
+                    pulse.beat("delivered")
                 self.send_response(200)
                 self.send_header("content-length", "0")
                 self.end_headers()

@@ -3,6 +3,8 @@
 It binds a port, imports all that a server needs, and forks COUNT servers. For each line `kill N` on its standard input
 it kills the Nth with SIGKILL and forks another one, so that a restart costs no imports and clients keep the address;
 for `pid N` it tells the process id; at the end of the input it stops all. Each answer is one line.
+
+SIGUSR1 sets the calendar of a server an hour back, SIGUSR2 an hour forward.
 """
 
 from __future__ import annotations
@@ -16,15 +18,26 @@ from typing import NoReturn
 
 from qashier_mock.address import bind, url_of
 from qashier_mock.app import MockApp, Settings
+from qashier_mock.machine import MachineClock, wall
 from qashier_mock.server import make_server, new_event_loop
 from qashier_mock.stores.factory import open_store
+
+HOUR = 3_600
 
 
 def serve(listener: socket, store: str, ready: int) -> NoReturn:
     """Be a server, until SIGTERM or SIGKILL."""
     code = 1
     try:
-        app = MockApp(Settings(seed=7), store=open_store(store))
+        shift = 0
+
+        def set_calendar(which: int, _frame: object) -> None:
+            nonlocal shift
+            shift += -HOUR if which == signal.SIGUSR1 else HOUR
+
+        for each in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(each, set_calendar)
+        app = MockApp(Settings(seed=7), store=open_store(store), clock=MachineClock(wall=lambda: wall() + shift))
         app.listen_on(url_of(listener), host="127.0.0.1")
 
         async def main() -> None:
