@@ -1,7 +1,7 @@
 """The account service: what an account is besides its checkout sessions.
 
-Its settings, webhook endpoints, fault rules, events, attempts, journal and advice, the whole of it as a snapshot, and
-its beginning anew. The second and last writer to a store.
+That is its settings, webhook endpoints, fault rules, events, attempts, journal and advice; taking the whole of it out
+as a snapshot, putting one in, and resetting it. Apart from the checkout service, only this one writes to a store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, Transaction
 
 LATEST = 4_102_444_800 - LONGEST_LIFE
-"""The last instant that a clock may show: what is created then still expires within what the document allows."""
+"""The last instant that a clock may show. A session created then still expires within what the document allows."""
 
 
 MOST_DRAWN = 2**52
@@ -87,7 +87,7 @@ class EndpointConfigured(InvalidRequestError):
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """A whole account at one moment, but for secrets, its journal and attempts under way.
+    """A whole account at one moment, without secrets, its journal and attempts under way.
 
     Attributes:
         clock: What its clock showed.
@@ -109,7 +109,7 @@ class AccountSnapshot:
 
 
 class AccountService:
-    """Everything about accounts but their checkout sessions' life."""
+    """Everything about accounts except what happens to their checkout sessions."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class AccountService:
         """Set the clock of an account that has nothing yet, to any instant (epoch seconds).
 
         Raises:
-            RequestInvalid: It has got something meanwhile.
+            RequestInvalid: The account has a session by now.
         """
         async with self._store.transaction(account) as tx:
             if not (await self._reading(tx)).is_new:
@@ -161,7 +161,7 @@ class AccountService:
             return replace(tx.profile(), strict=self._service.is_strict(tx))
 
     async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
-        """Change what is not None; the settings afterwards."""
+        """Change what is not None; return the settings afterwards."""
         async with self._store.transaction(account) as tx:
             profile = tx.profile()
             if strict is not None:
@@ -176,7 +176,7 @@ class AccountService:
     async def events(
         self, account: AccountId, *, session_id: str | None = None, event_type: EventType | None = None
     ) -> Sequence[Event]:
-        """Every event so far, oldest first; what is overdue expires first."""
+        """Every event so far, oldest first. Expires what is overdue before it looks."""
         await self._service.sweep(account)
         async with self._store.transaction(account, reading=True) as tx:
             return await tx.events(session_id=session_id, event_type=event_type)
@@ -189,10 +189,10 @@ class AccountService:
     async def add_endpoint(
         self, account: AccountId, url: str, *, secret: str | None, types: tuple[EventType, ...]
     ) -> WebhookEndpoint:
-        """Register an endpoint for the events to come.
+        """Register an endpoint for future events.
 
         Raises:
-            RequestInvalid: Webhooks of this server may not go there.
+            RequestInvalid: This server may not deliver webhooks there.
         """
         self._check_url(url, "url")
         async with self._store.transaction(account) as tx:
@@ -227,7 +227,7 @@ class AccountService:
             return tx.faults()
 
     async def add_fault(self, account: AccountId, rule: FaultRule) -> FaultRule:
-        """Add a rule; its id is drawn here."""
+        """Add a rule under a new id."""
         async with self._store.transaction(account) as tx:
             rule = replace(rule, id=await self._service.draw(tx, "flt_"))
             await tx.put_fault(rule)
@@ -247,7 +247,7 @@ class AccountService:
                 await tx.remove_fault(each)
 
     async def fault_of_call(self, account: AccountId, operation: str) -> FaultRule | None:
-        """The rule that applies to a call, which is then used once."""
+        """Find the rule that applies to a call, and count it as used once."""
         if not await self._store.has_faults(account):
             return None
         async with self._store.transaction(account) as tx:
@@ -260,7 +260,7 @@ class AccountService:
         return await self._store.journal(account)
 
     async def advice(self, account: AccountId) -> Sequence[AdviceNote]:
-        """What is to be said to the integrator, as things stand."""
+        """All advice to the integrator, as things stand."""
         async with self._store.transaction(account, reading=True) as tx:
             noted = await tx.advice()
             standing = rules.about_webhooks(
@@ -276,7 +276,7 @@ class AccountService:
     # the whole
 
     async def reset(self, account: AccountId) -> ClockReading:
-        """Begin anew: nothing in it, the clock at the machine's time; ids given out do not come again."""
+        """Empty the account and set its clock to the machine's time. Ids that were given out do not come again."""
         async with self._store.transaction(account) as tx:
             await tx.clear()
             return await self._reading(tx)
@@ -300,7 +300,7 @@ class AccountService:
             )
 
     async def restore(self, account: AccountId, snapshot: AccountSnapshot) -> None:
-        """Put a whole account in the place of what this one has; all or nothing.
+        """Replace all that this account has by a snapshot; all or nothing.
 
         Raises:
             IdTaken: An id in it belongs to another account.
@@ -371,11 +371,11 @@ _STATUSES: Mapping[Status, tuple[PaymentStatus, EventType | None]] = {
     Status.COMPLETE: (PaymentStatus.PAID, EventType.COMPLETED),
     Status.EXPIRED: (PaymentStatus.UNPAID, EventType.EXPIRED),
 }
-"""What a session with a status is, and the one event that it has given rise to."""
+"""The payment status and the one event that belong to each status."""
 
 
 def _check(snapshot: AccountSnapshot) -> None:
-    """Refuse a snapshot that no account could be.
+    """Refuse a snapshot that contradicts itself.
 
     Raises:
         RequestInvalid: It contradicts itself; the error names where.

@@ -78,9 +78,9 @@ class Settings:
         webhook_secret: Signs those deliveries.
         webhook_ca: Certificates (PEM) of authorities that https receivers may have besides the well-known ones.
         webhook_hosts: The only hosts that webhooks may go to; None: any.
-        policy: The open choices.
+        policy: What to do where the documentation is silent.
         seed: What ids are drawn from, so that they repeat run for run; None: drawn at random.
-        strict: New accounts refuse what is otherwise only advised against.
+        strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
         process: Tells apart the request ids of several processes with the same seed.
         bugs: Known defects to serve, by name (`bugs.BUGS`).
     """
@@ -124,7 +124,7 @@ class MockApp:
             settings: How it is to behave.
             store: Where state is kept; None: in memory.
             clock: The machine's time in epoch seconds, which never goes back; None: the real one. Tests pass their own.
-            validate_responses: Judge each reply by the document and fail on one that it does not describe (tests).
+            validate_responses: Validate each reply against the document, and fail on one that it does not describe.
 
         Raises:
             OSError: The file `settings.webhook_ca` cannot be read, or holds no certificate.
@@ -358,7 +358,7 @@ class AppHooks:
             raise IdempotencyKeyInUse
 
     def render_error(self, error: Exception, call: Call | None) -> Reply:  # noqa: ARG002 - the pipeline's signature
-        """The one error door (HTTP-3)."""
+        """Render an error as the envelope; every refusal leaves through here (HTTP-3)."""
         headers: tuple[tuple[bytes, bytes], ...] = ()
         if isinstance(error, StoreUnavailable):
             self._log_store(str(error))
@@ -384,7 +384,7 @@ class AppHooks:
             _log.error("the store cannot be used: %s", reason)
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Write the journal, and tell new advice; the control API is not the integration's doing."""
+        """Write the journal, and put new advice into a header. Calls of the control API are left out."""
         if _is_control(call):
             return ()
         key = call.headers.get(b"idempotency-key")
@@ -413,7 +413,7 @@ class AppHooks:
         return ((_ADVICE, wire.advice_to_header(earned)),) if earned else ()
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
-        """Write the journal, for a mistyped path is what its reader looks for. A stranger's request is in none."""
+        """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""
         if unrouted.path.startswith("/_mock/"):
             return
         try:

@@ -1,4 +1,4 @@
-"""Clocks that are moved: deadlines and deliveries fall due in one order, each with the clock standing at its time."""
+"""Moving an account's clock. What falls due on the way happens in order, the clock showing that time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A clock that is being moved: where it stood, where it goes, whether it stands there, what has expired so far."""
+    """A move under way: where the clock stood, where it goes, whether it stands there, which sessions have expired."""
 
     begin: int
     target: int
@@ -60,7 +60,7 @@ class Clocks:
         Args:
             account: Whose clock.
             to: Where to, epoch seconds; not before the account's now. None moves by some seconds.
-            by: How many: counted from where an earlier move that is still under way will have led.
+            by: How many seconds to move, counted from the target of an earlier move that is still under way.
             frozen: Whether the clock stands afterwards; None leaves that as it was.
 
         Returns:
@@ -89,12 +89,12 @@ class Clocks:
                 now = max(now, due)
                 async with self._store.transaction(account) as tx:
                     if tx.profile().clock != shown:
-                        break  # the account was reset or restored meanwhile: this move no longer concerns it
+                        break  # the account was reset or restored meanwhile, so this move is over
                     shown = AccountClock(frozen_at=now)
                     expired += await self._service.set_clock(tx, shown)
             now = max(now, move.target)
         except StoreUnavailable:
-            raise  # where the clock stands is not known now, so that `_end_failed_move` has to look
+            raise  # `_end_failed_move` finds out where the clock stands
         except BaseException:
             await self._end_move(account, shown, now, stands=move.stands)
             raise
@@ -104,7 +104,7 @@ class Clocks:
         """Stop the account's clock, once no other process moves it."""
         while True:
             async with self._store.transaction(account) as tx:
-                # A move of this process that is still noted has failed: this one is the only one here.
+                # A move of this process that is still recorded has failed, since only one runs at a time here.
                 expired = await self._resume_abandoned(tx, by_us=True)
                 before = tx.profile().clock
                 stands = before.frozen_at is not None if frozen is None else frozen
@@ -126,13 +126,13 @@ class Clocks:
             return await self._service.set_clock(tx, clock)
 
     async def _end_failed_move(self, account: AccountId) -> None:
-        """Let a clock go on whose move the store failed, and which may have got further than we were told."""
+        """Release a clock whose move the store failed; it may have got further than this process knows."""
         async with self._moves.setdefault(account, asyncio.Lock()), self._store.transaction(account) as tx:
             await self._resume_abandoned(tx, by_us=True)
             await self._service.announce(tx)
 
     async def resume(self, account: AccountId) -> None:
-        """Let a clock go on that a process was moving when it died."""
+        """Release a clock that a process was moving when it died."""
         async with self._store.transaction(account, reading=True) as tx:
             if await tx.abandoned_clock_move() is None:
                 return

@@ -32,7 +32,7 @@ _TICK_S: Final = 1.0
 _MAKE_DATE: Final = 0
 """The Date header is made anew in each tick; to uvicorn, those whose number 10 divides do so."""
 
-_GLANCE_S: Final = 0.002
+POLL_INTERVAL_S: Final = 0.002
 """Seconds between two looks at whether a server that stops is done."""
 
 _START_LIMIT: Final = 60
@@ -90,7 +90,7 @@ class Server(uvicorn.Server):
         deadline = loop.time() + (self.config.timeout_graceful_shutdown or 0)
         connections = self.server_state.connections
         while connections and not self.force_exit and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of it
-            await asyncio.sleep(_GLANCE_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
         if connections:
             _log.error("the server stops, and %d requests get no answer", len(connections))
         for task in self.server_state.tasks:

@@ -1,8 +1,8 @@
 """The checkout service: every command on checkout sessions, and the only writer of them.
 
-Each command is one transaction of one account. It first sweeps: sessions whose deadline has passed expire, through the
-same table as everything else, before the command sees them (EXP-7, LIS-8). A change and the event that tells of it are
-committed together, the event's deliveries waiting in the outbox; who sends them is not known here.
+Each command is one transaction of one account. It first expires the sessions whose deadline has passed, through the
+table of transitions (EXP-7, LIS-8). It commits a change together with its event and the event's deliveries, which wait
+in the outbox. This module does not know who sends them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from qashier_mock.core.sources import Clock, IdSource
 from qashier_mock.stores.base import Store, Transaction
 
 Wake = Callable[[AccountId, int], None]
-"""Told after a commit: this account has something due when the machine's clock shows that instant (epoch seconds)."""
+"""Called after a commit, with an instant of the machine's clock at which something of the account falls due."""
 
 
 class CheckoutService:
@@ -70,11 +70,11 @@ class CheckoutService:
             store: Where everything is kept.
             clock: The machine's clock.
             ids: What ids and chances are drawn from.
-            policy: The open choices.
+            policy: What to do where the documentation is silent.
             public_url: What a new session's `url` begins with; asked at each creation, since a server knows its
                 own port only once it listens.
             common_endpoints: Where the events of every account go, besides its own endpoints.
-            strict: Accounts that say nothing else refuse what is otherwise only advised against.
+            strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
             rules: What decides; a known defect replaces some.
         """
         self._store = store
@@ -87,16 +87,16 @@ class CheckoutService:
         self._rules = rules
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
-        self._clocks: dict[AccountId, AccountClock] = {}  # as last seen, of accounts whose clock was ever moved
+        self._clocks: dict[AccountId, AccountClock] = {}  # as last seen; only of accounts whose clock was moved
 
     def on_due(self, wake: Wake) -> None:
-        """Have `wake` told of what becomes due."""
+        """Call `wake` whenever something will be due."""
         self._wake = wake
 
-    # commands of the API
+    # the API
 
     async def create(self, account: AccountId, params: CreateSession, request: RequestRef) -> CheckoutSession:
-        """Open a session; a remembered idempotency key gets the first answer again, and opens none.
+        """Open a session. A remembered idempotency key gets its first answer again and opens none.
 
         Raises:
             ExpiresAtOutOfRange, CurrencyMixed: Rules of creation (CRE-7, CRE-13).
@@ -178,10 +178,10 @@ class CheckoutService:
             await self.announce(tx)
             return expired
 
-    # what the customer and the clock do
+    # the customer and the clock
 
     async def apply(self, account: AccountId, session_id: str, trigger: Trigger) -> CheckoutSession:
-        """The customer's act on a session: the session after it (PAY-1, PAY-3).
+        """Let the customer pay, fail or cancel; return the session afterwards (PAY-1, PAY-3).
 
         Raises:
             SessionNotOpen: It has already ended (EXP-5, PAY-2).
@@ -193,7 +193,10 @@ class CheckoutService:
             return session
 
     async def act(self, session_id: str, trigger: Trigger) -> tuple[CheckoutSession, bool]:
-        """The customer's act on a hosted page, which has no key: the session afterwards, and whether it was still open.
+        """Let the customer act on the hosted page, which has no key.
+
+        Returns:
+            The session afterwards, and whether it was still open before.
 
         Raises:
             SessionNotFound: No account has such a session.
@@ -212,7 +215,7 @@ class CheckoutService:
             return session, True
 
     async def find(self, session_id: str) -> tuple[AccountId, CheckoutSession] | None:
-        """Whose session that is, and the session as of now: for the hosted page, which has no key."""
+        """The session as of now and its account, for the hosted page, which has no key; None if there is none."""
         account = await self._store.owner(session_id)
         if account is None:
             return None
@@ -222,14 +225,14 @@ class CheckoutService:
             return None if session is None else (account, session)
 
     async def sweep(self, account: AccountId) -> Sequence[str]:
-        """Expire every session of the account whose deadline has passed: their ids, earliest deadline first."""
+        """Expire every session whose deadline has passed; return their ids, earliest deadline first."""
         async with self._store.transaction(account) as tx:
             expired = await self._sweep(tx, self.now(tx))
             await self.announce(tx)
             return expired
 
     async def set_clock(self, tx: Transaction, clock: AccountClock) -> Sequence[str]:
-        """Set the account's clock and expire what is overdue by it: the ids, earliest deadline first."""
+        """Set the account's clock and expire what is then overdue; return the ids, earliest deadline first."""
         await tx.save_profile(replace(tx.profile(), clock=clock))
         expired = await self._sweep(tx, self.now(tx))
         await self.announce(tx)
@@ -243,16 +246,16 @@ class CheckoutService:
         return clock.read(self._clock())
 
     def time_of(self, account: AccountId) -> int:
-        """What the account's clock shows, as far as this process has seen it moved: not worth a transaction."""
+        """What the account's clock shows, as far as this process knows. Costs no transaction."""
         return self._clocks.get(account, MACHINE_CLOCK).read(self._clock())
 
     def is_strict(self, tx: Transaction) -> bool:
-        """Whether the account refuses what is otherwise only advised against."""
+        """Whether advice about a request is a refusal in this account."""
         strict = tx.profile().strict
         return self._strict if strict is None else strict
 
     async def draw(self, tx: Transaction, prefix: str) -> str:
-        """A fresh id of the account, never given out before by any (CRE-10)."""
+        """Draw an id that no account was ever given (CRE-10)."""
         profile = tx.profile()
         while True:
             object_id = self._ids.new_id(prefix, tx.account, profile.drawn, profile.seed)
@@ -290,7 +293,7 @@ class CheckoutService:
         await self.enqueue(tx, event, now)
 
     async def enqueue(self, tx: Transaction, event: Event, now: int) -> None:
-        """Put an event into the outbox of every endpoint that asked for its type, as scripted (EVT-6)."""
+        """Put an event into the outbox of every endpoint that asked for its type; fault rules apply (EVT-6)."""
         for endpoint in self.endpoints(tx):
             if event.type not in endpoint.types:
                 continue
@@ -298,13 +301,13 @@ class CheckoutService:
             ids = [await self.draw(tx, "dlv_"), await self.draw(tx, "dlv_")]
             for delivery in plan(event, endpoint, now=now, fault=fault, ids=ids):
                 await tx.put_delivery(delivery)
-            # From here on, not from the endpoint's answer on: a good handler retrieves the session before it answers.
+            # Not only once the endpoint has answered: a good handler retrieves the session before it answers.
             await tx.set_unconfirmed(event.session.id, unconfirmed=True)
 
     async def pick_fault(
         self, tx: Transaction, *, operation: str | None = None, webhook: EventType | None = None
     ) -> FaultRule | None:
-        """The rule that applies to a call of `operation` or to a `webhook`; it is then used once."""
+        """Find the rule that applies to a call of `operation` or to a `webhook`, and count it as used once."""
         fault_rules = tx.faults()
         if not fault_rules:
             return None
@@ -323,7 +326,7 @@ class CheckoutService:
         return rule
 
     async def announce(self, tx: Transaction) -> None:
-        """Tell whoever watches the time when this account next has something due."""
+        """Wake whoever watches the time when this account next has something due."""
         profile = tx.profile()
         deadline, due = tx.next_deadline(), await tx.next_delivery_due()
         if due is None or (deadline is not None and deadline < due):
@@ -339,7 +342,7 @@ class CheckoutService:
     # inside a transaction
 
     async def _sync_clock(self, tx: Transaction) -> int:
-        """Read the account's clock and bring the account up to it."""
+        """Read the account's clock, and expire what is overdue by it."""
         now = self.now(tx)
         deadline = tx.next_deadline()
         if deadline is not None and deadline <= now:
@@ -385,7 +388,7 @@ class CheckoutService:
             await tx.remember(IdempotencyRecord(request.idempotency_key, request.fingerprint, session, now))
 
     async def _apply_advice(self, tx: Transaction, request: RequestRef, now: int) -> None:
-        """Advice about the request itself: remembered, or in a strict account a refusal."""
+        """Remember the advice about the request; in a strict account, refuse the request instead."""
         if not request.advice:
             return
         if self.is_strict(tx):

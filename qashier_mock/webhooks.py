@@ -34,22 +34,22 @@ _AT_ONCE: Final = 256
 """Attempts under way at the same time, of all accounts."""
 
 AT_ONCE_OF_AN_ACCOUNT: Final = 32
-"""Those of one account, so that an endpoint that hangs holds up no other account; what else is due waits."""
+"""Attempts under way of one account. More wait, so that an endpoint that hangs does not hold up other accounts."""
 
 _SEEN_TO_AT_ONCE: Final = 8
-"""Accounts that are seen to at the same time, where the store has to be waited for."""
+"""Accounts that are worked on at the same time, where the store has to be waited for."""
 
 POLL_INTERVAL: Final = 0.02
-"""Seconds between two looks at what another process is doing, while somebody waits for it."""
+"""Seconds between two looks at what another process is doing, while a caller waits for it."""
 
 _LONGEST_WAIT: Final = 10.0
 """Seconds after which the time is read again, for the machine's clock may have been set, or the machine have slept."""
 
 _NOTED_AGAIN_AFTER: Final = 60.0
-"""Seconds between two lines in the log about a store that is gone."""
+"""Seconds between two lines in the log about a store that cannot be reached."""
 
 _RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
-"""Seconds to wait for a store that is gone, the last one again and again."""
+"""Seconds to wait before each new try of a store that cannot be reached; the last one repeats."""
 
 
 Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
@@ -70,7 +70,7 @@ def sign(body: bytes, secret: str, *, encoding: str = "base64") -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """A delivery that has been claimed, with all that one attempt needs."""
+    """A claimed delivery, with all that one attempt needs."""
 
     delivery: Delivery
     event: Event
@@ -79,7 +79,7 @@ class ClaimedDelivery:
 
 
 class Dispatcher:
-    """Sends what the outboxes hold, in the background as time passes and on demand."""
+    """Sends what the outboxes hold: in the background as time passes, and on demand."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Dispatcher:
             service: Whose deadlines are kept while clocks move.
             clock: The machine's clock, whole epoch seconds.
             timer: The same with fractions, to sleep no longer than needed.
-            send: Makes one attempt's call; whatever it raises is an attempt that failed.
+            send: Makes the call of one attempt. Any exception is a failed attempt.
             render: An event's body.
             signature_header: The header that carries the signature.
             signature_encoding: How the signature is written, `base64` or `hex`.
@@ -130,16 +130,16 @@ class Dispatcher:
         service.on_due(self.wake)
 
     def before_work(self, step: Callable[[AccountId], Awaitable[None]]) -> None:
-        """Have `step` done first whenever an account is seen to on a store that other processes share."""
+        """Do `step` before each piece of background work on an account, where other processes share the store."""
         self._before_work = step
 
     # in the background
 
     def wake(self, account: AccountId, machine_instant: int) -> None:
-        """See to the account when the machine's clock shows `machine_instant`, unless that is planned already."""
+        """Plan work on the account for an instant of the machine's clock, unless it is planned already."""
         look_every = self._store.look_every
         if look_every is not None and machine_instant > self._clock() + look_every:
-            return  # the store remembers it: any process that lives then will find it there
+            return  # The store remembers it. Any process that lives then will find it there.
         planned = self._scheduled.get(account)
         if planned is not None and planned <= machine_instant:
             return
@@ -193,7 +193,7 @@ class Dispatcher:
             await self._service.sweep(account)
             await self._start_due(account)
             if self._room(account) <= 0:
-                # To look again at once would go round and round. Each attempt that ends announces what is still due.
+                # Planning it again at once would loop. Each attempt that ends announces what is still due.
                 self._scheduled.pop(account, None)
         except StoreUnavailable as error:
             self._note_store(error)
@@ -203,7 +203,7 @@ class Dispatcher:
             self.wake(account, self._clock() + 1)
 
     async def _watch(self, every: float) -> None:
-        """Find what the store remembers for us, and what processes that died, or other machines, have left there."""
+        """Find what the store remembers, and what dead processes or other machines have left there."""
         while True:
             try:
                 while await self._look():
@@ -215,22 +215,22 @@ class Dispatcher:
             await asyncio.sleep(every)
 
     async def _look(self) -> bool:
-        """Plan what is due; whether there may be more of it."""
+        """Plan work for what is due; return whether there may be more."""
         found = await self._store.due_accounts(self._clock())
         for account, instant in found.items():
             self.wake(account, instant)
-        # Accounts without room for more attempts are due all the time: it is no use to look for them again and again.
+        # Accounts without room for more attempts stay due; looking for them again would find the same ones.
         return len(found) >= DUE_AT_ONCE and any(self._room(account) > 0 for account in found)
 
     async def _catch_up(self, at_most: float) -> None:
-        """Let what is planned and due be taken up first, for so many seconds."""
+        """Wait until planned work that is due has begun, at most so many seconds."""
         for _ in range(int(at_most / POLL_INTERVAL)):
             await asyncio.sleep(POLL_INTERVAL)
             if not self._agenda or self._agenda[0][0] > self._timer():
                 return
 
     def _note_store(self, error: StoreUnavailable) -> None:
-        """Log that the store cannot be used, and not again for a while."""
+        """Log that the store cannot be used, at most once in a while."""
         now = asyncio.get_running_loop().time()
         if self._noted_at is None or now - self._noted_at > _NOTED_AGAIN_AFTER:
             self._noted_at = now
@@ -262,7 +262,7 @@ class Dispatcher:
                 await asyncio.sleep(POLL_INTERVAL)
 
     async def resend(self, account: AccountId, event_id: str) -> list[Attempt]:
-        """Send an event again, now, to every endpoint that takes its type; the attempts.
+        """Send an event again, now, to every endpoint that takes its type; return the attempts.
 
         Raises:
             ObjectNotFound: The account has no such event.
@@ -282,7 +282,7 @@ class Dispatcher:
         return [attempt for attempt in await self.flush(account) if attempt.delivery_id in wanted]
 
     def repair(self, step: Callable[[], Awaitable[object]]) -> None:
-        """Do in the background what the store could not take."""
+        """Do a step in the background, again and again until the store takes it."""
         task: asyncio.Task[object] = asyncio.create_task(_retry_until_stored(step))
         self._repairs.add(task)
         task.add_done_callback(self._repairs.discard)
@@ -344,7 +344,7 @@ class Dispatcher:
             raise
 
     async def _try(self, claimed: ClaimedDelivery) -> tuple[int | None, str | None]:
-        """Make the call: the status of the answer, and what to say about it or about why there is none."""
+        """Make the call; return the status of the answer, if any, and an error text, if any."""
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT):
                 return await self._post(claimed)
@@ -354,7 +354,7 @@ class Dispatcher:
             return None, _as_text(error)
 
     async def _give_back(self, account: AccountId, claimed: ClaimedDelivery) -> None:
-        """Have a delivery tried again whose attempt could not be recorded; it counts as one that failed."""
+        """Release a delivery whose attempt could not be recorded; it counts as failed and is tried again."""
         async with self._store.transaction(account) as tx:
             delivery = claimed.delivery
             if not await tx.is_claimed(delivery.id):
@@ -369,7 +369,7 @@ class Dispatcher:
     async def _settle(
         self, tx: Transaction, claimed: ClaimedDelivery, status: int | None, error: str | None, duration_ms: float
     ) -> Attempt:
-        """Record what came of an attempt, and plan the next one."""
+        """Record the result of an attempt, and plan the next one."""
         delivery, event, endpoint = claimed.delivery, claimed.event, claimed.endpoint
         is_pending = await tx.delivery(delivery.id) is not None
         later = (
@@ -443,7 +443,7 @@ def _as_text(error: Exception) -> str:
 
 
 async def _retry_until_stored(step: Callable[[], Awaitable[T]]) -> T:
-    """Do what has to be done in the end, as soon as the store can be used."""
+    """Do a step, again and again until the store can be used."""
     delays = iter(_RETRY_AFTER)
     delay = 0.0
     while True:

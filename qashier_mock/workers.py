@@ -35,7 +35,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE: Final = 15.0
 """Seconds that workers have to end once they were told to, until they are killed."""
 
-_GLANCE: Final = 0.02
+POLL_INTERVAL: Final = 0.02
 """Seconds between two looks at whether they have."""
 
 Prepare = Callable[[MockApp], Awaitable[None]]
@@ -160,10 +160,10 @@ class _Crew:
 
     def stop(self, *_: Any) -> None:
         """Tell all to end. Who asks again does not want to wait for that."""
-        self._tell(signal.SIGKILL if self.is_stopping else signal.SIGTERM)
+        self._signal_workers(signal.SIGKILL if self.is_stopping else signal.SIGTERM)
         self.is_stopping = True
 
-    def _tell(self, what: signal.Signals) -> None:
+    def _signal_workers(self, what: signal.Signals) -> None:
         for pid in self._living:
             with suppress(ProcessLookupError):
                 os.kill(pid, what)
@@ -178,10 +178,10 @@ class _Crew:
             if pid:
                 self._note(pid, status)
             elif time.monotonic() > deadline:
-                self._tell(signal.SIGKILL)
+                self._signal_workers(signal.SIGKILL)
                 deadline = float("inf")
             else:
-                time.sleep(_GLANCE)
+                time.sleep(POLL_INTERVAL)
         for each in (self._reports, self._lifeline):
             if each >= 0:
                 os.close(each)

@@ -1,8 +1,8 @@
 """The rules of advice: what an integration does that will hurt in production.
 
-Each piece is told once per account: one of a kind, and one for each unknown field and each URL with a template. Rules
-about a request are asked while it is answered, so that the answer can carry the advice, and are remembered. Rules about
-webhooks are asked when someone reads the advice, and speak of that moment.
+Each piece is given once per account: one of a kind, and one for each unknown field and each URL with a template. Advice
+about a request is found while the request is answered, so that the answer can carry it, and is remembered. Advice about
+webhooks is found when someone reads the advice, and describes that moment.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _TEMPLATE: Final = re.compile(r"\{[A-Za-z_][\w.]*\}|%7B[A-Za-z_]\w*%7D", re.ASCI
 """A name in braces, as other APIs fill in, escaped or not."""
 
 MOST_PIECES: Final = 100
-"""Pieces of advice that an account remembers; unknown fields could be any number."""
+"""The most pieces of advice that an account remembers: a client could send any number of unknown fields."""
 
 
 class AdviceKind(StrEnum):
-    """What is advised about; the values are stable names."""
+    """What advice is about. The values are stable names."""
 
     IDEMPOTENCY_KEY_MISSING = "idempotency_key_missing"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
@@ -73,16 +73,16 @@ class Advice:
 
     @property
     def subject(self) -> tuple[AdviceKind, str | None]:
-        """What tells two pieces of advice apart; the place in an array does not count."""
+        """What distinguishes two pieces of advice: kind and field, whatever the index in an array."""
         return self.kind, None if self.param is None else _INDEX.sub("[]", self.param)
 
 
 @dataclass(slots=True)
 class AdviceNote:
-    """An advice as the account remembers it: when it was first earned, and how often since.
+    """Advice as the account remembers it: when it was first given, and how often it applied.
 
     Attributes:
-        request_id: The first request that earned it, if one did.
+        request_id: The first request that it applied to, if any.
         at: Epoch seconds of the account's clock.
     """
 
@@ -132,7 +132,7 @@ NOT_CONFIRMED: Final = Advice(
 
 
 def unknown_field(path: str, nearest: str | None) -> Advice:
-    """An unknown property of a body, with the nearest known name."""
+    """Advice about an unknown property of a body, with the nearest known name."""
     hint = f"; did you mean {nearest}?" if nearest else ""
     return Advice(
         AdviceKind.UNKNOWN_FIELD,
@@ -143,7 +143,7 @@ def unknown_field(path: str, nearest: str | None) -> Advice:
 
 
 def about_urls(params: CreateSession) -> list[Advice]:
-    """What is to be said about the addresses of a create."""
+    """Advice about the URLs of a create."""
     found = [INSECURE_URL] if is_insecure(params.success_url) else []
     for name, url in (
         ("success_url", params.success_url),
@@ -178,7 +178,7 @@ def about_webhooks(
     attempts: Sequence[Attempt],
     unconfirmed: Collection[str],
 ) -> list[AdviceNote]:
-    """What is to be said about an account's webhooks, as things stand; nothing of it is remembered.
+    """Advice about an account's webhooks, as things stand. It is not remembered.
 
     Args:
         events: Every event so far, oldest first.
@@ -214,7 +214,7 @@ def _never_acknowledged(failed: Attempt) -> Advice:
 
 @dataclass(slots=True)
 class PollWatch:
-    """Notices tight polling of one session at a time; constant memory."""
+    """Detects tight polling of one session at a time, in constant memory."""
 
     session_id: str = ""
     since: int = 0

@@ -1,4 +1,4 @@
-"""The rule of delivery: when a webhook is due, when it is tried again, what scripted disorder does to it (EVT-6)."""
+"""When a webhook is due, when it is tried again, and what fault rules do to it (EVT-6)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.model import Event, WebhookEndpoint
 
 RETRY_DELAYS: Final = (10, 60, 300, 1_800, 7_200, 21_600, 43_200)
-"""Seconds of the account's clock from the start of a failed attempt to the next; after the last one, given up."""
+"""Seconds of the account's clock from the start of a failed attempt to the next one. After the last, give up."""
 
 HOLD: Final = 60
-"""Seconds that a reordered delivery waits at most for another one to overtake it."""
+"""The most seconds that a reordered delivery waits for another one to overtake it."""
 
 ATTEMPT_TIMEOUT: Final = 10.0
 """Real seconds that an endpoint has to answer."""
@@ -51,14 +51,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one try.
+    """The result of one attempt.
 
     Attributes:
-        number: 1 for the first.
+        number: 1 for the first attempt.
         at: When it started, epoch seconds of the account's clock.
         due: When it was due, likewise.
         status: The endpoint's HTTP status, or None when it gave none.
-        error: Why there was none.
+        error: Why it gave none, or why it may have refused.
         duration_ms: Real milliseconds.
         next_try: When it will be tried again, or None.
     """
@@ -82,11 +82,11 @@ class Attempt:
 def plan(
     event: Event, endpoint: WebhookEndpoint, *, now: int, fault: FaultRule | None, ids: list[str]
 ) -> list[Delivery]:
-    """The deliveries that an event gives rise to at one endpoint: one, unless scripted otherwise.
+    """The deliveries of an event to one endpoint: one, unless a fault rule changes that.
 
     Args:
-        event: What to tell.
-        endpoint: Whom; an endpoint that did not ask for this type gets none.
+        event: What to deliver.
+        endpoint: Where to. An endpoint that did not ask for this type gets nothing.
         now: The account's clock, epoch seconds; the first attempt is due at once.
         fault: The webhook rule that applies, if one does.
         ids: Two fresh delivery ids.
@@ -117,7 +117,7 @@ def is_success(status: int | None) -> bool:
 
 
 def after_attempt(delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
-    """The delivery that is still to be made after an attempt, or None when it was acknowledged or is given up.
+    """What is still to be delivered after an attempt; None once it was acknowledged or is given up.
 
     Args:
         delivery: As it was when the attempt started.

@@ -7,7 +7,7 @@ The family tree; a leaf is one situation, and carries the `code` that the docume
      ├── InvalidRequestError
      │    ├── RequestInvalid     the schema's or HTTP's business: body_invalid, parameter_missing, not_found …
      │    ├── SessionNotFound, ObjectNotFound
-     │    └── RuleBroken         ExpiresAtOutOfRange, CurrencyMixed, CursorUnknown, CursorsExclusive
+     │    └── RuleBroken         ExpiresAtOutOfRange, CurrencyMixed, CurrencyUnavailable, CursorUnknown …
      ├── ConflictError           SessionNotOpen, IdempotencyKeyInUse, IdempotencyKeyReused, IdTaken
      ├── RateLimitError
      └── ServiceUnavailable
@@ -212,7 +212,7 @@ class CursorsExclusive(RuleBroken):
 
 
 class ConflictError(ApiError):
-    """The request is right, but not in this state of things."""
+    """The request is valid, but in conflict with the present state."""
 
     type = ErrorType.CONFLICT
     kind = ErrorKind.CONFLICT

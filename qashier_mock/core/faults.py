@@ -1,4 +1,4 @@
-"""Scripted trouble: which calls and webhooks go wrong, how often, and how."""
+"""Fault rules: which calls and webhooks go wrong on purpose, how often, and how."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pick(
 
     Args:
         rules: In the order in which they were made.
-        draw: A fresh number from [0, 1), for each rule with a probability: rules do not share their luck.
+        draw: Gives a fresh number from [0, 1) for each rule with a probability.
         operation: The operationId of the call.
         webhook: The type of the event.
     """

@@ -1,4 +1,4 @@
-"""The rule of idempotency: run once, replay, or refuse; a memory of 24 hours (IDM-1 to IDM-9)."""
+"""Idempotency keys: run a request, replay its answer, or refuse it; a memory of 24 hours (IDM-1 to IDM-9)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class IdempotencyRecord:
 
     Attributes:
         fingerprint: Operation, session and parsed body of the first request.
-        session: The first answer; a status or body is rendered from it anew, and is the same each time.
+        session: The first answer. Each replay renders it again, to the same body.
         answered_at: When, epoch seconds of the account's clock.
     """
 
@@ -38,7 +38,7 @@ class Decision(Enum):
     RUN = auto()
     REPLAY = auto()
     REPLAY_DIFFERENT = auto()
-    """Replay, although the request is another one: worth an advice."""
+    """Replay, although the request is another one; the integrator gets advice."""
     REFUSE = auto()
 
 

@@ -1,8 +1,8 @@
-"""How a checkout session lives: the one place that changes it.
+"""The life of a checkout session. Only this module changes one.
 
-A session opens, and then exactly one of payment, expiry on request and expiry by the clock ends it. The table below is
-all of that: a pair that is not in it is refused. Failed and cancelled payments have rows of their own because they
-are allowed, and leave the session as it was (PAY-3).
+A session opens. Then exactly one of these ends it: a payment, an expiry on request, or an expiry by the clock. The
+table `TRANSITIONS` has every legal pair of status and trigger; any other pair is refused. Failed and cancelled payments
+are in it because they are allowed, and leave the session as it was (PAY-3).
 
 A session with total 0 keeps `no_payment_required` in every row (AMT-6).
 """
@@ -25,7 +25,7 @@ LONGEST_LIFE: Final = 86_400
 
 
 class Trigger(StrEnum):
-    """What pushes a session on."""
+    """What can happen to a session."""
 
     PAYMENT_SUCCEEDED = "payment_succeeded"
     PAYMENT_FAILED = "payment_failed"
@@ -36,7 +36,7 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where a trigger takes a session, and the event that tells of it."""
+    """The statuses that a trigger leads to, and the type of its event, if any."""
 
     status: Status
     payment_status: PaymentStatus
@@ -97,13 +97,13 @@ def open_session(
 
 
 def advance(session: CheckoutSession, trigger: Trigger, now: int) -> tuple[CheckoutSession, EventType | None]:
-    """The session after `trigger`, and the type of the event that this gives rise to, if any.
+    """The session after `trigger`, and the type of the event to send, if any.
 
     Args:
         session: As it is; it is not changed.
         trigger: What happens to it.
-        now: The account's clock, epoch seconds. A session is past its deadline at and after `expires_at` (EXP-7):
-            then only `DEADLINE_PASSED` moves it, and before, that does not.
+        now: The account's clock, epoch seconds. At and after `expires_at` only `DEADLINE_PASSED` moves a session;
+            before, any other trigger but that (EXP-7).
 
     Raises:
         SessionNotOpen: The table has no such row, or the deadline says otherwise (EXP-2, EXP-3, EXP-5, PAY-2).

@@ -14,7 +14,7 @@ AccountId = NewType("AccountId", str)
 
 
 class Status(StrEnum):
-    """Where a session is in its life; `complete` and `expired` are terminal."""
+    """The status of a session; `complete` and `expired` are terminal."""
 
     OPEN = "open"
     COMPLETE = "complete"
@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 
 class PaymentStatus(StrEnum):
-    """Whether money has moved; a session with total 0 has `no_payment_required` for life (AMT-6)."""
+    """Whether the session is paid. One with total 0 stays `no_payment_required` (AMT-6)."""
 
     PAID = "paid"
     UNPAID = "unpaid"
@@ -30,7 +30,7 @@ class PaymentStatus(StrEnum):
 
 
 class EventType(StrEnum):
-    """The two things that the API tells by webhook (EVT-2)."""
+    """The two events that the API sends (EVT-2)."""
 
     COMPLETED = "checkout.session.completed"
     EXPIRED = "checkout.session.expired"
@@ -59,7 +59,7 @@ class LineItem:
 
 @dataclass(frozen=True, slots=True)
 class CreateSession:
-    """What a merchant asks for; its shape has been validated, its rules have not."""
+    """A create request. Its shape has been validated, its rules have not."""
 
     line_items: tuple[LineItem, ...]
     success_url: str
@@ -70,7 +70,7 @@ class CreateSession:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSession:
-    """One session as it is at one moment; a change makes a new value.
+    """One session at one moment. A change makes a new value.
 
     Attributes:
         sequence: The session's place in its account's order of creation, from 0; never shown.
@@ -99,7 +99,7 @@ class CheckoutSession:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a session, with the session as it was just then (EVT-1, EVT-3).
+    """Something that happened to a session, with the session right after it (EVT-1, EVT-3).
 
     Attributes:
         request_id: The API request that caused it; None when the customer or the clock did (EVT-4).

@@ -16,8 +16,8 @@ class RequestRef:
         id: Its `Request-Id`.
         idempotency_key: As sent, or None.
         fingerprint: Identifies operation, session and parsed body, to tell a repeat from another request (IDM-9).
-        advice: What is to be said about the request as such; strict accounts refuse it.
-        earned: Filled by the service: the advice that is new to the account, to be told with the answer.
+        advice: Advice about the request itself; strict accounts refuse it instead.
+        earned: Filled by the service: the advice that is new to the account. The answer carries it.
     """
 
     id: str

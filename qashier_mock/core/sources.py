@@ -22,7 +22,7 @@ class Clock(Protocol):
 
 
 class IdSource(Protocol):
-    """Names things and draws chances, all from a seed."""
+    """Draws ids and chances from a seed."""
 
     def new_id(self, prefix: str, account: AccountId, counter: int, seed: int | None) -> str:
         """The id that follows from the seed (None: the source's own), the account and its counter (CRE-10)."""

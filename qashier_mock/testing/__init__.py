@@ -1,7 +1,7 @@
 """What the pytest fixtures hand out: a server for a test run, an account for a test, disorder among its webhooks.
 
-Apart from `pytest_plugin.py` because these need more than a test run without them should pay for. They work without
-pytest too, in `unittest` for example; there `QashierMockServer` is a context manager.
+They are not in `pytest_plugin.py`, because a test run that does not use them should not pay for their imports. They
+work without pytest too: `QashierMockServer` is a context manager, in `unittest` for example.
 """
 
 from qashier_mock.testing.account import QashierMock

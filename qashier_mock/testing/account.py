@@ -23,8 +23,8 @@ __tracebackhide__: Final = True
 class QashierMock(MockAccount):
     """The account of one test: the control API as methods, and a receiver of webhooks.
 
-    Everything of `MockAccount` is here too. What waits for deliveries has a twin to await, named with an `a`: use that
-    in an async test whose webhooks are received by its own event loop.
+    It has all that `MockAccount` has. Each method that waits for deliveries has an async twin, named with an `a`. Use
+    the twin in an async test whose own event loop receives the webhooks.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class QashierMock(MockAccount):
 
     @property
     def webhooks(self) -> WebhookReceiver:
-        """A receiver that is registered for the account's events; those of the time before are in it too.
+        """A receiver of the account's events, earlier ones included.
 
         It is registered when it is first asked for, or when webhooks are disturbed or sent again while nothing else
-        receives them: a test that needs none pays for none, and it bends neither the advice nor the fault rules.
+        receives them. So a test without webhooks does not pay for one, and its advice and fault rules are not affected.
         """
         with self._lock:
             self._is_receiver_asked_for = True
@@ -85,7 +85,7 @@ class QashierMock(MockAccount):
             return endpoint
 
     def deliver_again(self, event_id: str) -> list[answers.Delivery]:
-        """Send an event to every endpoint once more, to the receiver where there is no other: the attempts."""
+        """Send an event to every endpoint again, or to the receiver if there is no other; return the attempts."""
         self._let_somebody_receive()
         return super().deliver_again(event_id)
 
@@ -96,7 +96,7 @@ class QashierMock(MockAccount):
         return rule
 
     def _let_somebody_receive(self) -> None:
-        """Register the receiver where nothing else is: what happens next is about deliveries, and must not pass it."""
+        """Register the receiver if there is no other endpoint, so that the deliveries that follow reach one."""
         with self._lock:
             if not self._endpoints:
                 self._receiving()
@@ -122,7 +122,7 @@ class QashierMock(MockAccount):
             self._receiver = None
 
     def _events_before(self, endpoint_id: str) -> list[answers.Event]:
-        """The events that were never meant for an endpoint, since they arose before it was there."""
+        """The events that arose before an endpoint was registered."""
         whole = self.snapshot()  # one moment, so that nothing can arise between its parts
         on_their_way = (*whole["deliveries"], *whole["attempts"])
         told = {each["event"] for each in on_their_way if each["endpoint"] == endpoint_id}
@@ -156,7 +156,7 @@ class QashierMock(MockAccount):
     # the account as a whole
 
     def reset(self) -> answers.Clock:
-        """Begin anew; a receiver that was asked for stays registered."""
+        """Reset the account. A receiver that was asked for stays registered."""
         with self._lock:
             clock = super().reset()
             self._endpoints.clear()
@@ -166,9 +166,9 @@ class QashierMock(MockAccount):
             return clock
 
     def close(self) -> None:
-        """End the receiver, and whatever the mock would still deliver for this account."""
+        """Close the receiver, and stop all deliveries of this account."""
         with self._lock:
-            # What is retried later would reach whoever listens on the same port by then.
+            # A later retry would reach whoever listens on the same port by then.
             for endpoint_id in self._endpoints:
                 with suppress(MockError):
                     self.stop_delivering_to(endpoint_id)
@@ -178,7 +178,7 @@ class QashierMock(MockAccount):
         self._on_close(self)
 
     def report(self, entries: int | None = None) -> dict[str, str]:
-        """What happened, for a person to read: title and text of each section, without secrets.
+        """What happened, as text for people: title and text of each section, without secrets.
 
         Args:
             entries: How many of the last entries of each kind; None: as configured.

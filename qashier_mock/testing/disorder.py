@@ -35,15 +35,14 @@ _RULES: Final[Mapping[str, Sequence[Mapping[str, Any]]]] = {
 
 
 class WebhookDisorder:
-    """One way in which webhooks come that is not the way one hopes for; the rules are in force already.
+    """One way in which webhooks go wrong. Its fault rules are in force already.
 
     Attributes:
         name: `in_order`; `duplicated`: each comes twice; `late`: each comes ten minutes late; `swapped`: the second
             overtakes the first; `lost`: none comes; `forged`: each is signed with another key; `replayed`: each comes
             again in the end; `mixed`: the first comes twice, the second is lost, the third is late, the fifth overtakes
             the fourth.
-        loses: Whether webhooks may fail to come, or come in a form that must be refused, so that an integration has to
-            look for itself (reconcile).
+        loses: Whether webhooks may not come, or must be refused, so that an integration has to reconcile.
     """
 
     def __init__(self, account: MockAccount, name: str) -> None:
@@ -61,7 +60,7 @@ class WebhookDisorder:
             account.fault(webhook="*", **rule)
 
     def settle(self) -> None:
-        """Let the disorder happen to its end: eleven minutes pass, and what is replayed is sent again."""
+        """Let eleven minutes pass, so that all of the disorder happens; send replayed events again."""
         self._account.advance(seconds=_SETTLED)
         if self.name == "replayed":
             for event in self._account.events:

@@ -41,11 +41,11 @@ class QashierMockServer:
         return self.base_url
 
     def start(self) -> Self:
-        """Start the mock, or look whether the one that is to be used is there.
+        """Start the mock, or check that the configured one answers.
 
         Raises:
             MockUnreachable: Nothing answers at the configured URL.
-            MockRefused: Something else than a mock does.
+            MockRefused: What answers there is not a mock.
             AddressUnavailable: The configured port cannot be bound.
         """
         if self.config.url is None:
@@ -61,7 +61,7 @@ class QashierMockServer:
         return self
 
     def stop(self) -> None:
-        """End what was started, with the accounts that are not closed; harmless when it has ended already."""
+        """Close the open accounts and stop what was started. Calling it again does nothing."""
         for account in tuple(self._accounts):
             account.close()
         if self._connections is not None:

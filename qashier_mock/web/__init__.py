@@ -1,1 +1,1 @@
-"""The handlers: one module per audience, and the one room that spells JSON field names."""
+"""The handlers, one module per audience, and the modules that spell JSON field names."""

@@ -15,7 +15,7 @@ from qashier_mock.web import wire
 class ApiHandlers:
     """Handlers over a checkout service; `call.principal` is the account.
 
-    Each leaves its `RequestRef` in `call.context`: what advice was earned is told also where the request is refused.
+    Each puts its `RequestRef` into `call.context`, so that a refusal carries the advice too.
     """
 
     def __init__(self, service: CheckoutService) -> None:
@@ -57,7 +57,7 @@ class ApiHandlers:
 def _request(
     call: Call, key: str | None, session_id: str, body: dict[str, Any] | None, about_it: Sequence[Advice] = ()
 ) -> RequestRef:
-    """The request behind a POST, with what is to be said about it."""
+    """The request behind a POST, with the advice about it."""
     advice: list[Advice] = []
     fingerprint = b""
     if key is None:

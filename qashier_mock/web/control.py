@@ -43,11 +43,11 @@ class ControlHandlers:
         self._health = {"status": "ok", "version": version, "store": store}
 
     async def get_health(self, call: Call) -> Reply:  # noqa: ARG002 - every handler gets its call
-        """That the server can work."""
+        """Say that the server works."""
         return Reply(200, self._health)
 
     async def pay_session(self, call: Call, *, id: str, body: dict[str, Any]) -> Reply:  # noqa: A002
-        """The customer's act."""
+        """Pay, fail or cancel, as the customer would."""
         session = await self._service.apply(call.principal, id, OUTCOMES[body["outcome"]])
         return Reply(200, wire.session_to_json(session))
 
@@ -58,7 +58,7 @@ class ControlHandlers:
         return Reply(200, wire.clock_to_json(await self._accounts.clock(call.principal)))
 
     async def put_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        """Jump forward, freeze or release; an account that has nothing yet may go anywhere."""
+        """Jump forward, freeze or release. An account that has nothing yet may be set to any instant."""
         account: AccountId = call.principal
         reading = await self._accounts.clock(account)
         target = body.get("now", reading.now)
@@ -100,14 +100,14 @@ class ControlHandlers:
         return _list(wire.endpoint_to_json(each) for each in await self._accounts.endpoints(call.principal))
 
     async def create_webhook_endpoint(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        """Deliver the events to come there too."""
+        """Deliver future events there too."""
         types = wire.parse_types(body.get("types"))
         secret = body.get("secret")
         endpoint = await self._accounts.add_endpoint(call.principal, body["url"], secret=secret, types=types)
         return Reply(201, wire.endpoint_to_json(endpoint))
 
     async def delete_webhook_endpoint(self, call: Call, *, id: str) -> Reply:  # noqa: A002
-        """Deliver nothing there any more."""
+        """Stop delivering there."""
         await self._accounts.remove_endpoint(call.principal, id)
         return Reply(204)
 
@@ -116,7 +116,7 @@ class ControlHandlers:
         return _attempts(await self._accounts.attempts(call.principal))
 
     async def flush_deliveries(self, call: Call) -> Reply:
-        """Attempt what is due, and wait for it."""
+        """Attempt all that is due, and wait for the result."""
         return _attempts(await self._dispatcher.flush(call.principal))
 
     # faults
@@ -147,7 +147,7 @@ class ControlHandlers:
         return _list(wire.journal_entry_to_json(entry) for entry in await self._accounts.journal(call.principal))
 
     async def list_advice(self, call: Call) -> Reply:
-        """What will hurt in production."""
+        """All advice to the integrator."""
         return _list(wire.advice_to_json(note) for note in await self._accounts.advice(call.principal))
 
     async def get_settings(self, call: Call) -> Reply:
@@ -160,7 +160,7 @@ class ControlHandlers:
         return Reply(200, wire.settings_to_json(profile))
 
     async def reset_account(self, call: Call) -> Reply:
-        """Begin anew."""
+        """Reset the account."""
         return Reply(200, wire.clock_to_json(await self._accounts.reset(call.principal)))
 
     async def get_snapshot(self, call: Call) -> Reply:
@@ -168,7 +168,7 @@ class ControlHandlers:
         return Reply(200, snapshots.snapshot_to_json(await self._accounts.snapshot(call.principal), call.principal))
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        """Put a whole account in this one's place."""
+        """Replace the account by a snapshot."""
         snapshot = snapshots.parse_snapshot(body, call.principal)
         await self._accounts.restore(call.principal, snapshot)
         return Reply(200, snapshots.restored_to_json(snapshot, body))

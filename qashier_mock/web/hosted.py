@@ -39,7 +39,7 @@ TEST_CARDS: Final[Mapping[str, Trigger]] = {
     "4242424242424242": Trigger.PAYMENT_SUCCEEDED,
     "4000000000000002": Trigger.PAYMENT_FAILED,
 }
-"""Numbers that can be typed; no other one is charged."""
+"""Card numbers that can be typed. Any other is refused."""
 
 DECISION: Final[Mapping[str, Trigger]] = {
     "authorise": Trigger.PAYMENT_SUCCEEDED,
@@ -52,7 +52,7 @@ _MAX_DRAINED_BYTES: Final = 4 * 1024 * 1024
 _MAX_FORM_FIELDS: Final = 16
 _HERE: Final = Path(__file__).parent
 
-# An id that cannot be one of ours is not looked up, so no store meets a NUL or a novel as a key.
+# An id of another form is not looked up, so no store gets a NUL or a very long text as a key.
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -61,7 +61,7 @@ _Handler = Callable[[Request], Awaitable[Response]]
 def create_pages(service: CheckoutService) -> ASGIApp:
     """Make the application that serves everything below `/pay`.
 
-    The pages know no key: whoever has the address of a session may pay it, as with the real thing.
+    The pages ask for no key: whoever has the URL of a session may pay it, as in production.
     """
     _sources()  # read while the file system is the machine's own: a test may put another one in its place
     pages = _Pages(service)
@@ -76,7 +76,7 @@ def create_pages(service: CheckoutService) -> ASGIApp:
 
 
 class _Refused(Exception):
-    """What the customer sent cannot be served; becomes a page that says why."""
+    """A refused request; becomes a page that says why."""
 
     def __init__(self, status: HTTPStatus, title: str, text: str, *, allow: str | None = None) -> None:
         super().__init__(title)
@@ -87,7 +87,7 @@ class _Refused(Exception):
 
 
 class _Resource:
-    """One address and its methods. Whatever is refused leaves through here, as a page."""
+    """One path and its methods. Every refusal leaves through here, as a page."""
 
     def __init__(self, *, get: _Handler | None = None, post: _Handler | None = None) -> None:
         handlers = {"GET": get, "HEAD": get, "POST": post}
@@ -124,7 +124,7 @@ class _Resource:
 
 
 class _Pages:
-    """What each address shows and does."""
+    """What each path shows and does."""
 
     def __init__(self, service: CheckoutService) -> None:
         self._service = service
@@ -220,7 +220,7 @@ def _choice(fields: Mapping[str, Sequence[str]], field: str, choices: Mapping[st
 
 
 async def _read(request: Request) -> bytes:
-    """Take a body of bounded size; a larger one is read off before it is refused: its sender hears the answer."""
+    """Read a body of bounded size. A larger one is read to its end, so that its sender gets the refusal."""
     kept = bytearray()
     size = 0
     async for chunk in request.stream():
@@ -253,7 +253,7 @@ def _page(template: str, session: CheckoutSession, **more: object) -> Response:
 
 
 def _host(url: str) -> str:
-    """The shop's name for the customer: the host alone, since the port says nothing to a person."""
+    """The shop's name as the customer sees it: the host without the port."""
     return urlsplit(url).hostname or url
 
 

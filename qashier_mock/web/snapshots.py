@@ -119,7 +119,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
     """A snapshot to put into `account`.
 
     Raises:
-        RequestInvalid: It speaks of a session or event that it does not hold, or holds something twice.
+        RequestInvalid: It refers to a session or event that it does not have, or has something twice.
     """
     for part, name in _NAMES_OF_PARTS.items():
         _refuse_repeated(part, [each[name] for each in body[part]])
@@ -184,7 +184,7 @@ _NAMES_OF_PARTS: Mapping[str, str] = {
     "deliveries": "id",
     "faults": "id",
 }
-"""The lists of a snapshot in which nothing may stand twice, and what tells their entries apart."""
+"""The lists of a snapshot whose entries must differ, and the field in which they must."""
 
 
 def _refuse_repeated(part: str, names: Sequence[str]) -> None:

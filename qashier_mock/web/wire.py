@@ -1,7 +1,7 @@
 """JSON to values and back, each way once; only this module and `snapshots.py` spell JSON field names.
 
-What comes in has been validated against the document, so parsing reads it without asking again. What goes out is
-plain dicts for the encoder; the document says what they must look like.
+Requests have been validated against the document, so parsing does not check them again. Answers are plain dicts for
+the encoder; the document says what they must look like.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def parse_list_query(
 
 
 def fingerprint(operation: str, session_id: str, body: Any) -> bytes:
-    """What tells a repeated request from another one: operation, session and parsed body (IDM-9)."""
+    """Identifies a request by operation, session and parsed body (IDM-9)."""
     text = orjson.dumps([operation, session_id, body], option=orjson.OPT_SORT_KEYS)
     return blake2b(text, digest_size=16).digest()
 
@@ -181,7 +181,7 @@ def endpoint_to_json(endpoint: WebhookEndpoint) -> Json:
 
 
 def parse_types(types: Sequence[str] | None) -> tuple[EventType, ...]:
-    """Which events an endpoint asked for; both where it did not say."""
+    """The event types that an endpoint asked for; both if it did not say."""
     return tuple(EventType) if types is None else tuple(EventType(each) for each in types)
 
 
