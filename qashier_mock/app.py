@@ -5,67 +5,42 @@ The real clock and randomness are chosen here and nowhere else.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
-from typing import Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
 from qashier_mock.clocks import Clocks
-from qashier_mock.core.credentials import account_of, key_of
-from qashier_mock.core.errors import (
-    ApiError,
-    ConflictError,
-    CredentialsInvalid,
-    ErrorKind,
-    IdempotencyKeyInUse,
-    RateLimited,
-    RequestInvalid,
-    ServiceUnavailable,
-)
-from qashier_mock.core.faults import FaultAction, FaultRule
-from qashier_mock.core.journal import JournalEntry, cut
-from qashier_mock.core.model import AccountId, WebhookEndpoint
+from qashier_mock.core.model import WebhookEndpoint
 from qashier_mock.core.policy import Policy
-from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
+from qashier_mock.hooks import PRODUCTION_PREFIX, AppHooks
 from qashier_mock.machine import MachineClock, steady
 from qashier_mock.outgoing import Outgoing
 from qashier_mock.pipeline import (
-    Call,
     Document,
-    Fault,
-    Reason,
-    Refused,
-    Reply,
-    Transmit,
-    UnroutedRequest,
     create_pipeline,
 )
 from qashier_mock.service import CheckoutService
-from qashier_mock.stores.base import Store, StoreUnavailable
+from qashier_mock.stores.base import Store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.web import hosted, wire
 from qashier_mock.web.api import ApiHandlers
 from qashier_mock.web.control import ControlHandlers
-from qashier_mock.web.origin import check_origin, host_of
 from qashier_mock.webhooks import Dispatcher
 
-PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
-_KEY_CACHE: Final = 10_000
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
-_LOG_AGAIN_AFTER: Final = 60.0
-"""Seconds until the same trouble with the store is logged again."""
-
-_log = logging.getLogger(__name__)
+    from qashier_mock.bugs import Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,18 +114,23 @@ class MockApp:
             from qashier_mock.bugs import parts_with  # noqa: PLC0415 - costs nothing where none is asked for
 
             broken = parts_with(settings.bugs)
+        self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
+        self._make_services(MachineClock() if clock is None else clock, broken)
+        self.asgi = self._make_asgi(broken, validate_responses=validate_responses)
+
+    def _make_services(self, timer: Callable[[], float], broken: Parts | None) -> None:
+        settings = self.settings
         rules = DEFAULT_RULES if broken is None else broken.rules
         store = self.store if broken is None else broken.store_over(self.store)
-        timer = MachineClock() if clock is None else clock
+        refuses = _delivery_rule(settings.webhook_hosts)
 
         def whole() -> int:
             return int(timer())
 
-        ids = self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
         self.service = CheckoutService(
             store,
             clock=whole,
-            ids=ids,
+            ids=self._ids,
             policy=settings.policy,
             public_url=self._public_url,
             common_endpoints=[
@@ -160,7 +140,6 @@ class MockApp:
             strict=settings.strict,
             rules=rules,
         )
-        refuses = _delivery_rule(settings.webhook_hosts)
         self.accounts = AccountService(store, self.service, clock=whole, refuses_webhooks_to=refuses)
         self.dispatcher = Dispatcher(
             store,
@@ -175,7 +154,16 @@ class MockApp:
             rules=rules,
         )
         self.clocks = Clocks(store, self.service, self.dispatcher, clock=whole)
-        self.hooks = AppHooks(settings, ids, self.service, self.accounts, self.store)
+        self.hooks = AppHooks(
+            settings.policy,
+            public_url=settings.public_url,
+            ids=self._ids,
+            service=self.service,
+            accounts=self.accounts,
+            store=self.store,
+        )
+
+    def _make_asgi(self, broken: Parts | None, *, validate_responses: bool) -> ASGIApp:
         control = ControlHandlers(
             self.service, self.accounts, self.dispatcher, self.clocks, version=__version__, store=self.store.name
         )
@@ -190,7 +178,7 @@ class MockApp:
             broken.install(
                 documents=documents,
                 pages=pages,
-                ids=ids,
+                ids=self._ids,
                 service=self.service,
                 accounts=self.accounts,
                 dispatcher=self.dispatcher,
@@ -207,7 +195,7 @@ class MockApp:
             lifespan=self._lifespan,
             validate_responses=validate_responses,
         )
-        self.asgi = asgi if broken is None else broken.wrap(asgi)
+        return asgi if broken is None else broken.wrap(asgi)
 
     def listen_on(self, address: str, *, host: str) -> None:
         """Learn where the server listens; called by whoever binds it, before the first request.
@@ -249,219 +237,6 @@ class MockApp:
 def create_app(settings: Settings | None = None, *, store: Store | None = None) -> MockApp:
     """A mock with the real clock; `create_app().asgi` is what an ASGI server takes."""
     return MockApp(settings or Settings(), store=store)
-
-
-class AppHooks:
-    """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember.
-
-    Attributes:
-        is_local: Whether the server is bound to loopback.
-    """
-
-    def __init__(
-        self, settings: Settings, ids: SeededIds, service: CheckoutService, accounts: AccountService, store: Store
-    ) -> None:
-        self._policy = settings.policy
-        self._public_host = None if settings.public_url is None else host_of(urlsplit(settings.public_url).netloc)
-        self.is_local = False
-        self._service = service
-        self._accounts = accounts
-        self._store = store
-        self._known: dict[bytes, AccountId] = {}
-        self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
-        self.new_request_id = ids.request_id
-        self._logged_at: dict[str, float] = {}  # why the store could not be used, and when that was last said
-
-    def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
-        """The account of the key in `Authorization` (AUTH-1 to AUTH-4)."""
-        known = self._known.get(authorization[0]) if len(authorization) == 1 else None
-        if known is not None:
-            return known
-        account = account_of(key_of(authorization))
-        if len(self._known) >= _KEY_CACHE:
-            self._known.clear()
-        self._known[authorization[0]] = account
-        return account
-
-    def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
-        """What the account's fault rules do to this call; the control API has none, and answers no stranger's page."""
-        if _is_control(call):
-            check_origin(call.headers, is_local=self.is_local, public_host=self._public_host)
-            return None
-        if self._store.is_faultless(call.principal):
-            return None
-        return self._planned(call)
-
-    async def _planned(self, call: Call) -> Fault | None:
-        rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
-        if rule is None:
-            return None
-        key = call.headers.get(b"idempotency-key")
-        if rule.action is FaultAction.DELAY and key is not None and self._policy.idempotency_in_flight == "conflict":
-            self._delayed[call.principal, key.strip()] = (call.request_id, steady() + rule.seconds)
-        return self._fault(rule)
-
-    def _fault(self, rule: FaultRule) -> Fault:
-        match rule.action:
-            case FaultAction.DELAY:
-                return Fault(delay_s=rule.seconds)
-            case FaultAction.DROP:
-                return Fault(transmit=Transmit.DROPPED, perform=False)
-            case FaultAction.TRUNCATE:
-                return Fault(transmit=Transmit.TRUNCATED)
-            case FaultAction.LOSE_ANSWER:
-                return Fault(transmit=Transmit.DROPPED)
-            case _:
-                return Fault(reply=self._scripted(rule), perform=False)
-
-    def _scripted(self, rule: FaultRule) -> Reply:
-        status = rule.status or 503
-        why = "by a fault rule of this account."
-        error: ApiError
-        if status == _TOO_MANY:
-            error = RateLimited(f"Too many requests, {why} Wait and try again.")
-        elif status >= _SERVER_ERRORS:
-            error = ServiceUnavailable(f"Unavailable, {why} Try again.")
-        elif status == self._policy.status(ErrorKind.UNAUTHENTICATED):
-            error = CredentialsInvalid(f"The API key is refused, {why}")
-        elif status == self._policy.status(ErrorKind.CONFLICT):
-            error = ConflictError(f"In conflict with another request, {why} Try again.")
-            error.code = IdempotencyKeyInUse.code
-        else:
-            error = RequestInvalid(f"Refused, {why}", code=_SCRIPTED_CODES.get(status, "parameter_invalid"))
-        retry_after = rule.retry_after if rule.retry_after is not None else (1 if status == _TOO_MANY else None)
-        headers = () if retry_after is None else ((b"retry-after", b"%d" % retry_after),)
-        if error.kind is ErrorKind.UNAUTHENTICATED:
-            headers = (*headers, _CHALLENGE)
-        return Reply(status, wire.error_to_json(error), headers)
-
-    def admit(self, call: Call) -> None:
-        """Refuse unknown fields of a body, and a key whose request is held up by a fault, where the policy says so."""
-        if self._delayed:
-            self._refuse_in_flight(call)
-        if call.unknown_fields and self._policy.unknown_fields == "reject":
-            unknown = call.unknown_fields[0]
-            hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else "."
-            raise RequestInvalid(
-                f"The body has a field that the API does not know: {unknown.path}{hint}",
-                code="parameter_unknown",
-                param=unknown.path,
-            )
-
-    def _refuse_in_flight(self, call: Call) -> None:
-        """Refuse a key whose request a fault rule holds up; a store refuses those that it has under way itself."""
-        now = steady()
-        self._delayed = {each: held for each, held in self._delayed.items() if held[1] > now}
-        key = call.headers.get(b"idempotency-key", b"").strip()
-        request_id, _ = self._delayed.get((call.principal, key), (call.request_id, now))
-        if request_id != call.request_id:
-            raise IdempotencyKeyInUse
-
-    def render_error(self, error: Exception, call: Call | None) -> Reply:  # noqa: ARG002 - the pipeline's signature
-        """Render an error as the envelope; every refusal leaves through here (HTTP-3)."""
-        headers: tuple[tuple[bytes, bytes], ...] = ()
-        if isinstance(error, StoreUnavailable):
-            self._log_store(str(error))
-            error = ServiceUnavailable("The store behind this mock cannot be reached; try again shortly.")
-        if isinstance(error, Refused):
-            if error.reason is Reason.INTERNAL_ERROR:
-                return Reply(500, {"error": {"type": "api_error", "code": "internal_error", "message": error.message}})
-            headers = error.headers
-            code, kind = _REFUSALS[error.reason]
-            hint = _WHERE_THINGS_ARE if error.reason is Reason.PATH_UNKNOWN else ""
-            error = RequestInvalid(error.message + hint, code=code, kind=kind, param=error.param)
-        if not isinstance(error, ApiError):
-            raise error
-        if error.kind is ErrorKind.UNAUTHENTICATED:
-            headers = (*headers, _CHALLENGE)
-        return Reply(self._policy.status(error.kind), wire.error_to_json(error), headers)
-
-    def _log_store(self, reason: str) -> None:
-        """Log why the store cannot be used, each reason at most once a minute: the caller is not told."""
-        now = steady()
-        if now - self._logged_at.get(reason, -_LOG_AGAIN_AFTER) >= _LOG_AGAIN_AFTER:
-            self._logged_at = {reason: now}
-            _log.error("the store cannot be used: %s", reason)
-
-    def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Write the journal, and put new advice into a header. Calls of the control API are left out."""
-        if _is_control(call):
-            return ()
-        key = call.headers.get(b"idempotency-key")
-        path = call.path.encode("latin-1")
-        if call.query:
-            path = b"%b?%b" % (path, call.query)
-        is_sent = reply.transmit is not Transmit.DROPPED
-        request: RequestRef | None = call.context
-        earned = [] if request is None else request.earned
-        self._store.record(
-            call.principal,
-            JournalEntry(
-                call.request_id,
-                call.operation.operation_id,
-                call.method,
-                path,
-                reply.status if is_sent else None,
-                self._service.time_of(call.principal),
-                (steady() - call.started) * 1000,
-                None if key is None else key.decode("latin-1"),
-                cut(call.raw_body),
-                cut(body) if is_sent else None,
-                tuple(dict.fromkeys(each.kind.value for each in earned)),
-            ),
-        )
-        return ((_ADVICE, wire.advice_to_header(earned)),) if earned else ()
-
-    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
-        """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""
-        if unrouted.path.startswith("/_mock/"):
-            return
-        try:
-            account = self.authenticate(unrouted.authorization)
-        except ApiError:
-            return
-        key = unrouted.headers.get(b"idempotency-key")
-        path = unrouted.path if not unrouted.query else f"{unrouted.path}?{unrouted.query.decode('latin-1')}"
-        self._store.record(
-            account,
-            JournalEntry(
-                unrouted.request_id,
-                None,
-                unrouted.method,
-                path.encode("latin-1"),
-                reply.status,
-                self._service.time_of(account),
-                (steady() - unrouted.started) * 1000,
-                None if key is None else key.decode("latin-1"),
-                None,
-                cut(body),
-            ),
-        )
-
-
-_ADVICE: Final = b"qashier-mock-advice"
-_TOO_MANY: Final = 429
-_SERVER_ERRORS: Final = 500
-_SCRIPTED_CODES: Final = {404: "not_found", 413: "body_too_large", 415: "media_type_unsupported"}
-_CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')
-_WHERE_THINGS_ARE: Final = (
-    f" The API is at {wire.LIST_URL}, also below {PRODUCTION_PREFIX}; the control API is at /_mock/v1."
-)
-_REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
-    Reason.PATH_UNKNOWN: ("not_found", ErrorKind.NOT_FOUND),
-    Reason.METHOD_NOT_ALLOWED: ("method_not_allowed", ErrorKind.METHOD),
-    Reason.BODY_TOO_LARGE: ("body_too_large", ErrorKind.TOO_LARGE),
-    Reason.MEDIA_TYPE_UNSUPPORTED: ("media_type_unsupported", ErrorKind.MEDIA_TYPE),
-    Reason.BODY_INVALID: ("body_invalid", ErrorKind.INVALID),
-    Reason.PARAMETER_MISSING: ("parameter_missing", ErrorKind.INVALID),
-    Reason.PARAMETER_INVALID: ("parameter_invalid", ErrorKind.INVALID),
-    Reason.PARAMETER_UNKNOWN: ("parameter_unknown", ErrorKind.INVALID),
-    Reason.PROTOCOL_ERROR: ("body_invalid", ErrorKind.INVALID),
-}
-
-
-def _is_control(call: Call) -> bool:
-    return call.operation.path.startswith("/_mock/")
 
 
 def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
