@@ -318,6 +318,8 @@ class Endpoint:
     registered_ns: int
     id: str | None = None
     removed_ns: int | None = None
+    closed_ns: int | None = None
+    """When our receiver stopped listening, though the endpoint was still there: the run was cut short."""
     secret: str | None = field(default=None, repr=False)
 
 

@@ -99,6 +99,10 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        with self._news:
+            for hook in self._hooks.values():
+                if hook.endpoint in self.recorder.endpoints and hook.endpoint.removed_ns is None:
+                    self._change(hook, replace(hook.endpoint, closed_ns=time.monotonic_ns()))
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
         self._listener.close()
@@ -127,9 +131,11 @@ class Receiver:
         """The target has forgotten the endpoint by now."""
         with self._news:
             hook = self._hooks[f"/{name}"]
-            gone = replace(hook.endpoint, removed_ns=time.monotonic_ns())
-            self.recorder.endpoints[self.recorder.endpoints.index(hook.endpoint)] = gone
-            hook.endpoint = gone
+            self._change(hook, replace(hook.endpoint, removed_ns=time.monotonic_ns()))
+
+    def _change(self, hook: _Hook, endpoint: Endpoint) -> None:
+        self.recorder.endpoints[self.recorder.endpoints.index(hook.endpoint)] = endpoint
+        hook.endpoint = endpoint
 
     def hold(self, seconds: float) -> None:
         """Wait, while who is kept waiting gives up.

@@ -64,6 +64,8 @@ def events_are_delivered_at_least_once(ledger: Ledger) -> Findings:
         for endpoint in listening(ledger, observed, write):
             assert write is not None
             tries = _attempts(ledger, endpoint, observed)
+            if not tries and not _was_waited_for(ledger, endpoint, write):
+                continue
             prompt = _prompt(tries, write, ledger.clock_of(observed, write)[1])
             yield kept_if(
                 prompt, "a delivery at once to every endpoint", f"{len(tries)} later", *cause_of(observed, write)
@@ -81,6 +83,12 @@ def events_are_delivered_at_least_once(ledger: Ledger) -> Findings:
 
 def _delivered(condition: object, expected: str, seen: str, delivery: Delivery) -> Json:
     return KEPT if condition else broken(expected, seen, deliveries=(delivery,))
+
+
+def _was_waited_for(ledger: Ledger, endpoint: Endpoint, cause: Exchange) -> bool:
+    """Whether a delivery had its time. Who removes an endpoint has waited; a run that was cut short has not."""
+    last_ns = ledger.history.exchanges[-1].received_ns if endpoint.closed_ns is None else endpoint.closed_ns
+    return endpoint.removed_ns is not None or last_ns >= cause.received_ns + _PROMPT_NS
 
 
 def _prompt(tries: Sequence[Delivery], cause: Exchange, now: int | None) -> bool:
@@ -113,7 +121,7 @@ def _delivered_by_clock(ledger: Ledger, observed: ObservedSession) -> Findings:
             continue
         tries = _attempts(ledger, endpoint, observed)
         watched = endpoint.removed_ns is None or endpoint.removed_ns > passed.received_ns + _WATCHED_NS
-        if tries or watched:
+        if tries or (watched and _was_waited_for(ledger, endpoint, passed)):
             prompt = _prompt(tries, passed, passed.object["now"])
             yield kept_if(prompt, "a delivery at once to every endpoint", f"{len(tries)} later", observed.born, passed)
 
