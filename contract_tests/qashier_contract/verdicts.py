@@ -236,7 +236,7 @@ def _judge(
     if exercised:
         return ClauseReport(clause, Verdict.PASSED, exercised)
     lacks = [need.lack for need in sorted(clause.needs - ledger.history.terms.capabilities)]
-    reason = reasons.get(clause.id) or ", ".join(lacks) or "nothing that was seen touched it"
+    reason = reasons.get(clause.id) or ", ".join(lacks) or "no request reached it"
     return ClauseReport(clause, Verdict.NOT_EXERCISED, reason=reason)
 
 

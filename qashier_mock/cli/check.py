@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, INTERRUPTED, CommandError
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import JUDGING, finish, policy
-from qashier_mock.cli.options import Option, duration, http_url, integer, parse
+from qashier_mock.cli.options import Option, duration, given, http_url, integer, parse
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -54,7 +55,14 @@ OPTIONS: Final = (
         help="a file with a secret key; a second one names another account. Or set QASHIER_API_KEY and "
         "QASHIER_API_KEY_2. On loopback, keys are made up where none is given",
     ),
-    Option(name="max-time", metavar="TIME", default=60, parse=duration, help="the most it takes, such as 60s or 5m"),
+    Option(
+        name="max-time",
+        metavar="TIME",
+        default=60,
+        parse=duration,
+        written=lambda seconds: f"{seconds}s",
+        help="the most it takes, such as 60s or 5m",
+    ),
     Option(
         name="seed",
         metavar="N",
@@ -65,6 +73,7 @@ OPTIONS: Final = (
         name="rate-limit",
         metavar="RATE",
         parse=_rate,
+        written=lambda rate: f"{rate:g}/s" if float(f"{rate:g}") == rate else f"{rate * 60:g}/m",
         help="such as 20/s; by default none on loopback, and 20/s elsewhere",
     ),
     Option(
@@ -159,7 +168,9 @@ def _check(options: argparse.Namespace, stop: Stop) -> int:
         raise CommandError(str(error)) from None
     finally:
         line.clear()
-    report = _excused(report, known, options)
+    words = given(OPTIONS, options, without=("seed", "report", "plan", "update-baseline"))
+    command = ("qashier-mock", "check", report.target, "--seed", str(report.seed), *words)
+    report = _excused(replace(report, command=command), known, options)
     return finish(report, options.report)
 
 

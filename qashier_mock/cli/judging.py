@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +70,11 @@ def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
             raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
     written = {name: str(path) for name, path in files}
     colour, width = terminal.wants_colour(sys.stdout), shutil.get_terminal_size().columns
-    sys.stdout.write(terminal.summary(report, files=written, colour=colour, width=width))
+    annotates = os.environ.get("GITHUB_ACTIONS") == "true"
+    text = terminal.summary(report, files=written, colour=colour, width=width, annotates=annotates)
+    with suppress(BrokenPipeError):  # whoever read it has gone: the exit code still says what came of it
+        sys.stdout.write(text)
+        sys.stdout.flush()
     if report.interrupted:
         return INTERRUPTED
     if report.verdict.value == "not exercised":

@@ -32,6 +32,7 @@ class Option:
         short: A letter, if it has a short form.
         metavar: What stands for its value in the help.
         default: Its value when nobody says anything; an empty tuple for a repeatable one.
+        written: Value to text, as it could be typed.
         parse: Text to value; raises ValueError with a message that says what would be right.
         is_flag: Takes no value.
         is_repeatable: May be given several times; a list in a file, blank-separated in the environment.
@@ -43,6 +44,7 @@ class Option:
     metavar: str | None = None
     default: Any = None
     parse: Callable[[str], Any] = str
+    written: Callable[[Any], str] = str
     is_flag: bool = False
     is_repeatable: bool = False
 
@@ -105,7 +107,7 @@ def parse(
 def _unknown(typed: Sequence[str], options: Sequence[Option]) -> str:
     name = next((each for each in typed if each.startswith("-")), None)
     if name is None:
-        return f"there is no place for {typed[0]!r}."
+        return f"unexpected argument: {typed[0]}."
     name = name.partition("=")[0]
     near = get_close_matches(name, [f"--{option.name}" for option in options], n=1)
     return f"there is no option {name}; did you mean {near[0]}?" if near else f"there is no option {name}."
@@ -258,6 +260,27 @@ def _folded(name: str) -> str:
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+
+
+def given(options: Sequence[Option], values: argparse.Namespace, *, without: Sequence[str] = ()) -> tuple[str, ...]:
+    """The words that would give a command these values; what is as by default needs none.
+
+    Args:
+        options: What the command understands.
+        values: What `parse` made of them.
+        without: The names of options to leave out.
+    """
+    words: list[str] = []
+    for option in options:
+        value = getattr(values, option.key)
+        if option.name in without or value == option.default or value is None:
+            continue
+        if option.is_flag:
+            words.append(f"--{option.name}" if value else f"--no-{option.name}")
+            continue
+        for one in value if option.is_repeatable else (value,):
+            words += [f"--{option.name}", option.written(one)]
+    return tuple(words)
 
 
 _DURATION: Final = re.compile(r"(\d+)(s|m|h|d)?")

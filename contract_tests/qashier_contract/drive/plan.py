@@ -5,11 +5,14 @@ Breadth comes before depth, so that a short budget still exercises every clause 
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from qashier_contract.errors import CheckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,13 +42,31 @@ made, so that what only some of them need is not loaded before."""
 
 
 def selected(identifiers: Iterable[str], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[str]:
-    """The clause ids that patterns such as `LIS-*` choose. An empty `only` chooses all."""
-    return [
+    """The clause ids that patterns such as `LIS-*` choose, whatever their case. An empty `only` chooses all.
+
+    Raises:
+        CheckError: A pattern matches no clause, or none is left; the message names the nearest id.
+    """
+    known = list(identifiers)
+    for option, patterns in (("--only", only), ("--skip", skip)):
+        for pattern in patterns:
+            if not any(_matches(identifier, pattern) for identifier in known):
+                near = get_close_matches(pattern.upper(), known, n=1, cutoff=0.3)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise CheckError(f"{option} {pattern} matches no clause{hint}")
+    chosen = [
         identifier
-        for identifier in identifiers
-        if (not only or any(fnmatchcase(identifier, pattern) for pattern in only))
-        and not any(fnmatchcase(identifier, pattern) for pattern in skip)
+        for identifier in known
+        if (not only or any(_matches(identifier, pattern) for pattern in only))
+        and not any(_matches(identifier, pattern) for pattern in skip)
     ]
+    if not chosen:
+        raise CheckError("no clause is left to check: look at --only and --skip")
+    return chosen
+
+
+def _matches(identifier: str, pattern: str) -> bool:
+    return fnmatchcase(identifier, pattern.upper())
 
 
 def every_driver() -> list[Driver]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from qashier_contract.verdicts import ClauseReport, Report
 
@@ -66,19 +67,31 @@ def unexercised(report: Report) -> Mapping[str, tuple[str, ...]]:
     return {reason: tuple(ids) for reason, ids in found.items()}
 
 
-def is_strict(report: Report) -> bool:
-    """Whether an assumed clause failed instead of warning: only a strict run lets it."""
-    return any(e.verdict is Verdict.FAILED and e.clause.source.value == "assumed" for e in report.clauses)
-
-
 def again(report: Report, *clauses: str) -> str:
-    """The command that repeats a run, or just what some clauses need of it."""
+    """The command that repeats a run, or just what some clauses need of it: one line, quoted for the shell."""
     words = list(report.command or ("qashier-mock", "check", report.target, "--seed", str(report.seed)))
-    for clause in clauses:
-        words += ["--only", clause]
-    if is_strict(report):
+    if clauses:
+        words = list(_without(words, "--only", "--skip"))
+        for clause in clauses:
+            words += ["--only", clause]
+    if "--strict" not in words and _failed_only_as_strict(report):
         words.append("--strict")
     return shlex.join(words)
+
+
+def _without(words: Sequence[str], *options: str) -> Iterator[str]:
+    """Some words of a command line, without these options and their values."""
+    left = iter(words)
+    for word in left:
+        if word in options:
+            next(left, None)
+        else:
+            yield word
+
+
+def _failed_only_as_strict(report: Report) -> bool:
+    """Whether an assumed clause failed instead of warning: only a strict run lets it."""
+    return any(e.verdict is Verdict.FAILED and e.clause.source.value == "assumed" for e in report.clauses)
 
 
 def extent(report: Report) -> str:
@@ -98,9 +111,68 @@ def judgement(report: Report) -> str:
     """The verdict of a run in a sentence."""
     if report.interrupted:
         return "Interrupted before it was done."
-    return {
-        Verdict.FAILED: "This target breaks the contract.",
-        Verdict.WARNED: "No clause failed, but some assumptions do not hold.",
-        Verdict.PASSED: "This target keeps the contract, as far as it was checked.",
-        Verdict.NOT_EXERCISED: "Nothing was tested.",
-    }[report.verdict]
+    if report.verdict is not Verdict.WARNED:
+        return {
+            Verdict.FAILED: "This target breaks the contract.",
+            Verdict.PASSED: "This target keeps the contract, as far as it was checked.",
+            Verdict.NOT_EXERCISED: "Nothing was tested.",
+        }[report.verdict]
+    warned = [entry for entry in report.clauses if entry.verdict is Verdict.WARNED]
+    known = sum((entry.reason or "").startswith("known ") for entry in warned)
+    new = len(warned) - known
+    parts = ["Passed"]
+    if known:
+        parts.append(f"with {_number(known, 'known violation')} that the baseline accepts for now")
+    if new:
+        parts.append(f"with {_number(new, 'warning')}")
+    hint = " --strict turns warnings into failures." if new else ""
+    return f"{parts[0]} {' and '.join(parts[1:])}.{hint}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A broken clause, and those that probably are broken because of it."""
+
+    entry: ClauseReport
+    follow: tuple[ClauseReport, ...] = ()
+
+
+def causes(report: Report) -> tuple[Cause, ...]:
+    """The broken clauses, each below the one that it probably follows from; failures before warnings.
+
+    A clause follows from another one if its evidence holds the failing exchange of the other's, and has more besides.
+    Where that is so both ways, the one that failed first is the cause.
+    """
+    entries = broken(report)
+    above: dict[str, str] = {}
+    for entry in entries:
+        for other in entries:
+            is_cause = other.clause.id not in above and _root(other.clause.id, above) != entry.clause.id
+            is_later = not _follows(other, entry) or _first_failure(other) < _first_failure(entry)
+            if other is not entry and is_cause and is_later and _follows(entry, other):
+                above[entry.clause.id] = other.clause.id
+                break
+    return tuple(
+        Cause(entry, tuple(e for e in entries if e is not entry and _root(e.clause.id, above) == entry.clause.id))
+        for entry in entries
+        if entry.clause.id not in above
+    )
+
+
+def _root(identifier: str, above: Mapping[str, str]) -> str:
+    while identifier in above:
+        identifier = above[identifier]
+    return identifier
+
+
+def _follows(entry: ClauseReport, other: ClauseReport) -> bool:
+    failing = {violation.exchanges[-1].number for violation in other.violations if violation.exchanges}
+    return any(failing & {exchange.number for exchange in violation.exchanges[:-1]} for violation in entry.violations)
+
+
+def _first_failure(entry: ClauseReport) -> int:
+    return min((violation.exchanges[-1].number for violation in entry.violations if violation.exchanges), default=0)

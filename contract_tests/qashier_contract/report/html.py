@@ -31,6 +31,7 @@ _CLASSES: Final = {
     Verdict.PASSED: "passed",
     Verdict.NOT_EXERCISED: "unseen",
 }
+_NO_HTML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 _MOST_SHOWN: Final = 3
 """Violations of one clause that are shown in full."""
 _MOST_BYTES: Final = 1_500_000
@@ -66,8 +67,8 @@ def render(report: Report) -> str:
         visited=_table(report.visited, ("open", "complete", "expired")),
         again=again(report),
     )
-    # What a target says may hold half of a surrogate pair, which no file can.
-    return page.encode("utf-8", "replace").decode("utf-8")
+    # What a target says may hold half of a surrogate pair, which no file can, and characters that no page may have.
+    return _NO_HTML.sub("\N{REPLACEMENT CHARACTER}", page.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _group(name: str, entries: tuple[ClauseReport, ...]) -> dict[str, Json]:

@@ -5,35 +5,45 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.report.facts import TITLES, again, broken, counts, duration, groups, judgement, unexercised
+from qashier_contract.report.facts import TITLES, again, causes, counts, duration, groups, judgement, unexercised
 from qashier_contract.report.reproduce import reproduce
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from qashier_contract.verdicts import ClauseReport, Report, Violation
+    from qashier_contract.report.facts import Cause
+    from qashier_contract.verdicts import Report
 
 MARKS: Final = {Verdict.FAILED: "❌", Verdict.WARNED: "⚠️", Verdict.PASSED: "✅", Verdict.NOT_EXERCISED: "⚪"}
-_MOST_SHOWN: Final = 3
-"""Violations of one clause that are shown in full."""
-_MOST_CHARACTERS: Final = 900_000
-"""A job summary may have 1 MiB; what comes after this is left out, and said to be."""
+_MOST_IDS: Final = 12
+_NO_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_MOST_BYTES: Final = 60_000
+"""GitHub shows about 65 kB well; what comes after this is left out, and said to be."""
+_MOST_OF_ONE: Final = 9_000
+"""How much one cause may take; a longer one is shown without what reproduces it."""
 
 
 def render(report: Report) -> str:
     """The report as Markdown."""
     text = "\n".join(_head(report)) + "\n"
-    left_out = []
-    for entry in broken(report):
-        block = "\n".join(_broken(report, entry)) + "\n"
-        if len(text) + len(block) > _MOST_CHARACTERS:
-            left_out.append(entry.clause.id)
+    tail = "\n".join(_tail(report)) + "\n"
+    left_out: list[str] = []
+    for cause in causes(report):
+        block = "\n".join(_broken(report, cause)) + "\n"
+        if _bytes(block) > _MOST_OF_ONE:
+            block = "\n".join(_broken(report, cause, reproduces=False)) + "\n"
+        if left_out or _bytes(text + block + tail) > _MOST_BYTES:
+            left_out.append(cause.entry.clause.id)
         else:
             text += block
     if left_out:
-        text += f"\nToo long to show here: {', '.join(left_out)}. The HTML and JSON reports have them.\n"
-    return text + "\n".join(_tail(report)) + "\n"
+        text += f"\nToo long to show here: {', '.join(left_out)}. The HTML and JSON reports have them.\n\n"
+    return text + tail
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -43,7 +53,7 @@ def _head(report: Report) -> Iterator[str]:
     yield f"{_code(report.target)}{seed}, {report.requests} requests in {duration(report.duration_s)}."
     yield ""
     for note in report.notes:
-        yield f"> {_inline(note)}"
+        yield f"> {_escaped(note)}"
         yield ""
     yield "| | group | " + " | ".join(str(verdict) for verdict in counts(report)) + " |"
     yield "|---|---|" + "---:|" * len(counts(report))
@@ -55,33 +65,31 @@ def _head(report: Report) -> Iterator[str]:
     yield ""
 
 
-def _broken(report: Report, entry: ClauseReport) -> Iterator[str]:
+def _broken(report: Report, cause: Cause, *, reproduces: bool = True) -> Iterator[str]:
+    entry = cause.entry
     yield f"### {MARKS[entry.verdict]} {entry.clause.id} {entry.verdict}"
     yield ""
     yield f"{_inline(entry.clause.statement)} *({entry.clause.source})*"
     yield ""
     if entry.reason:
-        yield f"> {_inline(entry.reason)}"
+        yield f"> {_escaped(entry.reason)}"
         yield ""
-    for violation in entry.violations[:_MOST_SHOWN]:
-        yield from _violation(report, violation)
-    left = len(entry.violations) - _MOST_SHOWN
-    if left > 0:
-        yield f"… and {left} more of this clause."
-        yield ""
-    yield f"Again: {_code(again(report, entry.clause.id))}"
-    yield ""
-
-
-def _violation(report: Report, violation: Violation) -> Iterator[str]:
-    yield f"- **expected** {_inline(violation.expected)}"
-    yield f"- **seen** {_inline(violation.seen)}"
+    violation = entry.violations[0]
+    yield f"- **expected** {_escaped(violation.expected)}"
+    yield f"- **seen** {_escaped(violation.seen)}"
     if violation.request_ids:
         yield f"- **request ids** {', '.join(_code(each) for each in violation.request_ids)}"
+    if len(entry.violations) > 1:
+        yield f"- and {len(entry.violations) - 1} more of this clause"
+    if cause.follow:
+        yield f"- probably because of it: {', '.join(each.clause.id for each in cause.follow)}"
     yield ""
-    reproduction = reproduce(report, violation)
-    yield from _folded("curl", "sh", "\n".join(reproduction.curl))
-    yield from _folded("pytest", "python", reproduction.pytest)
+    if reproduces:
+        reproduction = reproduce(report, violation)
+        yield from _folded("curl", "sh", "\n".join(reproduction.curl))
+        yield from _folded("pytest", "python", reproduction.pytest)
+    yield f"Again: {_code(again(report, entry.clause.id))}"
+    yield ""
 
 
 def _folded(title: str, language: str, text: str) -> Iterator[str]:
@@ -89,7 +97,7 @@ def _folded(title: str, language: str, text: str) -> Iterator[str]:
     yield f"<details><summary>{title}</summary>"
     yield ""
     yield f"{fence}{language}"
-    yield text.rstrip("\n")
+    yield _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text.rstrip("\n"))
     yield fence
     yield ""
     yield "</details>"
@@ -102,7 +110,7 @@ def _tail(report: Report) -> Iterator[str]:
         yield "### Not exercised"
         yield ""
         for reason, ids in reasons.items():
-            yield f"- {_inline(reason)}: {', '.join(ids)}"
+            yield f"- {_escaped(reason)}: {', '.join(ids) if len(ids) <= _MOST_IDS else f'{len(ids)} clauses'}"
         yield ""
     yield "<details><summary>What was visited</summary>"
     yield ""
@@ -125,17 +133,20 @@ def _matrix(corner: str, rows: Mapping[str, Mapping[str, int]]) -> Iterator[str]
 
 
 def _inline(text: str) -> str:
-    """A text of the target's in a line of Markdown: nothing in it is markup, but for the clauses' own code spans."""
-    plain = " ".join(text.split())
-    parts = re.split(r"(`[^`]*`)", plain)
-    return "".join(part if part.startswith("`") and len(part) > 1 else _escaped(part) for part in parts)
+    """A text of ours in a line of Markdown: nothing in it is markup, but for its code spans."""
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    return "".join(_code(part[1:-1]) if place % 2 else _escaped(part) for place, part in enumerate(parts))
 
 
 def _escaped(text: str) -> str:
-    shown = re.sub(r"([\\*_\[\]|~#>])", r"\\\1", text)
+    """A text of the target's in a line of Markdown: nothing in it is markup."""
+    plain = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\s+", " ", text))
+    shown = re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", plain)
     return shown.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _code(text: str) -> str:
-    plain = " ".join(text.split())
-    return f"`` {plain} ``" if "`" in plain else f"`{plain}`"
+    """A code span that nothing in the text can end: its fence is longer than any run of backticks in it."""
+    plain = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", plain)), default=0))
+    return f"{fence} {plain} {fence}" if "`" in plain or not plain else f"{fence}{plain}{fence}"

@@ -8,19 +8,24 @@ import textwrap
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 from urllib.parse import unquote
 
-from qashier_contract.report.facts import again, broken, counted, extent, judgement, unexercised
-from qashier_contract.report.reproduce.story import Story
+from qashier_contract.report.facts import again, broken, causes, counted, extent, judgement, unexercised
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
 
-    from qashier_contract.verdicts import ClauseReport, Report, Violation
+    from qashier_contract.report.facts import Cause
+    from qashier_contract.verdicts import ClauseReport, Report
 
 _NARROWEST: Final = 40
 _WIDEST: Final = 120
-_MOST_VIOLATIONS: Final = 1
-_MOST_STEPS: Final = 8
+MOST_LINES: Final = 60
+"""How long a summary may be, whatever broke."""
+_MOST_ROWS: Final = 14
+_NO_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MOST_ASIDES: Final = 5
+_MOST_IDS: Final = 8
+_MOST_ANNOTATED: Final = 10
 _MOST_TOLD: Final = 12
 """How many broken clauses are told of while a run goes on."""
 _COLOURS: Final = {
@@ -34,9 +39,16 @@ _SIGNS: Final = {Verdict.FAILED: "✗", Verdict.WARNED: "!", Verdict.PASSED: "�
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
-    """Whether to colour what is written to a stream: a terminal, and nobody said no (`NO_COLOR`)."""
+    """Whether to colour what is written to a stream.
+
+    `NO_COLOR` says no, `FORCE_COLOR` says yes; else a terminal is coloured.
+    """
     known = os.environ if environ is None else environ
-    return stream.isatty() and not known.get("NO_COLOR") and known.get("TERM") != "dumb"
+    if known.get("NO_COLOR"):
+        return False
+    if known.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return stream.isatty() and known.get("TERM") != "dumb"
 
 
 class Progress(Protocol):
@@ -72,7 +84,8 @@ class ProgressLine:
     def __call__(self, progress: Progress) -> None:
         """Show how far the run is."""
         left = f"about {progress.left_s:.0f} s left" if progress.left_s < float("inf") else ""
-        parts = [f"{progress.done + 1}/{progress.total} {progress.driver}", f"{progress.requests} requests", left]
+        done = f"{progress.done} of {progress.total} done, now {progress.driver}"
+        parts = [done, f"{progress.requests} requests", left]
         line = " · ".join(part for part in parts if part)
         self._write(f"\r\x1b[2K{line[: self._width - 1]}")
 
@@ -90,7 +103,7 @@ class ProgressLine:
         if self._told > _MOST_TOLD:
             text = "… further clauses are broken; the summary has them all"
         self.clear()
-        self._stream.write(f"{_plain(text)[: self._width - 1]}\n")
+        self._stream.write(f"{_harmless(_plain(text)[: self._width - 1])}\n")
         self._stream.flush()
 
     def _write(self, text: str) -> None:
@@ -99,18 +112,39 @@ class ProgressLine:
             self._stream.flush()
 
 
-def summary(report: Report, *, files: Mapping[str, str] | None = None, colour: bool = False, width: int = 80) -> str:
+def summary(
+    report: Report,
+    *,
+    files: Mapping[str, str] | None = None,
+    colour: bool = False,
+    width: int = 80,
+    annotates: bool = False,
+) -> str:
     """What came of a run: what broke, what was expected and seen, how to repeat it, where the reports are.
+
+    At most `MOST_LINES` lines, whatever broke. Nothing that a target said can become a command of a CI runner.
 
     Args:
         report: The report.
         files: The files that were written, by format.
         colour: Whether to use the colours of a terminal.
         width: Columns; kept between 40 and 120.
+        annotates: Whether to add annotations for GitHub Actions.
     """
-    return (
-        "\n".join(_Summary(report, colour=colour, width=min(_WIDEST, max(_NARROWEST, width))).lines(files or {})) + "\n"
-    )
+    written = _Summary(report, colour=colour, width=min(_WIDEST, max(_NARROWEST, width)))
+    lines = [_harmless(line) for line in written.lines(files or {})]
+    return "\n".join([*lines, *(annotated(report) if annotates else ())]) + "\n"
+
+
+def annotated(report: Report) -> list[str]:
+    """What GitHub Actions shows beside a run: one line for each cause, as many as it shows."""
+    found = []
+    for cause in causes(report)[:_MOST_ANNOTATED]:
+        kind = "error" if cause.entry.verdict is Verdict.FAILED else "warning"
+        violation = cause.entry.violations[0]
+        text = _plain(f"expected {violation.expected}, seen {violation.seen}").replace("%", "%25")
+        found.append(f"::{kind} title={cause.entry.clause.id}::{text[:300]}")
+    return found
 
 
 class _Summary:
@@ -119,67 +153,108 @@ class _Summary:
         self.colour = colour
         self.width = width
 
-    def lines(self, files: Mapping[str, str]) -> Iterator[str]:
-        report = self.report
-        for entry in broken(report):
-            yield from self._clause(entry)
-            yield ""
-        for reason, ids in unexercised(report).items():
-            yield from self._wrapped(f"- not exercised, {reason}: {', '.join(ids)}", 2)
-        for note in report.notes:
-            yield from self._wrapped(f"- {note}", 2)
-        if unexercised(report) or report.notes:
-            yield ""
-        verdict = report.verdict
-        yield from self._wrapped(self._painted(verdict, f"{_SIGNS[verdict]} {judgement(report)}"), 2)
-        yield from self._wrapped(counted(report), 2)
-        yield from self._wrapped(extent(report), 2)
-        yield from self._wrapped(f"again: {again(report)}", 2)
-        for form, path in files.items():
-            yield from self._wrapped(f"{form}: {path}", 2)
+    def lines(self, files: Mapping[str, str]) -> list[str]:
+        report, found = self.report, causes(self.report)
+        end = [*self._asides(), *self._end(files)]
+        table = self._table(found) if len(found) > 1 or any(cause.follow for cause in found) else []
+        lines: list[str] = []
+        for shown, cause in enumerate(found):
+            told = [*self._cause(cause), ""]
+            more = len(found) - shown
+            if len(lines) + len(told) + len(table) + len(end) + 2 > MOST_LINES:
+                lines += [
+                    f"… and {more} more, in the table below" if shown else f"{more} broken, in the table below",
+                    "",
+                ]
+                break
+            lines += told
+        return [*lines, *table, *end] if report.clauses else end
 
-    def _clause(self, entry: ClauseReport) -> Iterator[str]:
+    def _asides(self) -> list[str]:
+        lines = []
+        for reason, ids in list(unexercised(self.report).items())[:_MOST_ASIDES]:
+            which = ", ".join(ids) if len(ids) <= _MOST_IDS else f"{len(ids)} clauses"
+            lines.append(self._cut(f"- not exercised: {which}: {reason}"))
+        for note in self.report.notes[:_MOST_ASIDES]:
+            lines += self._wrapped(f"- {note}", 2)[:2]
+        return [*lines, ""] if lines else []
+
+    def _end(self, files: Mapping[str, str]) -> list[str]:
+        report, verdict = self.report, self.report.verdict
+        sign = "-" if report.interrupted else _SIGNS[verdict]
+        tone = Verdict.NOT_EXERCISED if report.interrupted else verdict
+        lines = [
+            self._painted(tone, f"{sign} {judgement(report)}"),
+            counted(report),
+            extent(report),
+            f"again: {again(report)}",  # whole, so that it can be pasted
+        ]
+        lines += [f"{form}: {path}" for form, path in files.items()]
+        if broken(report) and "html" not in files:
+            lines.append("add --report html=report.html for curl and pytest")
+        return lines
+
+    def _table(self, found: Sequence[Cause]) -> list[str]:
+        rows = []
+        for cause in found[:_MOST_ROWS]:
+            entry = cause.entry
+            row = (
+                f"{_SIGNS[entry.verdict]} {entry.clause.id:<8} {entry.clause.source.value:<10} {entry.verdict.value:<7}"
+            )
+            if cause.follow:
+                row += f" probably also: {', '.join(each.clause.id for each in cause.follow)}"
+            rows.append(self._cut(row.rstrip()))
+        if left := found[_MOST_ROWS:]:
+            rows.append(self._cut(f"… and {', '.join(cause.entry.clause.id for cause in left)}"))
+        return [*rows, ""]
+
+    def _cause(self, cause: Cause) -> list[str]:
+        entry = cause.entry
+        violation = entry.violations[0]
         head = f"{_SIGNS[entry.verdict]} {entry.clause.id}"
-        text = f"{head} {entry.clause.statement} ({entry.clause.source}, {entry.verdict})"
-        wrapped = list(self._wrapped(text, 2))
-        yield wrapped[0].replace(head, self._painted(entry.verdict, head), 1)
-        yield from wrapped[1:]
+        lines = self._wrapped(f"{head} {entry.clause.statement} ({entry.clause.source.value})", 2)[:2]
+        lines[0] = lines[0].replace(head, self._painted(entry.verdict, head), 1)
         if entry.reason:
-            yield from self._wrapped(f"  {entry.reason}", 2)
-        for violation in entry.violations[:_MOST_VIOLATIONS]:
-            yield from self._violation(violation)
-        left = len(entry.violations) - _MOST_VIOLATIONS
-        if left > 0:
-            yield f"  and {left} more"
-        yield from self._wrapped(f"  again     {again(self.report, entry.clause.id)}", 12)
+            lines.append(self._cut(f"  {entry.reason}"))
+        lines += self._wrapped(f"  expected  {_plain(violation.expected)}", 12)[:2]
+        lines += self._wrapped(f"  seen      {_plain(violation.seen)}", 12)[:2]
+        if violation.exchanges:
+            last = violation.exchanges[-1]
+            text = f"  request   {unquote(str(last).partition(' ')[2])}"
+            lines.append(self._cut(text + (f"  {last.request_id}" if last.request_id else "")))
+        more = len(entry.violations) - 1
+        also = [f"{more} more of it"] if more else []
+        if cause.follow:
+            also.append(f"probably because of it: {', '.join(each.clause.id for each in cause.follow)}")
+        if also:
+            lines.append(self._cut(f"  and       {'; '.join(also)}"))
+        return lines
 
-    def _violation(self, violation: Violation) -> Iterator[str]:
-        yield from self._wrapped(f"  expected  {_plain(violation.expected)}", 12)
-        yield from self._wrapped(f"  seen      {_plain(violation.seen)}", 12)
-        steps = [step for step in Story(violation, self.report.history).steps if step.moved_s is None or step.moved_s]
-        for step in steps[-_MOST_STEPS:]:
-            if step.moved_s is not None:
-                text = f"the clock moves on by {step.moved_s} s"
-            elif step.batch:
-                text = f"{len(step.batch)} times {step.exchange.request.method} {step.exchange.request.path}"
-            else:
-                text = unquote(str(step.exchange).partition(" ")[2])
-                if step.exchange.request_id and step.exchange in violation.exchanges:
-                    text += f"  {step.exchange.request_id}"
-            yield from self._wrapped(f"    {_plain(text)}", 6)
+    def _cut(self, text: str) -> str:
+        plain = _plain(text)
+        return plain if len(plain) <= self.width else plain[: self.width - 1].rpartition(" ")[0] + " …"
 
-    def _wrapped(self, text: str, indent: int) -> Iterator[str]:
+    def _wrapped(self, text: str, indent: int) -> list[str]:
         start = re.match(r"\s*", text)
         lead = start[0] if start is not None else ""
         lines = textwrap.wrap(
-            text.strip(), self.width, initial_indent=lead, subsequent_indent=" " * indent, break_on_hyphens=False
+            _plain(text.strip()),
+            self.width,
+            initial_indent=lead,
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
         )
-        yield from lines or [""]
+        return lines or [""]
 
     def _painted(self, verdict: Verdict, text: str) -> str:
         return f"{_COLOURS[verdict]}{text}{_PLAIN}" if self.colour else text
 
 
+def _harmless(line: str) -> str:
+    """A line that no CI runner obeys: GitHub's take `::` at the start of one, others `##[` and `##vso[` anywhere."""
+    return re.sub(r"##(?=\w*\[)", "# #", re.sub(r"^(\s*):(?=:)", r"\1: ", line))
+
+
 def _plain(text: str) -> str:
     """A text of the target's without what would steer a terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
