@@ -102,7 +102,7 @@ def test_a_file_of_somebody_elses_tool_is_none_of_our_business(tmp_path: Path) -
         (["--prot=1"], "no option --prot; did you mean --port?"),
         (["--zzz"], "no option --zzz."),
         (["-x"], "no option -x."),
-        (["stray"], "no place for 'stray'"),
+        (["stray"], "unexpected argument: stray"),
         (["--port"], "expected one argument"),
         (["--port", "x"], "invalid literal"),
         (["--po", "1"], "no option --po; did you mean --port?"),

@@ -308,7 +308,7 @@ class Run:
         """What becomes of each clause. Where it must be quick and is not, what is known already has to do."""
         skipped = replace(history, exchanges=(), deliveries=())
         found = {entry.clause.id: entry for entry in judge(skipped, CLAUSES.values(), reasons=reasons)}
-        if is_hasty and len(history.exchanges) * self.target.pace.judging_ns > _LAST_LOOK_S * 1e9:
+        if is_hasty and len(history.exchanges) * _JUDGING_NS > _LAST_LOOK_S * 1e9:
             return {**found, **self._known}
         clauses = [CLAUSES[identifier] for identifier in self.wanted]
         judged = judge(history, clauses, strict=self.strict, reasons=reasons, failed_checks=self.failed_checks)
