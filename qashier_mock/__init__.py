@@ -17,7 +17,8 @@ from qashier_mock._version import __version__
 
 if TYPE_CHECKING:
     from qashier_mock.app import MockApp, Settings, create_app
-    from qashier_mock.client import MockAccount, MockError, MockRefused, MockUnreachable
+    from qashier_mock.client import MockAccount
+    from qashier_mock.connections import MockError, MockRefused, MockUnreachable
     from qashier_mock.receiver import WebhookReceiver
     from qashier_mock.server import MockServer
     from qashier_mock.testing import QashierMock, QashierMockServer
@@ -40,10 +41,10 @@ __all__ = [
 _HOMES = {
     "MockAccount": "client",
     "MockApp": "app",
-    "MockError": "client",
-    "MockRefused": "client",
+    "MockError": "connections",
+    "MockRefused": "connections",
     "MockServer": "server",
-    "MockUnreachable": "client",
+    "MockUnreachable": "connections",
     "QashierMock": "testing",
     "QashierMockServer": "testing",
     "Settings": "app",

@@ -5,35 +5,24 @@
     account.pay(session["id"])
     account.advance(hours=25)
 
-It works alike on a mock in a thread, in a container and on another machine. What fails raises `MockRefused`, with the
-message of the error envelope, or `MockUnreachable`:
-
-    MockError
-     ├── MockRefused       an answer that is not 2xx
-     └── MockUnreachable   no answer
+It works alike on a mock in a thread, in a container and on another machine.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import select
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from qashier_mock import answers
+from qashier_mock.connections import Connections, MockRefused, SecretHeaders
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
-
-_IDLE_LIMIT: Final = 3.0
-"""Seconds after which an unused connection is not used again; the server closes its own after five."""
 
 _SLOW: Final = 600.0
 """Seconds to wait where the mock delivers webhooks before it answers: a hanging receiver costs it 10 s each."""
@@ -43,125 +32,6 @@ _SAMPLE_LINES: Final = (
 )
 
 FaultAction = Literal["delay", "status", "drop", "truncate", "lose_answer", "duplicate", "reorder", "bad_signature"]
-
-
-class MockError(Exception):
-    """A mock did not do what it was asked."""
-
-
-class MockRefused(MockError):
-    """The mock answered, with an error.
-
-    Attributes:
-        status: The HTTP status.
-        type: `type` of the envelope; empty where the answer has none.
-        code: `code` of the envelope; likewise.
-        message: What to change, in the words of the mock.
-        param: The field to blame, if the envelope names one.
-        request_id: The `Request-Id`, if there is one.
-    """
-
-    def __init__(self, what: str, status: int, content: bytes, request_id: str | None) -> None:
-        envelope = _envelope(content)
-        self.status = status
-        self.type = str(envelope.get("type", ""))
-        self.code = str(envelope.get("code", ""))
-        self.message = str(envelope.get("message") or _foreign(content))
-        self.param: str | None = envelope.get("param")
-        self.request_id = request_id
-        super().__init__(f"{what} was refused with {status}{f' {self.code}' if self.code else ''}: {self.message}")
-
-
-class MockUnreachable(MockError):
-    """No answer came: nothing listens there, or the connection was lost."""
-
-
-class _Headers(dict[str, str]):
-    """Headers that a traceback or a debugger shows without their values: one of them holds the key."""
-
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self)}>"
-
-
-class Connections:
-    """Connections to one server that are kept for the next request. Any number of threads may use it.
-
-    A request that was sent is never sent again: paying and moving time are not safe to repeat.
-    """
-
-    def __init__(self, base_url: str, *, timeout: float = 30.0) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            base_url: Where the mock is: http or https, with or without a path.
-            timeout: Real seconds to wait for an answer.
-
-        Raises:
-            ValueError: `base_url` is no such URL.
-        """
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"the address of a mock looks like http://127.0.0.1:4010, not like {base_url!r}")
-        self.base_url = base_url.rstrip("/")
-        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
-        self._timeout = timeout
-        # Appending to and popping from a list is one step each, for every thread.
-        self._idle: list[tuple[HTTPConnection, float]] = []
-
-    def send(
-        self, method: str, path: str, *, body: object = None, headers: Mapping[str, str], timeout: float | None = None
-    ) -> Any:
-        """Send a request and return the parsed answer; None where it has no body.
-
-        Args:
-            method: The HTTP method.
-            path: With its query.
-            body: What to send as JSON; None sends nothing.
-            headers: In addition to what JSON asks for.
-            timeout: Real seconds to wait for the answer; None: as the connections were made.
-
-        Raises:
-            MockRefused: The answer is not 2xx.
-            MockUnreachable: There is no answer.
-        """
-        content = None if body is None else json.dumps(body).encode()
-        sent = _Headers(headers) if content is None else _Headers(headers, **{"Content-Type": "application/json"})
-        connection = self._take(timeout or self._timeout)
-        try:
-            connection.request(method, self._prefix + path, content, sent)
-            response = connection.getresponse()
-            answer = response.read()
-        except (OSError, HTTPException) as error:
-            connection.close()
-            reason = str(error) or type(error).__name__
-            raise MockUnreachable(f"{method} {self.base_url}{path}: no answer ({reason})") from error
-        except BaseException:  # Ctrl-C in the middle of an answer: the rest of it must not answer the next request
-            connection.close()
-            raise
-        if response.will_close:
-            connection.close()
-        else:
-            self._idle.append((connection, monotonic()))
-        if response.status // 100 != 2:  # noqa: PLR2004 - the class of statuses that mean success
-            raise MockRefused(f"{method} {path}", response.status, answer, response.getheader("Request-Id"))
-        return json.loads(answer) if answer else None
-
-    def close(self) -> None:
-        """Close what is kept; a later request opens a new connection."""
-        while self._idle:
-            self._idle.pop()[0].close()
-
-    def _take(self, timeout: float) -> HTTPConnection:
-        while True:
-            try:
-                connection, since = self._idle.pop()
-            except IndexError:
-                return self._kind(self._host, self._port, timeout=timeout)
-            if monotonic() - since < _IDLE_LIMIT and not _has_news(connection):
-                connection.sock.settimeout(timeout)
-                return connection
-            connection.close()
 
 
 class FaultRule:
@@ -226,7 +96,7 @@ class MockAccount:
         self._connections = connections or Connections(base_url, timeout=timeout)
         self.base_url = self._connections.base_url
         self.api_key = api_key
-        self._authorization = _Headers(Authorization="Basic " + b64encode(f"{api_key}:".encode()).decode("ascii"))
+        self._authorization = SecretHeaders(Authorization="Basic " + b64encode(f"{api_key}:".encode()).decode("ascii"))
 
     @property
     def auth(self) -> tuple[str, str]:
@@ -243,7 +113,7 @@ class MockAccount:
         timeout: float | None = None,
     ) -> Any:
         """Call anything of the mock as this account; the parsed JSON, None where the answer has no body."""
-        all_headers = _Headers({**self._authorization, **(headers or {})})
+        all_headers = SecretHeaders({**self._authorization, **(headers or {})})
         return self._connections.send(method, path, body=body, headers=all_headers, timeout=timeout)
 
     # the API
@@ -547,30 +417,6 @@ def epoch_seconds(instant: datetime | float | str) -> int:
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no time zone, so it names no instant: add one, like Z for UTC")
     return int(instant.timestamp())
-
-
-def _envelope(content: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return {}
-    error = found.get("error") if isinstance(found, dict) else None
-    return error if isinstance(error, dict) else {}
-
-
-def _foreign(content: bytes) -> str:
-    """What to say of an answer that no mock gives: a proxy's, or another server's."""
-    text = " ".join(content[:200].decode("utf-8", "replace").split())
-    return f"this is not how a mock answers: {text}" if text else "the answer is empty, as no mock's is"
-
-
-def _has_news(connection: HTTPConnection) -> bool:
-    """Whether an idle connection can be read: it was closed from the other side."""
-    if not hasattr(select, "poll"):  # Windows, whose select() knows no limit of 1,024 open files
-        return bool(select.select([connection.sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _segment(text: str) -> str:

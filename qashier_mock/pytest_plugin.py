@@ -106,7 +106,7 @@ def qashier_mock_server(
 ) -> Iterator[QashierMockServer]:
     """The server alone, one for the test run, and one for each worker under xdist."""
     from qashier_mock.address import AddressUnavailable
-    from qashier_mock.client import MockError
+    from qashier_mock.connections import MockError
     from qashier_mock.testing import QashierMockServer
 
     config = qashier_mock_config
@@ -157,7 +157,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     account = item.stash.get(_ACCOUNT, None)
     if report.failed and account is not None:
-        from qashier_mock.client import MockError
+        from qashier_mock.connections import MockError
 
         try:
             sections = account.report()

@@ -123,7 +123,7 @@ def test_a_test_that_does_nothing_sends_nothing(pytester: pytest.Pytester, run: 
     pytester.makepyfile(
         """
         import pytest
-        from qashier_mock.client import Connections
+        from qashier_mock.connections import Connections
 
         @pytest.fixture(scope="session", autouse=True)
         def sent(qashier_mock_server):
@@ -161,7 +161,7 @@ def test_a_second_account_can_be_had(pytester: pytest.Pytester, run: Run) -> Non
     pytester.makepyfile(
         """
         import pytest
-        from qashier_mock.client import MockRefused
+        from qashier_mock.connections import MockRefused
 
         def test_it(qashier_mock, qashier_mock_server):
             other = qashier_mock_server.account("another merchant")
@@ -438,7 +438,7 @@ qashier_mock_webhook_host = localhost
     pytester.makepyfile(
         f"""
         import pytest
-        from qashier_mock.client import MockRefused
+        from qashier_mock.connections import MockRefused
 
         def test_it(qashier_mock, qashier_mock_config):
             assert qashier_mock_config.seed == 5

@@ -95,7 +95,7 @@ def test_a_test_that_leaves_a_mess_leaves_neither_thread_nor_port(pytester: pyte
         from urllib.parse import urlsplit
 
         import pytest
-        from qashier_mock.client import MockError
+        from qashier_mock.connections import MockError
 
         kept = []
 

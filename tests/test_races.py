@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from qashier_mock import MockServer
-from qashier_mock.client import MockAccount, MockRefused
+from qashier_mock.client import MockAccount
+from qashier_mock.connections import MockRefused
 
 CLIENTS = 16
 ROUNDS = 6

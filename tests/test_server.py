@@ -17,7 +17,8 @@ from mock_harness import basket
 
 from qashier_mock import MockServer, Settings, server
 from qashier_mock.address import AddressUnavailable, bind, url_of
-from qashier_mock.client import MockAccount, MockUnreachable
+from qashier_mock.client import MockAccount
+from qashier_mock.connections import MockUnreachable
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.stores.memory import MemoryStore
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.options import Option, choice, duration, http_url, parse
-from qashier_mock.client import MockAccount, MockError, MockRefused, MockUnreachable
+from qashier_mock.client import MockAccount
+from qashier_mock.connections import MockError, MockRefused, MockUnreachable
 
 DEFAULT_URL: Final = "http://127.0.0.1:4010"
 DEFAULT_KEY: Final = "sk_test_default"

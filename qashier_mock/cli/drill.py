@@ -18,7 +18,8 @@ from typing import Any, Final
 from qashier_mock.cli import DONE, FAILED, USAGE, CommandError
 from qashier_mock.cli.control import DEFAULT_KEY, DEFAULT_URL
 from qashier_mock.cli.options import Option, duration, http_url, parse
-from qashier_mock.client import MockAccount, MockError
+from qashier_mock.client import MockAccount
+from qashier_mock.connections import MockError
 
 FORMATS: Final = ("json", "junit")
 _LOOK_AGAIN_S: Final = 0.1

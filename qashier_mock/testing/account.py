@@ -10,7 +10,8 @@ from threading import RLock
 from typing import Any, Final
 
 from qashier_mock import answers
-from qashier_mock.client import Connections, FaultRule, MockAccount, MockError
+from qashier_mock.client import FaultRule, MockAccount
+from qashier_mock.connections import Connections, MockError
 from qashier_mock.receiver import WebhookReceiver
 from qashier_mock.testing.config import QashierMockConfig
 from qashier_mock.testing.report import sections

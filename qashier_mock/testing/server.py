@@ -7,7 +7,7 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from qashier_mock.client import Connections
+from qashier_mock.connections import Connections
 from qashier_mock.testing.account import QashierMock
 from qashier_mock.testing.config import QashierMockConfig
 

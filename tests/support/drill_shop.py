@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from qashier_mock import MockAccount
-from qashier_mock.client import MockError
+from qashier_mock.connections import MockError
 from qashier_mock.webhooks import sign
 
 SECRET: Final = "whsec_shop"
