@@ -217,6 +217,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if operation.body is not None:
             await self._read(call, operation.body, headers, receive)
         self._parse(call, values, headers)
+        if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
+            await self._parse_large(call)
         hooks.admit(call)
         return await operation.handler(call, **call.arguments)
 
@@ -232,6 +234,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 if call.operation.body is not None:
                     await self._read(call, call.operation.body, headers, receive)
                 self._parse(call, values, headers)
+                if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
+                    await self._parse_large(call)
                 self._hooks.admit(call)
                 done = await call.operation.handler(call, **call.arguments)
             except bodies.ClientGone:
@@ -251,7 +255,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     @staticmethod
     def _parse(call: Call, values: Sequence[bytes], headers: Headers) -> None:
-        """Parse and validate all that the operation takes."""
+        """Parse and validate all that the operation takes, but for a large body."""
         operation = call.operation
         arguments: dict[str, Any] = {}
         if values:
@@ -261,11 +265,16 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         for name, scalar in operation.headers:
             scalar.parse_header(headers.all(name), arguments)
         if operation.body is not None:
-            if call.raw_body:
+            if call.raw_body and len(call.raw_body) <= bodies.LARGE:
                 arguments["body"], call.unknown_fields = operation.body.parse(call.raw_body)
-            elif operation.body.required:
+            elif not call.raw_body and operation.body.required:
                 raise bodies.missing()
         call.arguments = arguments
+
+    @staticmethod
+    async def _parse_large(call: Call) -> None:
+        if call.operation.body is not None and call.raw_body is not None:
+            call.arguments["body"], call.unknown_fields = await call.operation.body.parse_large(call.raw_body)
 
     async def _serve_unrouted(
         self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send, *, started: float

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from qashier_mock.pipeline import wording
+from qashier_mock.pipeline.pieces import DEPTH, PieceReader, loads
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, translate
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.unknown import UnknownField
 
 MEDIA_TYPE: Final = b"application/json"
-DEPTH: Final = 250
-"""Levels of nesting. orjson reads more, but nobody could write them again: it stops at 254."""
+LARGE: Final = 256 * 1024
+"""Bytes of a body from which on it is read piece by piece."""
 
 
 class ClientGone(Exception):
@@ -94,7 +95,7 @@ class BodyParser:
         holds_secret: Whether the schema marks a property as `writeOnly` or as a password.
     """
 
-    __slots__ = ("_schema", "holds_secret", "required")
+    __slots__ = ("_reader", "_schema", "holds_secret", "required")
 
     def __init__(self, request_body: Mapping[str, Any], where: str) -> None:
         content = request_body.get("content", {})
@@ -106,7 +107,9 @@ class BodyParser:
         schema = content[MEDIA_TYPE.decode()]["schema"]
         # Connexion's operation model hangs the whole document into the schema; every reference is resolved already.
         bare = {key: value for key, value in schema.items() if key != "components"}
-        self._schema = Schema(translate(bare, f"{where}, body", request=True))
+        source = translate(bare, f"{where}, body", request=True)
+        self._schema = Schema(source)
+        self._reader = PieceReader(source) if source.get("type") == "object" else None
         self.required = bool(request_body.get("required", False))
         self.holds_secret = _holds_secret(bare)
 
@@ -117,7 +120,7 @@ class BodyParser:
             Refused: Not JSON, nested too deeply, or not valid.
         """
         try:
-            value = orjson.loads(raw)
+            value = loads(raw)
         except orjson.JSONDecodeError as error:
             raise _not_json(raw, error) from None
         schema = self._schema
@@ -130,12 +133,14 @@ class BodyParser:
         except (TypeError, ValueError, RecursionError):
             text = f"The body is nested too deeply; {DEPTH} levels are enough for anything."
             raise Refused(Reason.BODY_INVALID, text) from None
-        walker = schema.walker
-        if walker is None or walker.knows(value):
-            return value, ()
-        found: list[UnknownField] = []
-        walker.find(value, "", found)
-        return value, tuple(found)
+        return value, schema.unknown_fields(value)
+
+    async def parse_large(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
+        """Do the same for a body of more than `LARGE` bytes, while others have their turn."""
+        if self._reader is None:
+            return self.parse(raw)
+        value = await self._reader.read(raw)
+        return value, self._schema.unknown_fields(value)
 
 
 def missing() -> Refused:

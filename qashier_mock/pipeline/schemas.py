@@ -1,7 +1,7 @@
 """JSON schemas of a document, compiled: is a value valid, and if not, what is wrong in plain words.
 
-OpenAPI 3.0 schemas are Draft 4 plus `nullable`. Validation is jsonschema-rs's; its messages are not used, because they
-quote what was sent, however long it is.
+OpenAPI 3.0 schemas are Draft 4 plus `nullable`. Whether a value is valid, jsonschema-rs says. What is wrong
+with it is said here, in words that quote no more of what was sent than a person wants to read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import jsonschema_rs
 
 from qashier_mock.pipeline import wording
 from qashier_mock.pipeline.refusal import Reason, Refused
-from qashier_mock.pipeline.unknown import compile_walker
+from qashier_mock.pipeline.unknown import UnknownField, compile_walker
+from qashier_mock.pipeline.violations import Violation, violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,95 +114,76 @@ class Schema:
         is_valid: Whether a value is valid; raises ValueError where it is nested too deeply to be judged.
     """
 
-    __slots__ = ("_validator", "is_valid", "source", "walker")
+    __slots__ = ("_walker", "is_valid", "source")
 
     def __init__(self, source: JSON) -> None:
         self.source = source
-        self._validator = jsonschema_rs.Draft4Validator(source, validate_formats=False)
-        self.is_valid: Callable[[Any], bool] = self._validator.is_valid
-        self.walker = compile_walker(source)
+        self.is_valid: Callable[[Any], bool] = jsonschema_rs.Draft4Validator(source, validate_formats=False).is_valid
+        self._walker = compile_walker(source)
 
-    def refusal(self, value: Any, name: str = "") -> Refused:
-        """Say what is wrong with an invalid value.
+    def unknown_fields(self, value: Any) -> tuple[UnknownField, ...]:
+        """Return the fields of a valid value that the schema does not name."""
+        if self._walker is None or self._walker.knows(value):
+            return ()
+        found: list[UnknownField] = []
+        self._walker.find(value, "", found)
+        return tuple(found)
 
-        The engine's first error is told: it is the same every time, and looking for all of them is what a hostile body
-        of a million wrong lines would want.
+    def refusal(self, value: Any, name: str = "", *, at: tuple[str | int, ...] = ()) -> Refused:
+        """Say what is wrong with an invalid value: the first violation, which is the same every time.
 
         Args:
             value: What was sent.
             name: The parameter it came in; empty for a body.
+            at: Where in the body the value stands.
         """
-        try:
-            self._validator.validate(value)
-        except jsonschema_rs.ValidationError as error:
-            return self._told(error, value, name)
-        raise AssertionError("asked what is wrong with a valid value")
-
-    def _told(self, error: jsonschema_rs.ValidationError, value: Any, name: str) -> Refused:
-        kind = error.kind.name
-        if kind in {"anyOf", "oneOf"}:
-            branches = [branch for branch in getattr(error.kind, "context", []) if branch]
-            nearest = min(branches, key=lambda each: (-_reach(each), _is_another(each), len(each)), default=None)
-            if nearest is not None and _reach(nearest) > len(error.instance_path):
-                told = self._told(max(nearest, key=lambda e: len(_blamed(e))), value, name)
-                whole = _descend(self.source, error.schema_path[:-1]).get("x-must-be")
-                is_misspelt = [each.kind.name for each in nearest] == ["additionalProperties"]
-                if whole is None or is_misspelt or _reach(nearest) > len(error.instance_path) + 1:
-                    return told
-                place = wording.path(error.instance_path, prefix=name)
-                text = f"{f'`{place}`' if place else 'The body'} must be {whole}."
-                return Refused(told.reason, wording.message(text), param=told.param)
-        schema, offending = _descend(self.source, error.schema_path[:-1]), _find(value, error.instance_path)
-        at = _blamed(error)
-        param = wording.path(at, prefix=name)
-        if kind == "required":
-            return Refused(
-                Reason.PARAMETER_MISSING,
-                wording.message(f"`{param}` is required: {_expected(schema, at[-1])}."),
-                param=param,
-            )
-        if kind == "additionalProperties":
-            known = schema.get("properties", {})
-            hint = wording.did_you_mean(str(at[-1]), known) or f" Known here: {wording.listing(known)}."
-            return Refused(Reason.PARAMETER_UNKNOWN, wording.message(f"`{param}` is unknown.{hint}"), param=param)
-        subject = f"`{param}`" if param else "The body"
-        reason = Reason.PARAMETER_INVALID if param else Reason.BODY_INVALID
-        text = f"{subject} must be {describe(schema)}, not {_shown(kind, offending)}."
-        return Refused(reason, wording.message(text), param=param or None)
+        violation = next(violations(self.source, value, at), None)
+        if violation is None:  # the two engines differ
+            reason = Reason.PARAMETER_INVALID if name else Reason.BODY_INVALID
+            text = f"{f'`{name}`' if name else 'The body'} must be {describe(self.source)}."
+            return Refused(reason, wording.message(text), param=name or None)
+        return _describe_violation(violation, name)
 
 
-def _reach(errors: Sequence[jsonschema_rs.ValidationError]) -> int:
+def _describe_violation(violation: Violation, name: str) -> Refused:
+    if violation.kind in {"anyOf", "oneOf"}:
+        nearest = min(violation.branches, key=lambda each: (-_reach(each), _is_another(each), len(each)), default=None)
+        if nearest is not None and _reach(nearest) > len(violation.path):
+            described = _describe_violation(max(nearest, key=lambda each: len(_blamed(each))), name)
+            whole = violation.schema.get("x-must-be")
+            is_misspelt = [each.kind for each in nearest] == ["additionalProperties"]
+            if whole is None or is_misspelt or _reach(nearest) > len(violation.path) + 1:
+                return described
+            place = wording.path(violation.path, prefix=name)
+            text = f"{f'`{place}`' if place else 'The body'} must be {whole}."
+            return Refused(described.reason, wording.message(text), param=described.param)
+    at = _blamed(violation)
+    param = wording.path(at, prefix=name)
+    if violation.kind == "required":
+        text = f"`{param}` is required: {_expected(violation.schema, at[-1])}."
+        return Refused(Reason.PARAMETER_MISSING, wording.message(text), param=param)
+    if violation.kind == "additionalProperties":
+        known = violation.schema.get("properties", {})
+        hint = wording.did_you_mean(str(at[-1]), known) or f" Known here: {wording.listing(known)}."
+        return Refused(Reason.PARAMETER_UNKNOWN, wording.message(f"`{param}` is unknown.{hint}"), param=param)
+    subject = f"`{param}`" if param else "The body"
+    reason = Reason.PARAMETER_INVALID if param else Reason.BODY_INVALID
+    text = f"{subject} must be {describe(violation.schema)}, not {_shown(violation.kind, violation.value)}."
+    return Refused(reason, wording.message(text), param=param or None)
+
+
+def _reach(branch: Sequence[Violation]) -> int:
     """Return how deep into the value a branch of alternatives got: the deepest is the one that was meant."""
-    return max(len(_blamed(error)) for error in errors)
+    return max(len(_blamed(violation)) for violation in branch)
 
 
-def _is_another(errors: Sequence[jsonschema_rs.ValidationError]) -> bool:
+def _is_another(branch: Sequence[Violation]) -> bool:
     """Whether a branch of alternatives is about something else: a word that tells them apart is not its own."""
-    return any(error.kind.name == "enum" for error in errors)
+    return any(violation.kind == "enum" for violation in branch)
 
 
-def _blamed(error: jsonschema_rs.ValidationError) -> list[str | int]:
-    path = list(error.instance_path)
-    if error.kind.name == "required":
-        path.append(getattr(error.kind, "property"))  # noqa: B009 - the stub names it only on the subclass
-    elif error.kind.name == "additionalProperties":
-        path.append(min(getattr(error.kind, "unexpected")))  # noqa: B009
-    return path
-
-
-def _descend(schema: Any, path: Sequence[str | int]) -> JSON:
-    """Return the schema that a path leads to; of one that is part of an `allOf`, the whole."""
-    while len(path) > 1 and path[-2] == "allOf":
-        path = path[:-2]
-    for step in path:
-        schema = schema[step]
-    return schema if isinstance(schema, dict) else {}
-
-
-def _find(value: Any, path: Sequence[str | int]) -> Any:
-    for step in path:
-        value = value[step]
-    return value
+def _blamed(violation: Violation) -> tuple[str | int, ...]:
+    return violation.path if violation.name is None else (*violation.path, violation.name)
 
 
 def _expected(schema: JSON, name: str | int) -> str:
