@@ -32,7 +32,7 @@ def die_again_and_again(url: str, *, servers: int, rounds: int, seed: int) -> No
     random = Random(seed)  # noqa: S311 - a test repeats with its seed
     pulse = Pulse()
     with Receiver() as receiver, killed_server(url, servers) as server:
-        with writing(server, receiver, pulse, seed) as writers:
+        with writing([server.url], receiver, pulse, seed) as writers:
             for _ in range(rounds):
                 pulse.wait("answered", random.choice([0, 1, 5, 20, 50]))
                 server.kill(random.randrange(servers))
@@ -67,7 +67,7 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(new_place: Callable[[str]
     """No file of the server may grow: the system refuses what it writes, as it does when there is no room."""
     pulse = Pulse()
     with Receiver() as receiver, killed_server(new_place("sqlite").url) as server:
-        with writing(server, receiver, pulse, seed=5) as writers:
+        with writing([server.url], receiver, pulse, seed=5) as writers:
             pulse.wait("answered", 100)
             pid = server.pid()
             _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
@@ -86,7 +86,7 @@ def test_a_calendar_that_is_set_back_and_forth_stops_nothing(new_place: Callable
     pulse = Pulse()
     servers = 2 if kind == "postgresql" else 1
     with Receiver(pulse) as receiver, killed_server(new_place(kind).url, servers) as server:
-        with writing(server, receiver, pulse, seed=7) as writers:
+        with writing([server.url], receiver, pulse, seed=7) as writers:
             for hours in (-1, 1, -1):
                 server.set_calendar(hours)
                 pulse.wait("delivered", 20)
@@ -119,7 +119,7 @@ def test_a_server_that_stood_still_does_nothing_twice(new_place: Callable[[str],
     """Longer than it takes to be taken for dead: another one has done by then what this one had begun."""
     pulse = Pulse()
     with Receiver(pulse) as receiver, killed_server(new_place("postgresql").url, 2) as server:
-        with writing(server, receiver, pulse, seed=9, is_refusal_certain=False) as writers:
+        with writing([server.url], receiver, pulse, seed=9, is_refusal_certain=False) as writers:
             for _ in range(size({"sample": 1, "full": 5})):
                 pulse.wait("answered", 50)
                 with server.standing_still():
@@ -138,7 +138,7 @@ def test_a_database_that_is_gone_for_a_while_loses_nothing(tmp_path: Path) -> No
     with postgres_harness.running(folder) as postgres, Receiver() as receiver:
         url = postgres_harness.url_of(postgres, schema="gone", durable=True)
         with killed_server(url, count=2) as server:
-            with writing(server, receiver, pulse, seed=6, is_refusal_certain=False) as writers:
+            with writing([server.url], receiver, pulse, seed=6, is_refusal_certain=False) as writers:
                 pulse.wait("answered", 100)
                 postgres_harness.kill(postgres)
                 postgres_harness.stay_away(size(OUTAGE))

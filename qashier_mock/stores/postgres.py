@@ -50,8 +50,15 @@ CONNECTIONS: Final = 10
 _WAIT: Final = 10.0
 """Seconds that a command waits at most: for others on the same account, for a connection, and for a lock, in all."""
 
-_CONNECT_TIMEOUT: Final = 3
-"""Seconds in which a connection must be made, where the URL says nothing else."""
+_CONNECTION: Final[Mapping[str, int | str]] = {
+    "connect_timeout": 3,
+    # A database's host that is cut off says nothing: without these a command would wait a quarter of an hour for it.
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+"""Seconds, and milliseconds for `tcp_user_timeout`, where the URL says nothing else; libpq's own names."""
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """The lock of the account's row is what orders commands; each statement after it sees what those before have done."""
@@ -246,9 +253,8 @@ class _Pool:
     def __init__(self, url: str, where: str, known: Mapping[str, Any], *, size: int) -> None:
         self._url = url
         self.where = where
-        self._options: dict[str, Any] = {"client_encoding": "utf8"}  # whatever URL and environment say
-        if "connect_timeout" not in known:
-            self._options["connect_timeout"] = _CONNECT_TIMEOUT
+        self._options: dict[str, Any] = {name: value for name, value in _CONNECTION.items() if name not in known}
+        self._options["client_encoding"] = "utf8"  # whatever URL and environment say
         self._size = size
         self._idle: list[_Connection] = []
         self._free = asyncio.Semaphore(size)

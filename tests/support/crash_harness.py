@@ -10,7 +10,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -96,8 +96,8 @@ def killed_server(store: str, count: int = 1) -> Iterator[KilledServer]:
 class Receiver:
     """A shop's webhook endpoint in a thread; it remembers the events that came, however often they did."""
 
-    def __init__(self, pulse: Pulse | None = None) -> None:
-        """Receive; `pulse` is told of each event that was `delivered`."""
+    def __init__(self, pulse: Pulse | None = None, *, host: str = "127.0.0.1") -> None:
+        """Receive on `host`; `pulse` is told of each event that was `delivered`."""
         self.events: dict[str, dict[str, Any]] = {}
         self.deliveries = 0
         receiver = self
@@ -126,8 +126,8 @@ class Receiver:
             def handle_error(self, *_: object) -> None:
                 pass  # a sender that is killed hangs up
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks"
+        self._server = Server((host, 0), Handler)
+        self.url = f"http://{host}:{self._server.server_address[1]}/hooks"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     def __enter__(self) -> Self:
@@ -317,7 +317,7 @@ class TimeTraveller(Writer):
 
 @contextmanager
 def writing(
-    server: KilledServer,
+    urls: Sequence[str],
     receiver: Receiver,
     pulse: Pulse,
     seed: int,
@@ -325,11 +325,14 @@ def writing(
     *,
     is_refusal_certain: bool = True,
 ) -> Iterator[list[Writer]]:
-    """Shops that write all the time, one of them with a moving clock; in the end none has failed."""
+    """Shops that write all the time, one of them with a moving clock; in the end none has failed.
+
+    Each of them calls one of the `urls`.
+    """
     random = Random(seed)  # noqa: S311 - a test repeats with its seed
     kinds = [TimeTraveller, *[Writer] * (number - 1)]
     writers = [
-        kind(server.url, f"sk_test_writer_{each}", Random(random.random()), pulse, is_refusal_certain)  # noqa: S311
+        kind(urls[each % len(urls)], f"sk_test_writer_{each}", Random(random.random()), pulse, is_refusal_certain)  # noqa: S311
         for each, kind in enumerate(kinds)
     ]
     for writer in writers:
