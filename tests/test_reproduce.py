@@ -23,7 +23,7 @@ from qashier_contract.report.reproduce import Reproduction, reproduce
 from qashier_contract.report.reproduce.naming import BROKEN
 from qashier_contract.report.reproduce.proofs import provable
 from qashier_contract.report.reproduce.shell import BROKEN as BROKEN_IN_A_SHELL
-from qashier_contract.report.reproduce.values import Code, literal
+from qashier_contract.trace.literals import Code, literal
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS

@@ -93,11 +93,13 @@ class Result(StrEnum):
 class SentAgain:
     """What came of sending a violation again.
 
-    `part` is the least part of the history whose requests broke the clause again; where none did, the part that was
-    tried first. `reason` says why nothing was sent, or why no more.
+    `part` is what was observed of the fewest requests that broke the clause again, and `violation` the one that they
+    show. Where none did, they are the part of the run that was tried first, and the violation that was seen there.
+    `reason` says why nothing was sent, or why no more.
     """
 
     part: History
+    violation: Violation
     result: Result
     tries: int = 0
     reason: str | None = None

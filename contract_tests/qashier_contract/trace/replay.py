@@ -17,7 +17,7 @@ from qashier_contract.trace.minimise import Seen, growing, minimise, shrink, unt
 from qashier_contract.trace.sending import Sending, Site
 from qashier_contract.trace.steps import Steps, steps_of
 from qashier_contract.trace.units import subject_of
-from qashier_contract.verdicts import Result, SentAgain
+from qashier_contract.verdicts import Result, SentAgain, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from qashier_contract.clauses import Clause, ClauseBroken
     from qashier_contract.history import Exchange, History
     from qashier_contract.trace.minimise import Minimised
-    from qashier_contract.verdicts import ClauseReport, Violation
+    from qashier_contract.verdicts import ClauseReport
 
-Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[object]]]"
+Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[ClauseBroken]]]"
 """A clause: how many observations of a history exercised it, and what broke it."""
 Sites: TypeAlias = "Callable[[Steps], Site]"
 """Makes a place to send some steps to."""
@@ -50,11 +50,13 @@ class Budget:
 class Sent:
     """What came of sending some steps once.
 
-    `was_settled` says whether time was given for webhooks and events. `history` is what was observed.
+    `history` is what was observed, `broken` what broke the clause there. `was_settled` says whether time was given for
+    webhooks and events.
     """
 
     result: Result
     history: History
+    broken: Sequence[ClauseBroken]
     was_settled: bool
 
 
@@ -75,9 +77,8 @@ def send_again(
     """
     for entry in judged:
         for violation in entry.violations[:1]:
-            seen = seen_as(entry.clause, violation, history)
-            if seen.breaks(history):
-                yield entry.clause.id, replay(seen, judge_of(entry.clause), sites, budget=budget)
+            if seen_as(entry.clause, violation, history).breaks(history):
+                yield entry.clause.id, replay(entry.clause, violation, history, sites, budget=budget)
 
 
 def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
@@ -98,19 +99,36 @@ def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
 
 def judge_of(clause: Clause) -> Judge:
     """How a clause judges what was sent."""
-    return lambda history: clause.findings(Ledger(history), most=1)
+    return lambda history: clause.findings(Ledger(history))
 
 
-def replay(seen: Seen, judge: Judge, sites: Sites, *, budget: Budget | None = None) -> SentAgain:
+def replay(
+    clause: Clause, violation: Violation, history: History, sites: Sites, *, budget: Budget | None = None
+) -> SentAgain:
     """Send a violation again.
 
     Args:
-        seen: The violation.
-        judge: The clause that was broken, for what is observed now.
+        clause: The clause that was broken.
+        violation: How.
+        history: Where it was seen.
         sites: Where to send.
         budget: How much may be sent.
     """
-    return _Search(minimise(seen), judge, sites, budget or Budget()).run()
+    search = _Search(minimise(seen_as(clause, violation, history)), judge_of(clause), sites, budget or Budget())
+    search.run()
+    if search.best is not None:
+        # Of several that a part of the run shows, the one that is most like the first.
+        like = [
+            one
+            for one in search.best.broken
+            if violation.finding and one.finding and one.finding.key == violation.finding.key
+        ]
+        shown = Violation.of(clause.id, (like or search.best.broken)[0])
+        return SentAgain(part=search.best.history, violation=shown, result=Result.BROKE_AGAIN, tries=search.tries)
+    result = Result.DID_NOT if search.was_exercised else Result.NOT_EXERCISED if search.tries else Result.NOT_SENT
+    return SentAgain(
+        part=search.first_part(), violation=violation, result=result, tries=search.tries, reason=search.reason
+    )
 
 
 def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True) -> Sent:
@@ -138,7 +156,7 @@ def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True)
         finally:
             sending.clean_up()
     result = Result.BROKE_AGAIN if broken else Result.DID_NOT if exercised else Result.NOT_EXERCISED
-    return Sent(result=result, history=observed, was_settled=was_settled)
+    return Sent(result=result, history=observed, broken=broken, was_settled=was_settled)
 
 
 class _Search:
@@ -152,30 +170,27 @@ class _Search:
         self.tries = self.sent = 0
         self.was_exercised = False
         self.reason: str | None = None
-        self.best: History | None = None
+        self.best: Sent | None = None
         self.fewest = budget.requests
         self.later = False
         self.settles = True
         """Whether a sending that shows nothing at once is given a moment: not where another showed it at once."""
 
-    def run(self) -> SentAgain:
+    def run(self) -> None:
+        """Send until something breaks, then less of it."""
         for places, later in self._candidates():
             self.later = later
-            part = self._part(places)
-            races = _MOST_RACES if any(len(group) > 1 for group in steps_of(part).groups) else 1
+            races = _MOST_RACES if _has_races(self._part(places)) else 1
             if any(self._shows(places) for _ in range(races)):
                 self._smaller(places)
                 break
             if self.reason is not None:
                 break
-        if self.best is not None:
-            return SentAgain(part=self.best, result=Result.BROKE_AGAIN, tries=self.tries)
+
+    def first_part(self) -> History:
+        """What was tried first."""
         self.later = False
-        first = self._part(self.found.places)
-        if self.tries == 0:
-            return SentAgain(part=first, result=Result.NOT_SENT, reason=self.reason)
-        result = Result.DID_NOT if self.was_exercised else Result.NOT_EXERCISED
-        return SentAgain(part=first, result=result, tries=self.tries, reason=self.reason)
+        return self._part(self.found.places)
 
     def _part(self, places: AbstractSet[int]) -> History:
         history = self.found.units.only(places)
@@ -200,17 +215,14 @@ class _Search:
 
     def _smaller(self, places: frozenset[int]) -> None:
         """Cut down what broke again. Requests that race break by chance: those are left as they are."""
-        best = self.best
-        if best is None or places == self.found.evidence or any(len(g) > 1 for g in steps_of(best).groups):
-            return
-        shrink(self.found.units, places, self.found.evidence, self._shows)
+        if places != self.found.evidence and not _has_races(self._part(places)):
+            shrink(self.found.units, places, self.found.evidence, self._shows)
 
     def _shows(self, places: AbstractSet[int]) -> bool:
         """Whether some units break the clause when they are sent; no, once the budget is spent."""
         if self.tries >= self.budget.tries or self.reason is not None:
             return False
-        part = self._part(places)
-        steps = steps_of(part)
+        steps = steps_of(self._part(places))
         if self.sent + steps.requests > self.budget.requests:
             return False
         try:
@@ -227,8 +239,13 @@ class _Search:
         if done.result is not Result.BROKE_AGAIN:
             return False
         if steps.requests <= self.fewest:
-            self.best, self.fewest, self.settles = part, steps.requests, done.was_settled
+            self.best, self.fewest, self.settles = done, steps.requests, done.was_settled
         return True
+
+
+def _has_races(part: History) -> bool:
+    """Whether some requests were under way at the same time."""
+    return any(len(group) > 1 for group in steps_of(part).groups)
 
 
 def shown_by(exchange: Exchange) -> Iterator[object]:

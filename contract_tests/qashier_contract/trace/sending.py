@@ -37,6 +37,9 @@ _LITTLE_PATIENCE_S: Final = 0.2
 """How long, after one was waited for in vain."""
 _SETTLING_S: Final = 2.6
 """After so long a list of events must have what it gets, and an endpoint must have been told."""
+_PAUSE_S: Final = 1.0
+"""A longer pause after a move of the clock was meant."""
+_LONGEST_PAUSE_S: Final = 3.5
 _CLEAN_UP_NS: Final = 5 * 10**9
 """What cleaning up may take, though the budget is spent."""
 _ENDING: Final = frozenset({Operation.EXPIRE, Operation.PAY})
@@ -112,7 +115,9 @@ class Sending:
         for place, group in enumerate(self.steps.groups):
             self._send_group(group)
             following = self.steps.groups[place + 1 : place + 2]
-            self._await_deliveries(following[0][0].exchange.number if following else None)
+            self._await_deliveries(group, following[0][0].exchange.number if following else None)
+            if self._names and following and group[0].moved_s is not None:
+                self._wait_as_long(group[0].exchange, following[0][0].exchange)
         return self._observed()
 
     @property
@@ -315,15 +320,24 @@ class Sending:
             receiver.clock = start + self._deltas.get(account, 0)
         return self._stack.enter_context(receiver)
 
-    def _await_deliveries(self, end: int | None) -> None:
-        """Wait for as many deliveries as had come in the recorded run before the next step."""
+    def _await_deliveries(self, group: Sequence[Step], end: int | None) -> None:
+        """Wait for as many deliveries as had come in the recorded run before the next step, and for what may be due."""
         if self._receiver is None:
             return
+        ends = any(step.press or step.exchange.operation in _ENDING for step in group)
         for url, name in self._names.items():
             came = [d for d in self.steps.history.deliveries if d.endpoint.url == url]
             wanted = sum(end is None or delivery.number < end for delivery in came)
+            # A delivery that was late then may come at once now: before the clock moves, it gets the time to.
+            wanted = max(wanted, self._receiver.count(name) + 1 if ends else 0)
             if not self._receiver.wait(name, wanted, self._patience_s):
                 self._patience_s = _LITTLE_PATIENCE_S
+
+    def _wait_as_long(self, move: Exchange, following: Exchange) -> None:
+        """Wait after a move of the clock as long as was waited for retries: what comes late must not seem prompt."""
+        gap_s = (following.sent_ns - move.received_ns) / 1e9
+        if gap_s > _PAUSE_S:
+            self.target.pace.sleep(min(gap_s, _LONGEST_PAUSE_S))
 
     # Symbols.
 

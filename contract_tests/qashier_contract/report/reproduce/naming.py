@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from qashier_contract.history import CONTROL_PATH, TOO_LATE, Capability, Credentials, Exchange, Operation
 from qashier_contract.ledger import ObservedSession
-from qashier_contract.report.reproduce.values import WIDTH, Code
+from qashier_contract.trace.literals import WIDTH, Code
 from qashier_contract.values import NOT_JSON, is_integer
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Naming:
 
     def _bytes(self, raw: bytes) -> Json:
         if self.nonce is not None and self.nonce.encode() in raw and self.story.clause in _MARKED:
-            from qashier_contract.report.reproduce.values import literal  # noqa: PLC0415 - only here
+            from qashier_contract.trace.literals import literal  # noqa: PLC0415 - only here
 
             return Code(f"{literal(raw)}.replace({self.nonce.encode()!r}, run.encode())")
         return raw

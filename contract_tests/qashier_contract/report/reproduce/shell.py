@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from qashier_contract.history import CONTROL_PATH, Credentials, Exchange, Operation
 from qashier_contract.report.reproduce.naming import Naming, is_other
 from qashier_contract.report.reproduce.story import SOON_S
-from qashier_contract.report.reproduce.values import Code, literal
+from qashier_contract.trace.literals import Code, literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     shows,
     succeeds,
 )
-from qashier_contract.report.reproduce.values import literal
+from qashier_contract.trace.literals import literal
 from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:

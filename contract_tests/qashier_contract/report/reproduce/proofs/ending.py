@@ -17,7 +17,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     shows,
     succeeds,
 )
-from qashier_contract.report.reproduce.values import Code, literal
+from qashier_contract.trace.literals import Code, literal
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:

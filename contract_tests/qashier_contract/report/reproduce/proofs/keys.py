@@ -7,7 +7,7 @@ from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.reproduce.fate import state_at
 from qashier_contract.report.reproduce.naming import Naming
 from qashier_contract.report.reproduce.proofs.table import Lines, blamed, proof, reply_json, shows, succeeds
-from qashier_contract.report.reproduce.values import literal
+from qashier_contract.trace.literals import literal
 
 
 def _same_answer(naming: Naming, first: Exchange, again: Exchange) -> str:

@@ -19,7 +19,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     same,
     succeeds,
 )
-from qashier_contract.report.reproduce.values import literal
+from qashier_contract.trace.literals import literal
 from qashier_contract.values import differences
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from qashier_contract.report.reproduce.proofs.table import (
     shows,
     succeeds,
 )
-from qashier_contract.report.reproduce.values import literal
+from qashier_contract.trace.literals import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.reproduce.naming import Naming
-from qashier_contract.report.reproduce.values import literal
+from qashier_contract.trace.literals import literal
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:

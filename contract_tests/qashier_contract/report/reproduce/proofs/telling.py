@@ -11,7 +11,7 @@ from qashier_contract.report.reproduce.fate import state_after
 from qashier_contract.report.reproduce.naming import Naming
 from qashier_contract.report.reproduce.proofs.table import ALL, Lines, proof, reply_json
 from qashier_contract.report.reproduce.story import subject_of
-from qashier_contract.report.reproduce.values import literal
+from qashier_contract.trace.literals import literal
 
 if TYPE_CHECKING:
     from qashier_contract.ledger import ObservedSession
