@@ -1,96 +1,31 @@
-"""The parts that generated tests are put together from.
-
-Each is pasted in where it is used, so that a test needs nothing but pytest and httpx.
-"""
+"""The parts that scripts are put together from, each pasted in where it is used."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.document import properties
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LASTING: Final = ", ".join(
-    f'"{name}"' for name in sorted(properties("CheckoutSession") - {"status", "payment_status"})
-)
-
-_LINE: Final = ", ".join(f'"{name}"' for name in sorted(properties("LineItem")))
-
 _PARTS: Final[Mapping[str, str]] = {
-    "LASTING": f"LASTING = {{{_LASTING}}}\n",
-    "LINE": f"LINE = {{{_LINE}}}\n",
+    "same": '''
+def same(first, second):
+    """Whether two JSON values are equal; 1, 1.0 and true are three values."""
+    return json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+''',
+    "absent": '''
+def absent(read):
+    """Whether nothing stands at a place."""
+    try:
+        return read() is None
+    except LookupError:
+        return True
+''',
     "basic": '''
 def basic(user, password=""):
     """The value of an Authorization header."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-''',
-    "is_json": '''
-def is_json(reply):
-    """Whether a body is JSON."""
-    try:
-        json.loads(reply.content)
-    except ValueError:
-        return False
-    return True
-''',
-    "ids": '''
-def ids(reply):
-    """The ids of a page."""
-    return [session["id"] for session in reply.json()["data"]]
-''',
-    "view": '''
-def view(session, names):
-    """Some properties of a session, for comparing: 1 is not 1.0."""
-    shown = {name: session.get(name) for name in names}
-    if "line_items" in shown:
-        shown["line_items"] = [{name: line.get(name) for name in LINE} for line in shown["line_items"]["data"]]
-    return json.dumps(shown, sort_keys=True)
-''',
-    "texts": '''
-def texts(value):
-    """What an error tells a person, not a program."""
-    machine = ("type", "code", "param", "status", "instance", "id", "request_id", "object")
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for inner in value:
-            yield from texts(inner)
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            if name not in machine or not isinstance(inner, str):
-                yield from texts(inner)
-''',
-    "about": '''
-def about(session_id, events):
-    """The events that tell of one session, each once."""
-    told = {event["id"]: event for event in events if event["data"]["object"]["id"] == session_id}
-    return list(told.values())
-''',
-    "assert_shape": '''
-def assert_shape(session):
-    """Every documented property is there, of its type."""
-    integers = ("amount_total", "created", "expires_at")
-    words = ("id", "currency", "object", "mode", "payment_status", "status", "return_url", "success_url", "url")
-    assert [name for name in words if not isinstance(session.get(name), str)] == [], session
-    assert [name for name in integers if type(session.get(name)) not in (int, float)] == [], session
-    assert session["line_items"]["object"] == "list", session
-    for line in session["line_items"]["data"]:
-        assert isinstance(line["currency"], str) and isinstance(line["description"], str), line
-        assert type(line["quantity"]) is int and type(line["amount_total"]) in (int, float), line
-''',
-    "assert_event": '''
-def assert_event(event):
-    """Every documented property of an event is there."""
-    assert re.fullmatch(r"evt_[!-~]+", str(event.get("id"))), event
-    assert event.get("api_version") == "1.0.0", event
-    assert event.get("type") in ("checkout.session.completed", "checkout.session.expired"), event
-    assert isinstance(event.get("account"), str) and type(event.get("created")) is int, event
-    assert isinstance((event.get("data") or {}).get("object"), dict), event
-    request = event.get("request", ...)
-    assert request is None or (request is not ... and {"id", "idempotency_key"} <= request.keys()), event
 ''',
     "at_once": '''
 def at_once(*acts):
@@ -121,22 +56,6 @@ def raw(method, target, headers, body=None):
     content = reply.read()
     connection.close()
     return httpx.Response(reply.status, headers=reply.getheaders(), content=content)
-''',
-    "walk": '''
-def walk(client, cursor, between=None, **query):
-    """The ids on all pages in one direction, page by page."""
-    met = []
-    page = client.get("/checkout/sessions", params=query).json()
-    for _ in range(1000):
-        shown = [session["id"] for session in page["data"]]
-        met += shown
-        if not shown or (not page["has_more"] and (cursor == "starting_after" or len(met) > len(shown))):
-            break
-        if between is not None:
-            between()
-        query[cursor] = shown[-1 if cursor == "starting_after" else 0]
-        page = client.get("/checkout/sessions", params=query).json()
-    return met
 ''',
     "Page": '''
 class Page(HTMLParser):
@@ -198,53 +117,61 @@ class Page(HTMLParser):
 ''',
     "press": '''
 def press(customer, reply, test_id):
-    """Press what carries a data-testid on a page, and follow where it leads on the same host."""
+    """Press what carries a data-testid on a page; the replies, up to where it leads on the same host."""
     element, form = Page(reply).tests[test_id]
     if form is None:
-        reply = customer.get(urljoin(str(reply.url), element["href"]))
-    else:
-        fields = dict(form["fields"])
-        if element.get("name"):
-            fields[element["name"]] = element.get("value", "")
-        reply = customer.post(urljoin(form["action"], element.get("formaction", form["action"])), data=fields)
-    while reply.is_redirect:
-        there = urljoin(str(reply.url), reply.headers["location"])
+        return opened(customer, urljoin(str(reply.url), element["href"]))
+    fields = dict(form["fields"])
+    if element.get("name"):
+        fields[element["name"]] = element.get("value", "")
+    return led_on(customer, customer.post(urljoin(form["action"], element.get("formaction", "")), data=fields))
+''',
+    "opened": '''
+def opened(customer, url):
+    """Open a page; the replies, up to where it leads on the same host."""
+    return led_on(customer, customer.get(url))
+''',
+    "led_on": '''
+def led_on(customer, reply):
+    """A reply, and those to which it leads on the same host."""
+    replies = [reply]
+    while replies[-1].is_redirect and len(replies) < 6:
+        there = urljoin(str(replies[-1].url), replies[-1].headers["location"])
         if urlsplit(there).netloc != reply.url.netloc.decode():
             break
-        reply = customer.get(there)
-    return reply
+        replies.append(customer.get(there))
+    return replies
 ''',
     "Hook": '''
 class Hook:
-    """A webhook receiver that answers with some statuses in turn."""
+    """A webhook receiver that answers with some statuses in turn; it goes by the clock that it is told of."""
 
     def __init__(self, *statuses):
-        self.statuses, self.requests, self.times, self.now = statuses, [], [], 0
-        self.news, self.answered = Condition(), Event()
+        self.statuses, self.deliveries, self.now, self.late = statuses, [], 0, 0
+        self.news = Condition()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                headers = {name.lower(): value for name, value in self.headers.items()}
                 with hook.news:
-                    status = hook.statuses[len(hook.requests) % len(hook.statuses)]
-                    hook.requests.append((self.command, headers, body))
-                    hook.times.append(hook.now)
+                    status = hook.statuses[len(hook.deliveries) % len(hook.statuses)]
+                    headers = {name.lower(): value for name, value in self.headers.items()}
+                    hook.deliveries.append(Delivery(self.command, headers, body, hook.now))
                     hook.news.notify_all()
+                if status < 0:  # an answer that comes too late
+                    hook.late = time.monotonic() + 11.5
+                    time.sleep(11.5)
+                    status = 200
                 if not status:  # no answer at all
                     self.close_connection = True
                     return
-                if status < 0:  # an answer that comes too late
-                    time.sleep(11.5)
-                    status = 200
                 try:
                     self.send_response(status)
                     self.send_header("content-length", "0")
                     self.end_headers()
                 except OSError:
                     self.close_connection = True
-                hook.answered.set()
 
             do_PUT = do_GET = do_PATCH = do_POST
 
@@ -254,7 +181,7 @@ class Hook:
         host = os.environ.get("QASHIER_WEBHOOK_HOST", "127.0.0.1")
         self.server = ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://{host}:{self.server.server_address[1]}/"
+        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{host}:{self.server.server_address[1]}/"
         self.id = None
 
     def __enter__(self):
@@ -264,13 +191,43 @@ class Hook:
     def __exit__(self, *exception):
         self.server.shutdown()
         self.server.server_close()
+
+    def settle(self, patience=1):
+        """Wait for one more delivery, so that it comes before the clock moves."""
+        with self.news:
+            count = len(self.deliveries)
+            self.news.wait_for(lambda: len(self.deliveries) > count, patience)
+
+    def move(self, seconds):
+        """The clock is about to move. What is kept waiting gives up first."""
+        time.sleep(max(0, self.late - time.monotonic()))
+        self.now += seconds
+
+    def about(self, session_id, count=0, within_s=None):
+        """The deliveries that tell of a session; waits a few seconds until there are so many."""
+
+        def found():
+            there = [one for one in self.deliveries if one.subject == session_id]
+            return [one for one in there if within_s is None or one.at - there[0].at <= within_s]
+
+        with self.news:
+            self.news.wait_for(lambda: len(found()) >= (count or 99), 5 if count else 2)
+            return found()
 ''',
-    "delivered": '''
-def delivered(hook, count, patience=5):
-    """The events that a receiver got; waits a few seconds until there are so many."""
-    with hook.news:
-        hook.news.wait_for(lambda: len(hook.requests) >= count, patience)
-        return [json.loads(body) for _, _, body in hook.requests]
+    "Delivery": '''
+class Delivery:
+    """One request that a receiver got, and the time by its clock."""
+
+    def __init__(self, method, headers, body, at):
+        self.method, self.headers, self.body, self.at = method, headers, body, at
+
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def subject(self):
+        """The id of the session that it tells of."""
+        return self.json()["data"]["object"]["id"]
 ''',
     "Patient": '''
 class Patient(httpx.HTTPTransport):
@@ -299,9 +256,10 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"ThreadPoolExecutor": "from concurrent.futures import ThreadPoolExecutor",
     r"HTMLParser": "from html.parser import HTMLParser",
     r"BaseHTTPRequestHandler": "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer",
-    r"pairwise": "from itertools import pairwise",
     r"Barrier\(": "from threading import Barrier",
-    r"Condition\(": "from threading import Condition, Event, Thread",
+    r"Condition\(": "from threading import Condition, Thread",
+    r"nullcontext": "from contextlib import nullcontext",
+    r"unescape\(": "from html import unescape",
     r"url(join|split)": "from urllib.parse import urljoin, urlsplit",
     r"uuid4": "from uuid import uuid4",
 }

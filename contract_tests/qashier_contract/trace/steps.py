@@ -128,6 +128,7 @@ class Steps:
     starts: Mapping[int, int]
     answers: Mapping[str, tuple[int, ...]]
     nonce: str | None
+    reader: Reader
 
     @property
     def all(self) -> Iterator[Step]:
@@ -151,11 +152,11 @@ class Steps:
 
 def steps_of(history: History) -> Steps:
     """The steps of a history, cut down to what matters: each of its requests will be sent again."""
-    return _Reader(history).read()
+    return Reader(history).read()
 
 
-class _Reader:
-    """Reads one history as steps."""
+class Reader:
+    """Reads one history as steps, and knows what in a value belongs to its run."""
 
     def __init__(self, history: History) -> None:
         self.history = history
@@ -198,6 +199,7 @@ class _Reader:
                 url: tuple(d.answered for d in self.history.deliveries if d.endpoint.url == url) for url in self.urls
             },
             nonce=self.nonce,
+            reader=self,
         )
 
     @staticmethod
@@ -379,6 +381,17 @@ class _Reader:
         if timed and isinstance(value, int | float) and self._is_time(value):
             return Moment(value, account)
         return value
+
+    def any_value(self, value: Json, account: int) -> Json:
+        """A JSON value with symbols for all in it that looks like an id, a time or the word of the run."""
+        if isinstance(value, dict):
+            return {name: self.any_value(item, account) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.any_value(item, account) for item in value]
+        if isinstance(value, str):
+            parts = (SessionId(value),) if value in self.ids else self.text(value)
+            return parts if parts != (value,) else value
+        return Moment(value, account) if is_integer(value) and self._is_time(value) else value
 
 
 def _is_plain(value: Json, raw: bytes) -> bool:

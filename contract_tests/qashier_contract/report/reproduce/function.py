@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
 
 from qashier_contract.history import CONTROL_PATH, Credentials, Exchange, Operation
-from qashier_contract.trace.kit import imports_for, parts_for
+from qashier_contract.report.reproduce.kit import imports_for, parts_for
 from qashier_contract.report.reproduce.naming import is_other
 from qashier_contract.report.reproduce.proofs import needs_older, prove
 from qashier_contract.report.reproduce.story import SOON_S

@@ -1,0 +1,227 @@
+"""What a finding expected, as assertions of Python: one form for each kind of expectation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.findings import (
+    Contains,
+    Counts,
+    Delivered,
+    Differs,
+    Equals,
+    HasShape,
+    OneOf,
+    OneSucceeds,
+    Ordered,
+    StatusIs,
+    Within,
+)
+from qashier_contract.history import Delivery, Exchange
+from qashier_contract.places import ABSENT, EACH, At, Part, Sum, Where, value_of
+from qashier_contract.trace.units import subject_of
+
+if TYPE_CHECKING:
+    from qashier_contract.findings import Expectation
+    from qashier_contract.places import Expected, Step
+    from qashier_contract.trace.names import Names
+    from qashier_contract.verdicts import Violation
+
+_TYPES: Final = {
+    "object": "dict",
+    "array": "list",
+    "string": "str",
+    "integer": "int",
+    "number": "(int, float)",
+    "boolean": "bool",
+}
+_OF_REQUEST: Final = frozenset({Part.REQUEST_BODY, Part.REQUEST_HEADER, Part.REQUEST_PARAMETER})
+
+
+class Assertion:
+    """The assertions for one violation.
+
+    Args:
+        violation: What was seen.
+        names: The names of the steps that show it.
+    """
+
+    def __init__(self, violation: Violation, names: Names) -> None:
+        self.names = names
+        self.finding = violation.finding
+        self.account = next((e.account for e in reversed(violation.exchanges) if e.account is not None), 0)
+
+    def lines(self) -> list[str]:
+        """The statements, with what was expected as the message."""
+        if self.finding is None:
+            return ['assert False, "the check that found this cannot be written down"']
+        return self._of(self.finding.expectation)
+
+    def _of(self, wanted: Expectation) -> list[str]:
+        if isinstance(wanted, StatusIs):
+            return self._status(wanted)
+        if isinstance(wanted, OneSucceeds):
+            replies = ", ".join(self.names.reply(exchange) for exchange in wanted.exchanges)
+            return [f"assert sum(reply.is_success for reply in ({replies},)) <= 1"]
+        if isinstance(wanted, Delivered):
+            return self._delivered(wanted)
+        if isinstance(wanted, HasShape):
+            return self._shape(wanted, self.place(wanted.at))
+        if isinstance(wanted, Contains):
+            return self._contains(wanted)
+        if isinstance(wanted, Ordered):
+            return self._ordered(wanted, self.place(wanted.at))
+        if isinstance(wanted, Counts):
+            return [
+                f"seen = {self.place(wanted.at)}",
+                f"assert {_bounds('len(seen)', wanted.least, wanted.most)}, seen",
+            ]
+        return self._compared(wanted, self.place(wanted.at))
+
+    def _compared(self, wanted: Equals | Differs | OneOf | Within, place: str) -> list[str]:
+        if isinstance(wanted, Equals):
+            if value_of(wanted.value) is ABSENT:
+                return [f"assert absent(lambda: {place})"]
+            return [f"assert same({place}, {self.expected(wanted.value)}), {place}"]
+        if isinstance(wanted, Differs):
+            return [f"assert not same({place}, {self.place(wanted.other)}), {place}"]
+        if isinstance(wanted, OneOf):
+            allowed = ", ".join(self.expected(one) for one in wanted.allowed)
+            return [f"assert any(same({place}, one) for one in ({allowed},)), {place}"]
+        least = "" if wanted.least is None else f"{self.expected(wanted.least)} <= "
+        most = "" if wanted.most is None else f" <= {self.expected(wanted.most)}"
+        return [f"seen = {place}", f"assert type(seen) is int and {least}seen{most}, seen"]
+
+    def _ordered(self, wanted: Ordered, place: str) -> list[str]:
+        if not wanted.values:
+            return [f"seen = {place}", "assert seen == sorted(seen, reverse=True), seen"]
+        values = ", ".join(self.expected(value) for value in wanted.values)
+        return [
+            f"order = [{values}]",
+            f"seen = [one for one in {place} if one in order]",
+            "assert seen == [one for one in order if one in seen], seen",
+        ]
+
+    def _status(self, wanted: StatusIs) -> list[str]:
+        reply = self.names.reply(wanted.exchange)
+        tests = []
+        for least, most in wanted.statuses.ranges:
+            tests.append(
+                f"{reply}.status_code == {least}" if least == most else f"{least} <= {reply}.status_code <= {most}"
+            )
+        return [f"assert {' or '.join(tests)}, {reply}.text"]
+
+    def _shape(self, wanted: HasShape, place: str) -> list[str]:
+        if wanted.type == "JSON":
+            return [f"assert {place} is not ..."]
+        lines = [f"seen = {place}"]
+        test = f"isinstance(seen, {_TYPES[wanted.type]})"
+        if wanted.type in {"integer", "number"}:
+            test += " and not isinstance(seen, bool)"
+        lines.append(f"assert {test}, seen")
+        if wanted.pattern is not None:
+            lines.append(f"assert re.fullmatch({wanted.pattern!r}, seen), seen")
+        return lines
+
+    def _contains(self, wanted: Contains) -> list[str]:
+        member = self.expected(wanted.member)
+        places = [self.place(at) for at in (wanted.at, *getattr(wanted, "elsewhere", ()))]
+        if isinstance(wanted.at.value, str) or wanted.at.part in {Part.HEADER, Part.TEXT, Part.RAW}:
+            seen = f"({places[0]} or '').lower()"
+            return [f"assert {member}.lower() {'not ' * wanted.absent}in {seen}, {places[0]}"]
+        if len(places) > 1:
+            listed = ", ".join(places)
+            return [
+                f"pages = [{listed}]",
+                f"assert any({member} {'not ' * wanted.absent}in page for page in pages), pages",
+            ]
+        return [f"assert {member} {'not ' * wanted.absent}in {places[0]}, {places[0]}"]
+
+    def _delivered(self, wanted: Delivered) -> list[str]:
+        hook = self.names.hook_at(wanted.endpoint.url)
+        arguments = self.expected(wanted.session_id)
+        if wanted.least:
+            arguments += f", {wanted.least}"
+        if wanted.within_s is not None:
+            arguments += f", within_s={wanted.within_s}"
+        return [f"seen = {hook}.about({arguments})", f"assert {_bounds('len(seen)', wanted.least, wanted.most)}, seen"]
+
+    # Places and values.
+
+    def expected(self, expected: Expected) -> str:
+        """What ought to be, as source."""
+        if isinstance(expected, At):
+            return self.place(expected)
+        if isinstance(expected, Sum):
+            terms = [self._term(term) for term in expected.terms] + ([str(expected.plus)] if expected.plus else [])
+            return " + ".join(terms) or "0"
+        return self.names.constant(expected, self.account)
+
+    def _term(self, term: At) -> str:
+        place = self.place(term)
+        return f"sum({place})" if isinstance(term.value, list) else place
+
+    def place(self, at: At) -> str:
+        """What stands at a place, as source."""
+        message = at.message
+        if isinstance(message, Delivery):
+            return self._of_delivery(at, message)
+        if at.part in _OF_REQUEST or not self.names.knows(message):
+            return self.names.constant(None if at.value is ABSENT else at.value, message.account)
+        return self._of_reply(at, message)
+
+    def _of_reply(self, at: At, exchange: Exchange) -> str:
+        reply = self.names.reply(exchange)
+        plain = {
+            Part.STATUS: f"{reply}.status_code",
+            Part.RAW: f"unescape({reply}.text)",
+            Part.TEXT: f"Page({reply}).text",
+            Part.LINKS: f"Page({reply}).links",
+            Part.CONTROLS: f"sorted(Page({reply}).tests)",
+        }
+        if at.part in plain:
+            return plain[at.part]
+        if at.part is Part.HEADER:
+            return f'{reply}.headers.get("{at.path[0]}")'
+        if at.part is Part.FORMS:
+            session_id = self.names.constant(exchange.page_of, exchange.account)
+            return f'[form["action"] for form in Page({reply}).to_pay({session_id})]'
+        return self._path(f"{reply}.json()", at.path, exchange.account)
+
+    def _of_delivery(self, at: At, delivery: Delivery) -> str:
+        hook = self.names.hook_at(delivery.endpoint.url)
+        subject = subject_of(delivery.event)
+        alike = [
+            one
+            for one in self.names.steps.history.deliveries
+            if one.endpoint.url == delivery.endpoint.url and subject_of(one.event) == subject
+        ]
+        place = alike.index(delivery) if delivery in alike else 0
+        session_id = self.names.constant(subject, delivery.endpoint.account)
+        one = f"{hook}.about({session_id}, {place + 1})[{place}]"
+        if at.part is Part.HEADER:
+            return f'{one}.headers.get("{str(at.path[0]).lower()}")'
+        if at.part is Part.RAW:
+            return f"{one}.body"
+        return self._path(f"{one}.json()", at.path, delivery.endpoint.account)
+
+    def _path(self, root: str, path: tuple[Step, ...], account: int | None) -> str:
+        """An expression that walks a path, through every entry of a list where it says so."""
+        for place, step in enumerate(path):
+            rest = path[place + 1 :]
+            if step is EACH or isinstance(step, Where):
+                inner = self._path("one", rest, account)
+                test = ""
+                if isinstance(step, Where):
+                    test = f" if {self._path('one', step.path, account)} == {self.expected(step.value)}"
+                return f"[{inner} for one in {root}{test}]"
+            root += f"[{step!r}]".replace("'", '"')
+        return root
+
+
+def _bounds(what: str, least: int, most: int | None) -> str:
+    if most is None:
+        return f"{what} >= {least}"
+    if least == most:
+        return f"{what} == {least}"
+    return f"{least} <= {what} <= {most}" if least else f"{what} <= {most}"

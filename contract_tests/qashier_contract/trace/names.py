@@ -1,0 +1,296 @@
+"""What the requests of a trace are called in a script, and how what they carry is written there as Python."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, Operation
+from qashier_contract.trace.literals import Code, literal, quoted
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qashier_contract.trace.steps import Step, Steps, Symbol, Text
+    from qashier_contract.values import Json
+
+SECRET: Final = "whsec_c2VjcmV0"  # noqa: S105 - stands for one that the record does not show
+_PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
+_DOTS: Final = re.compile(r"/\.\.?(/|\Z)")
+_PLAIN_QUERY: Final = re.compile(r"([A-Za-z0-9_.~&=\[\]-]|%5B|%5D)*")
+_PLAIN_HEADER: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+_MARK: Final = "https://shop.example/thanks/"
+_NEAR_S: Final = 5
+_MOST_ANSWERS: Final = 8
+_ENOUGH: Final = 2
+"""A body is worth a name from so many uses on."""
+
+
+class Names:
+    """The names for some steps.
+
+    Args:
+        steps: What the script sends.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self.sent = [step for step in steps.all if step.moved_s is None]
+        self._replies = {step.exchange.number: f"r{place}" for place, step in enumerate(self.sent, 1)}
+        self._born: dict[str, Exchange] = {}
+        for step in self.sent:
+            session_id = step.exchange.object.get("id")
+            if step.exchange.operation is Operation.CREATE and step.exchange.succeeded and isinstance(session_id, str):
+                self._born.setdefault(session_id, step.exchange)
+        self.hooks = {
+            str(step.exchange.request.json["url"]): self._answers(str(step.exchange.request.json["url"]))
+            for step in self.sent
+            if step.exchange.operation is Operation.ENDPOINTS and step.exchange.request.method == "POST"
+        }
+
+    def _answers(self, url: str) -> tuple[int, ...]:
+        """What a receiver answers, request by request, over and over, as short as it can be said."""
+        given = self.steps.answers.get(url, ())
+        if given[:1] == (TOO_LATE,):
+            return (TOO_LATE, 200)
+        return (given or (200,))[:1] if len(set(given)) <= 1 else given[:_MOST_ANSWERS]
+
+    # Who and where.
+
+    def scheme(self, account: int) -> Credentials:
+        """How an account's key is sent as a rule."""
+        kinds = Counter(e.credentials for e in self.steps.history.exchanges if e.account == account)
+        return kinds.most_common(1)[0][0] if kinds else Credentials.BASIC
+
+    def now(self, account: int | None) -> str:
+        """The variable of an account's time when the steps begin."""
+        return "other_now" if account == 1 else "now"
+
+    def control(self, account: int | None) -> str:
+        """The client of the control API."""
+        return "other_control" if account == 1 else "control"
+
+    def client(self, exchange: Exchange) -> str:
+        """The variable of the client that sends a request."""
+        if exchange.account is None:
+            return "nobody"
+        if exchange.request.path.startswith(CONTROL_PATH):
+            return self.control(exchange.account)
+        return "other" if exchange.account == 1 else "api"
+
+    def hook(self, exchange: Exchange) -> str:
+        """The variable of the receiver that a request registers."""
+        return self.hook_at(str(exchange.request.json["url"]))
+
+    def hook_at(self, url: str) -> str:
+        """The variable of the receiver that stands for an endpoint."""
+        return f"hook{list(self.hooks).index(url) + 1}" if url in self.hooks else "hook1"
+
+    # Replies, and what is carried over from them.
+
+    def knows(self, exchange: Exchange) -> bool:
+        """Whether the script has the reply of an exchange."""
+        return exchange.number in self._replies or self._chain(exchange) is not None
+
+    def reply_name(self, exchange: Exchange) -> str:
+        """The variable of what a step gets: a reply, or for a page a list of replies, the last one that led there."""
+        return self._replies.get(exchange.number, "_")
+
+    def reply(self, exchange: Exchange) -> str:
+        """The expression of a reply."""
+        name = self.reply_name(exchange)
+        if exchange.page_of is None:
+            return name
+        if (chain := self._chain(exchange)) is not None:
+            first, place = chain
+            return f"{self._replies[first]}[{place}]"
+        return f"{name}[0]"
+
+    def _chain(self, exchange: Exchange) -> tuple[int, int] | None:
+        """The press or view that led to a page by redirects, and how many led there."""
+        if exchange.page_of is None or not (exchange.page_act or "").endswith(", led on"):
+            return None
+        earlier = [
+            one
+            for one in self.steps.history.exchanges
+            if one.page_of == exchange.page_of and one.number < exchange.number
+        ]
+        for place, one in enumerate(reversed(earlier), 1):
+            if one.number in self._replies:
+                return one.number, place
+        return None
+
+    def _number(self, session_id: str) -> str:
+        return self._replies[self._born[session_id].number][1:]
+
+    def carried(self, exchange: Exchange) -> Iterator[tuple[str, str]]:
+        """The variables that a created session gives, and the properties that they hold."""
+        session_id = exchange.object.get("id")
+        if isinstance(session_id, str) and self._born.get(session_id) is exchange:
+            for name, field in (("id", "id"), ("created", "created"), ("url", "url")):
+                yield f"{name}{self._number(session_id)}", field
+
+    def page(self, exchange: Exchange) -> str:
+        """The address of a session's hosted page."""
+        session_id = exchange.page_of or ""
+        return f"url{self._number(session_id)}" if session_id in self._born else '""'
+
+    def page_before(self, exchange: Exchange) -> str | None:
+        """The variable of the page on which something was pressed."""
+        for one in reversed(self.steps.history.exchanges):
+            if one.page_from is None and one.number == exchange.page_from:
+                chain = self._chain(one)
+                return self._replies.get(chain[0] if chain is not None else one.number)
+            if one.number == exchange.page_from:
+                chain = self._chain(one)
+                return self._replies.get(chain[0] if chain is not None else one.number)
+        return None
+
+    # What requests carry.
+
+    def code(self, text: Text) -> str:
+        """A text: as it is where nothing in it belongs to the run, else as an expression."""
+        plain = _unmarked(text)
+        if all(isinstance(part, str) for part in plain):
+            return "".join(str(part) for part in plain)
+        if len(plain) == 1 and not isinstance(plain[0], str):
+            expression = self._symbol(plain[0])
+            return Code(expression if not isinstance(plain[0], Moment) else f"str({expression})")
+        return Code(self._format(plain))
+
+    def text(self, text: Text) -> str:
+        """A text as source."""
+        return literal(self.code(text))
+
+    def _format(self, text: Text) -> str:
+        parts = [_escaped(part) if isinstance(part, str) else "{" + self._symbol(part) + "}" for part in text]
+        return 'f"' + "".join(parts) + '"'
+
+    def _symbol(self, symbol: Symbol) -> str:
+        if isinstance(symbol, SessionId):
+            if symbol.id not in self._born:
+                return repr(symbol.id)
+            name = f"id{self._number(symbol.id)}"
+            known = {"{}": name, "{}[:-1]": f"{name}[:-1]", "{}.swapcase()": f"{name}.swapcase()"}
+            return known.get(symbol.form) or f"{name} + {symbol.form.removeprefix('{}')!r}"
+        if isinstance(symbol, Nonce):
+            return "run.upper()" if symbol.is_upper else "run"
+        if isinstance(symbol, Moment):
+            return self.moment(symbol)
+        if isinstance(symbol, EndpointId):
+            found = [e.url for e in self.steps.history.endpoints if e.id == symbol.id]
+            return f"{self.hook_at(found[0])}.id" if found else repr(symbol.id)
+        return "''"
+
+    def moment(self, moment: Moment) -> str:
+        """A time, by what the script knows of this run's."""
+        if not self.steps.can_move_clock:
+            for session_id, born in self._born.items():
+                created = born.object.get("created")
+                if isinstance(created, int) and abs(moment.value - created) <= _NEAR_S:
+                    return _plus(f"created{self._number(session_id)}", moment.value - created)
+        start = self.steps.starts.get(moment.account)
+        return repr(moment.value) if start is None else _plus(self.now(moment.account), moment.value - start)
+
+    def value(self, value: Json) -> Json:
+        """A JSON value with its symbols as expressions, for `literal`."""
+        if isinstance(value, tuple):
+            return self.code(value)
+        if isinstance(value, Moment):
+            return Code(self.moment(value))
+        if isinstance(value, dict):
+            return {name: self.value(item) for name, item in value.items()}
+        return [self.value(item) for item in value] if isinstance(value, list) else value
+
+    def constant(self, value: Json, account: int | None) -> str:
+        """A value of the recorded run as source: ids and times in it become those of this run."""
+        return literal(self.value(self.steps.reader.any_value(value, account or 0)))
+
+    def raw_body(self, text: Text) -> str:
+        """A body that is sent byte for byte, as source."""
+        parts = []
+        for part in text:
+            if isinstance(part, str):
+                parts.append(literal(part.encode("latin-1")))
+            else:
+                parts.append(f"{self._symbol(part)}.encode()")
+        return " + ".join(parts) or 'b""'
+
+    def url(self, step: Step) -> str:
+        """Path and query as source; below the control API relative to it."""
+        path = step.path
+        if path and isinstance(path[0], str) and path[0].startswith(f"{CONTROL_PATH}/"):
+            path = (path[0].removeprefix(f"{CONTROL_PATH}/"), *path[1:])
+        query: Text = ("?", *step.query) if any(step.query) else ()
+        parts: list[str | Symbol] = []
+        for part in (*path, *query):
+            if isinstance(part, str) and parts and isinstance(parts[-1], str):
+                parts[-1] += part
+            else:
+                parts.append(part)
+        if all(isinstance(part, str) for part in parts):
+            return literal("".join(str(part) for part in parts))
+        return self._format(tuple(parts))
+
+    def is_odd(self, step: Step) -> bool:
+        """Whether a polite client would not send this as it is."""
+        request = step.exchange.request
+        names = [name.lower() for name, _ in request.headers]
+        return (
+            not _PLAIN_PATH.fullmatch(request.path)
+            or _DOTS.search(request.path) is not None
+            or not _PLAIN_QUERY.fullmatch(request.query)
+            or len(names) != len(set(names))
+            or "content-encoding" in names
+            or any(not _PLAIN_HEADER.fullmatch(v) for name, v in request.headers if name.lower() != "authorization")
+            or (request.body is not None and "content-type" not in names)
+        )
+
+    def common_body(self) -> Json:
+        """What several creates ask for alike; None if that is not worth a name."""
+        bodies = [
+            self.value(step.body.value)
+            for step in self.sent
+            if step.body is not None and step.body.is_json and step.exchange.operation is Operation.CREATE
+        ]
+        whole = [body for body in bodies if isinstance(body, dict)]
+        shared = [{name: repr(item) for name, item in body.items()} for body in whole]
+        for body in whole:
+            base = {name: item for name, item in body.items() if name in _COMMON and not _has_code(item)}
+            alike = sum(all(other.get(n) == repr(i) for n, i in base.items() if n == "line_items") for other in shared)
+            if base.keys() == _COMMON and alike >= _ENOUGH:
+                return base
+        return None
+
+
+_COMMON: Final = frozenset({"line_items", "success_url", "return_url"})
+
+
+def _has_code(value: Json) -> bool:
+    if isinstance(value, dict):
+        return any(_has_code(item) for item in value.values())
+    return any(_has_code(item) for item in value) if isinstance(value, list) else isinstance(value, Code)
+
+
+def _unmarked(text: Text) -> Text:
+    """A text without the word of the run where it only tells sessions apart."""
+    if len(text) == 3 and text[0] == _MARK and isinstance(text[1], Nonce) and isinstance(text[2], str):
+        return (_MARK + text[2].removeprefix("-"),)
+    return text
+
+
+def _plus(name: str, offset: float) -> str:
+    if not offset:
+        return name
+    return f"{name} + {offset}" if offset > 0 else f"{name} - {-offset}"
+
+
+def _escaped(text: str) -> str:
+    return quoted(text + "'")[1:-2].replace("{", "{{").replace("}", "}}") if '"' not in text else _inner(text)
+
+
+def _inner(text: str) -> str:
+    """A text with double quotes, for between double quotes."""
+    return repr(text + "'")[1:-2].replace('"', '\\"').replace("{", "{{").replace("}", "}}")

@@ -1,0 +1,341 @@
+"""A violation as a pytest function, which needs pytest and httpx alone.
+
+It reads the target and the key from the environment, sends the steps, and then asserts what the finding expected. So it
+fails where the clause is broken, and passes where it is kept.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.history import CONTROL_PATH, Credentials, Operation
+from qashier_contract.trace.assertions import Assertion
+from qashier_contract.trace.credentials import forged
+from qashier_contract.trace.kit import imports_for, parts_for
+from qashier_contract.trace.literals import Code, literal
+from qashier_contract.trace.names import SECRET, Names
+from qashier_contract.trace.steps import steps_of
+
+if TYPE_CHECKING:
+    from qashier_contract.history import Exchange, History
+    from qashier_contract.trace.steps import Step
+    from qashier_contract.values import Json
+    from qashier_contract.verdicts import Violation
+
+_ROUNDS: Final = 20
+"""How often a race is run: one lucky round proves nothing."""
+_MOST_STEPS: Final = 400
+"""A script with more requests than this is no help to anybody."""
+_LOOKED_AGAIN_NS: Final = 15 * 10**8
+"""Between two lists of events further apart than this, a moment was let pass."""
+
+
+def script(violation: Violation, part: History, *, name: str, title: str, target: str, makes_keys_up: bool) -> str:
+    """The source of a pytest function.
+
+    Args:
+        violation: What was seen.
+        part: The few exchanges that show it.
+        name: The function's name.
+        title: The statement of the clause.
+        target: The URL that is used where the environment names none.
+        makes_keys_up: Whether a key may be made up where the environment has none.
+    """
+    return _Script(violation, part, name=name, title=title, target=target, makes_keys_up=makes_keys_up).render()
+
+
+class _Script:
+    def __init__(
+        self, violation: Violation, part: History, *, name: str, title: str, target: str, makes_keys_up: bool
+    ) -> None:
+        self.violation = violation
+        self.steps = steps_of(part)
+        self.names = Names(self.steps)
+        self.name, self.title, self.target, self.makes_keys_up = name, title, target, makes_keys_up
+        self.races = any(len(group) > 1 for group in self.steps.groups)
+        self.hooks = self.names.hooks
+        self.base = self.names.common_body()
+
+    def render(self) -> str:
+        """The whole text: imports, constants, what it needs, the function."""
+        if self.steps.requests > _MOST_STEPS:
+            return f"# {self.steps.requests} requests are needed; replay the trace of the report instead\n"
+        asserted = Assertion(self.violation, self.names).lines()
+        sent = self._statements()
+        text = "\n".join([*sent, *asserted])
+        before, after = self._around(text)
+        lines = [*before, *sent, *after, *asserted]
+        text = "\n".join(_used_only(lines))
+        if self.races:
+            text = f"for _ in range({_ROUNDS}):\n" + textwrap.indent(text, "    ")
+        function = self._head(text) + textwrap.indent(text, " " * 8) + "\n"
+        constants = self._constants(function)
+        whole = constants + parts_for(function + constants) + "\n\n" + function
+        return imports_for(whole) + "\n" + whole
+
+    # Around the steps.
+
+    def _head(self, text: str) -> str:
+        clients = []
+        for name, base, key in _CLIENTS:
+            if re.search(rf"\b{name}\b(?=[.,)])", text):
+                clients.append(f"httpx.Client(base_url={base}{self._auth(key)}, timeout=60) as {name}")
+        for place, answers in enumerate(self.hooks.values(), 1):
+            clients.append(f"Hook({', '.join(map(str, answers))}) as hook{place}")
+        words = [self.title, f"Expected {self.violation.expected}. Seen {self.violation.seen}."]
+        doc = "\n\n".join(textwrap.fill(_plain(word), 96) for word in words)
+        quoted = textwrap.indent(doc, "    ").strip().replace("\\", "\\\\").replace('"""', "'''")
+        lines = [f"def {self.name}():", f'    """{quoted}\n    """']
+        opened = ", ".join(clients) or "nullcontext()"
+        if len(opened) <= 90:
+            lines.append(f"    with {opened}:")
+        else:
+            lines += ["    with (", *(f"        {client}," for client in clients), "    ):"]
+        return "\n".join(lines) + "\n"
+
+    def _auth(self, key: str) -> str:
+        if not key:
+            return ""
+        limited = ", transport=Patient()" if any(e.was_limited for e in self.steps.history.exchanges) else ""
+        if self.names.scheme(1 if key == "OTHER_KEY" else 0) is Credentials.BEARER:
+            return f', headers={{"Authorization": f"Bearer {{{key}}}"}}{limited}'
+        return f', auth=({key}, ""){limited}'
+
+    def _constants(self, function: str) -> str:
+        lines = [f'URL = os.environ.get("QASHIER_URL", "{self.target}")']
+        if "CONTROL" in function:
+            lines.append(
+                'CONTROL = os.environ.get("QASHIER_CONTROL_URL", "{0.scheme}://{0.netloc}".format(urlsplit(URL)))'
+            )
+            lines.append(f'CONTROL += "{CONTROL_PATH}"')
+        for name, variable, fresh in (
+            ("KEY", "QASHIER_API_KEY", '"sk_test_" + uuid4().hex + "a"'),
+            # Who looks at the case of keys alone, or at their beginning, makes one account of both.
+            ("OTHER_KEY", "QASHIER_API_KEY_2", 'KEY.removesuffix("a") + "A"'),
+        ):
+            if re.search(rf"\b{name}\b", function) or name == "KEY":
+                made_up = self.makes_keys_up or (name == "OTHER_KEY" and "CONTROL" in function)
+                value = f'os.environ.get("{variable}") or {fresh}' if made_up else f'os.environ["{variable}"]'
+                lines.append(f"{name} = {value}")
+        if re.search(r"\bSESSION\b", function) and self.base is not None:
+            lines.append(f"SESSION = {literal(self.base)}")
+        return "\n".join(lines) + "\n"
+
+    def _around(self, text: str) -> tuple[list[str], list[str]]:
+        """What comes before the steps and after them: the word of this run, and clocks that stand meanwhile."""
+        before = ["run = str(uuid4().int)[:10]"] if re.search(r"\brun\b", text) else []
+        after = []
+        for account in self.steps.accounts:
+            now = self.names.now(account)
+            named = re.search(rf"\b{now}\b", re.sub(r"hook\d+\.now", "", text)) is not None
+            control = self.names.control(account)
+            if self.steps.can_move_clock and (named or f'{control}.post("clock' in text):
+                before.append(f'{now} = {control}.put("clock", json={{"frozen": True}}).json()["now"]')
+                after.append(f'{control}.put("clock", json={{"frozen": False}})')
+            elif named:
+                before.append(f"{now} = int(time.time())")
+        return before, after
+
+    # The steps.
+
+    def _statements(self) -> list[str]:
+        lines: list[str] = []
+        moves: list[Step] = []
+        last_look_ns = 0
+        for group in self.steps.groups:
+            if len(group) == 1 and group[0].moved_s is not None:
+                if moves and moves[0].account != group[0].account:
+                    lines += self._moves(moves)
+                    moves = []
+                moves.append(group[0])
+                continue
+            lines += self._moves(moves)
+            moves = []
+            exchange = group[0].exchange
+            if exchange.operation is Operation.EVENTS:
+                if last_look_ns and exchange.sent_ns - last_look_ns > _LOOKED_AGAIN_NS:
+                    lines.append("time.sleep(2)")
+                last_look_ns = exchange.sent_ns
+            lines += self._single(group[0]) if len(group) == 1 else self._at_once(group)
+            lines += self._deliveries(group)
+        return lines + self._moves(moves)
+
+    def _moves(self, moves: list[Step]) -> list[str]:
+        if not moves:
+            return []
+        control = self.names.control(moves[0].account)
+        post = f'{control}.post("clock/advance", json={{"seconds": seconds}})'
+        if len(moves) == 1 and not self.hooks:
+            return [post.replace('"seconds": seconds', f'"seconds": {moves[0].moved_s}')]
+        seconds = ", ".join(str(step.moved_s) for step in moves)
+        wrapped = textwrap.fill(f"{seconds},", 80, initial_indent="    ", subsequent_indent="    ")
+        hooks = [f"    hook{place}.move(seconds)" for place in range(1, len(self.hooks) + 1)]
+        return ["\n".join([f"for seconds in (\n{wrapped}\n):", *hooks, f"    {post}"])]
+
+    def _deliveries(self, group: tuple[Step, ...]) -> list[str]:
+        """Wait for the deliveries that came before the next step."""
+        ends = any(step.press or step.exchange.operation in {Operation.EXPIRE, Operation.PAY} for step in group)
+        return [f"hook{place}.settle()" for place in range(1, len(self.hooks) + 1)] if ends else []
+
+    def _single(self, step: Step) -> list[str]:
+        reply = self.names.reply_name(step.exchange)
+        lines = [f"{reply} = {self._call(step)}"]
+        return lines + self._carried(step, reply)
+
+    def _carried(self, step: Step, reply: str) -> list[str]:
+        """What later steps need of a reply: an id, a time, where an endpoint is."""
+        lines = [f'{name} = {reply}.json()["{field}"]' for name, field in self.names.carried(step.exchange)]
+        if step.exchange.operation is Operation.ENDPOINTS and step.exchange.request.method == "POST":
+            lines.append(f'{self.names.hook(step.exchange)}.id = {reply}.json()["id"]')
+        return lines
+
+    def _at_once(self, group: tuple[Step, ...]) -> list[str]:
+        calls = []
+        for step in group:
+            call = self._call(step) if step.moved_s is None else self._moves([step])[0]
+            calls.append(f"    lambda: {call},")
+        names = [self.names.reply_name(step.exchange) for step in group]
+        lines = [f"{', '.join(names)} = at_once(\n" + "\n".join(calls) + "\n)"]
+        for step, name in zip(group, names, strict=True):
+            lines += self._carried(step, name) if step.moved_s is None else []
+        return lines
+
+    def _call(self, step: Step) -> str:
+        exchange = step.exchange
+        if exchange.page_of is not None:
+            return self._on_page(step)
+        if self.names.is_odd(step):
+            return self._raw(step)
+        path, method = self.names.text(step.path), exchange.request.method
+        client = self.names.client(exchange)
+        url = self.names.url(step)
+        arguments = [url if path else '""', *self._content(step)]
+        headers = self._headers(step)
+        if headers:
+            arguments.append(f"headers={literal(headers)}")
+        has_body = exchange.request.body is not None
+        known = method.lower() if method in {"GET", "POST", "PUT", "PATCH", "DELETE"} else None
+        if known is None or (has_body and known in {"get", "delete"}):
+            return f"{client}.request({', '.join([repr(method), *arguments])})"
+        return f"{client}.{known}({', '.join(arguments)})"
+
+    def _content(self, step: Step) -> list[str]:
+        body = self._body(step)
+        if body is None:
+            return []
+        is_json, shown = body
+        if not is_json:
+            return [f"content={shown}"]
+        raw = step.exchange.request.body or b""
+        plain = step.exchange.request.header("Content-Type") == "application/json" and b"\\u" not in raw
+        return [f"json={shown}"] if plain else [f"content=json.dumps({shown})"]
+
+    def _body(self, step: Step) -> tuple[bool, str] | None:
+        if step.body is None:
+            return None
+        if step.exchange.operation is Operation.ENDPOINTS:
+            value = dict(step.body.value)
+            hook = self.names.hook(step.exchange)
+            value["url"] = Code(f"{hook}.url")
+            if "secret" in value:
+                url = step.exchange.request.json["url"]
+                known = next((e.secret for e in self.steps.history.endpoints if e.url == url), None)
+                value["secret"] = known or SECRET
+            return True, literal(value)
+        if not step.body.is_json:
+            return False, self.names.raw_body(step.body.value)
+        return True, self._shown(self.names.value(step.body.value))
+
+    def _shown(self, value: Json) -> str:
+        """A body, by what it has in common with the others where it has much."""
+        base = self.base
+        if base is None or not isinstance(value, dict) or not base.keys() <= value.keys():
+            return literal(value, used=40)
+        changed = {name: item for name, item in value.items() if name not in base or repr(base[name]) != repr(item)}
+        if len(changed) >= len(base):
+            return literal(value, used=40)
+        inner = literal(changed, used=50)[1:-1].strip()
+        return f"{{**SESSION, {inner}}}" if changed else "SESSION"
+
+    def _headers(self, step: Step) -> dict[str, Json]:
+        exchange = step.exchange
+        wanted: dict[str, Json] = {}
+        for name, text in step.headers:
+            is_type = name.lower() == "content-type" and self._content(step)[:1] != []
+            if is_type and self._content(step)[0].startswith("json="):
+                continue
+            wanted[name] = self.names.code(text)
+        if (value := self._authorization(exchange)) is not None:
+            wanted["Authorization"] = Code(value)
+        return wanted
+
+    def _authorization(self, exchange: Exchange) -> str | None:
+        """The expression of an `Authorization` that the client would not send by itself."""
+        if exchange.credentials is Credentials.BROKEN:
+            made = forged(exchange.request.header("Authorization") or "")
+            text = literal(made.text.replace("{{", "{").replace("}}", "}"))
+            if "{key}" in made.text or "{public}" in made.text or "{capitals}" in made.text:
+                keys = {"key": "KEY", "public": "KEY.replace('sk_', 'pk_', 1)", "capitals": "KEY.upper()"}
+                text = 'f"' + re.sub(r"\{(\w+)\}", lambda found: "{" + keys[found[1]] + "}", made.text) + '"'
+            if made.is_encoded:
+                text = f"base64.b64encode({text}.encode()).decode()"
+            return f'"{made.scheme} " + {text}' if made.scheme else text
+        if exchange.account is None or exchange.credentials is self.names.scheme(exchange.account):
+            return None
+        key = "OTHER_KEY" if exchange.account == 1 else "KEY"
+        return f'f"Bearer {{{key}}}"' if exchange.credentials is Credentials.BEARER else f"basic({key})"
+
+    def _raw(self, step: Step) -> str:
+        headers = [f"({literal(name)}, {literal(self.names.code(text))})" for name, text in step.headers]
+        value = self._authorization(step.exchange)
+        if value is None and step.exchange.account is not None:
+            key = "OTHER_KEY" if step.exchange.account == 1 else "KEY"
+            bearer = self.names.scheme(step.exchange.account) is Credentials.BEARER
+            value = f'f"Bearer {{{key}}}"' if bearer else f"basic({key})"
+        if value is not None:
+            headers.insert(0, f'("Authorization", {value})')
+        body = self._body(step)
+        content = ""
+        if body is not None:
+            content = f", json.dumps({body[1]}).encode()" if body[0] else f", {body[1]}"
+        return f"raw({step.exchange.request.method!r}, {self.names.url(step)}, [{', '.join(headers)}]{content})"
+
+    def _on_page(self, step: Step) -> str:
+        url = f"{self.names.page(step.exchange)}"
+        if step.press is None:
+            return f"opened(customer, {url})"
+        before = self.names.page_before(step.exchange)
+        page = f"{before}[-1]" if before else f"opened(customer, {url})[-1]"
+        return f'press(customer, {page}, "{step.press}")'
+
+
+_CLIENTS: Final = (
+    ("api", "URL", "KEY"),
+    ("other", "URL", "OTHER_KEY"),
+    ("nobody", "URL", ""),
+    ("control", "CONTROL", "KEY"),
+    ("other_control", "CONTROL", "OTHER_KEY"),
+    ("customer", '""', ""),
+)
+
+
+def _used_only(lines: list[str]) -> list[str]:
+    """The statements without variables that nothing uses."""
+    kept: list[str] = []
+    later = ""
+    for line in reversed(lines):
+        match = re.match(r"(r\d+|id\d+|created\d+|url\d+|now|other_now|hook\d+\.id) = ", line)
+        text: str | None = line
+        if match is not None and not re.search(rf"(?<![\w.]){re.escape(match[1])}\b", later):
+            # A clock is stopped even where nobody asks for its time.
+            text = line[match.end() :] if match[1][0] == "r" or ".put(" in line else None
+        if text is not None:
+            kept.append(text)
+            later += "\n" + text
+    return kept[::-1]
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", " ", text).split())
