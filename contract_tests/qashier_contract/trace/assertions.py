@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import base64
+import hmac
+from typing import TYPE_CHECKING, Final, cast
 
 from qashier_contract.findings import (
     Contains,
@@ -19,6 +21,7 @@ from qashier_contract.findings import (
 )
 from qashier_contract.history import Delivery, Exchange
 from qashier_contract.places import ABSENT, EACH, At, Part, Sum, Where, value_of
+from qashier_contract.trace.literals import literal
 from qashier_contract.trace.units import subject_of
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ class Assertion:
             return [f"assert sum(reply.is_success for reply in ({replies},)) <= 1"]
         if isinstance(wanted, Delivered):
             return self._delivered(wanted)
+        if isinstance(wanted, HasShape | Equals | Differs | OneOf | Within) and _is_entry(wanted.at):
+            return self._of_entry(wanted)
         if isinstance(wanted, HasShape):
             return self._shape(wanted, self.place(wanted.at))
         if isinstance(wanted, Contains):
@@ -78,11 +83,23 @@ class Assertion:
             ]
         return self._compared(wanted, self.place(wanted.at))
 
+    def _of_entry(self, wanted: HasShape | Equals | Differs | OneOf | Within) -> list[str]:
+        """What holds for an entry of a list, if there is one: where the clause is kept, the list may be shorter."""
+        data, place = (
+            f'{self.names.reply(cast("Exchange", wanted.at.message))}.json()["data"]',
+            cast("int", wanted.at.path[1]),
+        )
+        one = self._path(
+            "one", wanted.at.path[2:], wanted.at.message.account if isinstance(wanted.at.message, Exchange) else 0
+        )
+        lines = self._shape(wanted, one) if isinstance(wanted, HasShape) else self._compared(wanted, one)
+        return ["\n".join([f"for one in {data}[{place}:{place + 1}]:", *(f"    {line}" for line in lines)])]
+
     def _compared(self, wanted: Equals | Differs | OneOf | Within, place: str) -> list[str]:
         if isinstance(wanted, Equals):
             if value_of(wanted.value) is ABSENT:
                 return [f"assert absent(lambda: {place})"]
-            return [f"assert same({place}, {self.expected(wanted.value)}), {place}"]
+            return [f"assert same({place}, {self._signature(wanted) or self.expected(wanted.value)}), {place}"]
         if isinstance(wanted, Differs):
             return [f"assert not same({place}, {self.place(wanted.other)}), {place}"]
         if isinstance(wanted, OneOf):
@@ -120,7 +137,7 @@ class Assertion:
             test += " and not isinstance(seen, bool)"
         lines.append(f"assert {test}, seen")
         if wanted.pattern is not None:
-            lines.append(f"assert re.fullmatch({wanted.pattern!r}, seen), seen")
+            lines.append(f"assert re.fullmatch({self.names.pattern(wanted.pattern)!r}, seen), seen")
         return lines
 
     def _contains(self, wanted: Contains) -> list[str]:
@@ -145,6 +162,18 @@ class Assertion:
         if wanted.within_s is not None:
             arguments += f", within_s={wanted.within_s}"
         return [f"seen = {hook}.about({arguments})", f"assert {_bounds('len(seen)', wanted.least, wanted.most)}, seen"]
+
+    def _signature(self, wanted: Equals) -> str | None:
+        """How an expected header of a delivery is made from its body and the endpoint's secret; None if it is not."""
+        delivery, value = wanted.at.message, value_of(wanted.value)
+        if not isinstance(delivery, Delivery) or wanted.at.part is not Part.HEADER or not delivery.endpoint.secret:
+            return None
+        made = hmac.new(delivery.endpoint.secret.encode(), delivery.body, "sha256")
+        body = self._one(delivery) + ".body"
+        shown = f'hmac.new({literal(delivery.endpoint.secret)}.encode(), {body}, "sha256")'
+        if value == base64.b64encode(made.digest()).decode():
+            return f"base64.b64encode({shown}.digest()).decode()"
+        return f"{shown}.hexdigest()" if value == made.hexdigest() else None
 
     # Places and values.
 
@@ -189,6 +218,15 @@ class Assertion:
         return self._path(f"{reply}.json()", at.path, exchange.account)
 
     def _of_delivery(self, at: At, delivery: Delivery) -> str:
+        one = self._one(delivery)
+        if at.part is Part.HEADER:
+            return f'{one}.headers.get("{str(at.path[0]).lower()}")'
+        if at.part is Part.RAW:
+            return f"{one}.body"
+        return self._path(f"{one}.json()", at.path, delivery.endpoint.account)
+
+    def _one(self, delivery: Delivery) -> str:
+        """A delivery, by its place among those that tell of the same session."""
         hook = self.names.hook_at(delivery.endpoint.url)
         subject = subject_of(delivery.event)
         alike = [
@@ -198,12 +236,7 @@ class Assertion:
         ]
         place = alike.index(delivery) if delivery in alike else 0
         session_id = self.names.constant(subject, delivery.endpoint.account)
-        one = f"{hook}.about({session_id}, {place + 1})[{place}]"
-        if at.part is Part.HEADER:
-            return f'{one}.headers.get("{str(at.path[0]).lower()}")'
-        if at.part is Part.RAW:
-            return f"{one}.body"
-        return self._path(f"{one}.json()", at.path, delivery.endpoint.account)
+        return f"{hook}.about({session_id}, {place + 1})[{place}]"
 
     def _path(self, root: str, path: tuple[Step, ...], account: int | None) -> str:
         """An expression that walks a path, through every entry of a list where it says so."""
@@ -217,6 +250,12 @@ class Assertion:
                 return f"[{inner} for one in {root}{test}]"
             root += f"[{step!r}]".replace("'", '"')
         return root
+
+
+def _is_entry(at: At) -> bool:
+    """Whether a place is in one entry of a list that was answered with."""
+    in_answer = isinstance(at.message, Exchange) and at.part is Part.BODY
+    return in_answer and len(at.path) > 1 and at.path[0] == "data" and isinstance(at.path[1], int)
 
 
 def _bounds(what: str, least: int, most: int | None) -> str:

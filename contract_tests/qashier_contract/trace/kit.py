@@ -260,7 +260,8 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"Condition\(": "from threading import Condition, Thread",
     r"nullcontext": "from contextlib import nullcontext",
     r"unescape\(": "from html import unescape",
-    r"url(join|split)": "from urllib.parse import urljoin, urlsplit",
+    r"urljoin": "from urllib.parse import urljoin",
+    r"urlsplit": "from urllib.parse import urlsplit",
     r"uuid4": "from uuid import uuid4",
 }
 

@@ -125,6 +125,10 @@ class Names:
     def _number(self, session_id: str) -> str:
         return self._replies[self._born[session_id].number][1:]
 
+    def variable(self, session_id: str) -> str | None:
+        """The variable of a session's id; None if the script does not open the session."""
+        return f"id{self._number(session_id)}" if session_id in self._born else None
+
     def carried(self, exchange: Exchange) -> Iterator[tuple[str, str]]:
         """The variables that a created session gives, and the properties that they hold."""
         session_id = exchange.object.get("id")
@@ -139,10 +143,7 @@ class Names:
 
     def page_before(self, exchange: Exchange) -> str | None:
         """The variable of the page on which something was pressed."""
-        for one in reversed(self.steps.history.exchanges):
-            if one.page_from is None and one.number == exchange.page_from:
-                chain = self._chain(one)
-                return self._replies.get(chain[0] if chain is not None else one.number)
+        for one in self.steps.history.exchanges:
             if one.number == exchange.page_from:
                 chain = self._chain(one)
                 return self._replies.get(chain[0] if chain is not None else one.number)
@@ -207,6 +208,10 @@ class Names:
     def constant(self, value: Json, account: int | None) -> str:
         """A value of the recorded run as source: ids and times in it become those of this run."""
         return literal(self.value(self.steps.reader.any_value(value, account or 0)))
+
+    def pattern(self, pattern: str) -> str:
+        """A regular expression, without the word of the run where it only tells sessions apart."""
+        return pattern.replace(re.escape(f"{_MARK}{self.steps.nonce}-"), re.escape(_MARK))
 
     def raw_body(self, text: Text) -> str:
         """A body that is sent byte for byte, as source."""

@@ -167,8 +167,8 @@ class _Script:
             return []
         control = self.names.control(moves[0].account)
         post = f'{control}.post("clock/advance", json={{"seconds": seconds}})'
-        if len(moves) == 1 and not self.hooks:
-            return [post.replace('"seconds": seconds', f'"seconds": {moves[0].moved_s}')]
+        if not self.hooks:
+            return [post.replace('"seconds": seconds', f'"seconds": {sum(step.moved_s or 0 for step in moves)}')]
         seconds = ", ".join(str(step.moved_s) for step in moves)
         wrapped = textwrap.fill(f"{seconds},", 80, initial_indent="    ", subsequent_indent="    ")
         hooks = [f"    hook{place}.move(seconds)" for place in range(1, len(self.hooks) + 1)]
@@ -215,6 +215,12 @@ class _Script:
         headers = self._headers(step)
         if headers:
             arguments.append(f"headers={literal(headers)}")
+        if (
+            "Authorization" in headers
+            and client != "nobody"
+            and self.names.scheme(exchange.account or 0) is Credentials.BASIC
+        ):
+            arguments.append("auth=None")
         has_body = exchange.request.body is not None
         known = method.lower() if method in {"GET", "POST", "PUT", "PATCH", "DELETE"} else None
         if known is None or (has_body and known in {"get", "delete"}):
@@ -330,7 +336,8 @@ def _used_only(lines: list[str]) -> list[str]:
         text: str | None = line
         if match is not None and not re.search(rf"(?<![\w.]){re.escape(match[1])}\b", later):
             # A clock is stopped even where nobody asks for its time.
-            text = line[match.end() :] if match[1][0] == "r" or ".put(" in line else None
+            wanted = match[1][0] == "r" or ".put(" in line
+            text = line[match.end() :].removesuffix('.json()["now"]') if wanted else None
         if text is not None:
             kept.append(text)
             later += "\n" + text
