@@ -256,8 +256,8 @@ class AccountService:
     # what the integration did
 
     async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        """The last 1,000 requests, oldest first."""
-        return await self._store.journal(account)
+        """What the integration sent of the account's last 1,000 requests, oldest first: without those for pages."""
+        return [entry for entry in await self._store.journal(account) if not entry.is_of_a_page]
 
     async def advice(self, account: AccountId) -> Sequence[AdviceNote]:
         """All advice to the integrator, as things stand."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from secrets import randbits
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
+from qashier_mock.address import is_loopback
 from qashier_mock.clocks import Clocks
 from qashier_mock.core.model import WebhookEndpoint
 from qashier_mock.core.policy import Policy
@@ -23,6 +23,7 @@ from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
 from qashier_mock.hooks import PRODUCTION_PREFIX, AppHooks
+from qashier_mock.inspection import Inspection
 from qashier_mock.machine import MachineClock, steady
 from qashier_mock.outgoing import Outgoing
 from qashier_mock.pipeline import (
@@ -35,6 +36,7 @@ from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.web import hosted, wire
 from qashier_mock.web.api import ApiHandlers
 from qashier_mock.web.control import ControlHandlers
+from qashier_mock.web.inspector import InspectorParts, create_inspector
 from qashier_mock.webhooks import Dispatcher
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Settings:
         strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
         process: Tells apart the request ids of several processes with the same seed.
         bugs: Known defects to serve, by name (`bugs.BUGS`).
+        inspector_token: Lets clients beyond loopback use the inspector; None: none may.
     """
 
     public_url: str | None = None
@@ -70,6 +73,7 @@ class Settings:
     strict: bool = False
     process: str = ""
     bugs: tuple[str, ...] = ()
+    inspector_token: str | None = field(default=None, repr=False)
 
 
 class MockApp:
@@ -83,6 +87,7 @@ class MockApp:
         clocks: The clocks of accounts that are moved.
         hooks: What the pipeline, and the protocol of its server, is handed.
         address: Where the server listens (`http://127.0.0.1:4010`); see `listen_on`.
+        is_closing: Set by a server that is about to stop: answers that go on for ever end.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class MockApp:
         """
         self.settings = settings
         self.address = "http://127.0.0.1:4010"
+        self.is_closing = False
         self._is_open = False
         self.store: Store = MemoryStore() if store is None else store
         broken = None
@@ -173,7 +179,7 @@ class MockApp:
             (Document.of_file(folder / "qashier.yaml"), ("", PRODUCTION_PREFIX)),
             (Document.of_file(folder / "control.yaml"), ("",)),
         ]
-        pages = {"/pay": hosted.create_pages(self.service)}
+        pages = {"/pay": hosted.create_pages(self.service, observe=self.hooks.observe_page)}
         if broken is not None:
             broken.install(
                 documents=documents,
@@ -186,11 +192,27 @@ class MockApp:
                 api=api,
                 control=control,
             )
+        inspector = create_inspector(
+            InspectorParts(
+                inspection=Inspection(self.store, self.service),
+                service=self.service,
+                accounts=self.accounts,
+                dispatcher=self.dispatcher,
+                clocks=self.clocks,
+                hints=self.hooks.hints,
+                address=self._public_url,
+                public_host=self.hooks.public_host,
+                token=self.settings.inspector_token,
+                is_closing=lambda: self.is_closing,
+                new_request_id=self.hooks.new_request_id,
+            )
+        )
         asgi = create_pipeline(
             documents,
             [api, control],
             self.hooks,
-            pages=pages,
+            # What is unknown below the control API is refused as the control API refuses.
+            pages={**pages, "/": inspector, "/_mock": inspector, "/_mock/v1": None},
             timer=steady,
             lifespan=self._lifespan,
             validate_responses=validate_responses,
@@ -254,11 +276,3 @@ def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
         )
 
     return refusal
-
-
-def is_loopback(host: str) -> bool:
-    """Whether binding to `host` keeps the server on this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

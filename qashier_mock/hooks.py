@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
 
 from qashier_mock.accounts import AccountService
-from qashier_mock.core.credentials import account_of, key_of
+from qashier_mock.core.credentials import account_of, hint_of, key_of
 from qashier_mock.core.errors import (
     ApiError,
     ConflictError,
@@ -20,7 +20,7 @@ from qashier_mock.core.errors import (
     ServiceUnavailable,
 )
 from qashier_mock.core.faults import FaultAction, FaultRule
-from qashier_mock.core.journal import JournalEntry, cut
+from qashier_mock.core.journal import PAGE, JournalEntry, cut
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
@@ -31,6 +31,9 @@ from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.web import wire
 from qashier_mock.web.origin import check_origin, host_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
 """The API hangs under this path, too, as in production."""
@@ -61,12 +64,13 @@ class AppHooks:
         store: Store,
     ) -> None:
         self._policy = policy
-        self._public_host = None if public_url is None else host_of(urlsplit(public_url).netloc)
+        self.public_host = None if public_url is None else host_of(urlsplit(public_url).netloc)
         self.is_local = False
         self._service = service
         self._accounts = accounts
         self._store = store
         self._known: dict[bytes, AccountId] = {}
+        self.hints: dict[AccountId, str] = {}
         self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
         self.new_request_id = ids.request_id
         self._logged_at: dict[str, float] = {}  # why the store could not be used, and when that was last said
@@ -76,16 +80,19 @@ class AppHooks:
         known = self._known.get(authorization[0]) if len(authorization) == 1 else None
         if known is not None:
             return known
-        account = account_of(key_of(authorization))
+        key = key_of(authorization)
+        account = account_of(key)
         if len(self._known) >= _KEY_CACHE:
             self._known.clear()
+            self.hints.clear()
+        self.hints[account] = hint_of(key)
         self._known[authorization[0]] = account
         return account
 
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
         """What the account's fault rules do to this call; the control API has none, and answers no stranger's page."""
         if _is_control(call):
-            check_origin(call.headers, is_local=self.is_local, public_host=self._public_host)
+            check_origin(call.headers, is_local=self.is_local, public_host=self.public_host)
             return None
         if self._store.is_faultless(call.principal):
             return None
@@ -210,6 +217,26 @@ class AppHooks:
             ),
         )
         return ((_ADVICE, wire.advice_to_header(earned)),) if earned else ()
+
+    def observe_page(self, account: AccountId, request: Request, status: int, began: float) -> None:
+        """Write a request for a session's hosted page into the journal, for the inspector."""
+        path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+        query = request.scope["query_string"]
+        self._store.record(
+            account,
+            JournalEntry(
+                "",
+                PAGE,
+                request.method,
+                b"%b?%b" % (path, query) if query else path,
+                status,
+                self._service.time_of(account),
+                (steady() - began) * 1000,
+                None,
+                None,
+                None,
+            ),
+        )
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""

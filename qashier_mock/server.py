@@ -48,9 +48,10 @@ class Server(uvicorn.Server):
     Uvicorn itself looks ten times a second whether it is to stop, and sleeps as long again before it has.
     """
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
         self._told = asyncio.Event()
 
     @contextmanager
@@ -70,6 +71,7 @@ class Server(uvicorn.Server):
         Args:
             force: Do not wait for them either.
         """
+        self._on_stop()
         self.should_exit = True
         self.force_exit = self.force_exit or force
         self._told.set()
@@ -113,7 +115,11 @@ def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
         backlog=BACKLOG,
         timeout_graceful_shutdown=_GRACE,
     )
-    return Server(config, on_ready)
+
+    def close() -> None:
+        app.is_closing = True
+
+    return Server(config, on_ready, close)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -418,6 +418,12 @@ class Dispatcher:
             headers[self._signature_header] = sign(body, secret, encoding=self._signature_encoding)
         return body, headers
 
+    def signature(self, event: Event, endpoint: WebhookEndpoint | None) -> str | None:
+        """What an endpoint's deliveries of an event are signed with; None: it has no secret, or is gone."""
+        if endpoint is None or endpoint.secret is None:
+            return None
+        return sign(self.render(event), endpoint.secret, encoding=self._signature_encoding)
+
     async def _post(self, claimed: ClaimedDelivery) -> tuple[int | None, str | None]:
         refusal = self._refuses(claimed.endpoint.url)
         if refusal is not None:

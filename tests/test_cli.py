@@ -20,8 +20,7 @@ import yaml
 from mock_harness import basket
 
 from qashier_mock import MockServer, __version__
-from qashier_mock.address import bind, url_of
-from qashier_mock.app import is_loopback
+from qashier_mock.address import bind, is_loopback, url_of
 from qashier_mock.cli import COMMANDS, CommandError, main, serve
 from qashier_mock.cli.options import Option, base_url, duration, http_url, parse
 from qashier_mock.client import MockAccount
@@ -341,13 +340,17 @@ def test_a_wrong_policy_is_named(tmp_path: Path, text: str, told: str) -> None:
     assert str(policy) in str(refused.value)
 
 
+def webhook_secret(path: str | None) -> str | None:
+    return serve._secret(path, option="webhook-secret-file", variable="QASHIER_WEBHOOK_SECRET")
+
+
 @pytest.mark.parametrize(
     ("content", "secret"), [(b"whsec", "whsec"), (b"whsec\n", "whsec"), (b" a b \r\n", " a b "), (b"\n\n", "\n")]
 )
 def test_a_secret_is_read_from_a_file_as_it_stands(tmp_path: Path, content: bytes, secret: str) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
-    assert serve._secret(str(path)) == secret
+    assert webhook_secret(str(path)) == secret
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff"])
@@ -355,14 +358,14 @@ def test_an_empty_secret_is_a_mistake(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content)
     with pytest.raises(CommandError, match="--webhook-secret-file"):
-        serve._secret(str(path))
+        webhook_secret(str(path))
 
 
 def test_a_secret_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QASHIER_WEBHOOK_SECRET", raising=False)
-    assert serve._secret(None) is None
+    assert webhook_secret(None) is None
     monkeypatch.setenv("QASHIER_WEBHOOK_SECRET", "whsec")
-    assert serve._secret(None) == "whsec"
+    assert webhook_secret(None) == "whsec"
 
 
 # spec

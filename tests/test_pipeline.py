@@ -717,11 +717,16 @@ class TestPages:
         assert answer.header("request-id") == "req_1"
 
     def test_documents_come_first(self) -> None:
-        app = build(pages={"/": page})
+        app = build(pages={"": page})
         assert ask(app, "GET", "/health").status == 200
         assert ask(app, "POST", "/health").status == 405
         assert ask(app, "GET", "/anything").status == 418
         assert ask(app, "GET", "/v1/anything").status == 404
+
+    def test_a_slash_stands_for_that_path_alone_and_none_for_nobody(self) -> None:
+        app = build(pages={"/": page, "/pay": page, "/pay/v1": None})
+        paths = ("/", "/anything", "/pay/a", "/pay/v1/a")
+        assert [ask(app, "GET", path, key=None).status for path in paths] == [418, 404, 418, 404]
 
     def test_a_page_that_fails_gets_the_envelope(self, caplog: pytest.LogCaptureFixture) -> None:
         app = build(pages={"/pay": page})

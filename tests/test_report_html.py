@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from browser_harness import launched
+from playwright.sync_api import Browser
 from qashier_contract import CLAUSES, check
 from qashier_contract.history import Delivery, Endpoint, Exchange, History, Reply, Request
 from qashier_contract.report.html import render
@@ -270,15 +269,8 @@ def test_a_report_of_a_thousand_exchanges_and_many_broken_clauses_stays_below_tw
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    named = os.environ.get("QASHIER_TEST_BROWSER")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = named or next((found for name in names if (found := shutil.which(name))), None)
-    # The sandbox of Chromium refuses to run as root, which is what containers are.
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 def test_a_browser_shows_it_on_a_phone_finds_clauses_and_asks_nobody(

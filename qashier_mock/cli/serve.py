@@ -121,6 +121,11 @@ OPTIONS: Final = (
         help="serve this known defect; qashier-mock selfcheck names them; may be repeated",
     ),
     Option(
+        name="inspector-token-file",
+        metavar="FILE",
+        help="let other machines open the inspector with ?token=, the text of FILE; or set QASHIER_INSPECTOR_TOKEN",
+    ),
+    Option(
         name="log-format",
         metavar="text|json",
         default="text",
@@ -133,7 +138,7 @@ OPTIONS: Final = (
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM."""
     options = parse("serve", "Run the mock until SIGINT or SIGTERM.", OPTIONS, arguments)
-    secret = _secret(options.webhook_secret_file)
+    secret = _secret(options.webhook_secret_file, option="webhook-secret-file", variable="QASHIER_WEBHOOK_SECRET")
     snapshot = _snapshot(options.data)
     try:
         listener = bind(options.host, options.port)
@@ -161,17 +166,17 @@ def _leave(_signal: int, _frame: object) -> None:
     raise SystemExit(DONE)
 
 
-def _secret(path: str | None) -> str | None:
-    """The secret of the common endpoints, from a file or the environment."""
+def _secret(path: str | None, *, option: str, variable: str) -> str | None:
+    """A secret from the file of an option, or from the environment; None where neither is given."""
     if path is None:
-        return os.environ.get("QASHIER_WEBHOOK_SECRET") or None
+        return os.environ.get(variable) or None
     try:
         secret = Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"the file of --webhook-secret-file cannot be read: {_reason(error)}") from None
+        raise CommandError(f"the file of --{option} cannot be read: {_reason(error)}") from None
     secret = secret.removesuffix("\n").removesuffix("\r")
     if not secret:
-        raise CommandError("the file of --webhook-secret-file is empty")
+        raise CommandError(f"the file of --{option} is empty")
     return secret
 
 
@@ -180,7 +185,8 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
-    from qashier_mock.app import Settings, is_loopback  # noqa: PLC0415 - after the socket is bound
+    from qashier_mock.address import is_loopback  # noqa: PLC0415
+    from qashier_mock.app import Settings  # noqa: PLC0415 - after the socket is bound
 
     hosts = {_host(url) for url in options.webhook_url} | {host.lower() for host in options.webhook_allow}
     anywhere = is_loopback(options.host) and not options.webhook_allow
@@ -194,6 +200,9 @@ def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
         seed=options.seed,
         strict=options.strict,
         bugs=_bugs(options.bug),
+        inspector_token=_secret(
+            options.inspector_token_file, option="inspector-token-file", variable="QASHIER_INSPECTOR_TOKEN"
+        ),
     )
 
 

@@ -18,6 +18,9 @@ from qashier_mock.core.model import AccountId
 LONGEST: Final = 200
 """Characters that may follow `sk_test_` in a key."""
 
+_HINTED_FROM: Final = 16
+"""Characters that a key must have after `sk_test_` before four of them are shown."""
+
 _TEST: Final = b"sk_test_"
 _LIVE: Final = b"sk_live_"
 _OTHER: Final = re.compile(rb"[^A-Za-z0-9_-]")
@@ -27,6 +30,14 @@ _BASIC_HINT: Final = "Send the API key as Basic user name with a colon and an em
 def account_of(key: str) -> AccountId:
     """The account of an API key: a hash, so that the key itself is kept nowhere."""
     return AccountId("acct_" + blake2b(key.encode(), digest_size=12).hexdigest())
+
+
+def hint_of(key: str) -> str:
+    """What a key may be recognised by and not guessed from: its beginning and, of a long one, its last characters."""
+    rest = key.removeprefix("sk_test_")
+    if rest == "default":
+        return key  # everybody knows it: it is that of our own commands
+    return "sk_test_…" + (rest[-4:] if len(rest) >= _HINTED_FROM else "")
 
 
 def key_of(authorization: Sequence[bytes]) -> str:

@@ -25,6 +25,16 @@ class FaultAction(StrEnum):
     BAD_SIGNATURE = "bad_signature"
 
 
+WEBHOOK_ACTIONS: Final = frozenset(
+    {FaultAction.DROP, FaultAction.DELAY, FaultAction.DUPLICATE, FaultAction.REORDER, FaultAction.BAD_SIGNATURE}
+)
+CALL_ACTIONS: Final = frozenset(FaultAction) - {
+    FaultAction.DUPLICATE,
+    FaultAction.REORDER,
+    FaultAction.BAD_SIGNATURE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FaultRule:
     """One rule.

@@ -11,6 +11,9 @@ CAPACITY: Final = 1_000
 BODY_LIMIT: Final = 16_384
 """Bytes of a body that a journal keeps."""
 
+PAGE: Final = "hosted_page"
+"""Stands for the operation of a request for a session's hosted page; no document names that."""
+
 _KEY: Final = re.compile(rb"sk_(test|live)_[^\s\"'\\&<>]+")
 
 # "sk_test_" and "sk_live_" in base64, as far as they do not depend on what is before them: it may begin at any of three
@@ -48,6 +51,11 @@ class JournalEntry(NamedTuple):
     request_body: bytes | None
     response_body: bytes | None
     advice: tuple[str, ...] = ()
+
+    @property
+    def is_of_a_page(self) -> bool:
+        """Whether the customer's browser sent it, for the hosted page; the integration did not."""
+        return self.operation == PAGE
 
     def redacted(self) -> JournalEntry:
         """The entry with every API key blotted out, as it is or in base64."""

@@ -58,7 +58,7 @@ def create_pipeline(
     handlers: object | Sequence[object],
     hooks: Hooks,
     *,
-    pages: Mapping[str, ASGIApp] | None = None,
+    pages: Mapping[str, ASGIApp | None] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     max_body: int = MAX_BODY,
     validate_responses: bool = False,
@@ -115,7 +115,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     def __init__(
         self,
         hooks: Hooks,
-        pages: Mapping[str, ASGIApp],
+        pages: Mapping[str, ASGIApp | None],
         *,
         max_body: int,
         timer: Callable[[], float],

@@ -120,18 +120,24 @@ class Router:
 
 
 class Pages:
-    """Foreign apps, each below a prefix. The longest prefix wins, base paths of documents included."""
+    """Foreign apps, each below a prefix. The longest prefix wins, base paths of documents included.
 
-    __slots__ = ("_prefixes",)
+    The prefix `/` stands for that path alone. A prefix whose app is None belongs to nobody.
+    """
 
-    def __init__(self, pages: Mapping[str, ASGIApp], base_paths: Iterable[str]) -> None:
+    __slots__ = ("_prefixes", "_root")
+
+    def __init__(self, pages: Mapping[str, ASGIApp | None], base_paths: Iterable[str]) -> None:
+        self._root = pages.get("/")
         owners: dict[str, Any] = {base.rstrip("/"): None for base in base_paths if base.rstrip("/")}
-        owners.update({prefix.rstrip("/"): app for prefix, app in pages.items()})
+        owners.update({prefix.rstrip("/"): app for prefix, app in pages.items() if prefix != "/"})
         longest_first = sorted(owners.items(), key=lambda owner: len(owner[0]), reverse=True)
         self._prefixes: list[tuple[bytes, ASGIApp | None]] = [(p.encode(), app) for p, app in longest_first]
 
     def find(self, raw_path: bytes) -> ASGIApp | None:
         """Return the app that a path belongs to; None where it belongs to a document or to nobody."""
+        if raw_path == b"/":
+            return self._root
         for prefix, app in self._prefixes:
             if raw_path.startswith(prefix) and raw_path[len(prefix) : len(prefix) + 1] in {b"", b"/"}:
                 return app

@@ -302,6 +302,9 @@ class Store(Protocol):
     async def owner(self, session_id: str) -> AccountId | None:
         """The account that a session belongs to."""
 
+    async def accounts(self) -> Sequence[AccountId]:
+        """Every account that was ever used, in order of first use; O(accounts)."""
+
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         """Append to an account's journal. Never suspends; a store may write it a little later."""
 

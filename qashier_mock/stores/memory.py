@@ -374,6 +374,9 @@ class MemoryStore:
         session = self.sessions.get(session_id)
         return None if session is None else session.account
 
+    async def accounts(self) -> Sequence[AccountId]:
+        return tuple(self._accounts)
+
     def holder(self, object_id: str) -> AccountId | None:
         """The account that has an id now."""
         found = self.sessions.get(object_id) or self.events.get(object_id)

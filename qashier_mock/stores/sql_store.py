@@ -135,6 +135,10 @@ class SqlStore:
             )
         return AccountId(found[0][0]) if found else None
 
+    async def accounts(self) -> Sequence[AccountId]:
+        async with self.rows() as rows_:
+            return [AccountId(account) for (account,) in await rows_.all("SELECT id FROM mock_accounts ORDER BY no")]
+
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         async with self.rows() as rows_:
             found = await rows_.all(

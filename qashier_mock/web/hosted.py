@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from http import HTTPStatus
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,12 +22,14 @@ from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import PaymentStatus, Status
 from qashier_mock.core.money import format_amount
+from qashier_mock.machine import steady
 from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.web.rendering import Pages
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from qashier_mock.core.model import CheckoutSession
+    from qashier_mock.core.model import AccountId, CheckoutSession
     from qashier_mock.service import CheckoutService
 
 CARD: Final[Mapping[str, Trigger]] = {"approved": Trigger.PAYMENT_SUCCEEDED, "declined": Trigger.PAYMENT_FAILED}
@@ -50,27 +50,36 @@ DECISION: Final[Mapping[str, Trigger]] = {
 _MAX_FORM_BYTES: Final = 8 * 1024
 _MAX_DRAINED_BYTES: Final = 4 * 1024 * 1024
 _MAX_FORM_FIELDS: Final = 16
-_HERE: Final = Path(__file__).parent
 
 # An id of another form is not looked up, so no store gets a NUL or a very long text as a key.
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
+Observe = Callable[["AccountId", Request, int, float], None]
+"""Told of each request for the page of a session: whose session, the request, the status, when it began."""
 
-def create_pages(service: CheckoutService) -> ASGIApp:
+
+def create_pages(service: CheckoutService, *, observe: Observe | None = None) -> ASGIApp:
     """Make the application that serves everything below `/pay`.
 
     The pages ask for no key: whoever has the URL of a session may pay it, as in production.
+
+    Args:
+        service: What the customer's acts are handed to.
+        observe: Told of each request; None: nobody is.
     """
-    _sources()  # read while the file system is the machine's own: a test may put another one in its place
     pages = _Pages(service)
+
+    def resource(*, get: _Handler | None = None, post: _Handler | None = None) -> _Resource:
+        return _Resource(get=get, post=post, observe=observe)
+
     return Router(
         [
-            Route("/pay/{session_id}", _Resource(get=pages.show, post=pages.pay)),
-            Route("/pay/{session_id}/redirect", _Resource(get=pages.ask, post=pages.decide)),
+            Route("/pay/{session_id}", resource(get=pages.show, post=pages.pay)),
+            Route("/pay/{session_id}/redirect", resource(get=pages.ask, post=pages.decide)),
         ],
-        default=_Resource(),
+        default=resource(),
         redirect_slashes=False,
     )
 
@@ -89,12 +98,14 @@ class _Refused(Exception):
 class _Resource:
     """One path and its methods. Every refusal leaves through here, as a page."""
 
-    def __init__(self, *, get: _Handler | None = None, post: _Handler | None = None) -> None:
+    def __init__(self, *, get: _Handler | None, post: _Handler | None, observe: Observe | None) -> None:
         handlers = {"GET": get, "HEAD": get, "POST": post}
         self._handlers = {method: handler for method, handler in handlers.items() if handler is not None}
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        began = steady()
         try:
             response = await self._answer(request)
         except _Refused as refused:
@@ -107,6 +118,9 @@ class _Resource:
             )
         except ClientDisconnect:
             return
+        account = getattr(request.state, "account", None)
+        if account is not None and self._observe is not None:
+            self._observe(account, request, response.status_code, began)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -146,19 +160,19 @@ class _Pages:
             trigger = TEST_CARDS.get("".join(fields["number"]).replace(" ", "").replace("-", ""))
         if trigger is None:
             session = await self._session(request)
-            return _see_other(f"./{session.id}" + "?outcome=unknown_card#payment" * session.is_open)
+            return _PAGES.see_other(f"./{session.id}" + "?outcome=unknown_card#payment" * session.is_open)
         session, was_open = await self._act(request, trigger)
         if not was_open:
-            return _see_other(f"./{session.id}")
+            return _PAGES.see_other(f"./{session.id}")
         if trigger is Trigger.PAYMENT_FAILED:
-            return _see_other(f"./{session.id}?outcome=declined#payment")
-        return _see_other(session.success_url)
+            return _PAGES.see_other(f"./{session.id}?outcome=declined#payment")
+        return _PAGES.see_other(session.success_url)
 
     async def ask(self, request: Request) -> Response:
         """The payment method's own page."""
         session = await self._session(request)
         if session.status is not Status.OPEN:
-            return _see_other(f"../{session.id}")
+            return _PAGES.see_other(f"../{session.id}")
         return _page("method.html", session, here="./redirect")
 
     async def decide(self, request: Request) -> Response:
@@ -166,20 +180,23 @@ class _Pages:
         trigger = _choice(await _form(request), "decision", DECISION)
         # The method knows nothing of the session's state; the shop reads the outcome from the session.
         session, _ = await self._act(request, trigger)
-        return _see_other(session.return_url)
+        return _PAGES.see_other(session.return_url)
 
     async def _act(self, request: Request, trigger: Trigger) -> tuple[CheckoutSession, bool]:
         session_id: str = request.path_params["session_id"]
         try:
-            return await self._service.act(session_id if _SESSION_ID.fullmatch(session_id) else "", trigger)
+            acted = await self._service.act(session_id if _SESSION_ID.fullmatch(session_id) else "", trigger)
         except SessionNotFound:
             raise _unknown_session() from None
+        request.state.account = acted[0].account
+        return acted
 
     async def _session(self, request: Request) -> CheckoutSession:
         session_id: str = request.path_params["session_id"]
         found = await self._service.find(session_id) if _SESSION_ID.fullmatch(session_id) else None
         if found is None:
             raise _unknown_session()
+        request.state.account = found[0]
         return found[1]
 
 
@@ -239,7 +256,7 @@ async def _read(request: Request) -> bytes:
 
 
 def _page(template: str, session: CheckoutSession, **more: object) -> Response:
-    return _render(
+    return _PAGES.render(
         template,
         HTTPStatus.OK,
         session=session,
@@ -262,58 +279,7 @@ def _moment(instant: datetime) -> str:
 
 
 def _problem(status: HTTPStatus, title: str, text: str) -> Response:
-    return _render("problem.html", status, status=status.value, title=title, text=text)
+    return _PAGES.render("problem.html", status, http_status=status.value, title=title, text=text)
 
 
-def _render(template: str, http_status: HTTPStatus, **values: object) -> Response:
-    templates, headers = _templates()
-    html: str = templates.get_template(template).render(values)
-    return Response(html.encode(), http_status, headers, "text/html")
-
-
-def _see_other(location: str) -> Response:
-    # Not Starlette's RedirectResponse, which rewrites characters that a URL of the shop may have (CRE-8).
-    _, headers = _templates()
-    return Response(status_code=HTTPStatus.SEE_OTHER, headers={**headers, "location": location})
-
-
-@cache
-def _sources() -> Mapping[str, str]:
-    """The texts of the templates and the style, by file name."""
-    paths = [*(_HERE / "templates" / "pay").glob("*.html"), _HERE / "static" / "pay.css"]
-    return {path.name: path.read_text(encoding="utf-8") for path in paths}
-
-
-@cache
-def _templates() -> tuple[Any, dict[str, str]]:
-    """The compiled templates and the headers that go with every page; made when the first page is asked for."""
-    import base64  # noqa: PLC0415 - with Jinja2 the larger part of this module's cost, and many runs open no page
-    import hashlib  # noqa: PLC0415
-
-    import jinja2  # noqa: PLC0415
-    import markupsafe  # noqa: PLC0415
-
-    style = _sources()["pay.css"]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    templates = jinja2.Environment(
-        loader=jinja2.DictLoader(_sources()),
-        autoescape=True,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    templates.filters["money"] = format_amount
-    templates.filters["moment"] = _moment
-    templates.globals["style"] = markupsafe.Markup(style)  # noqa: S704 - our own file
-    headers = {
-        # No form-action: it would also govern where a form's answer may redirect to, and that is the shop.
-        "content-security-policy": (
-            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
-        ),
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-content-type-options": "nosniff",
-        "x-robots-tag": "noindex, nofollow",
-    }
-    return templates, headers
+_PAGES: Final = Pages("pay", "pay.css", filters={"money": format_amount, "moment": _moment})

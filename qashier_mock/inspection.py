@@ -1,0 +1,183 @@
+"""What the inspector shows: accounts, and each account's sessions with all that happened to them.
+
+Reads only. Nothing here earns advice, counts as polling or writes to the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from qashier_mock.core.errors import SessionNotFound
+from qashier_mock.core.paging import ListQuery, Page
+
+if TYPE_CHECKING:
+    from qashier_mock.core.delivery import Attempt, Delivery
+    from qashier_mock.core.journal import JournalEntry
+    from qashier_mock.core.model import AccountId, CheckoutSession, Event
+    from qashier_mock.service import CheckoutService
+    from qashier_mock.stores.base import Store
+
+ACCOUNTS_SHOWN: Final = 200
+"""Accounts on the first page; whoever has more finds one by its key."""
+_SEARCHED: Final = 100
+"""Sessions that a search for an amount shows at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """An account in the list of accounts.
+
+    Attributes:
+        account: Whose.
+        now: What its clock shows, epoch seconds.
+        is_frozen: Whether that clock stands.
+        sessions: How many checkout sessions it has.
+    """
+
+    account: AccountId
+    now: int
+    is_frozen: bool
+    sessions: int
+
+
+class Kind(StrEnum):
+    """What an entry of a timeline is about."""
+
+    REQUEST = "request"
+    PAGE = "page"
+    EVENT = "event"
+    ATTEMPT = "attempt"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened to a session. `at` is in epoch seconds of the account's clock; one of the rest is set."""
+
+    at: int
+    kind: Kind
+    request: JournalEntry | None = None
+    event: Event | None = None
+    attempt: Attempt | None = None
+    delivery: Delivery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHistory:
+    """A session with its timeline, oldest first."""
+
+    session: CheckoutSession
+    now: int
+    entries: tuple[Entry, ...]
+    events: tuple[Event, ...]
+
+
+class Inspection:
+    """Reads for the inspector, over all accounts of a store."""
+
+    def __init__(self, store: Store, service: CheckoutService) -> None:
+        self._store = store
+        self._service = service
+
+    async def accounts(self) -> Sequence[AccountSummary]:
+        """The accounts that have something, at most 200, those with the most sessions first."""
+        found = []
+        for account in await self._store.accounts():
+            async with self._store.transaction(account, reading=True) as tx:
+                clock = tx.profile().clock
+                summary = AccountSummary(
+                    account, self._service.now(tx), clock.frozen_at is not None, tx.next_sequence()
+                )
+            if summary.sessions or await self._store.journal(account):
+                found.append(summary)
+        return sorted(found, key=lambda each: -each.sessions)[:ACCOUNTS_SHOWN]
+
+    async def sessions(self, account: AccountId, query: ListQuery) -> Page:
+        """A page of an account's sessions as of now, newest first; an unknown cursor begins at the newest."""
+        await self._service.sweep(account)
+        async with self._store.transaction(account, reading=True) as tx:
+            cursor = query.starting_after or query.ending_before
+            marked = None if cursor is None else await tx.session(cursor)
+            if marked is None:
+                return await tx.page(ListQuery(limit=query.limit, status=query.status), None)
+            return await tx.page(query, marked.sequence)
+
+    async def search(self, account: AccountId, text: str) -> Sequence[CheckoutSession]:
+        """The sessions with that id, or with that total (`12.50` or 1250 minor units); newest first, at most 100."""
+        await self._service.sweep(account)
+        async with self._store.transaction(account, reading=True) as tx:
+            named = await tx.session(text)
+            if named is not None:
+                return [named]
+            digits = text.replace(".", "").replace(",", "")
+            if not digits.isdecimal():
+                return []
+            amount = int(digits)
+            return [each for each in reversed(await tx.sessions()) if each.amount_total == amount][:_SEARCHED]
+
+    async def session(self, account: AccountId, session_id: str) -> SessionHistory:
+        """A session with all that is known to have happened to it.
+
+        Raises:
+            SessionNotFound: The account has no such session.
+        """
+        await self._service.sweep(account)
+        async with self._store.transaction(account, reading=True) as tx:
+            session = await tx.session(session_id)
+            if session is None:
+                raise SessionNotFound(session_id)
+            now = self._service.now(tx)
+            events = await tx.events(session_id=session_id)
+            attempts = [each for each in await tx.attempts() if each.session_id == session_id]
+            ids = {event.id for event in events}
+            pending = [each for each in await tx.pending_deliveries() if each.event_id in ids]
+        journal = await self._store.journal(account)
+        return SessionHistory(session, now, timeline(session_id, journal, events, attempts, pending), tuple(events))
+
+    async def next_deadline(self, account: AccountId) -> int | None:
+        """The earliest `expires_at` of the account's open sessions, epoch seconds; None if none is open."""
+        async with self._store.transaction(account, reading=True) as tx:
+            return tx.next_deadline()
+
+    async def version(self, account: AccountId | None) -> tuple[object, ...]:
+        """Something that differs once there is news of an account, or of any."""
+        if account is None:
+            return tuple((each.account, each.sessions) for each in await self.accounts())
+        async with self._store.transaction(account, reading=True) as tx:
+            clock, drawn = tx.profile().clock, tx.profile().drawn
+            state = (clock, drawn, tx.next_deadline(), await tx.attempts_made(), len(tx.faults()), len(tx.endpoints()))
+            pending = [(each.id, each.number) for each in await tx.pending_deliveries()]
+        journal = await self._store.journal(account)
+        return (*state, tuple(pending), journal[-1] if journal else None)
+
+
+def timeline(
+    session_id: str,
+    journal: Iterable[JournalEntry],
+    events: Iterable[Event],
+    attempts: Iterable[Attempt],
+    pending: Iterable[Delivery],
+) -> tuple[Entry, ...]:
+    """What happened to a session, in order of the account's clock; within a second a cause stands before its effect."""
+    entries = [
+        Entry(each.at, Kind.PAGE if each.is_of_a_page else Kind.REQUEST, request=each)
+        for each in journal
+        if _concerns(each, session_id.encode())
+    ]
+    entries += [Entry(each.created, Kind.EVENT, event=each) for each in events]
+    entries += [Entry(each.at, Kind.ATTEMPT, attempt=each) for each in attempts]
+    entries += [Entry(each.due, Kind.PENDING, delivery=each) for each in pending]
+    return tuple(sorted(entries, key=lambda entry: (entry.at, _ORDER[entry.kind])))
+
+
+_ORDER: Final = {kind: order for order, kind in enumerate(Kind)}
+
+
+def _concerns(entry: JournalEntry, session_id: bytes) -> bool:
+    """Whether a request is about a session: its path names it, or it is the create that answered with it."""
+    if session_id in entry.path.partition(b"?")[0]:
+        return True
+    return entry.operation == "create_checkout_session" and session_id in (entry.response_body or b"")

@@ -1,0 +1,179 @@
+"""What the forms of the inspector do. Each is answered with a redirect: loading a page again does nothing again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from qashier_mock.core.credentials import account_of, hint_of, key_of
+from qashier_mock.core.faults import CALL_ACTIONS, WEBHOOK_ACTIONS, FaultAction, FaultRule
+from qashier_mock.core.lifecycle import Trigger
+from qashier_mock.core.model import AccountId
+from qashier_mock.core.request import RequestRef
+from qashier_mock.web import wire
+from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, account_of_path, form_of, invalid, see
+
+_ACTS: Final[Mapping[str, Trigger]] = {
+    "pay": Trigger.PAYMENT_SUCCEEDED,
+    "fail": Trigger.PAYMENT_FAILED,
+    "cancel": Trigger.PAYMENT_CANCELED,
+}
+_STEPS: Final = {"1h": 3_600, "24h": 86_400}
+_SAMPLE: Final[Mapping[str, Any]] = {
+    "line_items": [
+        {"price_data": {"currency": "SGD", "product_data": {"name": "Kaya toast"}, "unit_amount": 680}, "quantity": 2},
+        {
+            "price_data": {
+                "currency": "SGD",
+                "product_data": {"name": "Kopi", "description": "Kopi, less sweet"},
+                "unit_amount": 220,
+            },
+            "quantity": 1,
+        },
+    ],
+    "success_url": "https://shop.example/thanks",
+    "return_url": "https://shop.example/return",
+    "cancel_url": "https://shop.example/basket",
+}
+
+
+class Acts:
+    """What each form does."""
+
+    def __init__(self, parts: InspectorParts) -> None:
+        self._parts = parts
+
+    async def find_account(self, request: Request) -> Response:
+        """Open the account of a key, or make a first sample session in it."""
+        form = await form_of(request)
+        key = form.get("key", "").strip() or "sk_test_default"
+        account = account_of(key_of([b"Bearer " + key.encode()]))
+        self._parts.hints[account] = hint_of(key)
+        if form.get("sample"):
+            return await self._make_sample(account)
+        return see(f"{PREFIX}/accounts/{account}")
+
+    async def make_sample(self, request: Request) -> Response:
+        """Create a session with two lines."""
+        return await self._make_sample(account_of_path(request))
+
+    async def _make_sample(self, account: AccountId) -> Response:
+        session = await self._parts.service.create(account, wire.parse_create(dict(_SAMPLE)), self._as_request())
+        return see(f"{PREFIX}/accounts/{account}/sessions/{session.id}")
+
+    def _as_request(self) -> RequestRef:
+        return RequestRef(self._parts.new_request_id())
+
+    async def act(self, request: Request) -> Response:
+        """Pay, fail, cancel or expire a session."""
+        account, session_id = account_of_path(request), request.path_params["session"]
+        act = (await form_of(request)).get("act", "")
+        if act == "expire":
+            await self._parts.service.expire(account, session_id, self._as_request())
+        elif act in _ACTS:
+            await self._parts.service.apply(account, session_id, _ACTS[act])
+        else:
+            raise invalid(f"There is no act {act!r} for a session.")
+        return see(request.url.path)
+
+    async def resend(self, request: Request) -> Response:
+        """Send an event again to every endpoint."""
+        await self._parts.dispatcher.resend(account_of_path(request), request.path_params["event"])
+        return await self._back(request)
+
+    async def flush(self, request: Request) -> Response:
+        """Attempt what is due now."""
+        await self._parts.dispatcher.flush(account_of_path(request))
+        return see(request.url.path)
+
+    async def move_clock(self, request: Request) -> Response:
+        """Freeze, release or move the account's clock."""
+        account, clocks = account_of_path(request), self._parts.clocks
+        move = (await form_of(request)).get("move", "")
+        now = (await self._parts.accounts.clock(account)).now
+        if move in {"freeze", "release"}:
+            await clocks.advance(account, to=now, frozen=move == "freeze")
+        elif move in _STEPS:
+            await clocks.advance(account, by=_STEPS[move])
+        elif move == "deadline":
+            deadline = await self._parts.inspection.next_deadline(account)
+            if deadline is None:
+                raise invalid("No session of this account is open, so that none can expire.")
+            await clocks.advance(account, to=max(now, deadline))
+        else:
+            raise invalid(f"The clock has no button {move!r}.")
+        return await self._back(request)
+
+    async def add_endpoint(self, request: Request) -> Response:
+        """Deliver webhooks to one more place."""
+        form = await form_of(request)
+        url = checked_url(form.get("url", "").strip())
+        secret = form.get("secret") or None
+        await self._parts.accounts.add_endpoint(
+            account_of_path(request), url, secret=secret, types=wire.parse_types(None)
+        )
+        return see(request.url.path)
+
+    async def remove_endpoint(self, request: Request) -> Response:
+        """Deliver nothing there any more."""
+        await self._parts.accounts.remove_endpoint(account_of_path(request), (await form_of(request)).get("id", ""))
+        return see(request.url.path.removesuffix("/remove"))
+
+    async def add_fault(self, request: Request) -> Response:
+        """Add a fault rule."""
+        rule = rule_of(await form_of(request))
+        await self._parts.accounts.add_fault(account_of_path(request), rule)
+        return see(request.url.path)
+
+    async def remove_fault(self, request: Request) -> Response:
+        """Remove a fault rule."""
+        await self._parts.accounts.remove_faults(account_of_path(request), (await form_of(request)).get("id", ""))
+        return see(request.url.path.removesuffix("/remove"))
+
+    async def _back(self, request: Request) -> Response:
+        """Back to the page that the form stood on."""
+        form = await form_of(request)
+        below = f"{PREFIX}/accounts/{account_of_path(request)}"
+        back = form.get("back", "")
+        return see(back if back == below or back.startswith(f"{below}/") else below)
+
+
+def checked_url(text: str) -> str:
+    """The URL of an endpoint.
+
+    Raises:
+        RequestInvalid: It is no absolute http or https URL.
+    """
+    if not re.fullmatch(r"https?://[!-~]{1,2000}", text) or not urlsplit(text).hostname:
+        raise invalid(f"{text!r} is no absolute http or https URL.")
+    return text
+
+
+def rule_of(form: Mapping[str, str]) -> FaultRule:
+    """The fault rule that a form describes.
+
+    Raises:
+        RequestInvalid: There is no such fault, or a field of it does not fit.
+    """
+    action, is_webhook = form.get("action", ""), form.get("about") == "webhook"
+    known = WEBHOOK_ACTIONS if is_webhook else CALL_ACTIONS
+    if action not in known:
+        what = "webhooks" if is_webhook else "calls of the API"
+        raise invalid(f"{action!r} is no fault of {what}; there are {', '.join(sorted(known))}.")
+    try:
+        return FaultRule(
+            id="",
+            action=FaultAction(action),
+            operation=None if is_webhook else "*",
+            webhook="*" if is_webhook else None,
+            seconds=float(form.get("seconds") or 0),
+            status=int(form.get("status") or 503) if action == FaultAction.STATUS else None,
+            times=int(form["times"]) if form.get("times") else None,
+        )
+    except ValueError:
+        raise invalid("Seconds, status and how often are numbers.") from None

@@ -1,0 +1,55 @@
+"""News for a page that is open: server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+_LOOK_EVERY_S: Final = 0.25
+_KEEP_ALIVE_S: Final = 10.0
+
+
+class News(Response):
+    """Server-sent events, until the reader leaves or the server is about to stop.
+
+    Not Starlette's StreamingResponse, which is cancelled then and tells the log of it.
+    """
+
+    def __init__(self, version: Callable[[], Awaitable[tuple[object, ...]]], is_closing: Callable[[], bool]) -> None:
+        super().__init__(media_type="text/event-stream", headers={"cache-control": "no-store"})
+        del self.headers["content-length"]
+        self._version = version
+        self._is_closing = is_closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
+        async def write(text: str) -> None:
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+        await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
+        await write("retry: 1000\n\n")
+        shown, silent_s = await self._version(), 0.0
+        incoming = asyncio.ensure_future(receive())
+        try:
+            while not self._is_closing():
+                await asyncio.wait({incoming}, timeout=_LOOK_EVERY_S)
+                if incoming.done():
+                    if incoming.result()["type"] == "http.disconnect":
+                        return
+                    incoming = asyncio.ensure_future(receive())
+                version, silent_s = await self._version(), silent_s + _LOOK_EVERY_S
+                if version != shown:
+                    shown, silent_s = version, 0.0
+                    await write("event: news\ndata:\n\n")
+                elif silent_s >= _KEEP_ALIVE_S:
+                    silent_s = 0.0
+                    await write(": still here\n\n")
+        finally:
+            incoming.cancel()
+        await send({"type": "http.response.body", "body": b""})
