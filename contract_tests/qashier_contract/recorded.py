@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,17 +11,20 @@ from qashier_contract import verdicts
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.drive.plan import selected
 from qashier_contract.drive.traffic import har
+from qashier_contract.drive.traffic.exchanges import Traffic
 from qashier_contract.drive.traffic.har import Recorded
+from qashier_contract.drive.traffic.watching import Watching
 from qashier_contract.errors import CheckError
-from qashier_contract.history import History
+from qashier_contract.history import History, Terms
+from qashier_contract.interrupts import Stop, stopping_on_signals
 from qashier_contract.trace import file
 from qashier_contract.trace.file import Trace, TraceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from qashier_contract.policy import Policy
-    from qashier_contract.verdicts import Report
+    from qashier_contract.verdicts import ClauseReport, Report
 
 _NOT_REACHED: Final = "no request reached it"
 
@@ -58,6 +62,69 @@ def judge(
         else read(Path(recording), base_url=base_url, one_account=one_account)
     )
     return report_on(recorded, only=only, skip=skip, strict=strict, policy=policy)
+
+
+def watch(
+    target_url: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    strict: bool = False,
+    policy: Policy | None = None,
+    one_account: bool = False,
+    ready: Callable[[str], None] | None = None,
+    violated: Callable[[ClauseReport], None] | None = None,
+    stop: Stop | None = None,
+) -> Report:
+    """Pass traffic on to a target, and judge it while it passes, until the stop.
+
+    Args:
+        target_url: Where requests are passed on to; `/checkout/sessions` hangs below it.
+        host: Where to listen.
+        port: Where to listen; 0 takes a free one.
+        only: Patterns of clause ids, such as `LIS-*`, to judge by; all by default.
+        skip: Patterns of clause ids to leave out.
+        strict: Let assumed clauses fail instead of warn.
+        policy: Answers to what the documentation leaves open.
+        one_account: Whether all keys are of one account.
+        ready: Told the address to send requests to, once they are taken.
+        violated: Told of each clause that turns out to be broken; at most once each.
+        stop: What ends it; without one, Ctrl-C and SIGTERM do.
+
+    Returns:
+        The report on all that passed; its history is what was recorded.
+
+    Raises:
+        CheckError: The address cannot be had, or no clause is left to judge by.
+    """
+    stop = stop or Stop()
+    told: set[str] = set()
+    traffic = Traffic(target_url, one_account=one_account)
+    begun = Terms(wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
+
+    def report_so_far() -> Report:
+        exchanges = watching.exchanges
+        terms = traffic.terms(begun.wall_ns or 0, begun.monotonic_ns)
+        trace = Trace(history=History(exchanges=exchanges, terms=terms), target=target_url.rstrip("/"))
+        recorded = Recorded(trace=trace, notes=watching.notes)
+        return report_on(recorded, only=only, skip=skip, strict=strict, policy=policy)
+
+    def look() -> None:
+        for entry in report_so_far().clauses:
+            if entry.violations and entry.clause.id not in told:
+                told.add(entry.clause.id)
+                if violated is not None:
+                    violated(entry)
+
+    report_on(Recorded(trace=Trace(history=History(), target=target_url)), only=only, skip=skip)
+    with Watching(target_url, traffic, host=host, port=port) as watching:
+        if ready is not None:
+            ready(watching.url)
+        with stopping_on_signals(stop):
+            watching.until(stop, look)
+    return report_so_far()
 
 
 def read(path: Path, *, base_url: str | None = None, one_account: bool = False) -> Recorded:

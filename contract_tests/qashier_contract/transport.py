@@ -43,6 +43,7 @@ _PIECE: Final = 65_536
 _CONNECT_S: Final = 10.0
 _CODINGS: Final = "gzip, deflate"
 """What is offered, and decoded."""
+_KNOWN_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _TOO_LONG: Final = f"an answer of more than {BODY_MOST // 1024 // 1024} MiB"
 
 Outcome: TypeAlias = "tuple[Reply | None, str | None]"
@@ -420,10 +421,18 @@ class _Answer:
         return Reply(status=self._head.status_code, headers=headers, body=_decoded(bytes(self._body), codings))
 
 
+def decoded(body: bytes, codings: Sequence[str]) -> bytes | None:
+    """A body without its content codings; None if it cannot be had: another coding, or a broken one."""
+    try:
+        return _decoded(body, codings) if not set(codings) - _KNOWN_CODINGS else None
+    except _Failed:
+        return None
+
+
 def _decoded(body: bytes, codings: Sequence[str]) -> bytes:
     """A body without its content codings. One that was not offered stays, and so does what came after it."""
     for coding in reversed(codings):
-        if not body or coding not in {"gzip", "x-gzip", "deflate"}:
+        if not body or coding not in _KNOWN_CODINGS:
             break
         body = _inflated(body, 16 + zlib.MAX_WBITS if "gzip" in coding else zlib.MAX_WBITS)
     return body

@@ -48,7 +48,10 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One request as it went over the wire, and its answer. `reply` is None where there was none; `url` is absolute."""
+    """One request as it went over the wire, and its answer. `reply` is None where there was none; `url` is absolute.
+
+    `number` says which request of all it was, in the order of sending; 0 if they come in that order.
+    """
 
     method: str
     url: str
@@ -58,6 +61,7 @@ class Seen:
     sent_ns: int
     received_ns: int
     failure: str | None = None
+    number: int = 0
 
 
 def origin(url: str) -> str:
@@ -138,7 +142,7 @@ class Traffic:
         authorized = [(n, shown if n.lower() == "authorization" and shown else v) for n, v in seen.headers]
         path, query = place or (urldefrag(seen.url)[0], "")
         exchange = Exchange(
-            number=self._count,
+            number=seen.number or self._count,
             request=Request(
                 method=seen.method,
                 path=_hidden(path),

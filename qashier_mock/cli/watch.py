@@ -1,0 +1,77 @@
+"""`qashier-mock watch TARGET`: a proxy that judges what passes through it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from qashier_mock.cli import CommandError
+from qashier_mock.cli.judge import reached
+from qashier_mock.cli.judging import JUDGING, finish, policy
+from qashier_mock.cli.options import Option, base_url, integer, parse
+
+_SWITCH_S: Final = 0.0005
+OPTIONS: Final = (
+    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
+    Option(
+        name="port",
+        short="p",
+        metavar="PORT",
+        default=4011,
+        parse=partial(integer, at_least=0, at_most=65_535, what="the port"),
+        help="where to listen; 0 takes a free port",
+    ),
+    Option(name="record", metavar="FILE", help="keep all that passed as a trace, for judge, replay and diff"),
+    Option(
+        name="one-account",
+        is_flag=True,
+        default=False,
+        help="all keys are of one account; by default each is taken for another one",
+    ),
+    *JUDGING,
+)
+
+
+def run(_name: str, arguments: Sequence[str]) -> int:
+    """Pass traffic on until Ctrl-C; 0 when no clause failed, 1 when one did, 2 when nothing was judged."""
+    options = parse(
+        "watch",
+        "Pass requests on to a target unchanged, and say where its answers break the contract. Ctrl-C ends it.",
+        OPTIONS,
+        arguments,
+        positionals={"target": "where requests go, such as https://staging.example/v3/payment/qpay"},
+    )
+    from qashier_contract import CheckError  # noqa: PLC0415 - after --help
+    from qashier_contract.recorded import watch  # noqa: PLC0415
+    from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
+
+    line = ProgressLine(sys.stderr, width=shutil.get_terminal_size().columns, is_shown=False)
+
+    def ready(url: str) -> None:
+        print(f"qashier-mock watch ready on {url}, passing on to {options.target}", flush=True)  # noqa: T201
+
+    # Judging must not keep requests waiting for longer than this: it shares the interpreter with the proxy.
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        report = watch(
+            base_url(options.target),
+            host=options.host,
+            port=options.port,
+            only=options.only,
+            skip=options.skip,
+            strict=options.strict,
+            policy=policy(options),
+            one_account=options.one_account,
+            ready=ready,
+            violated=line.tell,
+        )
+    except (CheckError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    files = [*options.report, *([("trace", Path(options.record))] if options.record else [])]
+    command = ("qashier-mock", "judge", options.record) if options.record else ("qashier-mock", "watch", options.target)
+    return finish(replace(report, command=command, notes=(*report.notes, reached(report))), files)
