@@ -75,6 +75,11 @@ def request(change: Callable[[Request], None]) -> Change:
     return lambda parts: parts.on_traffic(layer)
 
 
+def request_header(name: bytes, value: bytes, condition: Callable[[Request], bool]) -> Change:
+    """Give a header of some requests another value."""
+    return request(lambda asked: asked.set_header(name, value) if condition(asked) else None)
+
+
 def create_body(change: Callable[[Json], object]) -> Change:
     """Change the JSON objects that creates bring, before they are validated."""
 
@@ -150,6 +155,16 @@ def header(name: bytes, value: bytes | None, condition: Callable[[Request, Answe
     return answer(change)
 
 
+def error_body(change: Callable[[Request, Json], Any]) -> Change:
+    """Answer refusals with another body, from the request and what the envelope holds."""
+
+    def replaced(asked: Request, answered: Answer) -> None:
+        if answered.error:
+            answered.json = change(asked, answered.error)
+
+    return answer(replaced)
+
+
 def crash(condition: Callable[[Request], object]) -> Change:
     """Answer some requests as an exception that nobody caught is answered."""
 
@@ -189,12 +204,11 @@ def refused_create(reason: Callable[[Json, str | None], tuple[str, str] | None],
 
     async def handle(
         _parts: Parts, inner: Inner, call: Call, *, body: Json, idempotency_key: str | None = None
-    ) -> Reply:
+    ) -> object:
         found = reason(body, idempotency_key)
         if found is not None:
             raise RequestInvalid(found[1], code=code, param=found[0])
-        reply: Reply = await inner(call, body=body, idempotency_key=idempotency_key)
-        return reply
+        return await inner(call, body=body, idempotency_key=idempotency_key)
 
     return method("api", CREATE)(handle)
 
@@ -301,11 +315,10 @@ def moved(change: Callable[[CheckoutSession, Trigger, int], CheckoutSession]) ->
 def move(status: Status, trigger: Trigger, to: Callable[[CheckoutSession], Moved]) -> Change:
     """Give the table of transitions another row."""
 
-    def step(inner: Inner, session: CheckoutSession, found: Trigger, now: int) -> Moved:
+    def step(inner: Inner, session: CheckoutSession, found: Trigger, now: int) -> object:
         if session.status is status and found is trigger and (status is not Status.OPEN or now < session.expires_at):
             return to(session)
-        after: Moved = inner(session, found, now)
-        return after
+        return inner(session, found, now)
 
     return advance(step)
 
@@ -356,11 +369,10 @@ def page(change: Callable[[Page, ListQuery], Page]) -> Change:
 def query(change: Callable[[ListQuery], ListQuery], *, cursor: Callable[[ListQuery, int], int] | None = None) -> Change:
     """Change what a store is asked for: the query, and the position of its cursor where there is one."""
 
-    async def changed(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, position: int | None) -> Page:
+    async def changed(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, position: int | None) -> object:
         if position is not None and cursor is not None:
             position = cursor(asked, position)
-        found: Page = await inner(change(asked), position)
-        return found
+        return await inner(change(asked), position)
 
     return paging(changed)
 

@@ -27,17 +27,16 @@ from qashier_mock.core.errors import CursorUnknown
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, PaymentStatus, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery, Page
-from qashier_mock.pipeline import Call, Reply
+from qashier_mock.pipeline import Call
 
 
 def _kept_if(keeps: Callable[[CheckoutSession, Status], bool]) -> Change:
     """Filter by status in another way."""
 
-    async def filtered(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, cursor: int | None) -> Page:
+    async def filtered(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, cursor: int | None) -> object:
         status = asked.status
         if status is None:
-            found: Page = await inner(asked, cursor)
-            return found
+            return await inner(asked, cursor)
         everything = await inner(replace(asked, status=None, limit=ALL), cursor)
         return sliced([session for session in everything.sessions if keeps(session, status)], asked)
 
@@ -47,12 +46,11 @@ def _kept_if(keeps: Callable[[CheckoutSession, Status], bool]) -> Change:
 def _bounds(change: Callable[[dict[str, int]], None]) -> Change:
     """Change the bounds of `created` as the handler gets them."""
 
-    async def handle(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> Reply:
+    async def handle(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> object:
         bounds = {name: value for name, value in parameters.items() if name.startswith("created_")}
         others = {name: value for name, value in parameters.items() if name not in bounds}
         change(bounds)
-        answered: Reply = await inner(call, **others, **bounds)
-        return answered
+        return await inner(call, **others, **bounds)
 
     return method("api", LIST)(handle)
 
@@ -93,8 +91,7 @@ def _filtered_cursor(instead: Callable[[Inner, ListQuery], Awaitable[Page]]) -> 
             and (since is None or marked.created >= since)
             and (until is None or marked.created < until)
         )
-        found: Page = await (inner(asked, cursor) if is_kept else instead(inner, asked))
-        return found
+        return await (inner(asked, cursor) if is_kept else instead(inner, asked))
 
     return paging(judged)
 
@@ -190,11 +187,10 @@ def pages_by_offset(parts: Parts) -> None:
     """The page after a cursor is counted off from the top: where sessions came meanwhile, entries come again."""
     offsets: dict[tuple[str, int, Status | None, CreatedRange], int] = {}
 
-    async def counted(inner: Inner, tx: Any, asked: ListQuery, cursor: int | None) -> Page:
+    async def counted(inner: Inner, tx: Any, asked: ListQuery, cursor: int | None) -> object:
         offset = 0 if cursor is None else offsets.get((tx.account, cursor, asked.status, asked.created))
         if asked.ending_before is not None or offset is None:
-            page: Page = await inner(asked, cursor)
-            return page
+            return await inner(asked, cursor)
         everything = await inner(replace(without_cursor(asked), limit=ALL), None)
         found = sliced(everything.sessions[offset:], asked)
         for place, session in enumerate(found.sessions, offset + 1):
@@ -223,10 +219,9 @@ async def filtered_cursor_unknown(_inner: Inner, asked: ListQuery) -> Page:
 
 
 @defect("LIS-12", _filtered_cursor)
-async def filtered_cursor_starts_over(inner: Inner, asked: ListQuery) -> Page:
+async def filtered_cursor_starts_over(inner: Inner, asked: ListQuery) -> object:
     """A cursor that the filters leave out marks no place: the page is the first one."""
-    found: Page = await inner(without_cursor(asked), None)
-    return found
+    return await inner(without_cursor(asked), None)
 
 
 @defect("LIS-13", command("list_sessions"))

@@ -7,7 +7,18 @@ from typing import Any
 
 import orjson
 
-from qashier_mock.bugs.changes import answer, command, crash, hang_up, header, layer, method, refusal, request
+from qashier_mock.bugs.changes import (
+    answer,
+    command,
+    crash,
+    error_body,
+    hang_up,
+    header,
+    layer,
+    method,
+    refusal,
+    request_header,
+)
 from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
@@ -54,6 +65,19 @@ row("HTTP-2", "success-as-text", "A success is labelled text/plain.",
     header(CONTENT_TYPE, b"text/plain; charset=utf-8", lambda _asked, answered: answered.status < 300))
 row("HTTP-2", "retrieve-without-media-type", "The answer of retrieve has no Content-Type.",
     header(CONTENT_TYPE, None, lambda asked, _answered: asked.is_retrieve))
+row("HTTP-3", "error-without-words", "The body of an answer of 4xx is an empty object.",
+    error_body(lambda _asked, _error: {}))
+row("HTTP-3", "error-is-a-string", "The body of an answer of 4xx is a JSON string instead of an object.",
+    error_body(lambda _asked, error: error["message"]))
+row("HTTP-3", "every-error-blames-line-items",
+    "Whatever field of a create is wrong or missing, `param` says line_items.",
+    error_body(lambda asked, error: {
+        "error": {**error, **({"param": "line_items"} if asked.is_create and "param" in error else {})}}))
+row("HTTP-4", "any-media-type-accepted",
+    "The media type of a create is not looked at: JSON labelled as a form opens a session.",
+    request_header(CONTENT_TYPE, b"application/json", lambda asked: asked.is_create))
+row("HTTP-4", "charset-refused", "A create as `application/json; charset=utf-8` is answered with 415.",
+    request_header(CONTENT_TYPE, b"text/plain", lambda asked: b";" in (asked.header(CONTENT_TYPE) or b"")))
 row("HTTP-4", "unknown-path-is-a-bad-request", "An unknown path is answered with 400 instead of 404.",
     refusal("not_found", 400))
 row("HTTP-4", "other-method-is-not-found", "Another method on a known path is answered with 404 instead of 405.",
@@ -115,47 +139,12 @@ def list_behind_a_guard(asked: Request, answered: Answer) -> None:
         answered.body = b")]}',\n" + answered.body
 
 
-@defect("HTTP-3", answer)
-def error_without_words(_asked: Request, answered: Answer) -> None:
-    """The body of an answer of 4xx is an empty object."""
-    if answered.error:
-        answered.json = {}
-
-
-@defect("HTTP-3", answer)
-def error_is_a_string(_asked: Request, answered: Answer) -> None:
-    """The body of an answer of 4xx is a JSON string instead of an object."""
-    if answered.error:
-        answered.json = answered.error["message"]
-
-
-@defect("HTTP-3", answer)
-def every_error_blames_line_items(asked: Request, answered: Answer) -> None:
-    """Whatever field of a create is wrong or missing, `param` says line_items."""
-    if asked.is_create and "param" in answered.error:
-        answered.json = {"error": {**answered.error, "param": "line_items"}}
-
-
 @defect("HTTP-4", answer)
 def allow_names_one_method(_asked: Request, answered: Answer) -> None:
     """The Allow of a 405 names one method, though the path has two."""
     allow = answered.header(b"allow")
     if allow is not None:
         answered.set_header(b"allow", allow.rpartition(b", ")[2])
-
-
-@defect("HTTP-4", request)
-def any_media_type_accepted(asked: Request) -> None:
-    """The media type of a create is not looked at: JSON labelled as a form opens a session."""
-    if asked.is_create:
-        asked.set_header(CONTENT_TYPE, b"application/json")
-
-
-@defect("HTTP-4", request)
-def charset_refused(asked: Request) -> None:
-    """A create as `application/json; charset=utf-8` is answered with 415."""
-    if b";" in (asked.header(CONTENT_TYPE) or b""):
-        asked.set_header(CONTENT_TYPE, b"text/plain")
 
 
 @defect("HTTP-5", command("create"))

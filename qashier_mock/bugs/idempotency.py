@@ -55,11 +55,10 @@ def _create_under(key: Callable[[str], str | None]) -> Change:
 def _remembered_for(seconds: int) -> Change:
     def judge(
         inner: Inner, record: IdempotencyRecord | None, fingerprint: bytes, *, now: int, reject_reuse: bool
-    ) -> Decision:
+    ) -> object:
         if record is None or now >= record.answered_at + seconds:
             return Decision.RUN
-        decision: Decision = inner(record, fingerprint, now=record.answered_at, reject_reuse=reject_reuse)
-        return decision
+        return inner(record, fingerprint, now=record.answered_at, reject_reuse=reject_reuse)
 
     async def forget(_parts: Parts, inner: Inner, _tx: Any, until: int) -> None:
         await inner(until + MEMORY - seconds)

@@ -126,24 +126,22 @@ def last_changed_first(parts: Parts) -> None:
 @defect("LIS-5", paging)
 async def starting_after_skips_the_second(
     _parts: Parts, inner: Inner, tx: Any, asked: ListQuery, cursor: int | None
-) -> Page:
+) -> object:
     """The page after a cursor leaves out what was created in the same second as the cursor."""
     if cursor is not None and asked.starting_after is not None:
         marked = (await tx.sessions())[cursor].created
         until = marked if asked.created.until is None else min(asked.created.until, marked)
         asked = replace(asked, created=replace(asked.created, until=until))
-    found: Page = await inner(asked, cursor)
-    return found
+    return await inner(asked, cursor)
 
 
 @defect("LIS-6", paging)
 async def ending_before_from_the_top(
     _parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, cursor: int | None
-) -> Page:
+) -> object:
     """The page before a cursor holds the newest entries, instead of those directly before it."""
     if asked.ending_before is None:
-        found: Page = await inner(asked, cursor)
-        return found
+        return await inner(asked, cursor)
     everything = (await inner(replace(asked, limit=ALL), cursor)).sessions
     return Page(everything[: asked.limit], len(everything) > asked.limit)
 

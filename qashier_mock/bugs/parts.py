@@ -6,7 +6,8 @@ side in a process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -217,23 +218,13 @@ class _Store:
         self._inner = inner
         self._wrappers = wrappers
 
-    def transaction(self, account: AccountId, **how: Any) -> _Unit:
-        return _Unit(self._inner.transaction(account, **how), self._wrappers)
+    @asynccontextmanager
+    async def transaction(self, account: AccountId, **how: Any) -> AsyncIterator[Any]:
+        async with self._inner.transaction(account, **how) as tx:
+            yield _Transaction(tx, self._wrappers)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
-
-
-class _Unit:
-    def __init__(self, inner: Any, wrappers: dict[str, list[Wrapper]]) -> None:
-        self._inner = inner
-        self._wrappers = wrappers
-
-    async def __aenter__(self) -> _Transaction:
-        return _Transaction(await self._inner.__aenter__(), self._wrappers)
-
-    async def __aexit__(self, *error: object) -> Any:
-        return await self._inner.__aexit__(*error)
 
 
 class _Transaction:

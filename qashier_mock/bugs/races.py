@@ -69,11 +69,10 @@ async def two_payments_at_once(
 
 
 @defect("CON-2", command("draw"))
-async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, prefix: str) -> str:
+async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, prefix: str) -> object:
     """Two creates at the same time read the same counter, and get the same id."""
     if prefix != "cs_test_":
-        drawn: str = await inner(tx, prefix)
-        return drawn
+        return await inner(tx, prefix)
     seen = tx.profile()
     await asyncio.sleep(RACE_S)
     now = tx.profile()

@@ -22,8 +22,22 @@ class HungUp(Exception):
     """Raised by a layer that closes the connection without an answer."""
 
 
+class HttpMessage:
+    """What a request and an answer have in common."""
+
+    headers: Headers
+
+    def header(self, name: bytes) -> bytes | None:
+        """The last value of a header, or None."""
+        return next((value for other, value in reversed(self.headers) if other == name), None)
+
+    def set_header(self, name: bytes, value: bytes | None) -> None:
+        """Give a header one value; None removes it."""
+        self.headers = with_header(self.headers, name, value)
+
+
 @dataclass(slots=True)
-class Request:
+class Request(HttpMessage):
     """One request, read whole.
 
     Attributes:
@@ -56,17 +70,9 @@ class Request:
         """Whether it is to expire a session."""
         return self.method == "POST" and self.path.startswith(SESSIONS + "/") and self.path.endswith("/expire")
 
-    def header(self, name: bytes) -> bytes | None:
-        """The last value of a header, or None."""
-        return next((value for other, value in reversed(self.headers) if other == name), None)
-
-    def set_header(self, name: bytes, value: bytes | None) -> None:
-        """Give a header one value; None removes it."""
-        self.headers = with_header(self.headers, name, value)
-
 
 @dataclass(slots=True)
-class Answer:
+class Answer(HttpMessage):
     """One answer, before it is sent. `json` reads and replaces its body."""
 
     status: int
@@ -91,14 +97,6 @@ class Answer:
         value = self.json
         error = value.get("error") if isinstance(value, dict) else None
         return error if isinstance(error, dict) else {}
-
-    def header(self, name: bytes) -> bytes | None:
-        """The last value of a header, or None."""
-        return next((value for other, value in reversed(self.headers) if other == name), None)
-
-    def set_header(self, name: bytes, value: bytes | None) -> None:
-        """Give a header one value; None removes it."""
-        self.headers = with_header(self.headers, name, value)
 
 
 Respond: TypeAlias = Callable[[Request], Awaitable[Answer]]
