@@ -149,7 +149,9 @@ def _describe_violation(violation: Violation, name: str) -> Refused:
     if violation.kind in {"anyOf", "oneOf"}:
         nearest = min(violation.branches, key=lambda each: (-_reach(each), _is_another(each), len(each)), default=None)
         if nearest is not None and _reach(nearest) > len(violation.path):
-            described = _describe_violation(max(nearest, key=lambda each: len(_blamed(each))), name)
+            # Of an alternative, what is missing tells more than what belongs to another one.
+            chosen = max(nearest, key=lambda each: (len(_blamed(each)), each.kind != "additionalProperties"))
+            described = _describe_violation(chosen, name)
             whole = violation.schema.get("x-must-be")
             is_misspelt = [each.kind for each in nearest] == ["additionalProperties"]
             if whole is None or is_misspelt or _reach(nearest) > len(violation.path) + 1:

@@ -126,17 +126,19 @@ def _of_number(schema: JSON, value: float, path: Path) -> Iterator[Violation]:
 def _of_object(schema: JSON, value: JSON, path: Path) -> Iterator[Violation]:
     yield from _of_size(schema, value, path, "Properties")
     properties, additional = schema.get("properties", {}), schema.get("additionalProperties", True)
-    for name in schema.get("required", ()):
-        if name not in value:
-            yield Violation("required", path, schema, value, name)
-    # Of a closed object in the order of what was sent, else of the schema; what is not allowed comes last.
+    foreign = min((name for name in value if name not in properties), default=None) if additional is False else None
+    missing = [name for name in schema.get("required", ()) if name not in value]
+    # A misspelt name is both unknown and missing: it says more to name what was sent.
+    if foreign is not None and missing:
+        yield Violation("additionalProperties", path, schema, value, foreign)
+    for name in missing:
+        yield Violation("required", path, schema, value, name)
+    # Of a closed object in the order of what was sent, else of the schema.
     for name in properties if additional is True else value:
         if name in value and (name in properties or isinstance(additional, dict)):
             yield from violations(properties.get(name, additional), value[name], (*path, name))
-    if additional is False:
-        foreign = min((name for name in value if name not in properties), default=None)
-        if foreign is not None:
-            yield Violation("additionalProperties", path, schema, value, foreign)
+    if foreign is not None and not missing:
+        yield Violation("additionalProperties", path, schema, value, foreign)
 
 
 def _of_alternatives(schema: JSON, value: Any, path: Path) -> Iterator[Violation]:
