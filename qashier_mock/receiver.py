@@ -114,6 +114,7 @@ class WebhookReceiver:
         bind: str = "127.0.0.1",
         host: str | None = None,
         secret: str = "whsec_receiver",  # noqa: S107 - it protects nothing
+        answer_with: Callable[[ReceivedWebhook], int] | None = None,
     ) -> None:
         """Prepare a receiver; nothing is bound yet.
 
@@ -121,7 +122,10 @@ class WebhookReceiver:
             bind: The address of this machine to listen on.
             host: What the mock calls this machine, where that differs, as for a mock in a container.
             secret: What its webhooks are to be signed with.
+            answer_with: Gives the status to answer a webhook with, in the thread of its connection; None: what
+                `answer`, `hang_up` and `hang` say.
         """
+        self._answer_with = answer_with
         self.secret = secret
         self.url = ""
         self._bind, self._host = bind, host or bind
@@ -250,6 +254,12 @@ class WebhookReceiver:
 
     def _take_in(self, webhook: ReceivedWebhook) -> int | None:
         """Note a delivery, wake whoever waits for it, and return the status to answer with."""
+        if self._answer_with is not None:
+            status = self._answer_with(webhook)
+            with self._changed:
+                self._arrivals.append(_Arrival(webhook.event, webhook))
+                self._changed.notify_all()
+            return status
         with self._changed:
             answer = self._next_answer()
             self._arrivals.append(_Arrival(webhook.event, webhook))

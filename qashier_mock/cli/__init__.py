@@ -35,8 +35,12 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pay": ("control", "pay a session, as the customer"),
     "fail": ("control", "let the payment of a session fail"),
     "cancel": ("control", "cancel the payment of a session"),
+    "events": ("control", "print the events of an account"),
+    "resend": ("control", "send an event again"),
+    "listen": ("listen", "see each webhook as it comes, and hand it on"),
     "advance": ("control", "move an account's clock forward"),
     "trigger": ("control", "make a sample session and take it to an event"),
+    "completion": ("completion", "print a script that completes commands in a shell"),
 }
 """Command: its module, and what it does."""
 

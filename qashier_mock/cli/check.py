@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, INTERRUPTED, CommandError
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import JUDGING, finish, policy
+from qashier_mock.cli.keys import read_key
 from qashier_mock.cli.options import Option, duration, given, http_url, integer, parse
 
 if TYPE_CHECKING:
@@ -226,17 +227,7 @@ def _keys(files: Sequence[str]) -> tuple[str, ...]:
     """The keys of the accounts; they are never printed."""
     if not files:
         return tuple(key for key in map(os.environ.get, _KEY_VARIABLES) if key)
-    keys = []
-    for name in files:
-        try:
-            key = Path(name).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise CommandError(f"the key file {name} cannot be read: {reason}") from None
-        if not key:
-            raise CommandError(f"the key file {name} is empty")
-        keys.append(key)
-    return tuple(keys)
+    return tuple(map(read_key, files))
 
 
 def _print_plan(steps: Sequence[Any]) -> None:

@@ -1,31 +1,35 @@
-"""`qashier-mock pay | fail | cancel | advance | trigger`: the control API from a shell."""
+"""`qashier-mock pay | fail | cancel | events | resend | advance | trigger`: the control API from a shell."""
 
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from qashier_mock.cli import DONE, CommandError
+from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, VARIABLE, account_key
 from qashier_mock.cli.options import Option, choice, duration, http_url, parse
 from qashier_mock.client import MockAccount
 from qashier_mock.connections import MockError, MockRefused, MockUnreachable
+from qashier_mock.core.credentials import hint_of
 
 DEFAULT_URL: Final = "http://127.0.0.1:4010"
-DEFAULT_KEY: Final = "sk_test_default"
 EVENTS: Final = ("checkout.session.completed", "checkout.session.expired")
 
-_KEY_HINT: Final = f" QASHIER_API_KEY is not set, so this looked in the account of {DEFAULT_KEY}."
+_KEY_HINT: Final = f" {VARIABLE} is not set, so this looked in the account of {DEFAULT_KEY}."
 
-OPTIONS: Final = (Option(name="url", metavar="URL", default=DEFAULT_URL, parse=http_url, help="where the mock is"),)
+URL: Final = Option(name="url", metavar="URL", default=DEFAULT_URL, parse=http_url, help="where the mock is")
+OPTIONS: Final = (URL, KEY_FILE)
 
 _ID: Final = {"id": "the id of a session"}
 _HELP: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "pay": ("Pay a session, as the customer; prints the session.", _ID),
     "fail": ("Let the payment of a session fail; it stays open. Prints the session.", _ID),
     "cancel": ("Cancel the payment of a session; it stays open. Prints the session.", _ID),
+    "events": ("Print every event so far, oldest first.", {}),
+    "resend": ("Send an event again to every endpoint; prints the attempts.", {"id": "the id of an event"}),
     "advance": (
         "Move the account's clock forward, with all that falls due; prints the clock and what expired.",
         {"duration": "how far: 90s, 30m, 25h, 1h30m"},
@@ -40,28 +44,29 @@ _HELP: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 def run(name: str, arguments: Sequence[str]) -> int:
     """Act on the account of QASHIER_API_KEY (default sk_test_default), and print what came of it as JSON."""
     description, positionals = _HELP[name]
-    note = f" The key is QASHIER_API_KEY, by default {DEFAULT_KEY}."
+    note = f" The account is that of {VARIABLE}, by default {DEFAULT_KEY}; it is named on stderr."
     options = parse(name, description + note, OPTIONS, arguments, positionals=positionals)
     act = _act(name, options)
-    key = os.environ.get("QASHIER_API_KEY") or DEFAULT_KEY
+    key = account_key(options.api_key_file)
     try:
         with MockAccount(options.url, key) as account:
             result = act(account)
+            print(f"account of {hint_of(key)}", file=sys.stderr)  # noqa: T201
     except MockUnreachable as error:
         raise CommandError(
             f"{error}. Is a mock running there? Start one with qashier-mock serve, or give --url."
         ) from None
     except MockRefused as error:
-        raise CommandError(f"{error}{_KEY_HINT if _is_about_the_key(error) else ''}") from None
+        raise CommandError(f"{error}{_KEY_HINT if _is_about_the_key(error, key) else ''}") from None
     except (MockError, ValueError) as error:
         raise CommandError(str(error)) from None
     print(json.dumps(result, indent=2, ensure_ascii=False))  # noqa: T201 - a command prints
     return DONE
 
 
-def _is_about_the_key(error: MockRefused) -> bool:
-    """Whether the session may be one of another account than the one that nobody chose."""
-    return error.code == "session_not_found" and not os.environ.get("QASHIER_API_KEY")
+def _is_about_the_key(error: MockRefused, key: str) -> bool:
+    """Whether what was not found may be in another account than the one that nobody chose."""
+    return error.code in {"session_not_found", "not_found"} and key == DEFAULT_KEY
 
 
 def _act(name: str, options: Any) -> Callable[[MockAccount], Any]:
@@ -72,6 +77,10 @@ def _act(name: str, options: Any) -> Callable[[MockAccount], Any]:
         case "trigger":
             event = _checked("event", partial(choice, of=EVENTS), options.event)
             return partial(_trigger, event=event)
+        case "events":
+            return lambda account: account.events
+        case "resend":
+            return lambda account: account.deliver_again(options.id)
         case _:
             return lambda account: getattr(account, name)(options.id)
 

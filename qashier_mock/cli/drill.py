@@ -16,7 +16,8 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from qashier_mock.cli import DONE, FAILED, USAGE, CommandError
-from qashier_mock.cli.control import DEFAULT_KEY, DEFAULT_URL
+from qashier_mock.cli.control import DEFAULT_URL
+from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, account_key
 from qashier_mock.cli.options import Option, duration, http_url, parse
 from qashier_mock.client import MockAccount
 from qashier_mock.connections import MockError
@@ -51,6 +52,7 @@ OPTIONS: Final = (
         parse=http_url,
         help="where the shop receives webhooks, if the account has no endpoint yet; signed with QASHIER_WEBHOOK_SECRET",
     ),
+    KEY_FILE,
     Option(name="only", metavar="NAMES", is_repeatable=True, default=(), help="just these drills, such as 'lost'"),
     Option(
         name="patience",
@@ -89,7 +91,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     for name in ("order", "fulfilled"):
         if not getattr(options, name):
             raise CommandError(f"--{name} COMMAND is needed. See qashier-mock drill --help.")
-    key = os.environ.get("QASHIER_API_KEY") or DEFAULT_KEY
+    key = account_key(options.api_key_file)
     outcomes: list[drill.Outcome] = []
     with MockAccount(options.url, key) as account, ExitStack() as afterwards:
         try:

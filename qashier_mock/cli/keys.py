@@ -1,0 +1,42 @@
+"""API keys on the command line: from the environment or a file, never from an argument, and never printed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from qashier_mock.cli import CommandError
+from qashier_mock.cli.options import Option
+
+DEFAULT_KEY: Final = "sk_test_default"
+VARIABLE: Final = "QASHIER_API_KEY"
+
+KEY_FILE: Final = Option(
+    name="api-key-file", metavar="FILE", help=f"the file that holds the API key; by default {VARIABLE} is used"
+)
+
+
+def read_key(file: str) -> str:
+    """The key that a file holds.
+
+    Raises:
+        CommandError: The file cannot be read, or holds nothing.
+    """
+    try:
+        key = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CommandError(f"the key file {file} cannot be read: {reason}") from None
+    if not key:
+        raise CommandError(f"the key file {file} is empty")
+    return key
+
+
+def account_key(file: str | None) -> str:
+    """The key of the account to act on: that of a file, else of the environment, else one that everybody knows.
+
+    Raises:
+        CommandError: The file cannot be read, or holds nothing.
+    """
+    return read_key(file) if file is not None else os.environ.get(VARIABLE) or DEFAULT_KEY
