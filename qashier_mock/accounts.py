@@ -418,7 +418,7 @@ def _check_session(session: CheckoutSession, now: int, where: str) -> None:
 
 def _refuse(what: str, param: str) -> None:
     raise RequestInvalid(
-        f"This is no snapshot of an account: {what}. Put back what GET answered.",
+        f"This is not a snapshot of an account: {what}. Send what GET answered.",
         code="parameter_invalid",
         kind=ErrorKind.RULE,
         param=param,

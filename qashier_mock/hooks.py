@@ -171,7 +171,7 @@ class AppHooks:
             error = ServiceUnavailable("The store behind this mock cannot be reached; try again shortly.")
         if isinstance(error, Refused):
             if error.reason is Reason.INTERNAL_ERROR:
-                return Reply(500, {"error": {"type": "api_error", "code": "internal_error", "message": error.message}})
+                return Reply(500, wire.internal_error_to_json(error.message))
             headers = error.headers
             code, kind = _REFUSALS[error.reason]
             hint = _WHERE_THINGS_ARE if error.reason is Reason.PATH_UNKNOWN else ""

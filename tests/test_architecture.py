@@ -17,6 +17,21 @@ def test_the_page_fits_on_one_screen() -> None:
     assert len(PAGE.read_text("utf-8").splitlines()) <= 75
 
 
+def test_json_field_names_are_spelled_in_two_modules_only() -> None:
+    """A handler hands a body on and does not look into it."""
+    package = ROOT / "qashier_mock"
+    top = [package / f"{name}.py" for name in ("accounts", "app", "clocks", "hooks", "service", "webhooks")]
+    others = [*top, *(package / "core").glob("*.py"), *(package / "web").glob("*.py")]
+    found = {
+        f"{path.name}: {line.strip()}"
+        for path in others
+        if path.name not in {"wire.py", "snapshots.py"}
+        for line in path.read_text("utf-8").splitlines()
+        if re.search(r"""\bbody(\[|\.get\()["']""", line)
+    }
+    assert found == set()
+
+
 def test_every_file_that_the_page_names_is_there() -> None:
     named = re.findall(r"`((?:core|web|openapi|docs)/[a-z_.]+)`", PAGE.read_text("utf-8"))
     assert len(named) > 5

@@ -57,7 +57,7 @@ def shown(account: MockAccount, *more: str) -> str:
 
 def test_a_browser_at_the_root_is_led_to_the_accounts_and_no_key_is_shown(account: MockAccount) -> None:
     account.create_session()
-    front = httpx.get(account.base_url, follow_redirects=True)
+    front = httpx.get(account.base_url, headers={"accept": "text/html"}, follow_redirects=True)
     assert front.url == f"{account.base_url}/_mock/"
     assert account_of(account.api_key) in front.text
     assert account.api_key not in front.text

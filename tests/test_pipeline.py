@@ -726,7 +726,9 @@ class TestPages:
     def test_a_slash_stands_for_that_path_alone_and_none_for_nobody(self) -> None:
         app = build(pages={"/": page, "/pay": page, "/pay/v1": None})
         paths = ("/", "/anything", "/pay/a", "/pay/v1/a")
-        assert [ask(app, "GET", path, key=None).status for path in paths] == [418, 404, 418, 404]
+        browser = [(b"accept", b"text/html,*/*;q=0.8")]
+        assert [ask(app, "GET", path, headers=browser).status for path in paths] == [418, 404, 418, 404]
+        assert ask(app, "GET", "/").code == "not_found"
 
     def test_a_page_that_fails_gets_the_envelope(self, caplog: pytest.LogCaptureFixture) -> None:
         app = build(pages={"/pay": page})

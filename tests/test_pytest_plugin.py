@@ -339,7 +339,7 @@ def test_disorders_can_be_chosen(pytester: pytest.Pytester, run: Run) -> None:
     )
     result = run()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*there is no disorder of webhooks 'loud'; there are in_order, duplicated, late,*"])
+    result.stdout.fnmatch_lines(["*unknown disorder 'loud'; the disorders are in_order, duplicated, late,*"])
 
 
 # the marker

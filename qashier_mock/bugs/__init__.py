@@ -44,7 +44,7 @@ class UnknownBug(ValueError):
 
     def __init__(self, name: str) -> None:
         near = get_close_matches(name, BUGS, n=1, cutoff=0)
-        super().__init__(f"there is no known defect {name[:60]!r}; did you mean {near[0]}?")
+        super().__init__(f"unknown defect {name[:60]!r}; did you mean {near[0]}?")
 
 
 def find(name: str) -> Bug:

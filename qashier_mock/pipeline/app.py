@@ -280,7 +280,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send, *, started: float
     ) -> None:
         """Answer what no document has: a page does, or nobody."""
-        page = self._pages.find(raw_path)
+        page = self._pages.find(raw_path, scope["headers"])
         if page is None:
             await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send, started=started)
         else:

@@ -122,7 +122,8 @@ class Router:
 class Pages:
     """Foreign apps, each below a prefix. The longest prefix wins, base paths of documents included.
 
-    The prefix `/` stands for that path alone. A prefix whose app is None belongs to nobody.
+    The prefix `/` stands for that path alone, and for browsers only: any other client has mistyped a path of the API. A
+    prefix whose app is None belongs to nobody.
     """
 
     __slots__ = ("_prefixes", "_root")
@@ -134,10 +135,10 @@ class Pages:
         longest_first = sorted(owners.items(), key=lambda owner: len(owner[0]), reverse=True)
         self._prefixes: list[tuple[bytes, ASGIApp | None]] = [(p.encode(), app) for p, app in longest_first]
 
-    def find(self, raw_path: bytes) -> ASGIApp | None:
+    def find(self, raw_path: bytes, headers: Iterable[tuple[bytes, bytes]]) -> ASGIApp | None:
         """Return the app that a path belongs to; None where it belongs to a document or to nobody."""
         if raw_path == b"/":
-            return self._root
+            return self._root if any(name == b"accept" and b"text/html" in value for name, value in headers) else None
         for prefix, app in self._prefixes:
             if raw_path.startswith(prefix) and raw_path[len(prefix) : len(prefix) + 1] in {b"", b"/"}:
                 return app

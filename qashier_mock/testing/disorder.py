@@ -52,7 +52,7 @@ class WebhookDisorder:
             ValueError: There is no such disorder.
         """
         if name not in _RULES:
-            raise ValueError(f"there is no disorder of webhooks {name!r}; there are {', '.join(_RULES)}")
+            raise ValueError(f"unknown disorder {name!r}; the disorders are {', '.join(_RULES)}")
         self._account = account
         self.name = name
         self.loses = name in {"lost", "forged", "mixed"}

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import RequestInvalid
-from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, EventType
 from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import snapshots, wire
 from qashier_mock.webhooks import Dispatcher
-
-OUTCOMES: Final = {
-    "succeeded": Trigger.PAYMENT_SUCCEEDED,
-    "failed": Trigger.PAYMENT_FAILED,
-    "canceled": Trigger.PAYMENT_CANCELED,
-}
 
 
 class ControlHandlers:
@@ -40,7 +33,7 @@ class ControlHandlers:
         self._accounts = accounts
         self._dispatcher = dispatcher
         self._clocks = clocks
-        self._health = {"status": "ok", "version": version, "store": store}
+        self._health = wire.health_to_json(version, store)
 
     async def get_health(self, call: Call) -> Reply:  # noqa: ARG002 - every handler gets its call
         """Say that the server works."""
@@ -48,7 +41,7 @@ class ControlHandlers:
 
     async def pay_session(self, call: Call, *, id: str, body: dict[str, Any]) -> Reply:  # noqa: A002
         """Pay, fail or cancel, as the customer would."""
-        session = await self._service.apply(call.principal, id, OUTCOMES[body["outcome"]])
+        session = await self._service.apply(call.principal, id, wire.parse_outcome(body))
         return Reply(200, wire.session_to_json(session))
 
     # time
@@ -61,8 +54,8 @@ class ControlHandlers:
         """Jump forward, freeze or release. An account that has nothing yet may be set to any instant."""
         account: AccountId = call.principal
         reading = await self._accounts.clock(account)
-        target = body.get("now", reading.now)
-        frozen = body.get("frozen")
+        now, frozen = wire.parse_clock(body)
+        target = reading.now if now is None else now
         if target < reading.now and reading.is_new:
             await self._accounts.set_clock_of_new(account, target, frozen=reading.frozen if frozen is None else frozen)
             return await self._moved(account, [])
@@ -77,11 +70,12 @@ class ControlHandlers:
 
     async def advance_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Move the clock forward; what falls due happens on the way."""
-        return await self._moved(call.principal, await self._clocks.advance(call.principal, by=body["seconds"]))
+        expired = await self._clocks.advance(call.principal, by=wire.parse_advance(body))
+        return await self._moved(call.principal, expired)
 
     async def _moved(self, account: AccountId, expired: list[str]) -> Reply:
         reading = await self._accounts.clock(account)
-        return Reply(200, {**wire.clock_to_json(reading), "expired": expired})
+        return Reply(200, wire.clock_moved_to_json(reading, expired))
 
     # webhooks
 
@@ -101,9 +95,8 @@ class ControlHandlers:
 
     async def create_webhook_endpoint(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Deliver future events there too."""
-        types = wire.parse_types(body.get("types"))
-        secret = body.get("secret")
-        endpoint = await self._accounts.add_endpoint(call.principal, body["url"], secret=secret, types=types)
+        url, secret, types = wire.parse_endpoint(body)
+        endpoint = await self._accounts.add_endpoint(call.principal, url, secret=secret, types=types)
         return Reply(201, wire.endpoint_to_json(endpoint))
 
     async def delete_webhook_endpoint(self, call: Call, *, id: str) -> Reply:  # noqa: A002
@@ -156,7 +149,8 @@ class ControlHandlers:
 
     async def put_settings(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Change the account's settings."""
-        profile = await self._accounts.change_settings(call.principal, strict=body.get("strict"), seed=body.get("seed"))
+        strict, seed = wire.parse_settings(body)
+        profile = await self._accounts.change_settings(call.principal, strict=strict, seed=seed)
         return Reply(200, wire.settings_to_json(profile))
 
     async def reset_account(self, call: Call) -> Reply:
@@ -175,7 +169,7 @@ class ControlHandlers:
 
 
 def _list(entries: Iterable[wire.Json]) -> Reply:
-    return Reply(200, {"data": list(entries)})
+    return Reply(200, wire.list_to_json(entries))
 
 
 def _attempts(attempts: Iterable[Attempt]) -> Reply:

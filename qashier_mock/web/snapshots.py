@@ -192,7 +192,7 @@ def _refuse_repeated(part: str, names: Sequence[str]) -> None:
     for name in names:
         if name in seen:
             raise RequestInvalid(
-                f"This is no snapshot of an account: {name} stands in it twice. Put back what GET answered.",
+                f"This is not a snapshot of an account: it has {name} twice. Send what GET answered.",
                 code="parameter_invalid",
                 kind=ErrorKind.RULE,
                 param=part,
@@ -264,7 +264,7 @@ def _held(known: Mapping[str, T], object_id: str, param: str) -> T:
     found = known.get(object_id)
     if found is None:
         raise RequestInvalid(
-            f"This is no snapshot of an account: it does not hold {object_id}. Put back what GET answered.",
+            f"This is not a snapshot of an account: it does not have {object_id}. Send what GET answered.",
             code="parameter_invalid",
             kind=ErrorKind.RULE,
             param=param,

@@ -19,6 +19,7 @@ from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import ApiError
 from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import (
     CheckoutSession,
     CreateSession,
@@ -167,7 +168,60 @@ def error_to_json(error: ApiError) -> Json:
     return {"error": body}
 
 
+def internal_error_to_json(message: str) -> Json:
+    """The envelope of an error in the mock itself, which the contract does not have."""
+    return {"error": {"type": "api_error", "code": "internal_error", "message": message}}
+
+
 # the control API
+
+
+def health_to_json(version: str, store: str) -> Json:
+    """That the server works."""
+    return {"status": "ok", "version": version, "store": store}
+
+
+def list_to_json(entries: Iterable[Json]) -> Json:
+    """A list of the control API."""
+    return {"data": list(entries)}
+
+
+def parse_outcome(body: Json) -> Trigger:
+    """What the customer does."""
+    return _OUTCOMES[body["outcome"]]
+
+
+_OUTCOMES = {
+    "succeeded": Trigger.PAYMENT_SUCCEEDED,
+    "failed": Trigger.PAYMENT_FAILED,
+    "canceled": Trigger.PAYMENT_CANCELED,
+}
+
+
+def parse_clock(body: Json) -> tuple[int | None, bool | None]:
+    """Where to set a clock (epoch seconds), and whether it is to stand; None leaves that as it is."""
+    return body.get("now"), body.get("frozen")
+
+
+def parse_advance(body: Json) -> int:
+    """How many seconds to move a clock."""
+    seconds: int = body["seconds"]
+    return seconds
+
+
+def clock_moved_to_json(reading: ClockReading, expired: Sequence[str]) -> Json:
+    """A clock that was moved, and the ids of the sessions that expired."""
+    return {**clock_to_json(reading), "expired": list(expired)}
+
+
+def parse_endpoint(body: Json) -> tuple[str, str | None, tuple[EventType, ...]]:
+    """URL, secret and types of a new endpoint."""
+    return body["url"], body.get("secret"), parse_types(body.get("types"))
+
+
+def parse_settings(body: Json) -> tuple[bool | None, int | None]:
+    """`strict` and `seed`; None leaves that as it is."""
+    return body.get("strict"), body.get("seed")
 
 
 def clock_to_json(reading: ClockReading) -> Json:

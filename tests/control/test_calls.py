@@ -77,7 +77,7 @@ def test_a_misspelt_field_is_a_mistake_that_names_the_nearest(
 
 
 def test_a_field_without_a_name_is_a_mistake_that_can_be_named(client: Client) -> None:
-    refused = client.post("/_mock/v1/clock/advance", {"": 1})
+    refused = client.post("/_mock/v1/clock/advance", {"seconds": 0, "": 1})
     assert (refused.status, refused.error["param"]) == (400, '""')
     client.ok("PUT", "/_mock/v1/settings", {"strict": True})
     refused = client.post("/checkout/sessions", basket(**{"": 1}), headers={"idempotency-key": "k"})
