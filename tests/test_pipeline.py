@@ -728,7 +728,7 @@ class TestPages:
         paths = ("/", "/anything", "/pay/a", "/pay/v1/a")
         browser = [(b"accept", b"text/html,*/*;q=0.8")]
         assert [ask(app, "GET", path, headers=browser).status for path in paths] == [418, 404, 418, 404]
-        assert ask(app, "GET", "/").code == "not_found"
+        assert ask(app, "GET", "/").code == "path_unknown"
 
     def test_a_page_that_fails_gets_the_envelope(self, caplog: pytest.LogCaptureFixture) -> None:
         app = build(pages={"/pay": page})
