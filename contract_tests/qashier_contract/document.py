@@ -6,6 +6,7 @@ there are, of which type, and which words an enum has. Bounds and forms are clau
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -81,14 +82,32 @@ def _validator(name: str) -> Any:
     return Draft4Validator(_relaxed_component(name))
 
 
-def shape_errors(name: str, value: Json) -> tuple[tuple[str, str], ...]:
-    """Where a value leaves the relaxed shape of a schema of the document: pairs of a path and what is wrong there."""
-    errors = sorted(_validator(name).iter_errors(value), key=relevance)
-    return tuple((_path(error.absolute_path), str(error.message)[:200]) for error in errors)
+@dataclass(frozen=True, slots=True)
+class ShapeError:
+    """Where a value leaves a shape: the path, which rule (`type`, `enum`), and what the rule wants.
+
+    A property that is missing counts as one of the wrong type, at its own path.
+    """
+
+    path: tuple[str | int, ...]
+    rule: str
+    wanted: Json
 
 
-def _path(steps: Any) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+def shape_errors(name: str, value: Json) -> tuple[ShapeError, ...]:
+    """Where a value leaves the relaxed shape of a schema of the document, the most telling place first."""
+    found: list[ShapeError] = []
+    for error in sorted(_validator(name).iter_errors(value), key=relevance):
+        path, rule = tuple(error.absolute_path), str(error.validator)
+        if rule == "required":
+            known = error.schema.get("properties", {})
+            missing = [each for each in error.validator_value if each not in error.instance]
+            found += [ShapeError((*path, each), "type", known.get(each, {}).get("type", "JSON")) for each in missing]
+        elif rule == "enum":
+            found.append(ShapeError(path, rule, error.validator_value))
+        else:
+            found.append(ShapeError(path, "type", error.schema.get("type", "object")))
+    return tuple(found)
 
 
 @cache

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.history import Delivery, Endpoint, Exchange
@@ -294,15 +294,22 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A list has a member, or a text a piece, whatever its case; with `absent`, it has not."""
+    """A list has a member, or a text a piece, whatever its case; with `absent`, it has not.
+
+    `elsewhere` are other lists of which any may have it, such as the other pages of a walk.
+    """
 
     at: At
     member: Expected
     absent: bool = False
+    elsewhere: tuple[At, ...] = ()
 
     @property
     def holds(self) -> bool:
-        found, member = self.at.value, value_of(self.member)
+        return any(self._holds_at(at.value) for at in (self.at, *self.elsewhere))
+
+    def _holds_at(self, found: Json) -> bool:
+        member = value_of(self.member)
         if isinstance(found, str):
             return (isinstance(member, str) and member.lower() in found.lower()) is not self.absent
         if isinstance(found, list):
@@ -343,10 +350,10 @@ class OneSucceeds:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An endpoint gets the event of a session so many times.
+    """An endpoint gets the event of a session so many times, and later and later if `delays` are given.
 
     `attempts` are the deliveries that count for it: those that came in time, if `within_s` is given. `since` is what
-    the seconds are counted from, None where nothing but the number matters.
+    the seconds are counted from, None where nothing but the number matters. `delays` are the seconds between attempts.
     """
 
     endpoint: Endpoint
@@ -356,6 +363,7 @@ class Delivered:
     most: int | None = None
     within_s: int | None = None
     since: Exchange | Delivery | None = None
+    delays: tuple[int, ...] = ()
 
     @property
     def at(self) -> At | None:
@@ -363,15 +371,34 @@ class Delivered:
 
     @property
     def holds(self) -> bool:
-        return self.least <= len(self.attempts) and (self.most is None or len(self.attempts) <= self.most)
+        enough = self.least <= len(self.attempts) and (self.most is None or len(self.attempts) <= self.most)
+        return enough and self._is_growing
+
+    @property
+    def _is_growing(self) -> bool:
+        """Whether the delays grow.
+
+        The clock moved in steps, of which the later ones are long: an attempt is known to have come by the end of one.
+        So the mean of the first delays is at most what the times say; only a series that does not grow from the
+        beginning is certain.
+        """
+        if not self.delays:
+            return True
+        first, sums = self.delays[0], list(accumulate(self.delays))
+        means = all(sums[count - 1] > count * first for count in range(5, len(self.delays) + 1))
+        return self.delays[-1] > first and means
 
     @property
     def expected(self) -> str:
+        if self.delays:
+            return "deliveries of its event: growing delays"
         when = "" if self.within_s is None else f" within {self.within_s} s"
         return f"deliveries of its event{when}: {_number_words(self.least, self.most)}"
 
     @property
     def seen(self) -> str:
+        if self.delays:
+            return f"deliveries of its event: delays of {', '.join(map(str, self.delays[:_MOST_NAMED]))} s"
         return f"deliveries of its event: {len(self.attempts)}"
 
 
@@ -465,7 +492,7 @@ def _references(expectation: Expectation) -> tuple[At, ...]:
     if isinstance(expectation, Equals):
         return references(expectation.value)
     if isinstance(expectation, Contains):
-        return references(expectation.member)
+        return (*references(expectation.member), *expectation.elsewhere)
     if isinstance(expectation, Delivered):
         return references(expectation.session_id)
     if isinstance(expectation, Within):

@@ -29,7 +29,8 @@ _FIELD: Final = re.compile(r"[\t -~\x80-\uffff]*")
 """What a header or a request line may be made of: no control characters."""
 _HEAD_MOST: Final = 8_192
 """How long a request line may be, and all headers together, before any server may refuse them."""
-_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_OF_THE_MOCK: Final = frozenset({"HEAD", "OPTIONS"})
 NOT_RECORDED: Final = "no answer was recorded"
 """The failure of an exchange of which a file holds no answer, or half of one. Nobody knows whether one came."""
 GATEWAY: Final = frozenset({502, 503, 504})
@@ -376,6 +377,8 @@ class Terms:
     """Whether all accounts go by one clock, so that whoever moves it moves it for all."""
     others_act: bool = False
     """Whether others, whom nobody recorded, may act on the same sessions, keys and clocks: traffic of one client."""
+    own: bool = False
+    """Whether the target is our own mock, of which more is known than the contract leaves open on others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -421,12 +424,14 @@ class History:
     def judged(self) -> tuple[Exchange, ...]:
         """The API's exchanges, unknown paths and bad credentials included, that were not turned away with 429.
 
-        A method that hardly anyone uses is often answered by the server in front, before it is the API's affair.
+        A method that hardly anyone uses is often answered by the server in front, before it is the API's affair; so are
+        HEAD and OPTIONS, which only our own mock is judged by.
         """
+        methods = _METHODS | _OF_THE_MOCK if self.terms.own else _METHODS
         return tuple(
             e
             for e in self.exchanges
-            if e.operation.is_judged and not e.was_limited and e.request.method in _METHODS and e.request.is_http
+            if e.operation.is_judged and not e.was_limited and e.request.method in methods and e.request.is_http
         )
 
 

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qashier_contract.document import currencies
-from qashier_contract.values import NOT_JSON, Json
+from qashier_contract.values import NOT_JSON, Json, as_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -169,7 +169,7 @@ def _url_faults(path: str, url: Json) -> Iterator[Fault]:
     if not url or len(url) > URL_MOST:
         yield Fault("CRE-19", path, f"{len(url)} characters")
     if not URL.fullmatch(url):
-        yield Fault("CRE-15", path, f"{url[:60]!r} is no absolute http(s) URL")
+        yield Fault("CRE-15", path, f"{as_words(url, most=60)} is no absolute http(s) URL")
 
 
 def _expiry_faults(expires_at: Json, earliest: int | None, latest: int | None) -> Iterator[Fault]:
@@ -216,7 +216,7 @@ def _lines_faults(lines: Json) -> Iterator[Fault]:
             if isinstance(price.get("currency"), str):
                 codes.append(price["currency"])
     if len(set(codes)) > 1:
-        yield Fault("CRE-13", "line_items", f"currencies {sorted(set(codes))}")
+        yield Fault("CRE-13", "line_items", f"currencies {as_words(sorted(set(codes)))}")
 
 
 def _price_faults(price: Mapping[str, Json], path: str) -> Iterator[Fault]:
@@ -229,7 +229,7 @@ def _price_faults(price: Mapping[str, Json], path: str) -> Iterator[Fault]:
         if price["currency"] is not None:
             yield Fault("CRE-12", f"{path}.currency", "not a string")
     elif price["currency"] not in currencies():
-        yield Fault("CRE-12", f"{path}.currency", f"{price['currency'][:20]!r} is no ISO 4217 code")
+        yield Fault("CRE-12", f"{path}.currency", f"{as_words(price['currency'], most=20)} is no ISO 4217 code")
     product = price.get("product_data")
     path = f"{path}.product_data"
     if "product_data" not in price:
@@ -255,7 +255,7 @@ def _integer_faults(holder: Mapping[str, Json], name: str, path: str, least: int
     elif isinstance(value, float) and value.is_integer() and least <= value <= most:
         yield _open(path, "whether 2.0 is an integer")
     elif isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        yield Fault("CRE-11", path, f"{str(value)[:40]} is no integer from {least} to {most}")
+        yield Fault("CRE-11", path, f"{as_words(value, most=40)} is no integer from {least} to {most}")
 
 
 def _text_faults(holder: Mapping[str, Json], name: str, path: str, most: int) -> Iterator[Fault]:

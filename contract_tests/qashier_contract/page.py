@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
@@ -114,3 +115,10 @@ def page_of(exchange: Exchange) -> Page | None:
     if reply is None or "html" not in reply.media_type:
         return None
     return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
+
+
+def destination(url: str) -> str:
+    """A pattern for where a customer ends who is sent to a URL: there, perhaps with more in its query."""
+    base, mark, fragment = url.partition("#")
+    more = r"(&[^#]*)?" if "?" in base else r"(\?[^#]*)?"
+    return re.escape(base) + more + re.escape(mark + fragment)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from html import unescape
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.history import Delivery, Exchange
@@ -58,10 +59,11 @@ class Part(StrEnum):
 
     STATUS = "status"
     HEADER = "header"
+    METHOD = "method"
     BODY = "body"
     """The JSON value of the body."""
     RAW = "raw body"
-    """The body as text, whatever it is."""
+    """The body as text, whatever it is; of HTML with its character references resolved."""
     TEXT = "page text"
     """What a hosted page shows, white space collapsed."""
     LINKS = "links"
@@ -94,9 +96,11 @@ class At:
         if isinstance(message, Delivery):
             if self.part is Part.HEADER:
                 return _or_absent(message.header(name))
-            return _walk(message.json, self.path)
+            return message.method if self.part is Part.METHOD else _walk(message.json, self.path)
         if self.part in _OF_REQUEST:
             return self._asked(message, name)
+        if self.part is Part.METHOD:
+            return message.request.method
         if message.reply is None:
             return ABSENT
         if self.part in _OF_PAGE:
@@ -106,7 +110,8 @@ class At:
         if self.part is Part.HEADER:
             return _or_absent(message.reply.header(name))
         if self.part is Part.RAW:
-            return message.reply.body.decode("utf-8", "replace")
+            text = message.reply.body.decode("utf-8", "replace")
+            return unescape(text) if "html" in message.reply.media_type else text
         return _walk(message.json, self.path)
 
     def _asked(self, exchange: Exchange, name: str) -> Json:

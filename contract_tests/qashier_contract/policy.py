@@ -16,6 +16,7 @@ _CHOICES: Final = {
     "idempotency_reuse": ("replay", "reject"),
     "idempotency_in_flight": ("wait", "conflict"),
     "unknown_fields": ("ignore", "reject"),
+    "signature_encoding": ("base64", "hex"),
 }
 _WANTED: Final = {
     "status": "a status from 400 to 499",
@@ -35,6 +36,7 @@ class Policy:
     idempotency_in_flight: str | None = None
     unknown_fields: str | None = None
     signature_header: str = "x-qashier-sign"
+    signature_encoding: str = "base64"
     currencies: tuple[str, ...] | None = None
 
 

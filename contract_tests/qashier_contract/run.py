@@ -189,6 +189,7 @@ class Run:
                 policy=policy,
                 wall_ns=time.time_ns(),
                 monotonic_ns=self.started_ns,
+                own=settings.own,
             )
         )
         self.stop = settings.stop or Stop()

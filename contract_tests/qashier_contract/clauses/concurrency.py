@@ -5,14 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import IMPLIED, KEPT, Findings, broken, clause, kept_if
+from qashier_contract.clauses.table import IMPLIED, KEPT, Findings, clause
+from qashier_contract.findings import (
+    NO_SUCCESS,
+    SUCCESS,
+    Contains,
+    Differs,
+    Equals,
+    Finding,
+    OneOf,
+    OneSucceeds,
+    StatusIs,
+    expect,
+)
 from qashier_contract.history import Exchange, Operation, overlap
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
-from qashier_contract.linearizability import NEVER, Op, Saw, linearize
+from qashier_contract.linearizability import NEVER, Anomaly, Op, Saw, linearize
+from qashier_contract.places import EACH, in_body
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _MADE = {
     oracle.Act.PAYMENT_SUCCEEDED: "complete",
@@ -33,18 +46,32 @@ def concurrent_histories_are_linearizable(ledger: Ledger) -> Findings:
         concerned = list(_touches(ledger, observed))
         if not overlap([write for write in observed.writes if write in concerned] + _crossings(ledger, observed)):
             continue
-        torn = [read for read in concerned if _is_torn(read)]
-        for read in torn:
-            yield broken(
-                "complete and paid at the same instant", "complete, unpaid", observed.born, *observed.writes, read
-            )
+        for read in (one for one in concerned if _is_torn(one)):
+            reason = "it was paid in the instant in which it became complete"
+            yield expect(Equals(in_body(read, "payment_status"), "paid"), reason, observed.born, *observed.writes)
         story = [(exchange, op) for exchange in concerned for op in _ops(ledger, observed, exchange)]
         anomaly = linearize([op for _, op in story])
-        if anomaly is None:
-            yield KEPT
-        else:
-            guilty = [story[place][0] for place in anomaly.places]
-            yield broken("one order that explains every answer", anomaly.reason, observed.born, *guilty)
+        yield (
+            KEPT if anomaly is None else _disagreement(observed, anomaly, [story[place][0] for place in anomaly.places])
+        )
+
+
+def _disagreement(observed: ObservedSession, anomaly: Anomaly, exchanges: Sequence[Exchange]) -> Finding:
+    """What no order of a session's requests explains, as an expectation of one of them."""
+    ending = [
+        one for one in exchanges if one.succeeded and act_of(one) in _MADE and one.operation is not Operation.PAGE
+    ]
+    if len(ending) > 1:
+        return expect(OneSucceeds(tuple(ending)), anomaly.reason, observed.born, *exchanges)
+    reads = [one for one in exchanges if one.operation is Operation.RETRIEVE]
+    if not reads:
+        # Requests alone disagree: what was refused found the session ended, and what came later found it open.
+        last = max(exchanges, key=lambda one: one.sent_ns)
+        statuses = NO_SUCCESS if last.succeeded else SUCCESS
+        return expect(StatusIs(last, statuses), anomaly.reason, observed.born, *exchanges)
+    read = max(reads, key=lambda one: one.sent_ns)
+    allowed = [status for status in sorted(_STATUSES) if status != read.object.get("status")]
+    return expect(OneOf(in_body(read, "status"), tuple(allowed)), anomaly.reason, observed.born, *exchanges)
 
 
 def _is_torn(read: Exchange) -> bool:
@@ -122,7 +149,7 @@ def concurrent_creates_are_all_there(ledger: Ledger) -> Findings:
         session_id = exchange.object.get("id")
         twins = [other for other in partners if other.object.get("id") == session_id]
         if twins:
-            yield broken("an id of its own", f"{session_id} twice", twins[0], exchange)
+            yield expect(Differs(in_body(exchange, "id"), in_body(twins[0], "id")), "each create has its own id")
             continue
         lists = [
             page
@@ -133,7 +160,8 @@ def concurrent_creates_are_all_there(ledger: Ledger) -> Findings:
             listed = any(entry.get("id") == session_id for entry in entries_of(lists[0]))
             room = lists[0].object.get("has_more") is False
             if listed or room:
-                yield kept_if(listed, f"{session_id} in the list", "left out", exchange, lists[0])
+                ids = in_body(lists[0], "data", EACH, "id")
+                yield expect(Contains(ids, in_body(exchange, "id")), "the list has room for all")
 
 
 def _is_whole(page: Exchange) -> bool:

@@ -6,17 +6,37 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, broken, clause, kept_if
+from qashier_contract.clauses.shapes import misshapen
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
 from qashier_contract.clauses.writes import views
-from qashier_contract.document import currencies, shape_errors
+from qashier_contract.document import currencies
+from qashier_contract.findings import (
+    NO_ERROR,
+    REFUSED,
+    SUCCESS,
+    Counts,
+    Differs,
+    Equals,
+    Finding,
+    HasShape,
+    OneOf,
+    StatusIs,
+    Within,
+    exactly,
+    expect,
+    is_of_type,
+)
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Creation, Ledger, ObservedSession
+from qashier_contract.oracle import LONGEST_LIFE, SHORTEST_LIFE
+from qashier_contract.places import EACH, At, Part, Sum, asked_in, in_body
 from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PATH_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]{1,255}")
+_PATH_SAFE: Final = r"[A-Za-z0-9._~-]{1,255}"
+_ADDRESS: Final = r"(?is)https?://([^/?#\s@]*@)?[^/?#\s:@]+.*"
 _CLOCK_TOLERANCE: Final = 300
 """Seconds that the clock of a target whose clock cannot be read may differ from the machine's."""
 _OWN_CLAUSES: Final = {
@@ -36,27 +56,54 @@ def answered(ledger: Ledger) -> Iterator[tuple[Creation, Json]]:
 
 
 def refusals(ledger: Ledger, identifier: str) -> Findings:
-    """Judge that what has a fault of this clause is refused, and that what leans on it is accepted."""
+    """Judge that what has a fault of this clause is refused, and that what has a feature of it is accepted."""
     for creation in ledger.creations:
         exchange = creation.exchange
         if creation.faults is None or creation.key_was_seen:
             continue
         if creation.is_faultless:
-            if identifier in creation.features.values() and not exchange.is_unknown:
-                guilty = exchange.refused and identifier in ledger.attributed_clauses(creation)
-                special = sorted(feature for feature, cause in creation.features.items() if cause == identifier)
-                yield kept_if(not guilty, f"success: {', '.join(special)} is allowed", exchange.status, exchange)
+            yield from _allowed(ledger, creation, identifier)
             continue
         mine = [fault for fault in creation.faults if fault.clause == identifier]
         if not mine:
             continue
-        if not exchange.refused:
-            where = f" at {mine[0].path}" if mine[0].path else ""
-            yield broken(f"4xx: {mine[0].reason}{where}", exchange.status, exchange)
-        elif len({fault.path for fault in creation.faults}) == 1:
+        fault = mine[0]
+        statuses = REFUSED
+        if exchange.refused and len({fault.path for fault in creation.faults}) == 1:
             policy = ledger.history.terms.policy
             demanded = policy.status_rule if identifier in {"CRE-7", "CRE-13"} else policy.status_invalid
-            yield kept_if(demanded in {None, exchange.status}, f"{demanded} by policy", exchange.status, exchange)
+            statuses = REFUSED if demanded is None else exactly(demanded)
+        elif exchange.refused:
+            continue
+        where = f"{fault.path}: " if fault.path and fault.path not in fault.reason else ""
+        yield expect(StatusIs(exchange, statuses), f"{where}{fault.reason}", about=without_places(fault.path))
+
+
+def _allowed(ledger: Ledger, creation: Creation, identifier: str) -> Findings:
+    """Judge that a create is not refused for what a clause allows."""
+    features = sorted(feature for feature, cause in creation.features.items() if cause == identifier)
+    if features and not creation.exchange.is_unknown:
+        guilty = creation.exchange.refused and identifier in ledger.attributed_clauses(creation)
+        about = without_places(", ".join(features))
+        yield (
+            expect(StatusIs(creation.exchange, SUCCESS), f"allowed: {', '.join(features)}", about=about)
+            if guilty
+            else KEPT
+        )
+
+
+def allowed(ledger: Ledger, identifier: str) -> Findings:
+    """The creates that were refused for what a clause allows; what it says of accepted ones is judged elsewhere."""
+    for creation in ledger.creations:
+        if creation.is_faultless and not creation.key_was_seen:
+            for finding in _allowed(ledger, creation, identifier):
+                if finding is not KEPT:
+                    yield finding
+
+
+def without_places(text: str) -> str:
+    """What something is about, without what differs from run to run: places in lists, addresses."""
+    return re.sub(r"https?://\S+", "URL", re.sub(r"\[\d+\]", "[]", text))
 
 
 @clause(
@@ -72,23 +119,24 @@ def a_valid_request_succeeds(ledger: Ledger) -> Findings:
             continue
         if exchange.succeeded:
             errors = [
-                (path, message)
-                for path, message in shape_errors("CheckoutSession", exchange.json)
-                if not (path in _OWN_CLAUSES and "is not one of" in message) and not _is_amount(path, message)
+                finding
+                for finding in misshapen(exchange, "CheckoutSession", exchange.json)
+                if not _is_of_another_clause(finding)
             ]
-            seen = "; ".join(f"{path or 'body'}: {message}" for path, message in errors[:3])
-            yield kept_if(not errors, "every documented property, of its type", seen, exchange)
-        elif exchange.is_unknown or exchange.refused:
-            guilty = exchange.is_unknown or "CRE-1" in ledger.attributed_clauses(creation)
-            if guilty:
-                yield broken("success for a valid request", exchange.status, exchange)
-        else:
-            yield broken("2xx for a valid request", exchange.status, exchange)
+            yield from errors[:3]
+            if not errors:
+                yield KEPT
+        elif not exchange.refused or "CRE-1" in ledger.attributed_clauses(creation):
+            yield expect(StatusIs(exchange, SUCCESS), "the request is valid")
 
 
-def _is_amount(path: str, message: str) -> bool:
-    """Whether an error is one of AMT-7: an amount that is a number, but no integer."""
-    return path.endswith("amount_total") and re.match(r"-?[0-9.e+]+ is not of type", message) is not None
+def _is_of_another_clause(finding: Finding) -> bool:
+    """Whether a wrong shape is judged elsewhere: a wrong word of an enum, an amount that is no integer (AMT-7)."""
+    expectation = finding.expectation
+    if isinstance(expectation, OneOf):
+        return expectation.at.name in _OWN_CLAUSES
+    at = expectation.at
+    return at is not None and at.path[-1:] == ("amount_total",) and is_of_type(at.value, "number")
 
 
 @clause(
@@ -106,10 +154,9 @@ def three_fields_are_required(ledger: Ledger) -> Findings:
     source=DOCUMENTED,
 )
 def a_new_session_is_open(ledger: Ledger) -> Findings:
-    for creation, session in answered(ledger):
-        seen = {name: session.get(name) for name in ("status", "object", "mode")}
-        right = seen == {"status": "open", "object": "checkout.session", "mode": "payment"}
-        yield kept_if(right, "status open, object checkout.session, mode payment", seen, creation.exchange)
+    for creation, _ in answered(ledger):
+        for name, value in (("status", "open"), ("object", "checkout.session"), ("mode", "payment")):
+            yield expect(Equals(in_body(creation.exchange, name), value), "the session is new")
 
 
 @clause(
@@ -133,8 +180,8 @@ def created_is_now(ledger: Ledger) -> Findings:
         else:
             continue
         if least is not None and most is not None:
-            right = least - slack <= created <= most + slack
-            yield kept_if(right, f"created between {least} and {most}", created, exchange)
+            reason = "the clock showed it" if ledger.reads_clock else f"the machine's clock, give or take {slack} s"
+            yield expect(Within(in_body(exchange, "created"), least - slack, most + slack), reason)
 
 
 @clause(
@@ -145,8 +192,8 @@ def created_is_now(ledger: Ledger) -> Findings:
 def a_session_lives_a_day_by_default(ledger: Ledger) -> Findings:
     for creation, session in answered(ledger):
         if "expires_at" not in creation.exchange.request.json and is_integer(session.get("created")):
-            observed = session["expires_at"] - session["created"] if is_integer(session.get("expires_at")) else None
-            yield kept_if(observed == 86_400, "expires_at 86400 s after created", f"{observed} s", creation.exchange)
+            due = Sum((in_body(creation.exchange, "created"),), plus=86_400)
+            yield expect(Equals(in_body(creation.exchange, "expires_at"), due), "no expires_at was sent")
 
 
 @clause(
@@ -155,14 +202,11 @@ def a_session_lives_a_day_by_default(ledger: Ledger) -> Findings:
     source=DOCUMENTED,
 )
 def a_given_expiry_is_kept(ledger: Ledger) -> Findings:
-    for creation, session in answered(ledger):
-        asked = creation.exchange.request.json.get("expires_at")
-        if asked is not None:
-            seen = session.get("expires_at")
-            yield kept_if(is_integer(seen) and seen == asked, f"expires_at {asked}", seen, creation.exchange)
-    for finding in refusals(ledger, "CRE-6"):
-        if finding is not None:
-            yield finding
+    for creation, _ in answered(ledger):
+        if creation.exchange.request.json.get("expires_at") is not None:
+            exchange = creation.exchange
+            yield expect(Equals(in_body(exchange, "expires_at"), asked_in(exchange, "expires_at")))
+    yield from (finding for finding in refusals(ledger, "CRE-6") if finding is not None)
 
 
 @clause(
@@ -183,10 +227,9 @@ def an_expiry_has_bounds(ledger: Ledger) -> Findings:
         ):
             created = exchange.object.get("created")
             if is_integer(created) and not creation.key_was_seen:
-                life_s = body["expires_at"] - created
-                yield kept_if(
-                    1_800 <= life_s <= 86_400, "4xx outside 1800 to 86400 s", f"success for {life_s} s", exchange
-                )
+                asked, at = asked_in(exchange, "expires_at"), in_body(exchange, "created")
+                bounds = Sum((at,), plus=SHORTEST_LIFE), Sum((at,), plus=LONGEST_LIFE)
+                yield expect(Within(asked, *bounds), "it was accepted")
 
 
 @clause(
@@ -195,12 +238,9 @@ def an_expiry_has_bounds(ledger: Ledger) -> Findings:
     source=DOCUMENTED,
 )
 def urls_come_back_as_they_went(ledger: Ledger) -> Findings:
-    for creation, session in answered(ledger):
-        body = creation.exchange.request.json
+    for creation, _ in answered(ledger):
         for name in ("success_url", "return_url"):
-            yield kept_if(
-                session.get(name) == body[name], f"{name} {body[name][:100]}", session.get(name), creation.exchange
-            )
+            yield expect(Equals(in_body(creation.exchange, name), asked_in(creation.exchange, name)))
 
 
 @clause(
@@ -209,14 +249,15 @@ def urls_come_back_as_they_went(ledger: Ledger) -> Findings:
     source=DOCUMENTED,
 )
 def a_session_has_a_page(ledger: Ledger) -> Findings:
-    for creation, session in answered(ledger):
-        url = session.get("url")
-        yield kept_if(isinstance(url, str) and _is_absolute(url), "an absolute http(s) address", url, creation.exchange)
+    for creation, _ in answered(ledger):
+        at = in_body(creation.exchange, "url")
+        yield expect(HasShape(at, "string", _ADDRESS, "an absolute http(s) address"), "the customer pays there")
     pages: dict[str, ObservedSession] = {}
     for observed in ledger.sessions.values():
         url = observed.first.get("url")
         if isinstance(url, str) and (earlier := pages.setdefault(url, observed)) is not observed:
-            yield broken("a page of its own for each session", f"{url} twice", earlier.born, observed.born)
+            ats = in_body(observed.born, "url"), in_body(earlier.born, "url")
+            yield expect(Differs(*ats), "each session has its own page")
     for exchange in ledger.history.exchanges:
         shown = ledger.sessions.get(exchange.page_of or "")
         if shown is None or exchange.page_act != "view":
@@ -224,11 +265,11 @@ def a_session_has_a_page(ledger: Ledger) -> Findings:
         if exchange.reply is None:
             # Elsewhere the way there may be closed to us; nobody but this machine can have a page there.
             if (exchange.failure or "").startswith("no connection") and _is_this_machine(exchange.request.path):
-                yield broken("a page to pay at", exchange.failure, shown.born, exchange)
+                yield expect(StatusIs(exchange, NO_ERROR), "the customer pays there", shown.born)
             continue
         state = ledger.state_before(shown, exchange)
         if state is not None and state.status == "open":
-            yield kept_if(exchange.reply.status < 400, "a page to pay at", exchange.status, shown.born, exchange)
+            yield expect(StatusIs(exchange, NO_ERROR), "the customer pays there", shown.born)
     yield from _has_a_form(ledger)
 
 
@@ -238,23 +279,14 @@ def _has_a_form(ledger: Ledger) -> Findings:
     for observed, exchange, page in views(ledger):
         state = ledger.state_before(observed, exchange)
         if state is not None and state.status == "open" and exchange.page_act == "view" and not page.has_script:
-            pages.append((observed, exchange, bool(page.forms_to_pay(observed.id))))
-    if any(has for _, _, has in pages):
-        for observed, exchange, has in pages:
-            yield kept_if(has, "a form to pay", "none", observed.born, exchange)
+            pages.append(expect(Counts(At(exchange, Part.FORMS), 1), "other open pages have one", observed.born))
+    if any(page.holds for page in pages):
+        yield from pages
 
 
 def _is_this_machine(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host in {"localhost", "::1"} or host.startswith("127.")
-
-
-def _is_absolute(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme.lower() in {"http", "https"} and bool(parts.hostname)
 
 
 @clause(
@@ -268,12 +300,13 @@ def an_id_is_unique(ledger: Ledger) -> Findings:
         exchange, session_id = creation.exchange, creation.exchange.object.get("id")
         if not exchange.succeeded or not isinstance(session_id, str):
             continue
-        yield kept_if(_PATH_SAFE.fullmatch(session_id), "an id of unreserved characters", session_id, exchange)
+        at = in_body(exchange, "id")
+        yield expect(HasShape(at, "string", _PATH_SAFE, "characters that are safe in a URL path"))
         earlier = first.setdefault(session_id, creation)
         if earlier is creation or ledger.may_be_replay(exchange):
             yield KEPT
         elif _is_apart(exchange, earlier.exchange):
-            yield broken("a new id", f"{session_id} again", earlier.exchange, exchange)
+            yield expect(Differs(at, in_body(earlier.exchange, "id")), "an id is never given out again")
 
 
 def _is_apart(one: Exchange, other: Exchange) -> bool:
@@ -294,16 +327,17 @@ def amounts_and_quantities_are_bounded_integers(ledger: Ledger) -> Findings:
         asked = _of_lines(exchange.request.json, "quantity")
         if not exchange.succeeded or not any(isinstance(quantity, float) for quantity in asked):
             continue
-        seen = _of_lines(exchange.json, "quantity")
         if all(isinstance(q, int) or (isinstance(q, float) and q.is_integer()) for q in asked):
-            right = len(seen) == len(asked) and all(is_integer(s) and s == a for s, a in zip(seen, asked, strict=True))
-            yield kept_if(right, "2.0, if it is accepted, back as 2", seen, exchange)
+            at = in_body(exchange, "line_items", "data", EACH, "quantity")
+            yield expect(Equals(at, [int(q) for q in asked]), "2.0, if it is accepted, comes back as 2")
     for exchange in ledger.history.of(Operation.CREATE):
-        amounts = [exchange.object.get("amount_total"), *_of_lines(exchange.json, "amount_total")]
         if exchange.succeeded and any(isinstance(a, float) for a in _of_lines(exchange.request.json, "unit_amount")):
-            yield kept_if(
-                all(is_integer(a) for a in amounts), "integers for 1250.0, if it is accepted", amounts, exchange
-            )
+            reason = "1250.0, if it is accepted, makes whole amounts"
+            yield expect(HasShape(in_body(exchange, "amount_total"), "integer"), reason)
+            for place, _ in enumerate(_of_lines(exchange.json, "amount_total")):
+                yield expect(
+                    HasShape(in_body(exchange, "line_items", "data", place, "amount_total"), "integer"), reason
+                )
 
 
 def _of_lines(holder: Json, name: str) -> list[Json]:
@@ -323,18 +357,15 @@ def _of_lines(holder: Json, name: str) -> list[Json]:
 def a_currency_is_an_iso_code(ledger: Ledger) -> Findings:
     yield from refusals(ledger, "CRE-12")
     for creation, session in answered(ledger):
-        code = session.get("currency")
-        yield kept_if(
-            isinstance(code, str) and code.upper() in currencies(), "an ISO 4217 code", code, creation.exchange
-        )
+        code, at = session.get("currency"), in_body(creation.exchange, "currency")
+        known = isinstance(code, str) and code.upper() in currencies()
+        yield KEPT if known else expect(OneOf(at, tuple(sorted(currencies()))), "the ISO 4217 codes")
     named = {*ledger.history.terms.currencies, *(ledger.history.terms.policy.currencies or ())}
     for creation in ledger.creations:
         if creation.is_faultless and creation.exchange.refused and not creation.key_was_seen:
             code = creation.exchange.request.json["line_items"][0]["price_data"]["currency"]
             if code in named and code not in _accepted(ledger):
-                yield broken(
-                    f"success for {code}, which this account may charge", creation.exchange.status, creation.exchange
-                )
+                yield expect(StatusIs(creation.exchange, SUCCESS), f"this account may charge {code}", about="currency")
 
 
 def _accepted(ledger: Ledger) -> set[str]:

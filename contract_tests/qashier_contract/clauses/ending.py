@@ -1,11 +1,13 @@
-"""EXP and PAY: how a session ends, and what its page says."""
+"""EXP: how a session expires."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, Findings, broken, clause, kept_if
+from qashier_contract.clauses.read import is_unknown, known_ids
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
 from qashier_contract.clauses.writes import (
     HARMLESS,
     VIEWS,
@@ -17,113 +19,100 @@ from qashier_contract.clauses.writes import (
     story_before,
     writes,
 )
+from qashier_contract.findings import (
+    NO_SUCCESS,
+    NOT_REFUSED,
+    REFUSED,
+    SUCCESS,
+    Contains,
+    Equals,
+    StatusIs,
+    exactly,
+    expect,
+)
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
+from qashier_contract.places import At, header_of, in_body
 
-PAY, CLOCK, PAGE = Capability.PAY, Capability.CLOCK, Capability.PAGE
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-@clause(
-    "EXP-1",
-    "Expiring an open session returns it with `status` `expired`.",
-    source=DOCUMENTED,
-)
+@clause("EXP-1", "Expiring an open session returns it with `status` `expired`.", source=DOCUMENTED)
 def an_open_session_can_be_expired(ledger: Ledger) -> Findings:
     for observed, write, state in writes(ledger, Operation.EXPIRE, "open"):
-        story = story_before(observed, write)
-        yield kept_if(write.succeeded, "success for an open session", write.status, *story)
+        evidence = story_before(observed, write)
+        yield expect(StatusIs(write, SUCCESS), "the session is open", *evidence)
         if write.succeeded:
-            seen = (write.object.get("id"), write.object.get("status"))
-            yield kept_if(seen == (observed.id, "expired"), f"{observed.id}, expired", f"{seen}", *story)
-            yield from same_session(observed.first, write.object, *story)
-            expected = state.payment_status
-            yield kept_if(
-                write.object.get("payment_status") == expected, expected, write.object.get("payment_status"), *story
-            )
+            yield expect(Equals(in_body(write, "id"), in_body(observed.born, "id")), "", *evidence)
+            yield expect(Equals(in_body(write, "status"), "expired"), "the request expired it", *evidence)
+            yield from same_session(write, observed.born, "expiring changes nothing else", *evidence)
+            reason = "expiring changes nothing else"
+            yield expect(Equals(in_body(write, "payment_status"), state.payment_status), reason, *evidence)
             read = ledger.following_read(observed, write)
             if read is not None:
-                status = read.object.get("status")
-                yield kept_if(status == "expired", "expired from then on", status, *story, read)
+                yield expect(Equals(in_body(read, "status"), "expired"), "a request expired it", *evidence)
 
 
-@clause(
-    "EXP-2",
-    "Expiring an expired session is refused with 4xx, and nothing changes.",
-    source=DOCUMENTED,
-)
+@clause("EXP-2", "Expiring an expired session is refused with 4xx, and nothing changes.", source=DOCUMENTED)
 def an_expired_session_cannot_be_expired(ledger: Ledger) -> Findings:
     for observed, write, state in writes(ledger, Operation.EXPIRE, "expired"):
-        yield kept_if(
-            write.refused and _by_policy(ledger, write), _not_open(ledger), write.status, *story_before(observed, write)
-        )
+        yield expect(_refused(ledger, write), "the session is expired", *story_before(observed, write))
         if write.refused:
-            yield from nothing_changed(ledger, observed, write, state)
+            yield from nothing_changed(ledger, observed, write, state, "the expire was refused")
 
 
 @clause(
     "EXP-3",
     "Expiring a complete session is refused with 4xx, and nothing changes.",
     source=DOCUMENTED,
-    needs=(PAY,),
+    needs=(Capability.PAY,),
 )
 def a_complete_session_cannot_be_expired(ledger: Ledger) -> Findings:
     for observed, write, state in writes(ledger, Operation.EXPIRE, "complete"):
-        yield kept_if(
-            write.refused and _by_policy(ledger, write), _not_open(ledger), write.status, *story_before(observed, write)
-        )
-        yield from nothing_changed(ledger, observed, write, state)
+        yield expect(_refused(ledger, write), "the session is complete", *story_before(observed, write))
+        yield from nothing_changed(ledger, observed, write, state, "the session is complete")
 
 
-def _not_open(ledger: Ledger) -> str:
-    return f"{ledger.history.terms.policy.status_not_open or '4xx'} for a session that is not open"
+def _refused(ledger: Ledger, write: Exchange) -> StatusIs:
+    """That a write is refused, with any 4xx or with the one that the policy names."""
+    status = ledger.history.terms.policy.status_not_open
+    return StatusIs(write, REFUSED if status is None else exactly(status))
 
 
-def _by_policy(ledger: Ledger, write: Exchange) -> bool:
-    return ledger.history.terms.policy.status_not_open in {None, write.status}
-
-
-@clause(
-    "EXP-4",
-    "Expiring an unknown id answers 404.",
-    source=ASSUMED,
-)
+@clause("EXP-4", "Expiring an unknown id answers 404.", source=ASSUMED)
 def an_unknown_session_cannot_be_expired(ledger: Ledger) -> Findings:
     if ledger.history.terms.others_act:
         return  # an id that no answer named may be older than the record
-    known = set(ledger.sessions)
-    for exchange in ledger.history.of(Operation.LIST):
-        known.update(str(entry.get("id")) for entry in entries_of(exchange))
+    known = known_ids(ledger)
     for exchange in ledger.history.of(Operation.EXPIRE):
-        if exchange.request.session_id not in known and not exchange.is_lost and not ledger.key_was_seen(exchange):
-            yield kept_if(exchange.status == 404, "404 for an unknown id", exchange.status, exchange)
+        unknown = is_unknown(exchange.request.session_id, known, own=ledger.history.terms.own)
+        if unknown and not exchange.is_lost and not ledger.key_was_seen(exchange):
+            yield expect(StatusIs(exchange, exactly(404)), "the id is unknown")
 
 
-@clause(
-    "EXP-5",
-    "An expired session cannot be paid.",
-    source=DOCUMENTED,
-    needs=(PAY,),
-)
+@clause("EXP-5", "An expired session cannot be paid.", source=DOCUMENTED, needs=(Capability.PAY,))
 def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
+    reason = "the session is expired"
     for observed, write, state in writes(ledger, Operation.PAY, "expired", act=oracle.Act.PAYMENT_SUCCEEDED):
-        yield kept_if(not write.succeeded, "the payment refused", write.status, *story_before(observed, write))
-        yield from nothing_changed(ledger, observed, write, state)
+        yield expect(StatusIs(write, NO_SUCCESS), reason, *story_before(observed, write))
+        yield from nothing_changed(ledger, observed, write, state, reason)
     for observed, press, state in presses(ledger, "expired"):
         deceived = press.page_act == "pay-card" and ledger.leads_on(observed, press)
-        yield kept_if(
-            not deceived, "the payment refused", "the customer at success_url", *story_before(observed, press)
-        )
-        yield from nothing_changed(ledger, observed, press, state)
+        evidence = story_before(observed, press)
+        location, success_url = header_of(ledger.end_of(press), "Location"), in_body(observed.born, "success_url")
+        yield expect(Contains(location, success_url, absent=True), reason, *evidence) if deceived else KEPT
+        yield from nothing_changed(ledger, observed, press, state, reason)
 
 
 @clause(
     "EXP-6",
     "The hosted page of an expired session says that it is expired, and has no form to pay.",
     source=DOCUMENTED,
-    needs=(PAGE,),
+    needs=(Capability.PAGE,),
 )
 def the_page_of_an_expired_session_says_so(ledger: Ledger) -> Findings:
-    yield from ended_pages(ledger, "expired", "expired")
+    yield from ended_pages(ledger, "expired")
     for exchange in ledger.history.exchanges:
         observed = ledger.sessions.get(exchange.page_of or "")
         if observed is None or exchange.page_act not in VIEWS or exchange.reply is None:
@@ -131,9 +120,8 @@ def the_page_of_an_expired_session_says_so(ledger: Ledger) -> Findings:
         state = ledger.state_before(observed, exchange)
         away = exchange.reply.header("location") if 300 <= exchange.reply.status < 400 else None
         if state is not None and state.status == "expired" and away is not None and _is_of_shop(observed, away):
-            yield broken(
-                "a page that says expired", f"the customer at {away}", *before_page(observed, exchange), exchange
-            )
+            reason = "a page says that it is expired, the shop does not"
+            yield expect(StatusIs(exchange, exactly(200)), reason, *before_page(observed, exchange))
 
 
 def _is_of_shop(observed: ObservedSession, url: str) -> bool:
@@ -148,22 +136,23 @@ def _is_of_shop(observed: ObservedSession, url: str) -> bool:
     "EXP-7",
     "At `expires_at` an open session is expired, without any request; one second earlier it is not.",
     source=DOCUMENTED,
-    needs=(CLOCK,),
+    needs=(Capability.CLOCK,),
 )
 def a_session_expires_on_time(ledger: Ledger) -> Findings:
     for observed in ledger.sessions.values():
         moves = [e for e in ledger.history.clock_calls(observed.account) if e.request.method != "GET"]
         for exchange in observed.reads:
-            yield from _on_time(ledger, observed, exchange, exchange.object.get("status"), moves)
+            yield from _on_time(ledger, observed, in_body(exchange, "status"), exchange, moves)
         yield from _ended_on_time(ledger, observed, moves)
     for exchange in ledger.history.of(Operation.LIST):
-        for entry in entries_of(exchange):
+        for place, entry in enumerate(entries_of(exchange)):
             named = ledger.sessions.get(str(entry.get("id")))
             if named is not None and named.account == exchange.account:
-                yield from _on_time(ledger, named, exchange, entry.get("status"), [])
+                at = in_body(exchange, "data", place, "status")
+                yield from _on_time(ledger, named, at, exchange, [])
 
 
-def _ended_on_time(ledger: Ledger, observed: ObservedSession, moves: list[Exchange]) -> Findings:
+def _ended_on_time(ledger: Ledger, observed: ObservedSession, moves: Sequence[Exchange]) -> Findings:
     """Judge the first write to a session, which nothing but the clock can have ended before."""
     if ledger.history.terms.others_act:
         return
@@ -175,61 +164,42 @@ def _ended_on_time(ledger: Ledger, observed: ObservedSession, moves: list[Exchan
         if write.account != observed.account:
             continue  # another account's try is AUTH-5; what its page answers tells nothing yet
         if passed and write.succeeded:
-            yield broken(
-                f"expired at {observed.expires_at}",
-                f"{write.request.path} still succeeds",
-                observed.born,
-                *moves[-1:],
-                write,
-            )
+            reason = f"it expired at {observed.expires_at}"
+            yield expect(StatusIs(write, NO_SUCCESS), reason, observed.born, *moves[-1:])
         near = passed is False and (ledger.clock_of(observed, write)[0] or 0) >= observed.expires_at - 60
         if near and write.refused and act_of(write) is not None:
-            yield broken(
-                f"open until {observed.expires_at}", f"{write.request.path} refused", observed.born, *moves[-1:], write
-            )
+            reason = f"it is open until {observed.expires_at}"
+            yield expect(StatusIs(write, NOT_REFUSED), reason, observed.born, *moves[-1:])
 
 
 def _on_time(
-    ledger: Ledger, observed: ObservedSession, exchange: Exchange, seen: object, moves: list[Exchange]
+    ledger: Ledger, observed: ObservedSession, status: At, exchange: Exchange, moves: Sequence[Exchange]
 ) -> Findings:
     """Judge a view of a session that nothing but the clock can have ended."""
     if any(
         not exchange.is_before(write) and not (write.refused or act_of(write) in HARMLESS) for write in observed.writes
     ):
         return
-    if ledger.history.terms.others_act and seen != "open":
+    if ledger.history.terms.others_act and status.value != "open":
         return  # whoever is not recorded may have ended it
     least, most = ledger.clock_of(observed, exchange)
+    recent = [move for move in moves if move.is_before(exchange)][-1:]
     if least is not None and least >= observed.expires_at:
-        recent = [move for move in moves if move.is_before(exchange)][-1:]
-        yield kept_if(
-            seen == "expired", f"expired at {observed.expires_at}, now {least}", seen, observed.born, *recent, exchange
-        )
+        reason = f"expires_at is {observed.expires_at}, the clock shows {least}"
+        yield expect(Equals(status, "expired"), reason, observed.born, *recent)
     elif most is not None and observed.expires_at - 60 <= most < observed.expires_at:
-        recent = [move for move in moves if move.is_before(exchange)][-1:]
-        yield kept_if(
-            seen == "open", f"open until {observed.expires_at}, now {most}", seen, observed.born, *recent, exchange
-        )
+        reason = f"expires_at is {observed.expires_at}, the clock shows {most}"
+        yield expect(Equals(status, "open"), reason, observed.born, *recent)
 
 
-@clause(
-    "EXP-8",
-    "Expiring early does not touch `expires_at`.",
-    source=ASSUMED,
-)
+@clause("EXP-8", "Expiring early does not touch `expires_at`.", source=ASSUMED)
 def expiring_early_does_not_touch_the_deadline(ledger: Ledger) -> Findings:
+    reason = "expiring early does not touch it"
     for observed, write, _ in writes(ledger, Operation.EXPIRE, "open"):
         if not write.succeeded:
             continue
-        expected = observed.first.get("expires_at")
-        yield kept_if(
-            write.object.get("expires_at") == expected,
-            f"expires_at {expected}",
-            write.object.get("expires_at"),
-            *story_before(observed, write),
-        )
-        for read in observed.reads:
-            if write.is_before(read):
-                seen = read.object.get("expires_at")
-                yield kept_if(seen == expected, f"expires_at {expected}", seen, *story_before(observed, write), read)
-                break
+        due = in_body(observed.born, "expires_at")
+        yield expect(Equals(in_body(write, "expires_at"), due), reason, *story_before(observed, write))
+        read = next((read for read in observed.reads if write.is_before(read)), None)
+        if read is not None:
+            yield expect(Equals(in_body(read, "expires_at"), due), reason, *story_before(observed, write))

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.clauses.deliveries import cause_of, listening
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, Findings, broken, clause, kept_if
-from qashier_contract.document import shape_errors
-from qashier_contract.history import Capability, Operation
+from qashier_contract.clauses.shapes import misshapen
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, Findings, clause
+from qashier_contract.clauses.telling import cause_of, in_event, in_its_session, listening, told_in
+from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape, OneOf, Within, expect
+from qashier_contract.history import Capability, Delivery, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, documented, lasting
-from qashier_contract.observed_events import ObservedEvent, feeds, last_feeds, observed_events, tells_of
-from qashier_contract.values import Json, differences, is_integer
+from qashier_contract.observed_events import (
+    ObservedEvent,
+    feeds,
+    last_feeds,
+    observed_events,
+    session_of,
+    tells_of,
+)
+from qashier_contract.places import Expected, Step, asked_in, header_of, in_body
+from qashier_contract.values import differing_paths, is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-EVENTS, WEBHOOKS = (Capability.EVENTS,), (Capability.WEBHOOKS,)
-_EVENT_ID: Final = re.compile(r"evt_[!-~]+")
+EVENTS = (Capability.EVENTS,)
 _OF_STATUS: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}
 _SLACK: Final = 2
 """Seconds by which the time that an event gives may miss the change that it tells of."""
 
 
-def _told(ledger: Ledger) -> Iterator[tuple[ObservedEvent, ObservedSession]]:
-    """The events about sessions of ours, each id once per way it was seen."""
+def _of_sessions(ledger: Ledger) -> Iterator[tuple[ObservedEvent, ObservedSession]]:
+    """The events about sessions of ours, wherever they were seen."""
     sessions = ledger.sessions
-    for seen_event in observed_events(ledger.history):
-        observed = sessions.get(str(seen_event.session.get("id")))
+    for seen in observed_events(ledger.history):
+        observed = sessions.get(str(seen.session.get("id")))
         if observed is not None:
-            yield seen_event, observed
+            yield seen, observed
 
 
 @clause(
@@ -41,75 +48,59 @@ def _told(ledger: Ledger) -> Iterator[tuple[ObservedEvent, ObservedSession]]:
     needs=EVENTS,
 )
 def an_event_has_its_shape(ledger: Ledger) -> Findings:
-    said: dict[str, ObservedEvent] = {}
-    for seen_event in observed_events(ledger.history):
-        event = seen_event.event
-        errors = [
-            (path, message)
-            for path, message in shape_errors("CheckoutEvent", event)
-            if not path.startswith("data.object.")
-        ]
-        seen = "; ".join(f"{path or 'event'}: {message}" for path, message in errors[:3])
-        finding = kept_if(not errors, "the documented shape of an event", seen, *seen_event.exchanges)
-        yield _with(finding, seen_event)
-        event_id = event.get("id")
-        if not isinstance(event_id, str) or not _EVENT_ID.fullmatch(event_id):
-            yield _with(broken("an id such as evt_1a2B3c", repr(event_id), *seen_event.exchanges), seen_event)
+    first_seen: dict[str, ObservedEvent] = {}
+    for seen in observed_events(ledger.history):
+        prefix: tuple[Step, ...] = () if seen.delivery is not None else ("data", seen.place)
+        message = seen.delivery or seen.exchange
+        assert message is not None
+        session = (*prefix, "data", "object")
+        found = misshapen(message, "CheckoutEvent", seen.event, prefix=prefix)
+        # What is wrong inside of the session is EVT-3.
+        errors = [one for one in found if not any(_is_inside(at.path, session) for at in one.places)]
+        yield from errors[:3]
+        named = expect(HasShape(in_event(seen, "id"), "string", r"evt_[!-~]+", "an id such as evt_1a2B3c"))
+        yield named
+        if not named.holds:
             continue
-        first = said.setdefault(event_id, seen_event)
-        if first is not seen_event:
-            same = (first.session.get("id"), first.event.get("type")) == (
-                seen_event.session.get("id"),
-                event.get("type"),
-            )
-            doubled = first.exchange is not None and first.exchange is seen_event.exchange
-            yield _with(
-                kept_if(
-                    same and not doubled, "an id of its own for each event", f"{event_id} twice", *seen_event.exchanges
-                ),
-                seen_event,
-            )
+        first = first_seen.setdefault(str(seen.event.get("id")), seen)
+        same = (first.session.get("id"), first.event.get("type")) == (seen.session.get("id"), seen.event.get("type"))
+        doubled = first is not seen and first.exchange is not None and first.exchange is seen.exchange
+        if not same or doubled:
+            yield expect(Differs(in_event(seen, "id"), in_event(first, "id")), "each event has its own id")
     yield from _created_then(ledger)
-    yield from _told_alike(said, ledger)
+    yield from _seen_alike(first_seen, ledger)
+
+
+def _is_inside(path: tuple[Step, ...], holder: tuple[Step, ...]) -> bool:
+    return len(path) > len(holder) and path[: len(holder)] == holder
 
 
 def _created_then(ledger: Ledger) -> Findings:
     """An event was created when the session ended: by a request while that was served, by the clock not before."""
     ends = {observed.id: write for observed, _, write in ledger.endings.known}
-    for seen_event, observed in _told(ledger):
-        created = seen_event.event.get("created")
-        if observed.id not in ends or not is_integer(created):
+    for seen, observed in _of_sessions(ledger):
+        if observed.id not in ends or not is_integer(seen.event.get("created")):
             continue
         write = ends[observed.id]
         least, most = (observed.expires_at, None) if write is None else ledger.clock_of(observed, write)
-        if write is None and seen_event.exchange is not None:
-            _, most = ledger.clock(seen_event.exchange)
+        if write is None and seen.exchange is not None:
+            _, most = ledger.clock(seen.exchange)
         if least is None or (most is None and write is not None):
             continue
-        right = least - _SLACK <= created and (most is None or created <= most + _SLACK)
-        story = cause_of(observed, write, seen_event.exchange)
-        yield _with(kept_if(right, f"created from {least} to {most or 'now'}", created, *story), seen_event)
+        bounds = least - _SLACK, None if most is None else most + _SLACK
+        reason = "when the session ended"
+        yield expect(Within(in_event(seen, "created"), *bounds), reason, *cause_of(observed, write))
 
 
-def _told_alike(said: Mapping[str, ObservedEvent], ledger: Ledger) -> Findings:
-    """Wherever and however often an event is told, it is the same."""
-    for seen_event in observed_events(ledger.history):
-        first = said.get(str(seen_event.event.get("id")))
-        if first is None or first is seen_event or first.session.get("id") != seen_event.session.get("id"):
+def _seen_alike(first_seen: Mapping[str, ObservedEvent], ledger: Ledger) -> Findings:
+    """Wherever and however often an event is seen, it is the same."""
+    for seen in observed_events(ledger.history):
+        first = first_seen.get(str(seen.event.get("id")))
+        if first is None or first is seen or first.session.get("id") != seen.session.get("id"):
             continue
-        names = ("api_version", "type", "account", "created", "request")
-        differing = [name for name in names if first.event.get(name) != seen_event.event.get(name)]
-        wanted = {name: first.event.get(name) for name in differing}
-        seen = {name: seen_event.event.get(name) for name in differing}
-        story = (*first.exchanges, *seen_event.exchanges)
-        yield _with(kept_if(not differing, f"{wanted}, as told before", seen, *story), seen_event)
-
-
-def _with(finding: object, seen_event: ObservedEvent) -> Json:
-    """The finding, with the delivery that shows it."""
-    if finding is not None and hasattr(finding, "deliveries"):
-        finding.deliveries = seen_event.deliveries
-    return finding
+        for name in ("api_version", "type", "account", "created", "request"):
+            same = Equals(in_event(seen, name), in_event(first, name))
+            yield expect(same, "the event was seen so before")
 
 
 @clause(
@@ -119,40 +110,44 @@ def _with(finding: object, seen_event: ObservedEvent) -> Json:
     needs=EVENTS,
 )
 def ending_sends_one_event(ledger: Ledger) -> Findings:
-    told: dict[tuple[str, int | None], list[ObservedEvent]] = defaultdict(list)
-    for seen_event, observed in _told(ledger):
-        told[observed.id, seen_event.exchange.number if seen_event.exchange else None].append(seen_event)
     last = last_feeds(ledger.history)
+    delivered: dict[str, list[Delivery]] = defaultdict(list)
+    for delivery in ledger.history.deliveries:
+        delivered[str(session_of(delivery.event).get("id"))].append(delivery)
     for observed, state, write in ledger.endings.known:
-        wanted = _OF_STATUS[state.status]
+        wanted, reason = _OF_STATUS[state.status], f"the session became {state.status}"
         feed = last.get(observed.account)
         if feed is not None and ledger.endings.is_before(observed, write, feed):
-            types = [seen_event.event.get("type") for seen_event in told.get((observed.id, feed.number), [])]
-            if types or ledger.endings.must_be_told(observed, write, feed):
-                yield kept_if(
-                    types == [wanted], f"one {wanted} for {observed.id}", types, *cause_of(observed, write, feed)
-                )
+            types = told_in(feed, observed.id, "type")
+            if types.value or ledger.endings.must_be_told(observed, write, feed):
+                yield expect(Equals(types, [wanted]), reason, *cause_of(observed, write))
         if write is None:
-            yield from _told_in_time(ledger, observed, wanted)
+            yield from _told_in_time(ledger, observed, reason)
         for endpoint in listening(ledger, observed, write):
-            arrived = {
-                repr(seen_event.event.get("id")): seen_event
-                for seen_event in told.get((observed.id, None), [])
-                if seen_event.delivery is not None and seen_event.delivery.endpoint.url == endpoint.url
-            }
-            types = [seen_event.event.get("type") for seen_event in arrived.values()]
-            if arrived:  # that nothing arrives is EVT-6
-                yield kept_if(types == [wanted], f"one {wanted} for {observed.id}", types, *cause_of(observed, write))
+            arrived = [one for one in delivered[observed.id] if one.endpoint.url == endpoint.url]
+            yield from _one_event(arrived, wanted, reason, *cause_of(observed, write))
 
 
-def _told_in_time(ledger: Ledger, observed: ObservedSession, wanted: str) -> Findings:
-    """What the clock ended is told by every later list of events: it does not wait until the session is looked at."""
+def _one_event(arrived: Sequence[Delivery], wanted: str, reason: str, *evidence: Exchange) -> Findings:
+    """Judge what arrived at an endpoint about a session. That nothing arrives is EVT-6."""
+    by_id: dict[str, Delivery] = {}
+    for delivery in arrived:
+        by_id.setdefault(repr(delivery.event.get("id")), delivery)
+    first, *others = by_id.values() or (None,)
+    if first is not None:
+        yield expect(Equals(in_body(first, "type"), wanted), reason, *evidence)
+    for other in others:
+        if other is not None and first is not None:
+            yield expect(Equals(in_body(other, "id"), in_body(first, "id")), "it sends one event", *evidence)
+
+
+def _told_in_time(ledger: Ledger, observed: ObservedSession, reason: str) -> Findings:
+    """What the clock ended is in every later list of events: it does not wait until the session is looked at."""
     for feed in feeds(ledger.history):
         if feed.account != observed.account or ledger.deadline_passed(observed, feed) is not True:
             continue
-        told = tells_of(feed, observed.id)
-        if told or ledger.endings.must_be_told(observed, None, feed):
-            yield kept_if(told, f"one {wanted} for {observed.id}", "none", observed.born, feed)
+        if tells_of(feed, observed.id) or ledger.endings.must_be_told(observed, None, feed):
+            yield expect(Counts(told_in(feed, observed.id, "type"), 1), reason, observed.born)
 
 
 @clause(
@@ -163,27 +158,22 @@ def _told_in_time(ledger: Ledger, observed: ObservedSession, wanted: str) -> Fin
 )
 def an_event_shows_the_session_as_it_became(ledger: Ledger) -> Findings:
     ends = {observed.id: (state, write) for observed, state, write in ledger.endings.known}
-    for seen_event, observed in _told(ledger):
+    for seen, observed in _of_sessions(ledger):
         if observed.id not in ends:
             continue
         state, write = ends[observed.id]
-        seen = (seen_event.session.get("status"), seen_event.session.get("payment_status"))
-        story = cause_of(observed, write, seen_event.exchange)
-        yield _with(
-            kept_if(seen == tuple(state), f"{state.status}, {state.payment_status}", f"{seen}", *story), seen_event
-        )
-        expected, shown = lasting(observed.first), lasting(seen_event.session)
-        differing = differences(expected, shown)
-        wanted = {name: expected.get(name) for name in differing}
-        yield _with(
-            kept_if(not differing, f"{wanted}", {name: shown.get(name) for name in differing}, *story), seen_event
-        )
+        evidence = cause_of(observed, write)
+        for name, value in state._asdict().items():
+            yield expect(Equals(in_its_session(seen, name), value), "right after the change", *evidence)
+        paths = differing_paths(lasting(observed.first), lasting(seen.session))
+        for path in paths[:3]:
+            same = Equals(in_its_session(seen, *path), in_body(observed.born, *path))
+            yield expect(same, "it never changes", *evidence)
         later = [read for read in observed.reads if write is not None and write.is_before(read)]
-        if later:
-            differing = differences(documented(later[0].object), documented(seen_event.session))
-            yield _with(
-                kept_if(not differing, "the session as a later read shows it", differing, *story, later[0]), seen_event
-            )
+        if later and not paths:
+            for path in differing_paths(documented(later[0].object), documented(seen.session))[:3]:
+                same = Equals(in_its_session(seen, *path), in_body(later[0], *path))
+                yield expect(same, "a later read shows it", *evidence)
 
 
 @clause(
@@ -195,20 +185,22 @@ def an_event_shows_the_session_as_it_became(ledger: Ledger) -> Findings:
 )
 def an_event_names_its_request(ledger: Ledger) -> Findings:
     ends = {observed.id: write for observed, _, write in ledger.endings.known}
-    for seen_event, observed in _told(ledger):
+    for seen, observed in _of_sessions(ledger):
         if observed.id not in ends:
             continue
-        write, request = ends[observed.id], seen_event.event.get("request")
-        by_api = write is not None and write.operation is Operation.EXPIRE
-        wanted = (write.request_id, write.request.idempotency_key) if by_api and write else (None, None)
-        if request is None and not by_api:
+        write = ends[observed.id]
+        if write is not None and write.operation is Operation.EXPIRE:
+            key = write.request.idempotency_key
+            request_id = None if write.request_id is None else header_of(write, "Request-Id")
+            wanted: tuple[Expected, Expected] = (request_id, key)
+            reason = "an expire caused it"
+        elif seen.event.get("request") is None:
             yield KEPT
             continue
-        seen = (request.get("id"), request.get("idempotency_key")) if isinstance(request, dict) else (request, None)
-        yield _with(
-            kept_if(seen == wanted, f"request {wanted}", f"{seen}", *cause_of(observed, write, seen_event.exchange)),
-            seen_event,
-        )
+        else:
+            wanted, reason = (None, None), "the customer caused it" if write is not None else "the clock caused it"
+        for name, value in zip(("id", "idempotency_key"), wanted, strict=True):
+            yield expect(Equals(in_event(seen, "request", name), value), reason, *cause_of(observed, write))
 
 
 @clause(
@@ -219,50 +211,39 @@ def an_event_names_its_request(ledger: Ledger) -> Findings:
 )
 def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
     ids: dict[str, dict[str, ObservedEvent]] = defaultdict(dict)
-    for seen_event, observed in _told(ledger):
-        ids[observed.id].setdefault(repr(seen_event.event.get("id")), seen_event)
-        if seen_event.event.get("type") not in list(_OF_STATUS.values()):
-            yield _with(
-                broken("only terminal events", seen_event.event.get("type"), observed.born, *seen_event.exchanges),
-                seen_event,
-            )
+    for seen, observed in _of_sessions(ledger):
+        ids[observed.id].setdefault(repr(seen.event.get("id")), seen)
+        if seen.event.get("type") not in list(_OF_STATUS.values()):
+            terminal = OneOf(in_event(seen, "type"), tuple(_OF_STATUS.values()))
+            yield expect(terminal, "only the end of a session sends one", observed.born)
     for observed in ledger.sessions.values():
-        events = ids.get(observed.id, {})
-        seen = [*events.values()]
+        events = [*ids.get(observed.id, {}).values()]
         if len(events) > 1:
-            story = (observed.born, *observed.writes, *seen[-1].exchanges)
-            yield _with(broken("one terminal event in its life", [s.event.get("type") for s in seen], *story), seen[-1])
-        elif seen:
-            feed = seen[0].exchange
-            still_open = (
-                feed is not None
-                and ledger.state_before(observed, feed) is not None
-                and ledger.state_before(observed, feed)
-            )
-            if still_open and still_open.status == "open":
-                yield broken(
-                    "no event for an open session",
-                    seen[0].event.get("type"),
-                    observed.born,
-                    *observed.writes,
-                    *seen[0].exchanges,
-                )
+            yield _one_in_its_life(observed, events)
+        elif events:
+            feed = events[0].exchange
+            state = ledger.state_before(observed, feed) if feed is not None else None
+            if feed is not None and state is not None and state.status == "open":
+                none = Counts(told_in(feed, observed.id, "type"), 0, 0)
+                yield expect(none, "the session is open", observed.born, *observed.writes)
             else:
                 yield KEPT
     marks = ledger.markers
-    for seen_event in observed_events(ledger.history):
-        marker = seen_event.session.get("success_url")
-        causes = marks.get((seen_event.account, marker), ()) if isinstance(marker, str) else ()
+    for seen in observed_events(ledger.history):
+        marker = seen.session.get("success_url")
+        causes = marks.get((seen.account, marker), ()) if isinstance(marker, str) else ()
         if causes and all(cause.refused for cause in causes):
-            yield _with(
-                broken(
-                    "no event from a request that was refused",
-                    seen_event.event.get("type"),
-                    *causes,
-                    *seen_event.exchanges,
-                ),
-                seen_event,
-            )
+            stranger = Differs(in_its_session(seen, "success_url"), asked_in(causes[0], "success_url"))
+            yield expect(stranger, "the create was refused", *causes)
+
+
+def _one_in_its_life(observed: ObservedSession, events: Sequence[ObservedEvent]) -> Finding:
+    """That a session, which several events tell of, has one."""
+    last, reason = events[-1], "a session ends once"
+    evidence = (observed.born, *observed.writes)
+    if last.exchange is not None and last.exchange is events[0].exchange:
+        return expect(Counts(told_in(last.exchange, observed.id, "type"), 1, 1), reason, *evidence)
+    return expect(Equals(in_event(last, "id"), in_event(events[0], "id")), reason, *evidence)
 
 
 @clause(
@@ -273,10 +254,6 @@ def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
 )
 def one_account_one_name(ledger: Ledger) -> Findings:
     names: dict[int, ObservedEvent] = {}
-    for seen_event in observed_events(ledger.history):
-        first = names.setdefault(seen_event.account, seen_event)
-        right = first.event.get("account") == seen_event.event.get("account")
-        story = (*first.exchanges, *seen_event.exchanges)
-        yield _with(
-            kept_if(right, f"account {first.event.get('account')}", seen_event.event.get("account"), *story), seen_event
-        )
+    for seen in observed_events(ledger.history):
+        first = names.setdefault(seen.account, seen)
+        yield expect(Equals(in_event(seen, "account"), in_event(first, "account")), "one key, one account")

@@ -5,27 +5,29 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.clauses.table import (
-    ASSUMED,
-    DOCUMENTED,
-    IMPLIED,
-    KEPT,
-    PUBLIC,
-    Findings,
-    Observation,
-    broken,
-    clause,
-    kept_if,
+from qashier_contract.clauses.shapes import misshapen
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
+from qashier_contract.findings import (
+    NO_FAULT,
+    NOT_REFUSED,
+    REFUSED,
+    Contains,
+    Differs,
+    Equals,
+    HasShape,
+    StatusIs,
+    exactly,
+    expect,
 )
 from qashier_contract.history import SESSIONS_PATH, Exchange, Operation
-from qashier_contract.ledger import CHANGING, Ledger, codes_of, entries_of
+from qashier_contract.ledger import CHANGING, Creation, Ledger, codes_of, entries_of
 from qashier_contract.oracle import BODY_MOST
-from qashier_contract.values import NOT_JSON, Json
+from qashier_contract.places import EACH, At, Part, asked_in, header_of, in_body
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REQUEST_ID: Final = re.compile(r"req_[A-Za-z0-9_]+")
 _METHODS: Final = (
     (re.compile(SESSIONS_PATH), frozenset({"GET", "POST"})),
     (re.compile(rf"{SESSIONS_PATH}/[^/]+"), frozenset({"GET"})),
@@ -33,6 +35,9 @@ _METHODS: Final = (
 )
 _COMMON: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 """The methods for which 405 is demanded. HEAD and OPTIONS many servers answer by themselves."""
+_WITHOUT_BODY: Final = frozenset({"HEAD", "OPTIONS"})
+_OF_MOCK: Final = {"Content-Type": 415, "Content-Length": 413}
+"""What our own mock answers to a body that it cannot take, by the header that tells of it; else 400."""
 
 
 def _answered(ledger: Ledger) -> Iterator[Exchange]:
@@ -41,8 +46,8 @@ def _answered(ledger: Ledger) -> Iterator[Exchange]:
 
 @clause(
     "HTTP-1",
-    "Every response, errors included, has a `Request-Id` of the form `req_…` (letters, digits, underscores), "
-    "unique per request.",
+    "Every response, errors included, has a `Request-Id` of the form `req_…` (letters, digits, underscores), unique "
+    "per request.",
     source=PUBLIC,
 )
 def every_response_has_its_request_id(ledger: Ledger) -> Findings:
@@ -50,14 +55,13 @@ def every_response_has_its_request_id(ledger: Ledger) -> Findings:
     for exchange in _answered(ledger):
         if exchange.request.method == "OPTIONS":
             continue  # often answered by what stands in front, before it is a request of the API
-        request_id = exchange.request_id
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            yield broken("a Request-Id such as req_8kXw2mQp", request_id or "none", exchange)
-        elif request_id in seen:
-            yield broken("a Request-Id of its own for each request", f"{request_id} twice", seen[request_id], exchange)
+        at = header_of(exchange, "Request-Id")
+        formed = expect(HasShape(at, "string", r"req_[A-Za-z0-9_]+", "such as req_8kXw2mQp"), "every response has one")
+        earlier = seen.setdefault(exchange.request_id or "", exchange)
+        if not formed.holds or earlier is exchange:
+            yield formed
         else:
-            seen[request_id] = exchange
-            yield KEPT
+            yield expect(Differs(at, header_of(earlier, "Request-Id")), "each request has its own")
 
 
 @clause(
@@ -68,20 +72,13 @@ def every_response_has_its_request_id(ledger: Ledger) -> Findings:
 def every_body_is_json(ledger: Ledger) -> Findings:
     for exchange in _answered(ledger):
         reply = exchange.reply
-        if reply is None or 300 <= reply.status < 400 or exchange.request.method in {"HEAD", "OPTIONS"}:
+        if reply is None or 300 <= reply.status < 400 or exchange.request.method in _WITHOUT_BODY:
             continue
-        kind = reply.media_type
-        right = kind == "application/json" or (
-            not reply.succeeded and kind.startswith("application/") and kind.endswith("+json")
-        )
-        yield kept_if(right, "a JSON media type", f"{kind or 'none'} with {reply.status}", exchange)
-        yield kept_if(
-            reply.json is not NOT_JSON, f"a body that is JSON with {reply.status}", _start(reply.body), exchange
-        )
-
-
-def _start(body: bytes) -> str:
-    return repr(body[:80].decode("utf-8", "replace"))
+        form = r"(?i)\s*application/json\s*(;.*)?"
+        if not reply.succeeded:
+            form = r"(?i)\s*application/([^;\s]+\+)?json\s*(;.*)?"
+        yield expect(HasShape(header_of(exchange, "Content-Type"), "string", form, "a JSON media type"))
+        yield expect(HasShape(in_body(exchange), "JSON"))
 
 
 @clause(
@@ -90,30 +87,43 @@ def _start(body: bytes) -> str:
     source=ASSUMED,
 )
 def errors_tell_what_to_change(ledger: Ledger) -> Findings:
+    own = ledger.history.terms.own
     for exchange in ledger.history.judged:
-        if not exchange.refused or exchange.request.method in {"HEAD", "OPTIONS"}:
+        if not exchange.refused or exchange.request.method in _WITHOUT_BODY:
             continue
-        yield kept_if(
-            isinstance(exchange.json, dict),
-            "a JSON object",
-            _start(exchange.reply.body if exchange.reply else b""),
-            exchange,
-        )
-        if isinstance(exchange.json, dict):
-            told = any(len(text.strip()) >= 4 for text in words(exchange.json))
-            yield kept_if(told, "words that tell what to change", exchange.json, exchange)
+        yield expect(HasShape(in_body(exchange), "object"), "an error is an object")
+        if not isinstance(exchange.json, dict):
+            continue
+        if own:
+            yield from misshapen(exchange, "ApiError", exchange.json)
+        told = any(len(text.strip()) >= 4 for text in words(exchange.json))
+        # Where the words stand is the implementation's affair, so the whole body is searched for one.
+        yield KEPT if told else expect(HasShape(_message_of(exchange), "string", r"(?s)\s*\S.{2,}\S\s*", "some words"))
     for creation in ledger.creations:
-        error = creation.exchange.object.get("error")
-        param = error.get("param") if isinstance(error, dict) else None
-        if not creation.exchange.refused or not creation.faults or creation.key_was_seen or not isinstance(param, str):
-            continue
-        paths = {fault.path for fault in creation.faults}
-        charged = ledger.accepted_currencies
-        if charged and not codes_of(creation.exchange.request.json) <= charged:
-            continue  # it may be refused for a currency that this account may not charge
-        if len(paths) == 1 and not {fault.clause for fault in creation.faults} & {"HTTP-4", "CRE-13"}:
-            (path,) = paths
-            yield kept_if(_related(param, path), f"param {path or 'absent'}", f"param {param}", creation.exchange)
+        yield from _blamed_field(ledger, creation, own=own)
+
+
+def _message_of(exchange: Exchange) -> At:
+    nested = isinstance(exchange.object.get("error"), dict)
+    return in_body(exchange, "error", "message") if nested else in_body(exchange, "detail")
+
+
+def _blamed_field(ledger: Ledger, creation: Creation, *, own: bool) -> Findings:
+    """`error.param` names the field that is wrong, in its own way; our mock writes it as a path."""
+    exchange, at = creation.exchange, in_body(creation.exchange, "error", "param")
+    param = at.value
+    if not exchange.refused or not creation.faults or creation.key_was_seen or not isinstance(param, str):
+        return
+    charged = ledger.accepted_currencies
+    if charged and not codes_of(exchange.request.json) <= charged:
+        return  # it may be refused for a currency that this account may not charge
+    paths = {fault.path for fault in creation.faults}
+    if len(paths) != 1 or {fault.clause for fault in creation.faults} & {"HTTP-4", "CRE-13"}:
+        return
+    (path,) = paths
+    reason = creation.faults[0].reason
+    about = re.sub(r"\[\d+\]", "[]", path)
+    yield expect(Equals(at, path), reason, about=about) if (own and path) or not _related(param, path) else KEPT
 
 
 _FOR_PROGRAMS: Final = frozenset({"type", "code", "param", "status", "instance", "id", "request_id", "object"})
@@ -144,8 +154,8 @@ def _related(param: str, path: str) -> bool:
 
 @clause(
     "HTTP-4",
-    "Unknown path 404; known path, other method 405 with `Allow`; a body that is not JSON 400; another media type "
-    "415; too large 413, after which the client can still read the answer.",
+    "Unknown path 404; known path, other method 405 with `Allow`; a body that is not JSON, another media type or too "
+    "large a body 4xx (the mock: 400, 415, 413), after which the client can still read the answer.",
     source=ASSUMED,
 )
 def what_is_no_request_of_the_api_is_refused_for_what_it_is(ledger: Ledger) -> Findings:
@@ -160,23 +170,26 @@ def what_is_no_request_of_the_api_is_refused_for_what_it_is(ledger: Ledger) -> F
     for exchange in ledger.history.judged:
         large = exchange.operation is Operation.CREATE and len(exchange.request.body or b"") > BODY_MOST
         if large and exchange.reply is None and not exchange.is_unanswered_in_good_faith:
-            yield broken("413, and a connection that stays open until it is read", exchange.failure, exchange)
+            yield expect(StatusIs(exchange, REFUSED), "the body is above 2 MiB", about="Content-Length")
 
 
 def _bodies(ledger: Ledger) -> Findings:
+    own = ledger.history.terms.own
     for creation in ledger.creations:
         exchange = creation.exchange
         if creation.key_was_seen:
             continue
         if creation.is_faultless:
-            if "HTTP-4" in creation.features.values() and not exchange.is_unknown:
+            special = sorted(feature for feature, cause in creation.features.items() if cause == "HTTP-4")
+            if special and not exchange.is_unknown:
                 guilty = exchange.refused and "HTTP-4" in ledger.attributed_clauses(creation)
-                yield kept_if(not guilty, "success for JSON in another guise", exchange.status, exchange)
+                reason = f"{', '.join(special)} is allowed"
+                yield expect(StatusIs(exchange, NOT_REFUSED), reason, about=", ".join(special)) if guilty else KEPT
             continue
-        for fault in creation.faults or ():
-            if fault.clause == "HTTP-4":
-                yield _named(exchange, fault.path, fault.reason)
-                break
+        fault = next((fault for fault in creation.faults or () if fault.clause == "HTTP-4"), None)
+        if fault is not None:
+            statuses = exactly(_OF_MOCK.get(fault.path, 400)) if own else REFUSED
+            yield expect(StatusIs(exchange, statuses), fault.reason, about=fault.path or "body")
 
 
 def _route(exchange: Exchange) -> Findings:
@@ -185,31 +198,19 @@ def _route(exchange: Exchange) -> Findings:
         return
     methods = next((methods for pattern, methods in _METHODS if pattern.fullmatch(path)), None)
     if methods is None:
-        yield kept_if(exchange.status == 404, "404 for an unknown path", exchange.status, exchange)
+        yield expect(StatusIs(exchange, exactly(404)), "the path is unknown", about="path")
         return
-    yield kept_if(exchange.status == 405, f"405 for {method}", exchange.status, exchange)
+    yield expect(StatusIs(exchange, exactly(405)), f"the path has no {method}", about="method")
     if exchange.status == 405:
-        header = exchange.reply.header("allow") or ""
-        allowed = {word.strip().upper() for word in header.split(",")}
-        yield kept_if(
-            methods <= allowed and method not in allowed,
-            f"Allow: {', '.join(sorted(methods))}",
-            header or "no Allow",
-            exchange,
-        )
-
-
-def _named(exchange: Exchange, path: str, reason: str) -> Observation:
-    if path == "Content-Type":
-        return kept_if(exchange.status == 415, f"415, as {reason}", exchange.status, exchange)
-    if path == "Content-Length":
-        return kept_if(exchange.status == 413, f"413, as {reason}", exchange.status, exchange)
-    return kept_if(exchange.status == 400, f"400, as {reason}", exchange.status, exchange)
+        allow = header_of(exchange, "Allow")
+        for name in sorted(methods):
+            yield expect(Contains(allow, name), f"the path has {name}", about="Allow")
+        yield expect(Contains(allow, method, absent=True), f"the path has no {method}", about="Allow")
 
 
 @clause(
     "HTTP-5",
-    "A request that is answered with 4xx changes nothing: it opens no session, and moves no status.",
+    "A request that is answered with 4xx changes nothing: it opens no session, moves no status and sends no event.",
     source=IMPLIED,
 )
 def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
@@ -219,18 +220,15 @@ def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
             marker = session.get("success_url")
             causes = ledger.markers.get((exchange.account or 0, marker), ()) if isinstance(marker, str) else ()
             if causes and all(cause.refused for cause in causes):
-                yield broken(
-                    "no session from a request that was refused", f"session {session.get('id')}", *causes, exchange
-                )
+                yield expect(_not_shown(exchange, causes[0]), "the create was refused", *causes)
     refused = [e for e in ledger.history.of(Operation.CREATE) if e.refused]
     listed = [e for e in ledger.history.of(Operation.LIST) if e.succeeded]
     for exchange in refused:
         if any(exchange.account == later.account and exchange.is_before(later) for later in listed[-3:]):
             yield KEPT
     # Not only the writes of a life: what was refused for its key alone asked for nothing, and might do it all the same.
-    asked = [
-        (ledger.sessions.get(e.request.session_id or ""), e) for e in ledger.history.of(Operation.EXPIRE, Operation.PAY)
-    ]
+    sent = ledger.history.of(Operation.EXPIRE, Operation.PAY)
+    asked = [(ledger.sessions.get(e.request.session_id or ""), e) for e in sent]
     pressed = [
         (observed, w) for observed in ledger.sessions.values() for w in observed.writes if w.operation is Operation.PAGE
     ]
@@ -239,28 +237,24 @@ def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
             before, read = ledger.preceding_read(observed, write), ledger.following_read(observed, write)
             if before is None or read is None:
                 continue
-            changed = [name for name in CHANGING if before.object.get(name) != read.object.get(name)]
-            yield kept_if(
-                not changed,
-                f"{', '.join(changed)} as before",
-                f"{read.object.get('status')}",
-                observed.born,
-                write,
-                read,
-            )
+            reason = f"the {write.operation.value} was refused"
+            for name in sorted(CHANGING):
+                yield expect(Equals(in_body(read, name), in_body(before, name)), reason, observed.born, write)
 
 
-@clause(
-    "HTTP-6",
-    "No input, however broken, is answered with 5xx or a dropped connection.",
-    source=IMPLIED,
-)
+def _not_shown(exchange: Exchange, cause: Exchange) -> Contains | StatusIs:
+    """That an answer does not show the session of a request, which its `success_url` marks."""
+    marker = asked_in(cause, "success_url")
+    if exchange.operation is Operation.LIST:
+        return Contains(in_body(exchange, "data", EACH, "success_url"), marker, absent=True)
+    return Contains(At(exchange, Part.RAW), marker, absent=True)
+
+
+@clause("HTTP-6", "No input, however broken, is answered with 5xx or a dropped connection.", source=IMPLIED)
 def no_input_breaks_the_server(ledger: Ledger) -> Findings:
     for exchange in ledger.history.judged:
-        if exchange.reply is None:
-            if not exchange.is_unanswered_in_good_faith:
-                yield broken("an answer", exchange.failure, exchange)
-        elif exchange.status == 503 and exchange.reply.header("retry-after"):
+        if exchange.reply is None and exchange.is_unanswered_in_good_faith:
             continue
-        else:
-            yield kept_if(exchange.reply.status < 500, "no 5xx", exchange.status, exchange)
+        if exchange.reply is not None and exchange.status == 503 and exchange.reply.header("retry-after"):
+            continue
+        yield expect(StatusIs(exchange, NO_FAULT), "no input may break the server")

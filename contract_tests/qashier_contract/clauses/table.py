@@ -1,7 +1,7 @@
 """How a clause is written down: `@clause(id, source=…)` over a function that reads a ledger.
 
-Such a function yields once for every observation that the clause has something to say about: `KEPT`, or what
-`broken(…)` makes, which carries the shortest story: the exchanges that disagree. It never sends anything.
+Such a function yields once for every observation that the clause has something to say about: a finding, which holds or
+does not, or `KEPT`. It never sends anything.
 """
 
 from __future__ import annotations
@@ -39,47 +39,35 @@ ASSUMED: Final = Source.ASSUMED
 
 
 class ClauseBroken(Exception):
-    """An observation that a clause forbids.
+    """An observation that a clause forbids: a finding that does not hold."""
 
-    `exchanges` tell the shortest story that shows it, in the order of sending, the guilty one last.
-    """
-
-    def __init__(
-        self,
-        expected: str,
-        seen: str,
-        exchanges: tuple[Exchange, ...] = (),
-        deliveries: tuple[Delivery, ...] = (),
-        finding: Finding | None = None,
-    ) -> None:
-        super().__init__(f"expected {expected}, saw {seen}")
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"expected {finding.expected}, saw {finding.seen}")
         self.finding = finding
-        self.expected = expected
-        self.seen = seen
-        self.exchanges = tuple(sorted(set(exchanges), key=lambda exchange: exchange.number))
-        self.deliveries = deliveries
 
-    @classmethod
-    def of(cls, finding: Finding) -> ClauseBroken:
-        return cls(finding.expected, finding.seen, finding.evidence, finding.deliveries, finding)
+    @property
+    def expected(self) -> str:
+        return self.finding.expected
+
+    @property
+    def seen(self) -> str:
+        return self.finding.seen
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The evidence, in the order of sending."""
+        return self.finding.evidence
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        return self.finding.deliveries
 
 
-Observation: TypeAlias = Finding | ClauseBroken | None
+Observation: TypeAlias = Finding | None
 KEPT: Final = None
 """An observation that keeps a clause, where there is no place to point at."""
 Findings: TypeAlias = Iterator[Observation]
 Judge: TypeAlias = Callable[[Ledger], Findings]
-
-
-def broken(expected: str, seen: object, *exchanges: Exchange, deliveries: tuple[Delivery, ...] = ()) -> ClauseBroken:
-    """A violation in words. `seen` is cut at 300 characters."""
-    text = seen if isinstance(seen, str) else repr(seen)
-    return ClauseBroken(expected, text if len(text) <= 300 else text[:297] + "…", exchanges, deliveries)
-
-
-def kept_if(condition: object, expected: str, seen: object, *exchanges: Exchange) -> ClauseBroken | None:
-    """`KEPT` if the condition holds, else the violation."""
-    return KEPT if condition else broken(expected, seen, *exchanges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,30 +95,22 @@ class Clause:
             ClauseBroken: The first one that did not.
         """
         count = 0
-        for observation in self.judge(ledger):
-            broken = _violation(observation)
-            if broken is not None:
-                raise broken
+        for finding in self.judge(ledger):
+            if finding is not None and not finding.holds:
+                raise ClauseBroken(finding)
             count += 1
         return count
 
     def findings(self, ledger: Ledger, *, most: int = 20) -> tuple[int, tuple[ClauseBroken, ...]]:
         """How many observations the clause was exercised by, and at most `most` of those that broke it."""
         exercised, violations = 0, []
-        for observation in self.judge(ledger):
+        for finding in self.judge(ledger):
             exercised += 1
-            broken = _violation(observation)
-            if broken is not None:
-                violations.append(broken)
+            if finding is not None and not finding.holds:
+                violations.append(ClauseBroken(finding))
                 if len(violations) >= most:
                     break
         return exercised, tuple(violations)
-
-
-def _violation(observation: Observation) -> ClauseBroken | None:
-    if isinstance(observation, Finding):
-        return None if observation.holds else ClauseBroken.of(observation)
-    return observation
 
 
 _written: dict[str, Clause] = {}

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import Findings, kept_if
+from qashier_contract.clauses.table import KEPT, Findings
+from qashier_contract.findings import Counts, Equals, HasShape, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of, lasting
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, documented, lasting
 from qashier_contract.page import Page, page_of
-from qashier_contract.values import Json, differences
+from qashier_contract.places import At, Part, in_body
+from qashier_contract.values import differences, differing_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
 HARMLESS: Final = frozenset({oracle.Act.PAYMENT_FAILED, oracle.Act.PAYMENT_CANCELED})
 
@@ -33,37 +35,45 @@ def writes(
 
 
 def story_before(observed: ObservedSession, write: Exchange) -> tuple[Exchange, ...]:
-    """The story of a session up to a write."""
+    """What made a session what it was up to a write, and the write."""
     return (observed.born, *(earlier for earlier in observed.writes if earlier.number <= write.number), write)
 
 
-def unchanged(ledger: Ledger, observed: ObservedSession, write: Exchange, state: oracle.State) -> Findings:
+def unchanged(ledger: Ledger, observed: ObservedSession, write: Exchange, state: oracle.State, reason: str) -> Findings:
+    """The next read shows a status."""
     read = ledger.following_read(observed, write)
     if read is not None:
-        seen = oracle.State(str(read.object.get("status")), str(read.object.get("payment_status")))
-        yield kept_if(
-            seen == state,
-            f"still {state.status}, {state.payment_status}",
-            f"{seen.status}, {seen.payment_status}",
-            *story_before(observed, write),
-            read,
-        )
+        for name, value in state._asdict().items():
+            yield expect(Equals(in_body(read, name), value), reason, *story_before(observed, write))
 
 
-def nothing_changed(ledger: Ledger, observed: ObservedSession, write: Exchange, state: oracle.State) -> Findings:
+def nothing_changed(
+    ledger: Ledger, observed: ObservedSession, write: Exchange, state: oracle.State, reason: str
+) -> Findings:
     """What was refused left the session as it was shown before."""
-    yield from unchanged(ledger, observed, write, state)
+    yield from unchanged(ledger, observed, write, state, reason)
     read, before = ledger.following_read(observed, write), ledger.preceding_read(observed, write)
     if read is not None and before is not None:
-        yield from same_session(before.object, read.object, *story_before(observed, write), read)
+        yield from same_session(read, before, reason, *story_before(observed, write))
 
 
-def same_session(before: Mapping[str, Json], shown: Mapping[str, Json], *story: Exchange) -> Findings:
-    """What never changes is as it was."""
-    first, now = lasting(before), lasting(shown)
-    differing = differences(first, now)
-    wanted = {name: first.get(name) for name in differing}
-    yield kept_if(not differing, f"{wanted}", {name: now.get(name) for name in differing}, *story)
+def same_session(shown: Exchange, before: Exchange, reason: str, *evidence: Exchange) -> Findings:
+    """What never changes is as another answer shows it."""
+    differing = differences(lasting(before.object), lasting(shown.object))
+    yield from same_properties(shown, before, differing, reason, *evidence)
+
+
+def same_properties(
+    shown: Exchange, other: Exchange, differing: Sequence[str], reason: str, *evidence: Exchange
+) -> Findings:
+    """One finding for each property in which two answers differ; one that is kept where there is none."""
+    if not differing:
+        yield KEPT
+        return
+    paths = differing_paths(documented(other.object), documented(shown.object))
+    for name in differing:
+        path = next(path for path in paths if path[0] == name)
+        yield expect(Equals(in_body(shown, *path), in_body(other, *path)), reason, *evidence)
 
 
 VIEWS: Final = frozenset({"view", "view, led on"})
@@ -96,17 +106,24 @@ def presses(ledger: Ledger, *statuses: str) -> Iterator[tuple[ObservedSession, E
                 yield observed, press, state
 
 
-def ended_pages(ledger: Ledger, status: str, word: str) -> Findings:
-    for observed, exchange, page in views(ledger, failed=True):
+_WORDS: Final = {"expired": ("expired",), "complete": ("paid", "complete", "successful")}
+"""What the page of a session that has ended says, any of these."""
+
+
+def ended_pages(ledger: Ledger, status: str) -> Findings:
+    """Judge the pages of sessions that have ended: they say so, and have no form to pay."""
+    for observed, exchange, _ in views(ledger, failed=True):
         state = ledger.state_before(observed, exchange)
         if state is None or state.status != status:
             continue
-        story = (*before_page(observed, exchange), exchange)
+        evidence = before_page(observed, exchange)
         if state.payment_status != "no_payment_required" or status == "expired":  # what is free is not "paid"
-            yield kept_if(word in page.text.lower(), f"the word {word!r} on the page", page.text[:120], *story)
-        found = page.forms_to_pay(observed.id)
-        yield kept_if(not found, "no form to pay", f"a form to {found[0]['action'] if found else ''}", *story)
+            pattern = rf"(?is).*({'|'.join(_WORDS[status])}).*"
+            form = "the word " + " or ".join(f'"{word}"' for word in _WORDS[status])
+            yield expect(HasShape(At(exchange, Part.TEXT), "string", pattern, form), f"it is {status}", *evidence)
+        yield expect(Counts(At(exchange, Part.FORMS), 0, 0), f"it is {status}", *evidence)
 
 
 def before_page(observed: ObservedSession, exchange: Exchange) -> tuple[Exchange, ...]:
+    """What made a session what its page shows."""
     return (observed.born, *(write for write in observed.writes if write.is_before(exchange)))

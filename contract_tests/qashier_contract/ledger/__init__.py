@@ -13,7 +13,7 @@ from qashier_contract.ledger.clock import Clock
 from qashier_contract.ledger.creations import Creation, Creations, codes_of
 from qashier_contract.ledger.endings import Ending, Endings
 from qashier_contract.ledger.keys import Keys
-from qashier_contract.ledger.lists import Listing, Lists, entries_of, parse_query
+from qashier_contract.ledger.lists import Listing, Lists, entries_of, is_odd_filter, parse_query
 from qashier_contract.ledger.replays import Replays
 from qashier_contract.ledger.sessions import CHANGING, ObservedSession, Sessions, act_of, documented, lasting
 from qashier_contract.ledger.states import States
@@ -136,6 +136,10 @@ class Ledger:
         """The state right after a write, by the rules; None if that cannot be known."""
         return self._states.after(observed, write)
 
+    def may_be_gone(self, observed: ObservedSession, exchange: Exchange) -> bool:
+        """Whether a session ended so long ago that a target may keep it no more; never true of our own mock."""
+        return not self.history.terms.own and self._states.may_be_gone(observed, exchange)
+
     def following_read(self, observed: ObservedSession, write: Exchange) -> Exchange | None:
         """The first retrieve after a write with no other write in between, before the clock could interfere."""
         return self._states.following_read(observed, write)
@@ -176,6 +180,7 @@ __all__ = [
     "codes_of",
     "documented",
     "entries_of",
+    "is_odd_filter",
     "lasting",
     "parse_query",
 ]

@@ -101,6 +101,18 @@ def _limit(text: str) -> int | str:
     return "" if loose else "LIS-2"
 
 
+def is_odd_filter(name: str, value: str) -> bool:
+    """Whether a filter makes no sense, whoever reads it (LIS-15).
+
+    The case of a status, and signs, blanks and size of an integer, are left open.
+    """
+    if name == "status":
+        return value.lower() not in _STATUSES
+    if re.fullmatch(r"created\[[^]]*\]", name) is None:
+        return False
+    return name not in _INTERVAL or re.fullmatch(r"\s*[+-]?\d+(\.0*)?\s*", value) is None
+
+
 def parse_query(exchange: Exchange) -> oracle.Query | str:
     """The parameters of a list, or the clause that says what is wrong with them; empty where that is left open."""
     limit, created = oracle.LIMIT_DEFAULT, []
@@ -114,6 +126,8 @@ def parse_query(exchange: Exchange) -> oracle.Query | str:
             if isinstance(number, str):
                 return number
             limit = number
+        elif is_odd_filter(name, value):
+            return "LIS-15"
         elif name in _INTERVAL:
             epoch = _number(value)
             if epoch is None or epoch > _BOUND:
@@ -204,7 +218,9 @@ class Lists:
             if observed.account != exchange.account or exchange.is_before(observed.born):
                 continue
             reason = self._exclusion(observed, exchange, query)
-            if reason is None:
+            if reason is None and observed.id not in ids and self._may_be_gone(observed, exchange):
+                uncertain.add(observed.id)
+            elif reason is None:
                 matching.append(observed)
             elif reason:
                 excluded[observed.id] = reason
@@ -227,6 +243,9 @@ class Lists:
         """Whether either session may come first: of the same second, and nobody knows which was created before."""
         is_unknown = self.history.terms.others_act or one.born.overlaps(other.born)
         return one.created == other.created and is_unknown
+
+    def _may_be_gone(self, observed: ObservedSession, exchange: Exchange) -> bool:
+        return not self.history.terms.own and self._states.may_be_gone(observed, exchange)
 
     def _exclusion(self, observed: ObservedSession, exchange: Exchange, query: oracle.Query) -> str | None:
         """What keeps a session out of a list: `cursor`, `created`, `status`, None if nothing does, empty if unknown."""

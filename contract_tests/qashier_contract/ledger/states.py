@@ -6,12 +6,14 @@ reports that once, and no other clause reports its consequences.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger.sessions import ObservedSession, act_of
 from qashier_contract.ledger.shown import Shown
+from qashier_contract.page import destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +30,8 @@ _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
     "expired": lambda state: oracle.step(state, oracle.Act.EXPIRE_REQUESTED),
 }
 """What makes a new session what it was shown as."""
+KEPT_S: Final = 3_600
+"""Seconds for which a session that ended is taken to be kept."""
 
 
 class States:
@@ -148,12 +152,27 @@ class States:
         """Whether what was pressed leads to the shop, where it must lead (PAY-1, PAY-5)."""
         wanted = observed.first.get("success_url" if press.page_act in {"pay-card", "pay-declined"} else "return_url")
         end = self._sessions.end_of(press)
-        return end.reply is not None and isinstance(wanted, str) and end.reply.header("location") == wanted
+        location = end.reply.header("location") if end.reply is not None else None
+        return (
+            location is not None and isinstance(wanted, str) and re.fullmatch(destination(wanted), location) is not None
+        )
 
     def after(self, observed: ObservedSession, write: Exchange) -> oracle.State | None:
         """The state right after a write, by the rules; None if that cannot be known."""
         before = self.before(observed, write)
         return None if before is None else self._after_write(observed, before, write)
+
+    def may_be_gone(self, observed: ObservedSession, exchange: Exchange) -> bool:
+        """Whether a session ended long enough ago that a target may keep it no more.
+
+        How long an ended session is kept is left open; what ended less than an hour ago is taken to be there.
+        """
+        ended = [w for w in observed.writes if w.is_before(exchange) and (w.succeeded or w.operation is Operation.PAGE)]
+        moments = [self.clock_of(observed, write)[1] for write in ended]
+        _, now = self.clock_of(observed, exchange)
+        if now is None:
+            return False
+        return any(moment is None or now >= moment + KEPT_S for moment in (*moments, observed.expires_at))
 
     @staticmethod
     def is_alone(observed: ObservedSession, write: Exchange) -> bool:
