@@ -90,6 +90,7 @@ KEPT: list[Expectation] = [
     Equals(in_body(READ, "created"), Sum((in_body(CREATE, "created"),), plus=1)),
     Equals(parameter_of(LIST, "limit"), "2"),
     Equals(in_body(LIST, "data", Where(("id",), "cs_1"), "created"), [9]),
+    Equals(in_body(LIST, "data", Where(("id",), in_body(CREATE, "id")), "created"), [9]),
     Differs(in_body(READ, "created"), in_body(CREATE, "created")),
     HasShape(in_body(CREATE, "line_items"), "object"),
     HasShape(in_body(CREATE, "id"), "string", r"cs_\d"),

@@ -225,7 +225,7 @@ def path_words(path: Sequence[Step]) -> str:
         elif isinstance(step, int):
             words += f"[{step}]"
         elif isinstance(step, Where):
-            words += f"[{path_words(step.path)} {as_words(step.value)}]"
+            words += f"[{path_words(step.path)} {as_words(value_of(step.value))}]"
         else:
             words += "[]"
     return words.removeprefix(".")
