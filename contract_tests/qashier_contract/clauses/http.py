@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
+from qashier_contract.document import error_schema
 from qashier_contract.findings import (
     NO_FAULT,
     NOT_REFUSED,
@@ -95,7 +96,7 @@ def errors_tell_what_to_change(ledger: Ledger) -> Findings:
         if not isinstance(exchange.json, dict):
             continue
         if own:
-            yield from misshapen(exchange, "ApiError", exchange.json)
+            yield from misshapen(exchange, error_schema(), exchange.json)
         told = any(len(text.strip()) >= 4 for text in words(exchange.json))
         # Where the words stand is the implementation's affair, so the whole body is searched for one.
         yield KEPT if told else expect(HasShape(_message_of(exchange), "string", r"(?s)\s*\S.{2,}\S\s*", "some words"))
