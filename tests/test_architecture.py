@@ -1,4 +1,4 @@
-"""The picture in docs/architecture.md follows the import rules, and the page names files that are there."""
+"""What docs/architecture.md and docs/glossary.md say is so: floors, files, where JSON is spelled, each word once."""
 
 import re
 import runpy
@@ -15,6 +15,12 @@ def test_the_picture_is_what_the_import_rules_say() -> None:
 
 def test_the_page_fits_on_one_screen() -> None:
     assert len(PAGE.read_text("utf-8").splitlines()) <= 75
+
+
+def test_the_glossary_is_sorted_and_has_each_word_once() -> None:
+    words = re.findall(r"(?m)^\| ([a-zA-Z ]+) \| [A-Z]", (ROOT / "docs" / "glossary.md").read_text("utf-8"))
+    assert len(words) >= 23
+    assert words == sorted(set(words), key=str.lower)
 
 
 def test_json_field_names_are_spelled_in_two_modules_only() -> None:
