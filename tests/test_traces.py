@@ -6,15 +6,24 @@ import json
 import os
 import random
 import re
+import shutil
+import subprocess
+import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from qashier_contract import CLAUSES, check
-from qashier_contract.history import Exchange, History, Operation, Recorder, Reply, Request
+from qashier_contract.history import Credentials, Exchange, History, Operation, Recorder, Reply, Request
 from qashier_contract.ledger import Ledger
+from qashier_contract.report.reproduction import reproduce
 from qashier_contract.target import Key, Target
+from qashier_contract.trace.credentials import FORGED
+from qashier_contract.trace.literals import Code, literal
 from qashier_contract.trace.minimise import Seen, minimise, shrink
 from qashier_contract.trace.replay import judge_of, send_once
 from qashier_contract.trace.sites import Sites
@@ -29,6 +38,7 @@ from tests.targets.reference import DEFECTS, serving, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from qashier_contract import Report
 
@@ -68,7 +78,7 @@ def test_a_read_needs_its_session_and_a_session_no_read(recorded: History) -> No
     observed = next(one for one in Ledger(recorded).sessions.values() if one.reads)
     (place,) = units.of_session(observed.id)
     assert place in units.of([observed.reads[0]])
-    left = units.without(frozenset({place}))
+    left = units.only(frozenset(p for p in units.whole() if place not in units.closed({p})))
     assert observed.reads[0] not in left.exchanges
     assert observed.born in units.only(units.of([observed.born])).exchanges
     assert observed.reads[0] not in units.only(units.of([observed.born])).exchanges
@@ -219,14 +229,36 @@ def reference() -> Iterator[str]:
         yield url
 
 
-def verify(url: str, clause: str, good: str) -> None:
-    """A violation of a clause breaks it again when it is sent again, and is kept by a correct implementation."""
+def verify(url: str, clause: str, good: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A violation breaks its clause again when it is sent again, and is kept by a correct implementation.
+
+    So does the function that a report shows.
+    """
     report = check(url, seed=1, strict=True, only=[clause], drivers=directed, timeout_s=5)
     again = report.sent_again[clause]
     assert again.result is Result.BROKE_AGAIN, again
     with ExitStack() as stack:
         kept = send_once(steps_of(again.part), judge_of(CLAUSES[clause]), sites(stack, good))
     assert kept.result is not Result.BROKE_AGAIN, [str(e) for e in kept.history.exchanges]
+    source = reproduce(report, report[clause].violations[0]).pytest
+    assert outcome(source, url, monkeypatch) is not None, source
+    error = outcome(source, good, monkeypatch)
+    assert error is None, f"{error!r}\n{source}"
+
+
+def outcome(source: str, url: str, monkeypatch: pytest.MonkeyPatch) -> BaseException | None:
+    """Paste a function into a module and call it; what it raises."""
+    monkeypatch.setenv("QASHIER_URL", url)
+    for name in ("QASHIER_API_KEY", "QASHIER_API_KEY_2", "QASHIER_CONTROL_URL"):
+        monkeypatch.delenv(name, raising=False)
+    pasted: dict[str, Any] = {"__name__": "pasted"}
+    exec(compile(source, "pasted.py", "exec"), pasted)  # noqa: S102 - that is what the source is for
+    (test,) = [value for name, value in pasted.items() if name.startswith("test_")]
+    try:
+        test()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the test has failed
+        return error
+    return None
 
 
 SAMPLE = (
@@ -239,23 +271,136 @@ SAMPLE = (
 
 
 @pytest.mark.parametrize("bug", SAMPLE)
-def test_a_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(bug: str, correct: str) -> None:
+def test_a_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(
+    bug: str, correct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with MockServer(Settings(bugs=(bug,))) as mock:
-        verify(mock.url, BUGS[bug].clause, correct)
+        verify(mock.url, BUGS[bug].clause, correct, monkeypatch)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("bug", list(BUGS) if IS_FULL else list(BUGS)[::40])
-def test_every_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(bug: str, correct: str) -> None:
+def test_every_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(
+    bug: str, correct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with MockServer(Settings(bugs=(bug,))) as mock:
-        verify(mock.url, BUGS[bug].clause, correct)
+        verify(mock.url, BUGS[bug].clause, correct, monkeypatch)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("defect", list(DEFECTS) if IS_FULL else list(DEFECTS)[::40])
-def test_it_does_so_on_an_implementation_that_is_not_the_mock(defect: str, reference: str) -> None:
+def test_it_does_so_on_an_implementation_that_is_not_the_mock(
+    defect: str, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(defect) as url:
-        verify(url, DEFECTS[defect], reference)
+        verify(url, DEFECTS[defect], reference, monkeypatch)
+
+
+# What reports show.
+
+
+@pytest.fixture(scope="module")
+def expired_twice() -> Iterator[tuple[str, Report]]:
+    with MockServer(Settings(bugs=("expiring-twice-succeeds", "expiry-until-86401"))) as mock:
+        clauses = ["EXP-2", "CRE-7"]
+        yield mock.url, check(mock.url, seed=1, strict=True, only=clauses, drivers=directed, timeout_s=5)
+
+
+def test_functions_can_be_pasted_into_one_file_and_run_by_pytest(
+    expired_twice: tuple[str, Report], correct: str, tmp_path: Path
+) -> None:
+    url, report = expired_twice
+    path = tmp_path / "test_pasted.py"
+    sources = [reproduce(report, report[clause].violations[0]).pytest for clause in ("EXP-2", "CRE-7")]
+    path.write_text("\n\n".join(sources), "utf-8")
+
+    def run(target: str) -> dict[str, int]:
+        environment = {**os.environ, "QASHIER_URL": target}
+        environment.pop("QASHIER_API_KEY", None)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(path)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}
+
+    assert run(url) == {"failed": 2}
+    assert run(correct) == {"passed": 2}
+
+
+SHELLS = [shell for shell in ("sh", "dash", "bash", "zsh", "ksh") if shutil.which(shell)]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_lines_for_a_shell_show_it_in_every_shell(
+    expired_twice: tuple[str, Report], shell: str, tmp_path: Path
+) -> None:
+    url, report = expired_twice
+    for clause in ("EXP-2", "CRE-7"):
+        lines = tmp_path / f"{clause}.sh"
+        lines.write_text("\n".join(reproduce(report, report[clause].violations[0]).curl), "utf-8")
+        environment = {**os.environ, "QASHIER_URL": url}
+        done = subprocess.run([shell, "-eu", lines], capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode, done.stderr) == (0, ""), (clause, done.stderr)
+        assert re.findall(r"HTTP/1.1 (\d+)", done.stdout)[-1] == "200"
+
+
+def test_no_secret_is_in_what_reports_show() -> None:
+    key = "sk_test_thisIsMySecret"
+    bugs = ("expiring-twice-succeeds", "keys-shared-by-accounts", "anything-is-a-key")
+    with MockServer(Settings(bugs=bugs)) as mock:
+        report = check(
+            mock.url, keys=[key, f"{key}2"], seed=1, strict=True, only=["EXP-2", "AUTH-*", "IDM-7"], drivers=directed
+        )
+    assert {"EXP-2", "AUTH-4", "IDM-7"} <= {violation.clause for violation in report.violations}
+    for violation in report.violations:
+        shown = reproduce(report, violation)
+        assert key not in shown.pytest + "\n".join(shown.curl)
+
+
+def test_off_loopback_the_key_must_be_given(expired_twice: tuple[str, Report]) -> None:
+    _, report = expired_twice
+    there = replace(report, target="https://staging.example/v3/payment/qpay")
+    shown = reproduce(there, there["EXP-2"].violations[0])
+    assert 'KEY = os.environ["QASHIER_API_KEY"]' in shown.pytest
+    assert '"QASHIER_URL", "https://staging.example/v3/payment/qpay"' in shown.pytest
+    assert ': "${QASHIER_API_KEY:?the secret key}"' in shown.curl
+
+
+def test_all_broken_credentials_that_a_run_sends_can_be_sent_again(recorded: History) -> None:
+    shown = {
+        str(exchange.request.header("Authorization"))
+        for exchange in recorded.exchanges
+        if exchange.credentials is Credentials.BROKEN
+    }
+    assert {text for text in shown if "<" in text} <= set(FORGED)
+
+
+# Values as source.
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_a_value_is_written_as_source_that_means_it(value: Any) -> None:
+    assert eval(literal(value)) == value  # noqa: S307 - that is what source is for
+
+
+@given(st.binary(), st.integers(1, 300), st.binary(min_size=1, max_size=5))
+def test_bytes_that_repeat_are_folded_and_mean_the_same(head: bytes, times: int, unit: bytes) -> None:
+    value = head + unit * times
+    assert eval(literal(value)) == value  # noqa: S307
+
+
+def test_what_is_long_because_it_repeats_is_short_as_source() -> None:
+    line = {"name": "x" * 250, "tags": ["a"] * 100}
+    assert literal([line] * 100) == '[{"name": "x" * 250, "tags": ["a"] * 100}] * 100'
+    assert len(literal(b'{"a": 1' + b" " * 8_000_000 + b"}")) < 60
+
+
+def test_expressions_stand_as_they_are() -> None:
+    assert literal({"expires_at": Code("now + 1800")}) == '{"expires_at": now + 1800}'
 
 
 # A run and its budget.

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from qashier_contract.report.facts import TITLES, again, broken, counts, duration, groups, judgement, unexercised
 from qashier_contract.report.lanes import lanes
-from qashier_contract.report.reproduce import reproduce
+from qashier_contract.report.reproduction import reproduce
 from qashier_contract.report.timeline import timeline
 from qashier_contract.report.timestamps import iso_time
 from qashier_contract.verdicts import Verdict
@@ -119,8 +119,9 @@ def _violation(report: Report, violation: Violation) -> dict[str, Json]:
         "expected": violation.expected,
         "seen": violation.seen,
         "request_ids": violation.request_ids,
-        "timeline": timeline(violation, report.history),
-        "lanes": lanes(violation, report.history),
+        "sent_again": reproduction.outcome,
+        "timeline": timeline(reproduction),
+        "lanes": lanes(reproduction),
         "curl": "\n".join(reproduction.curl),
         "pytest": reproduction.pytest,
     }

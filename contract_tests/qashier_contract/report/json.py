@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from qashier_contract.report.reproduce import reproduce
+from qashier_contract.report.reproduction import reproduce
 
 if TYPE_CHECKING:
     from qashier_contract.history import Delivery, Exchange
@@ -53,6 +53,7 @@ def _violation(report: Report, violation: Violation) -> dict[str, Json]:
         "expected": violation.expected,
         "seen": violation.seen,
         "request_ids": list(violation.request_ids),
+        "sent_again": again.outcome,
         "curl": list(again.curl),
         "pytest": again.pytest,
         "exchanges": [_exchange(exchange) for exchange in violation.exchanges],

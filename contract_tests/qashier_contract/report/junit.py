@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 from qashier_contract.report.facts import TITLES, again, groups
-from qashier_contract.report.reproduce import reproduce
+from qashier_contract.report.reproduction import reproduce
 from qashier_contract.report.timestamps import iso_time
 from qashier_contract.verdicts import Verdict
 
@@ -101,7 +101,8 @@ def _violation(report: Report, violation: Violation) -> str:
     lines = [f"expected: {violation.expected}", f"seen: {violation.seen}"]
     if violation.request_ids:
         lines.append(f"request ids: {', '.join(violation.request_ids)}")
-    return "\n".join([*lines, "", *reproduce(report, violation).curl])
+    reproduction = reproduce(report, violation)
+    return "\n".join([*lines, reproduction.outcome, "", *reproduction.curl])
 
 
 def _clean(text: str) -> str:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from qashier_contract.history import Exchange, Operation
-from qashier_contract.report.reproduce.story import Step, Story
+from qashier_contract.trace.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from qashier_contract.history import Delivery, History
+    from qashier_contract.history import Delivery
+    from qashier_contract.report.reproduction import Reproduction
     from qashier_contract.verdicts import Violation
 
 _WORDS: Final = {
@@ -69,17 +70,17 @@ class Mark:
         return 20 + _LETTER * max(len(f"{self.number} {self.word}"), len(self.outcome))
 
 
-def lanes(violation: Violation, history: History) -> Markup:
+def lanes(reproduction: Reproduction) -> Markup:
     """The drawing of a violation as SVG in its natural size, its last steps alone where there are many."""
-    return draw(marks(violation, history)[-_MOST_DRAWN:])
+    return draw(marks(reproduction)[-_MOST_DRAWN:])
 
 
-def marks(violation: Violation, history: History) -> list[Mark]:
+def marks(reproduction: Reproduction) -> list[Mark]:
     """What is to be drawn of a violation, in the order of sending."""
-    steps = [step for step in Story(violation, history).steps if step.moved_s != 0]
+    violation, steps = reproduction.violation, reproduction.steps
     left_out = max(0, len(steps) - _MOST_STEPS)
     in_order: list[Step | Delivery] = sorted((*steps[left_out:], *violation.deliveries), key=_number)
-    failing = _guilty(violation)
+    failing = _failing(violation)
     told = (*violation.exchanges, *violation.deliveries)
     found = []
     for number, one in enumerate(in_order, left_out + 1):
@@ -89,13 +90,11 @@ def marks(violation: Violation, history: History) -> list[Mark]:
     return found
 
 
-def _guilty(violation: Violation) -> Exchange | Delivery | None:
-    """Where a violation shows: in the last delivery, the last page of a clause about lists, else the last exchange."""
-    if violation.deliveries:
-        return violation.deliveries[-1]
-    pages = [one for one in violation.exchanges if one.operation is Operation.LIST]
-    candidates = pages if pages and violation.clause.startswith("LIS-") else violation.exchanges
-    return candidates[-1] if candidates else None
+def _failing(violation: Violation) -> Exchange | Delivery | None:
+    """Where a violation shows: in what its finding names, else in the last delivery or exchange."""
+    named = violation.finding.failing_exchange if violation.finding is not None else None
+    shown: list[Exchange | Delivery] = [*violation.exchanges, *violation.deliveries]
+    return named or (shown[-1] if shown else None)
 
 
 def _number(one: Step | Delivery) -> int:
@@ -110,15 +109,19 @@ def _step(number: int, step: Step, role: str) -> Mark:
         outcome, tone = f"+{step.moved_s} s", "clock"
     elif exchange.page_act not in {None, "view"}:
         word = f"press {exchange.page_act}"
-    elif step.batch:
-        word = f"{len(step.batch)} {word}s"
     if exchange.page_of is not None:
         lane = "customer"
     else:
         lane = "nobody" if exchange.account is None else f"account {exchange.account + 1}"
-    end_ns = max(one.received_ns for one in (exchange, *step.batch))
     return Mark(
-        number, _cut(word), lane, _cut(outcome), tone, role, exchange.sent_ns, max(end_ns, exchange.sent_ns + 1)
+        number,
+        _cut(word),
+        lane,
+        _cut(outcome),
+        tone,
+        role,
+        exchange.sent_ns,
+        max(exchange.received_ns, exchange.sent_ns + 1),
     )
 
 

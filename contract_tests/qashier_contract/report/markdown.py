@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.report.facts import TITLES, again, causes, counts, duration, groups, judgement, unexercised
-from qashier_contract.report.reproduce import reproduce
+from qashier_contract.report.reproduction import reproduce
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def _broken(report: Report, cause: Cause, *, reproduces: bool = True) -> Iterato
     yield ""
     if reproduces:
         reproduction = reproduce(report, violation)
+        yield f"*{_escaped(reproduction.outcome)}*"
+        yield ""
         yield from _folded("curl", "sh", "\n".join(reproduction.curl))
         yield from _folded("pytest", "python", reproduction.pytest)
     yield f"Again: {_code(again(report, entry.clause.id))}"

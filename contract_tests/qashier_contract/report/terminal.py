@@ -222,6 +222,8 @@ class _Summary:
             last = violation.exchanges[-1]
             text = f"  request   {unquote(str(last).partition(' ')[2])}"
             lines.append(self._cut(text + (f"  {last.request_id}" if last.request_id else "")))
+        if (replayed := self.report.sent_again.get(entry.clause.id)) is not None:
+            lines.append(self._cut(f"  again     {replayed}"))
         more = len(entry.violations) - 1
         also = [f"{more} more of it"] if more else []
         if cause.follow:

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.report.json import text
-from qashier_contract.report.reproduce.story import Story
 from qashier_contract.values import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qashier_contract.history import Delivery, History
-    from qashier_contract.report.reproduce.story import Step
+    from qashier_contract.history import Delivery
+    from qashier_contract.report.reproduction import Reproduction
+    from qashier_contract.trace.steps import Step
     from qashier_contract.values import Json
-    from qashier_contract.verdicts import Violation
 
 _WORDS: Final = {
     Operation.CREATE: "create",
@@ -69,10 +68,9 @@ class Timeline:
     left_out: int = 0
 
 
-def timeline(violation: Violation, history: History) -> Timeline:
+def timeline(reproduction: Reproduction) -> Timeline:
     """The timeline of a violation."""
-    story = Story(violation, history)
-    steps = [step for step in story.steps if step.moved_s != 0]
+    violation, steps = reproduction.violation, reproduction.steps
     left_out = max(0, len(steps) - _MOST_ROWS)
     steps = steps[left_out:]
     columns = _columns(steps)
@@ -90,10 +88,10 @@ def _columns(steps: Sequence[Step]) -> list[Bars]:
     spans: list[tuple[int, int, int]] = []  # column, first row, last row
     for place, step in enumerate(steps):
         last = place
-        if step.moved_s is None and not step.batch:
+        if step.moved_s is None:
             for later in range(place + 1, len(steps)):
                 other = steps[later]
-                if other.moved_s is None and not other.batch and step.exchange.overlaps(other.exchange):
+                if other.moved_s is None and step.exchange.overlaps(other.exchange):
                     last = later
                 else:
                     break
@@ -116,12 +114,11 @@ def _row(step: Step, bars: Bars, *, told: bool) -> Row:
     if step.moved_s is not None:
         return Row("the clock moves on", _who(exchange), f"{step.moved_s} s", "", bars, is_told=told)
     query = f"?{request.query}" if request.query else ""
-    times = f", {len(step.batch)} times" if step.batch else ""
     word = _WORDS[exchange.operation]
     if exchange.page_act not in {None, "view"}:
         word = f"press {exchange.page_act}"
     return Row(
-        title=f"{word}{times}",
+        title=word,
         who=_who(exchange),
         line=f"{request.method} {_shortened(request.path + query)}",
         outcome=str(exchange.failure or exchange.status or ""),

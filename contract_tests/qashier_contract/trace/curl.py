@@ -49,12 +49,16 @@ class _Shell:
         self.steps = steps_of(part)
         self.names = Names(self.steps)
         self.title, self.target, self.makes_keys_up = title, target, makes_keys_up
+        self._used: set[str] | None = None
 
     def lines(self) -> tuple[str, ...]:
         """The lines, ready to be pasted."""
         violation = self.violation
         if self.steps.requests > _MOST_STEPS:
             return (_said(f"{self.steps.requests} requests are needed; replay the trace of the report instead"),)
+        # Once to see which variables are used, and once with those alone.
+        text = "\n".join(line for group in self.steps.groups for line in self._group(group))
+        self._used = set(re.findall(r"\b((?:id|created|url)\d+)\b(?!=)", text))
         body = [line for group in self.steps.groups for line in self._group(group)]
         before, after = self._clocks("\n".join(body))
         if re.search(r"\$\{?run\b", "\n".join(body)):
@@ -117,7 +121,8 @@ class _Shell:
     def _single(self, step: Step) -> list[str]:
         if step.moved_s is not None:
             return [self._move(step)]
-        carried = list(self.names.carried(step.exchange))
+        named = self.names.carried(step.exchange)
+        carried = [pair for pair in named if self._used is None or pair[0] in self._used]
         endpoint = step.exchange.operation is Operation.ENDPOINTS and step.exchange.request.method == "POST"
         if not carried and not endpoint:
             return [self._curl(step)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from qashier_contract.history import Delivery, Exchange, History
+    from qashier_contract.verdicts import Violation
 
 Breaks: TypeAlias = "Callable[[AbstractSet[int]], bool]"
 """Whether some units alone show the violation: judged as they were seen, or sent again."""
@@ -80,7 +81,7 @@ def minimise(seen: Seen, *, most: int = _MOST_QUESTIONS) -> Minimised:
     return Minimised(seen, units, evidence, evidence)
 
 
-def until(history: History, seen: Seen) -> History:
+def until(history: History, seen: Seen | Violation) -> History:
     """The history until the last of what disagrees: what came later cannot have mattered to the target."""
     ends = [e.received_ns for e in seen.exchanges] + [d.received_ns for d in seen.deliveries]
     if not ends:

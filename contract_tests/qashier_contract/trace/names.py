@@ -68,6 +68,15 @@ class Names:
         """The variable of an account's time when the steps begin."""
         return "other_now" if account == 1 else "now"
 
+    def ahead_s(self, account: int) -> int:
+        """By how many seconds an account's clock was ahead of the machine's when the steps began."""
+        terms = self.steps.history.terms
+        first = next((step.exchange for step in self.sent if step.account == account), None)
+        start = self.steps.starts.get(account)
+        if first is None or start is None or terms.wall_ns is None:
+            return 0
+        return start - (first.sent_ns + terms.wall_ns - terms.monotonic_ns) // 10**9
+
     def control(self, account: int | None) -> str:
         """The client of the control API."""
         return "other_control" if account == 1 else "control"

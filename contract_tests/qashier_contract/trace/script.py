@@ -28,6 +28,8 @@ _ROUNDS: Final = 20
 """How often a race is run: one lucky round proves nothing."""
 _MOST_STEPS: Final = 400
 """A script with more requests than this is no help to anybody."""
+_FAR_AHEAD_S: Final = 30
+"""A clock that is further ahead of the machine's was set so."""
 _LOOKED_AGAIN_NS: Final = 15 * 10**8
 """Between two lists of events further apart than this, a moment was let pass."""
 
@@ -65,7 +67,7 @@ class _Script:
         asserted = Assertion(self.violation, self.names).lines()
         sent = self._statements()
         text = "\n".join([*sent, *asserted])
-        before, after = self._around(text)
+        before, after = self._around(text, "\n".join(asserted))
         lines = [*before, *sent, *after, *asserted]
         text = "\n".join(_used_only(lines))
         if self.races:
@@ -123,7 +125,7 @@ class _Script:
             lines.append(f"SESSION = {literal(self.base)}")
         return "\n".join(lines) + "\n"
 
-    def _around(self, text: str) -> tuple[list[str], list[str]]:
+    def _around(self, text: str, asserted: str) -> tuple[list[str], list[str]]:
         """What comes before the steps and after them: the word of this run, and clocks that stand meanwhile."""
         before = ["run = str(uuid4().int)[:10]"] if re.search(r"\brun\b", text) else []
         after = []
@@ -133,6 +135,11 @@ class _Script:
             control = self.names.control(account)
             if self.steps.can_move_clock and (named or f'{control}.post("clock' in text):
                 before.append(f'{now} = {control}.put("clock", json={{"frozen": True}}).json()["now"]')
+                ahead_s = self.names.ahead_s(account)
+                if ahead_s > _FAR_AHEAD_S and re.search(rf"\b{now}\b", asserted):
+                    # What is judged is a time: whose it is shows where the account's is not the machine's.
+                    moved = f'{control}.post("clock/advance", json={{"seconds": {ahead_s}}})'
+                    before.append(f'{now} = {moved}.json()["now"]')
                 after.append(f'{control}.put("clock", json={{"frozen": False}})')
             elif named:
                 before.append(f"{now} = int(time.time())")
@@ -336,7 +343,7 @@ def _used_only(lines: list[str]) -> list[str]:
         text: str | None = line
         if match is not None and not re.search(rf"(?<![\w.]){re.escape(match[1])}\b", later):
             # A clock is stopped even where nobody asks for its time.
-            wanted = match[1][0] == "r" or ".put(" in line
+            wanted = match[1][0] == "r" or ".put(" in line or ".post(" in line
             text = line[match.end() :].removesuffix('.json()["now"]') if wanted else None
         if text is not None:
             kept.append(text)

@@ -176,10 +176,6 @@ class Units:
         """How many requests some units have."""
         return sum(len(self.all[place].exchanges) for place in places)
 
-    def without(self, places: AbstractSet[int]) -> History:
-        """The history without some units, and without those that need one of them."""
-        return self.only(frozenset(p for p in range(len(self.all)) if not self.closed({p}) & places))
-
     def only(self, places: AbstractSet[int]) -> History:
         """The history of some units alone, and of the clock."""
         history = self.history

@@ -1,0 +1,119 @@
+"""How to see a violation again: what was sent again, or could be, as curl lines and as a pytest function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from qashier_contract.trace.curl import curl_lines
+from qashier_contract.trace.minimise import until
+from qashier_contract.trace.script import script
+from qashier_contract.trace.steps import Step, steps_of
+from qashier_contract.trace.units import Units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from qashier_contract.history import History
+    from qashier_contract.verdicts import Report, SentAgain, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """One violation, to be seen again.
+
+    `violation` and `part` are what was seen when it was sent again and broke again, else what the run saw.
+    """
+
+    violation: Violation
+    part: History
+    sent_again: SentAgain | None
+    curl: tuple[str, ...]
+    pytest: str
+
+    @property
+    def outcome(self) -> str:
+        """What came of sending it again, in words."""
+        return "not sent again" if self.sent_again is None else str(self.sent_again)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The requests that show it, and the moves of clocks between them, those in a row as one."""
+        return merged(self.part)
+
+
+def reproduce(report: Report, violation: Violation) -> Reproduction:
+    """How to see a violation again.
+
+    Args:
+        report: The report that holds it.
+        violation: The violation.
+    """
+    entry = report[violation.clause]
+    place = entry.violations.index(violation)
+    again = report.sent_again.get(violation.clause) if place == 0 else None
+    shown, part = (violation, _evidence(report.history, violation)) if again is None else (again.violation, again.part)
+    name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
+    local = _is_this_machine(report.target)
+    title = entry.clause.statement
+    return Reproduction(
+        violation=shown,
+        part=part,
+        sent_again=again,
+        curl=_written(lambda: curl_lines(shown, part, title=title, target=report.target, makes_keys_up=local)),
+        pytest="\n".join(
+            _written(
+                lambda: script(
+                    shown,
+                    part,
+                    name=f"{name}_{place + 1}" if place else name,
+                    title=title,
+                    target=report.target,
+                    makes_keys_up=local,
+                ).splitlines()
+            )
+        )
+        + "\n",
+    )
+
+
+def _written(write: Callable[[], Sequence[str]]) -> tuple[str, ...]:
+    """Some lines; where they cannot be written, why: a verdict must not be lost for that."""
+    try:
+        return tuple(write())
+    except Exception as error:  # noqa: BLE001 - whatever a target answered, the report comes out
+        return (f"# this could not be written down ({type(error).__name__}: {error}); the report has the exchanges",)
+
+
+def merged(part: History) -> list[Step]:
+    """The steps of a part of a history, with moves of one clock in a row as one."""
+    found: list[Step] = []
+    arrived = [delivery.number for delivery in part.deliveries]
+    for step in steps_of(part).all:
+        last = found[-1] if found else None
+        both = last is not None and last.moved_s is not None and step.moved_s is not None
+        between = last is not None and any(last.exchange.number < n < step.exchange.number for n in arrived)
+        if last is not None and both and last.account == step.account and not between:
+            found[-1] = Step(exchange=last.exchange, moved_s=(last.moved_s or 0) + (step.moved_s or 0))
+        elif step.moved_s != 0:
+            found.append(step)
+    return found
+
+
+def _evidence(history: History, violation: Violation) -> History:
+    """What disagrees, with all that it rests on: it was not sent again, so nothing less is known to do."""
+    units = _units(history)
+    return until(units.only(units.of(violation.exchanges, violation.deliveries)), violation)
+
+
+@lru_cache(maxsize=1)
+def _units(history: History) -> Units:
+    return Units(history)
+
+
+def _is_this_machine(url: str) -> bool:
+    """Whether a URL names this machine, where a key may be made up."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
