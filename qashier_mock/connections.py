@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import select
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from qashier_mock.unpatched import http_client
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
@@ -82,11 +83,11 @@ class Connections:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"the address of a mock looks like http://127.0.0.1:4010, not like {base_url!r}")
         self.base_url = base_url.rstrip("/")
-        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._kind = http_client.HTTPSConnection if parts.scheme == "https" else http_client.HTTPConnection
         self._host, self._port, self._prefix = parts.hostname, parts.port, parts.path.rstrip("/")
         self._timeout = timeout
         # Appending to and popping from a list is one step each, for every thread.
-        self._idle: list[tuple[HTTPConnection, float]] = []
+        self._idle: list[tuple[http_client.HTTPConnection, float]] = []
 
     def send(
         self, method: str, path: str, *, body: object = None, headers: Mapping[str, str], timeout: float | None = None
@@ -115,7 +116,7 @@ class Connections:
             connection.request(method, self._prefix + path, content, sent)
             response = connection.getresponse()
             answer = response.read()
-        except (OSError, HTTPException) as error:
+        except (OSError, http_client.HTTPException) as error:
             connection.close()
             reason = str(error) or type(error).__name__
             raise MockUnreachable(f"{method} {self.base_url}{path}: no answer ({reason})") from error
@@ -135,7 +136,7 @@ class Connections:
         while self._idle:
             self._idle.pop()[0].close()
 
-    def _take(self, timeout: float) -> HTTPConnection:
+    def _take(self, timeout: float) -> http_client.HTTPConnection:
         while True:
             try:
                 connection, since = self._idle.pop()
@@ -162,7 +163,7 @@ def _foreign(content: bytes) -> str:
     return f"this is not how a mock answers: {text}" if text else "the answer is empty, as no mock's is"
 
 
-def _has_news(connection: HTTPConnection) -> bool:
+def _has_news(connection: http_client.HTTPConnection) -> bool:
     """Whether an idle connection can be read: it was closed from the other side."""
     if not hasattr(select, "poll"):  # Windows, whose select() knows no limit of 1,024 open files
         return bool(select.select([connection.sock], [], [], 0)[0])

@@ -12,7 +12,6 @@ here sleeps or polls.
 from __future__ import annotations
 
 import json
-import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self, cast, get_args
 
 from qashier_mock import answers
+from qashier_mock.unpatched import socket
 
 # pytest shows the line of a test that a wait of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
@@ -349,7 +349,11 @@ class _Server(ThreadingHTTPServer):
         self._connections: dict[socket.socket, Thread] = {}
         self._lock = Lock()
         self._is_stopping = False
-        super().__init__((bind, 0), _Handler)
+        super().__init__((bind, 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.server_bind()
+        self.server_activate()
 
     def server_bind(self) -> None:
         # HTTPServer would ask the name service for its own name, which can take seconds.
