@@ -90,7 +90,7 @@ def test_the_bundle_refers_to_no_other_file_and_repeats_no_shape() -> None:
     references = [node["$ref"] for _, node in walk(bundled) if isinstance(node.get("$ref"), str)]
     assert all(reference.startswith("#/components/") for reference in references)
     shared = PUBLIC["components"]["schemas"].keys() & bundled["components"]["schemas"].keys()
-    assert {"CheckoutSession", "CheckoutEvent", "ApiError", "LineItem"} <= shared
+    assert {"CheckoutSession", "CheckoutEvent", "ErrorEnvelope", "LineItem"} <= shared
     assert not shared & CONTROL["components"]["schemas"].keys()
     assert all(bundled["components"]["schemas"][name] == PUBLIC["components"]["schemas"][name] for name in shared)
 
@@ -98,7 +98,7 @@ def test_the_bundle_refers_to_no_other_file_and_repeats_no_shape() -> None:
 def test_bundling_changes_neither_document() -> None:
     main, other = copy.deepcopy(CONTROL), copy.deepcopy(PUBLIC)
     bundled = bundle(main, lambda _: other)
-    bundled["components"]["schemas"]["ApiError"]["properties"].clear()
+    bundled["components"]["schemas"]["ErrorEnvelope"]["properties"].clear()
     assert main == CONTROL
     assert other == PUBLIC
 
@@ -146,7 +146,11 @@ def test_bundling_refuses_what_it_would_get_wrong(document: JSON, complaint: str
 
 
 def test_the_closed_view_closes_each_object_once_and_ends_extensible_enums() -> None:
-    inner = {"type": "object", "properties": {"kind": {"type": "string", "x-extensible-enum": ["a"]}}}
+    inner: JSON = {
+        "type": "object",
+        "additionalProperties": True,
+        "properties": {"kind": {"type": "string", "x-extensible-enum": ["a"]}},
+    }
     schema: JSON = {
         "type": "object",
         "properties": {"inner": inner, "free": {"type": "object"}, "map": {"additionalProperties": {"type": "string"}}},

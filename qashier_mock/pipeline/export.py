@@ -94,8 +94,8 @@ def closed_schema(schema: Mapping[str, Any]) -> JSON:
 
 def _closed_schema(schema: JSON) -> JSON:
     """Close one schema; those below are closed already. What shares its object with others (`allOf`) stays open."""
-    if "properties" in schema and "allOf" not in schema:
-        schema.setdefault("additionalProperties", False)
+    if "properties" in schema and "allOf" not in schema and schema.get("additionalProperties", True) is True:
+        schema["additionalProperties"] = False
     if "x-extensible-enum" in schema:
         schema["enum"] = schema.pop("x-extensible-enum")
     parts = schema.get("allOf", ())

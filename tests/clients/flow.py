@@ -17,12 +17,12 @@ from qashier_client.api.checkout_sessions import (
     retrieve_checkout_session,
 )
 from qashier_client.models import (
-    ApiError,
     CheckoutSession,
     CheckoutSessionCreate,
     CheckoutSessionList,
     CheckoutSessionStatus,
     CurrencyCode,
+    ErrorEnvelope,
     LineItemCreate,
     PriceData,
     ProductData,
@@ -53,8 +53,8 @@ def main(address: str, key: str) -> None:
         CheckoutSessionList, list_checkout_sessions.sync(client=client, limit=5, status=CheckoutSessionStatus.OPEN)
     )
     expired = expect(CheckoutSession, expire_checkout_session.sync(created.id, client=client))
-    again = expect(ApiError, expire_checkout_session.sync(created.id, client=client))
-    unknown = expect(ApiError, retrieve_checkout_session.sync("cs_test_unknown", client=client))
+    again = expect(ErrorEnvelope, expire_checkout_session.sync(created.id, client=client))
+    unknown = expect(ErrorEnvelope, retrieve_checkout_session.sync("cs_test_unknown", client=client))
     filtered = expect(CheckoutSessionList, list_checkout_sessions.sync(client=client, createdgte=created.created + 1))
     transcript = {
         "created": created.to_dict(),
