@@ -213,7 +213,7 @@ class AppHooks:
                 None if key is None else key.decode("latin-1"),
                 cut(call.raw_body),
                 cut(body) if is_sent else None,
-                tuple(dict.fromkeys(each.kind.value for each in earned)),
+                tuple(dict.fromkeys(each.kind.value for each in earned)) if earned else (),
             ),
         )
         return ((_ADVICE, wire.advice_to_header(earned)),) if earned else ()

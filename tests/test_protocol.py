@@ -499,6 +499,13 @@ class TestSilence:
             assert (answer.status, answer.code) == (400, "protocol_error")
             assert wire.ends()
 
+    def test_an_idle_connection_is_closed(self) -> None:
+        hooks = Hooks()
+        with serving(make_app(hooks), hooks, silence_s=0.05, keep_alive_s=0) as port, Wire(port) as wire:
+            wire.send(GET)
+            assert wire.read().status == 200
+            assert wire.ends()
+
     def test_a_slow_handler_is_not_a_silent_client(self, impatient: int) -> None:
         with Wire(impatient) as wire:
             wire.send(post(b"", path=b"/things/a/close"))

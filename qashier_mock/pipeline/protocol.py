@@ -1,17 +1,14 @@
 """HTTP/1.1 on the wire: uvicorn's protocol and request cycle on httptools, and what the contract needs besides.
 
-- What is no valid HTTP request never becomes a call. It is refused with the one envelope, after the requests before it
+- What is no valid HTTP request never becomes a call. It is refused in the one envelope, after the requests before it
   have been answered. The connection then lingers until the client has closed it, so that the client can read that.
 - Whatever holds no byte of a body is bounded: request line, headers, trailers (which are dropped), chunk extensions.
 - A client that keeps silent before its first request, or within one, is cut off.
 - A client that stops sending still gets every answer that it asked for.
 - An upgrade is declined as RFC 9110 wants: the request is served as if nobody had asked. (Java's own client asks.)
-- `extensions` of the scope hold how to hang up and how to send a whole response in one step: see `scope.py`.
 
 `GuardedProtocol` keeps to the events of asyncio and of httptools. `PipelineProtocol` reads and writes what uvicorn
 keeps of a connection, by the names in `NEEDED`; where a version of uvicorn has other names, `make_protocol` falls back.
-
-Settings of uvicorn that mean nothing here: `ws`, `limit_concurrency`.
 """
 
 from __future__ import annotations
@@ -35,7 +32,10 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.exchange import Hooks
 
 NEEDED: Final[Mapping[type[Any], Sequence[str]]] = {
-    HttpToolsProtocol: ("cycle", "flow", "parser", "pipeline", "scope", "server_state", "url", "headers"),
+    HttpToolsProtocol: (
+        *("cycle", "flow", "headers", "parser", "pipeline", "run_asgi"),
+        *("scope", "server_state", "tasks", "timeout_keep_alive", "url"),
+    ),
     RequestResponseCycle: (
         *("disconnected", "keep_alive", "message_event", "more_body"),
         *("on_response", "response_complete", "response_started"),
@@ -84,25 +84,23 @@ class GuardedProtocol(HttpToolsProtocol):
 
     hooks: Hooks
     silence_s: float
+    _wire: asyncio.Transport
+    _silence_check: asyncio.TimerHandle
     warned_at: list[float]  # when the server last warned of silent clients; shared by its connections
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._loop = asyncio.get_running_loop()
-        self._wire: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
         self._extensions: dict[str, Any] = {}
         self._expected = FIRST
-        self._begun_at = 0.0  # when the request began to come
-        self._heard_at = 0.0  # when anything came
+        self._begun_at = self._heard_at = 0.0  # when the request began to come, and when anything came
         self._is_counted = False  # the request line and the headers may be too large
         self._is_too_large = False
         self._trailers = _Trailers()
         self._has_progress = False
         self._overhead = 0  # bytes since the last one of a body or the end of the headers or of a request
         self._left: int | None = None  # bytes that a refused client may still send
-        self._silence_check: asyncio.TimerHandle | None = None
-
-    # Events of the connection
+        self._is_upgrade = False  # the request asks for another protocol, and will be parsed again as if it did not
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -112,8 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._silence_check = self._loop.call_later(self.silence_s, self._check_silence)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._silence_check is not None:
-            self._silence_check.cancel()
+        self._silence_check.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -158,9 +155,12 @@ class GuardedProtocol(HttpToolsProtocol):
         now = self._loop.time()
         since = self._heard_at if self._expected == BODY else self._begun_at
         # A client cannot send while the app is behind with reading, and one that asks first may wait to be told.
-        is_waited_for = self._expected != NOTHING and self._wire.is_reading() and not self._asks_first()
+        asks_first = self._expected == BODY and any(name == b"expect" for name, _ in self.scope["headers"])
+        is_waited_for = self._expected != NOTHING and self._wire.is_reading() and not asks_first
         rest = since + self.silence_s - now if is_waited_for else self.silence_s
-        if rest > 0 or self._left is not None or self._wire.is_closing():
+        if self._wire.is_closing():
+            return
+        if rest > 0 or self._left is not None:
             self._silence_check = self._loop.call_later(max(rest, self.silence_s / 100), self._check_silence)
             return
         if now - self.warned_at[0] > WARN_EVERY_S:
@@ -170,11 +170,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self._wire.close()
         else:
             self.refuse(TOO_SLOW)
-
-    def _asks_first(self) -> bool:
-        return self._expected == BODY and any(name == b"expect" for name, _ in self.scope["headers"])
-
-    # Events of the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -199,9 +194,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._has_progress = True
-        self._expected = NOTHING
-        super().on_message_complete()
+        if not self._is_upgrade:
+            self._has_progress = True
+            self._expected = NOTHING
+            super().on_message_complete()
 
 
 class PipelineProtocol(GuardedProtocol):
@@ -210,7 +206,6 @@ class PipelineProtocol(GuardedProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._cycles: deque[RequestResponseCycle] = deque()  # what has no whole answer, in order; the first one runs
-        self._is_upgrade = False
         self._is_last = False  # the client sends no further request
         self._refusal: str | None = None  # to be sent after the answers
         self._default_head: tuple[Any, bytes] = (None, b"")
@@ -226,7 +221,6 @@ class PipelineProtocol(GuardedProtocol):
         super().connection_lost(exc)
 
     def parse(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -270,7 +264,11 @@ class PipelineProtocol(GuardedProtocol):
             self._refusal = None
             super().refuse(message)
 
-    # Events of the parser and of the cycle
+    def _check_silence(self) -> None:
+        is_idle = self._expected == NOTHING and not self._cycles and self._left is None
+        if is_idle and self._loop.time() - self._heard_at >= self.timeout_keep_alive:
+            self._wire.close()
+        super()._check_silence()
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():
@@ -283,16 +281,19 @@ class PipelineProtocol(GuardedProtocol):
         else:
             self._is_upgrade = True
 
-    def on_message_complete(self) -> None:
-        if not self._is_upgrade:
-            super().on_message_complete()
-
     def on_response_complete(self) -> None:
+        # uvicorn's own method also starts a timer each time; here `_check_silence` closes what is idle.
         self._cycles.popleft()
-        super().on_response_complete()
-        if self._cycles or self._wire.is_closing():
+        self.server_state.total_requests += 1
+        if self._wire.is_closing():
             return
-        if self._refusal is not None:
+        self.flow.resume_reading()
+        if self._cycles:
+            cycle, app = self.pipeline.pop()
+            task = self._loop.create_task(cycle.run_asgi(app))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        elif self._refusal is not None:
             self.refuse(self._refusal)
         elif self._is_last:
             self._wire.close()
@@ -312,7 +313,8 @@ class PipelineProtocol(GuardedProtocol):
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         self._wire.write(b"".join((STATUS_LINE[status], self._default_head[1], head, end, body)))
         cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
+        if not cycle.message_event.is_set():
+            cycle.message_event.set()
         if not cycle.keep_alive:
             self._wire.close()
         cycle.on_response()
@@ -340,7 +342,7 @@ def make_protocol(hooks: Hooks, *, silence_s: float = SILENCE_S) -> type[Guarded
 
 def missing_from_uvicorn() -> list[str]:
     """Return what `PipelineProtocol` uses and the installed version of uvicorn does not have."""
-    missing = [] if hasattr(HttpToolsProtocol, "_unset_keepalive_if_required") else ["_unset_keepalive_if_required"]
+    missing = []
     for owner, names in NEEDED.items():
         methods = [each for each in vars(owner).values() if inspect.isfunction(each)]
         has = {name for method in methods for name in method.__code__.co_names}

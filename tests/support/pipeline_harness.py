@@ -317,7 +317,7 @@ def ask(
 
 
 @contextlib.contextmanager
-def serving(app: Any, hooks: Any, **limits: float) -> Iterator[int]:
+def serving(app: Any, hooks: Any, *, keep_alive_s: int = 5, **limits: float) -> Iterator[int]:
     """Serve an app by uvicorn with the pipeline's protocol, in a thread, and give its port."""
     import uvicorn
 
@@ -330,7 +330,9 @@ def serving(app: Any, hooks: Any, **limits: float) -> Iterator[int]:
             "log_config": None,
             "access_log": False,
         }
-        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
+        server = uvicorn.Server(
+            uvicorn.Config(app, timeout_graceful_shutdown=1, timeout_keep_alive=keep_alive_s, **options)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
