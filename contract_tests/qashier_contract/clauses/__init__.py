@@ -21,6 +21,7 @@ from qashier_contract.clauses import (
     listing,
     paying,
     read,
+    walks,
 )
 from qashier_contract.clauses.table import (
     ASSUMED,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MODULES: Final = (
-    *(auth, http, create, amounts, read, listing),
+    *(auth, http, create, amounts, read, listing, walks),
     *(ending, paying, concurrency, events, deliveries, idempotency),
 )
 _ENTRIES: Final = [

@@ -29,14 +29,14 @@ from qashier_contract.findings import (
 )
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented, entries_of, is_odd_filter, parse_query
-from qashier_contract.places import EACH, At, Where, in_body
+from qashier_contract.places import EACH, At, in_body
 from qashier_contract.values import as_words, differing_paths, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-def _stories(*sessions: ObservedSession) -> tuple[Exchange, ...]:
+def stories_of(*sessions: ObservedSession) -> tuple[Exchange, ...]:
     """The exchanges that made some sessions what they are, few of them."""
     story: list[Exchange] = []
     for observed in sessions[:6]:
@@ -78,7 +78,7 @@ def _refused_with(status: int | None, reason: str, exchange: Exchange, *about: s
     return expect(StatusIs(exchange, statuses), reason, about=", ".join(about))
 
 
-def _ids(exchange: Exchange) -> At:
+def ids_in(exchange: Exchange) -> At:
     return in_body(exchange, "data", EACH, "id")
 
 
@@ -93,10 +93,10 @@ def _pages(ledger: Ledger, identifier: str) -> Findings:
         wrong = [session_id for session_id in listing.ids if session_id in listing.excluded]
         if wrong:
             observed = sessions[wrong[0]]
-            evidence = _stories(observed, *_cursor_life(ledger, listing))
+            evidence = stories_of(observed, *_cursor_life(ledger, listing))
             member = in_body(observed.born, "id")
             reason = f"the {listing.excluded[wrong[0]]} leaves it out"
-            yield expect(Contains(_ids(exchange), member, absent=True), reason, *evidence)
+            yield expect(Contains(ids_in(exchange), member, absent=True), reason, *evidence)
             continue
         shown, due = set(listing.shown), listing.due
         instead = shown - set(due)
@@ -108,9 +108,9 @@ def _pages(ledger: Ledger, identifier: str) -> Findings:
         if not missing and listing.remaining and len(listing.entries) < listing.query.limit:
             missing = [observed for observed in listing.matching if observed not in shown]
         if missing:
-            evidence = _stories(*missing[:2], *_cursor_life(ledger, listing))
+            evidence = stories_of(*missing[:2], *_cursor_life(ledger, listing))
             reason = _reason(missing[0], due, listing)
-            yield expect(Contains(_ids(exchange), in_body(missing[0].born, "id")), reason, *evidence)
+            yield expect(Contains(ids_in(exchange), in_body(missing[0].born, "id")), reason, *evidence)
         else:
             yield KEPT
 
@@ -178,7 +178,7 @@ def limit_has_bounds(ledger: Ledger) -> Findings:
             count < oracle.LIMIT_DEFAULT and len(listing.matching) >= oracle.LIMIT_DEFAULT
         ):
             wanted = Counts(in_body(listing.exchange, "data"), oracle.LIMIT_DEFAULT, oracle.LIMIT_DEFAULT)
-            yield expect(wanted, "no limit was sent", *_stories(*listing.matching[:10]))
+            yield expect(wanted, "no limit was sent", *stories_of(*listing.matching[:10]))
         elif count == oracle.LIMIT_DEFAULT:
             yield KEPT
 
@@ -199,10 +199,10 @@ def a_page_is_full(ledger: Ledger) -> Findings:
         missing = [observed for observed in surely if observed.id not in listing.ids]
         if count < limit and len(surely) >= limit:
             reason = f"at least {len(surely)} match"
-            yield expect(Counts(data, limit, limit), reason, *_stories(*surely[:1]))
+            yield expect(Counts(data, limit, limit), reason, *stories_of(*surely[:1]))
         elif count < limit and missing and listing.is_plain:
             member = in_body(missing[0].born, "id")
-            yield expect(Contains(_ids(listing.exchange), member), "the page has room", *_stories(missing[0]))
+            yield expect(Contains(ids_in(listing.exchange), member), "the page has room", *stories_of(missing[0]))
 
 
 @clause(
@@ -223,7 +223,7 @@ def newest_first(ledger: Ledger) -> Findings:
             if first is not second:
                 older, newer = sorted((first, second), key=lambda observed: (observed.created, observed.ordinal))
                 order = in_body(newer.born, "id"), in_body(older.born, "id")
-                yield expect(Ordered(_ids(exchange), order), "newest first", *_stories(older, newer))
+                yield expect(Ordered(ids_in(exchange), order), "newest first", *stories_of(older, newer))
     for finding in _pages(ledger, "LIS-4"):
         if finding is not None:
             yield finding
@@ -252,8 +252,8 @@ def ending_before_goes_back(ledger: Ledger) -> Findings:
         if len(ours) > 1 and not any(ledger.is_tied(a, b) for a, b in pairwise(ours)):
             newest_first = sorted(ours, key=lambda observed: (observed.created, observed.ordinal), reverse=True)
             order = tuple(in_body(observed.born, "id") for observed in newest_first)
-            evidence = _stories(*newest_first[-3:])
-            yield expect(Ordered(_ids(listing.exchange), order), "newest first, whatever the direction", *evidence)
+            evidence = stories_of(*newest_first[-3:])
+            yield expect(Ordered(ids_in(listing.exchange), order), "newest first, whatever the direction", *evidence)
 
 
 @clause(
@@ -265,7 +265,7 @@ def has_more_is_true_when_there_is_more(ledger: Ledger) -> Findings:
     for listing in ledger.listings:
         if not isinstance(listing.has_more, bool) or set(listing.ids) & set(listing.excluded):
             continue
-        evidence, more = _stories(*listing.matching[:2]), in_body(listing.exchange, "has_more")
+        evidence, more = stories_of(*listing.matching[:2]), in_body(listing.exchange, "has_more")
         if len(listing.entries) < listing.query.limit and listing.remaining:
             continue  # a page that is not full: LIS-3
         if listing.remaining:
@@ -313,7 +313,7 @@ def created_filters(ledger: Ledger) -> Findings:
             for place in outside[:1]:
                 at = in_body(listing.exchange, "data", place, "created")
                 within = Within(at, least, most)
-                yield expect(within, "the list was asked for these", *_stories(*listing.shown[:1]))
+                yield expect(within, "the list was asked for these", *stories_of(*listing.shown[:1]))
             if not outside:
                 yield KEPT
 
@@ -356,94 +356,6 @@ def nothing_matches(ledger: Ledger) -> Findings:
             continue
         yield expect(Equals(in_body(exchange, "data"), []), "nothing matches")
         yield expect(Equals(in_body(exchange, "has_more"), False), "nothing matches")
-
-
-def walks(ledger: Ledger) -> Iterator[list[Exchange]]:
-    """The sequences of lists in which each goes on where the one before it ended, from a list without a cursor until
-    one says that there is no more, or an empty page.
-    """
-    lists = [e for e in ledger.history.of(Operation.LIST) if e.succeeded and not isinstance(parse_query(e), str)]
-    used: set[int] = set()
-    for start in lists:
-        if {"starting_after", "ending_before"} & start.request.parameters.keys():
-            continue
-        for name, end in (("starting_after", -1), ("ending_before", 0)):
-            walk = [start]
-            while walk[-1].object.get("has_more") is True or (len(walk) == 1 and name == "ending_before"):
-                entries = entries_of(walk[-1])
-                if not entries or len(walk) > 200:
-                    break
-                following = next(
-                    (
-                        e
-                        for e in lists
-                        if e.account == start.account
-                        and e.number not in used
-                        and walk[-1].is_before(e)
-                        and e.request.parameters.get(name) == entries[end].get("id")
-                        and _filters(e) == _filters(start)
-                    ),
-                    None,
-                )
-                if following is None:
-                    break
-                walk.append(following)
-                used.add(following.number)
-            if len(walk) > 1:
-                yield walk
-
-
-def _filters(exchange: Exchange) -> dict[str, str]:
-    cursors = {"starting_after", "ending_before"}
-    return {name: value for name, value in exchange.request.parameters.items() if name not in cursors}
-
-
-@clause(
-    "LIS-11",
-    "Walking all pages, either way, meets every matching session once, also while others are created.",
-    source=DOCUMENTED,
-)
-def a_walk_meets_every_session_once(ledger: Ledger) -> Findings:
-    by_number = {listing.exchange.number: listing for listing in ledger.listings}
-    for walk in walks(ledger):
-        met: dict[str, Exchange] = {}
-        twice: list[tuple[str, Exchange]] = []
-        for page in walk:
-            for entry in entries_of(page):
-                session_id = str(entry.get("id"))
-                if session_id in met:
-                    twice.append((session_id, page))
-                met.setdefault(session_id, page)
-        if twice:
-            session_id, page = twice[0]
-            wanted: Contains | Counts = Contains(_ids(page), session_id, absent=True)
-            if met[session_id] is page:
-                wanted = Counts(in_body(page, "data", Where(("id",), session_id), "id"), 1, 1)
-            yield expect(wanted, "the walk has met it before", *walk, about="twice")
-            continue
-        first, last = by_number.get(walk[0].number), by_number.get(walk[-1].number)
-        ended = walk[-1].object.get("has_more") is False
-        if first is None or last is None or not ended or "starting_after" not in walk[-1].request.parameters:
-            yield KEPT
-            continue
-        # What matched before the walk and still matches after it, must have been met.
-        lasting = [observed for observed in first.matching if _still_matches(ledger, observed, walk)]
-        missed = [observed for observed in lasting if observed.id not in met]
-        for observed in missed[:1]:
-            pages = [_ids(page) for page in walk]
-            reason = "some page of the walk has it"
-            somewhere = Contains(pages[0], in_body(observed.born, "id"), elsewhere=tuple(pages[1:]))
-            yield expect(somewhere, reason, *_stories(observed), about="missed")
-        if not missed:
-            yield KEPT
-
-
-def _still_matches(ledger: Ledger, observed: ObservedSession, walk: Sequence[Exchange]) -> bool:
-    status = walk[0].request.parameters.get("status")
-    if status is None:
-        return True
-    states = [ledger.state_before(observed, exchange) for exchange in walk]
-    return all(state is not None and state.status == status for state in states)
 
 
 @clause(

@@ -95,8 +95,12 @@ class Sessions:
             sessions[session_id] = ObservedSession(
                 session_id, exchange.account, len(sessions), exchange, exchange.object
             )
+        of_any_case = {session_id.lower(): observed for session_id, observed in sessions.items()}
         for exchange in self.history.exchanges:
-            named = sessions.get(exchange.page_of or exchange.request.session_id or "")
+            asked = exchange.page_of or exchange.request.session_id or ""
+            named = sessions.get(asked)
+            if named is None and exchange.succeeded and not self.history.terms.own:
+                named = of_any_case.get(asked.lower())  # whether the case of an id counts is left open
             if named is None or exchange.was_limited:
                 continue
             key = exchange.request.idempotency_key
