@@ -261,6 +261,16 @@ def test_a_lost_answer_leaves_the_session_unknown() -> None:
         assert CLAUSES[identifier].findings(story.ledger)[1] == ()
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("status", ["open", "complete"])
+def test_looking_at_a_page_changes_nothing(method: str, status: str) -> None:
+    story = Story(Capability.PAGE)
+    session = story.opened("a")
+    story.add(method, "https://pay.example/a", 200, {}, account=None, page_of="a", page_act="view")
+    story.add("GET", "/checkout/sessions/a", 200, {**session, "status": status})
+    assert verdict("PAY-6", story) is (status == "open")
+
+
 @pytest.mark.parametrize(
     "odd", [None, 5, "x", [], {}, {"data": None}, {"data": [None, 5]}, {"id": {}}, {"id": []}, [[]]]
 )

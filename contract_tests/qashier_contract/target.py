@@ -413,6 +413,10 @@ class Account:
         exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=act, page_from=seen)
         return self.led_on(session_id, exchange, act)
 
+    def look(self, session_id: str, url: str) -> Exchange:
+        """Ask for the headers of a hosted page alone, as what previews links does."""
+        return self.target.send("HEAD", "", account=None, url=url, page_of=session_id, page_act="view")
+
     def press(
         self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str], *, seen: int
     ) -> Exchange:

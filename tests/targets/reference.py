@@ -225,6 +225,8 @@ DEFECTS: Final[dict[str, str]] = {
     "failed payment blocks": "PAY-3",
     "no way back": "PAY-4",
     "way back to success": "PAY-4",
+    "third view pays": "PAY-6",
+    "head of the page pays": "PAY-6",
     "cancel returns to success": "PAY-5",
     "method is 404": "PAY-5",
     "method leads back to the page": "PAY-5",
@@ -1290,6 +1292,12 @@ class Reference:
             self.pay(account, session, "succeeded" if act == "authorise" else "canceled")
             wrong = self.has("cancel returns to success") and act == "cancel"
             return 303, {"Location": session["success_url" if wrong else "return_url"]}, ""
+        if session["status"] == "open" and self.has("third view pays") and not step:
+            session["_views"] = session.get("_views", 0) + 1
+            if session["_views"] == 3:
+                self.pay(account, session, "succeeded")
+        if session["status"] == "open" and self.has("head of the page pays") and method == "HEAD":
+            self.pay(account, session, "succeeded")
         if self.has("page view expires") and session["status"] == "open" and not session["_failed"]:
             session["expires_at"] -= 1
         if session["status"] != "open" and not (

@@ -260,7 +260,7 @@ def a_session_has_a_page(ledger: Ledger) -> Findings:
             yield expect(Differs(*ats), "each session has its own page")
     for exchange in ledger.history.exchanges:
         shown = ledger.sessions.get(exchange.page_of or "")
-        if shown is None or exchange.page_act != "view":
+        if shown is None or exchange.page_act != "view" or exchange.request.method != "GET":
             continue
         if exchange.reply is None:
             # Elsewhere the way there may be closed to us; nobody but this machine can have a page there.

@@ -10,6 +10,7 @@ from qashier_contract.clauses.table import DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.telling import told_once
 from qashier_contract.clauses.writes import (
     HARMLESS,
+    VIEWS,
     before_page,
     ended_pages,
     nothing_changed,
@@ -184,6 +185,24 @@ def _at_the_method(ledger: Ledger) -> Findings:
 
 _NO_PAGE: Final = frozenset({404, 405, 410, 500, 501, 502, 504})
 _AT_METHOD: Final = frozenset({"authorise", "cancel"})
+
+
+@clause(
+    "PAY-6",
+    "Opening the hosted page, by GET or HEAD, however often, changes nothing.",
+    source=IMPLIED,
+    needs=(PAGE,),
+)
+def opening_the_page_changes_nothing(ledger: Ledger) -> Findings:
+    for exchange in ledger.history.exchanges:
+        observed = ledger.sessions.get(exchange.page_of or "")
+        if observed is None or exchange.page_act not in VIEWS:
+            continue
+        state, read = ledger.state_before(observed, exchange), ledger.following_read(observed, exchange)
+        if state is not None and read is not None:
+            for name, value in state._asdict().items():
+                reason = f"it was only looked at, by {exchange.request.method}"
+                yield expect(Equals(in_body(read, name), value), reason, *before_page(observed, exchange), exchange)
 
 
 def paid_on_page(ledger: Ledger, act: str) -> Findings:

@@ -90,6 +90,8 @@ def views(ledger: Ledger, *, failed: bool = False) -> Iterator[tuple[ObservedSes
         observed = ledger.sessions.get(exchange.page_of or "")
         if observed is None or exchange.page_act not in VIEWS or exchange.reply is None:
             continue
+        if exchange.request.method != "GET":
+            continue  # what HEAD answers is left open
         page = None if 300 <= exchange.reply.status < 400 else page_of(exchange)
         if page is not None and (exchange.succeeded or (failed and not exchange.is_lost)):
             yield observed, exchange, page

@@ -97,6 +97,19 @@ def the_hosted_page(context: RunContext) -> None:
         account.events()
 
 
+def a_page_looked_at_again_and_again(context: RunContext) -> None:
+    """Open the page of a session several times, by GET and HEAD, and look at the session after each."""
+    session = fresh(context, cancel_url=_CANCEL_URL)
+    if session is None:
+        return
+    context.account.retrieve(session[0])
+    for _ in range(3):
+        context.account.view(*session)
+        context.account.retrieve(session[0])
+    context.account.look(*session)
+    context.account.retrieve(session[0])
+
+
 def _tried(context: RunContext, session: tuple[str, str], page: Exchange | None, *acts: str) -> None:
     """Press one thing after another on a page that may be stale, and look at the session after each."""
     if page is None:
@@ -206,6 +219,13 @@ DRIVERS: Final = (
         run=the_hosted_page,
         needs=frozenset({PAGE}),
         requests=50,
+    ),
+    Driver(
+        name="a page looked at",
+        purpose="Open the page of a session several times, by GET and HEAD, and look at the session after each.",
+        run=a_page_looked_at_again_and_again,
+        needs=frozenset({PAGE}),
+        requests=10,
     ),
     Driver(
         name="pages left open",
