@@ -152,6 +152,7 @@ def test_it_signs_for_unit_tests_of_a_handler(pytester: pytest.Pytester, run: Ru
         def test_it(qashier_mock):
             expected = base64.b64encode(hmac.new("ключ".encode(), b'{"a": 1}', hashlib.sha256).digest()).decode()
             assert qashier_mock.sign(b'{"a": 1}', "ключ") == qashier_mock.sign('{"a": 1}', "ключ") == expected
+            assert qashier_mock.sign(b'{"a": 1}', "ключ", encoding="hex") == base64.b64decode(expected).hex()
         """
     )
     run().assert_outcomes(passed=1)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from threading import RLock
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from qashier_mock import answers
 from qashier_mock.client import FaultRule, MockAccount
@@ -47,11 +47,11 @@ class QashierMock(MockAccount):
         self._kept_report: dict[str, str] | None = None
 
     @staticmethod
-    def sign(body: bytes | str, secret: str) -> str:
+    def sign(body: bytes | str, secret: str, *, encoding: Literal["base64", "hex"] = "base64") -> str:
         """The signature of a webhook's body (a `str` as UTF-8), for unit tests of a handler (EVT-7)."""
         from qashier_mock.webhooks import sign  # noqa: PLC0415 - needs more than most tests do
 
-        return sign(body.encode() if isinstance(body, str) else body, secret)
+        return sign(body.encode() if isinstance(body, str) else body, secret, encoding=encoding)
 
     # webhooks
 
