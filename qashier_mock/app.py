@@ -17,13 +17,14 @@ from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
 from qashier_mock.address import is_loopback
 from qashier_mock.clocks import Clocks
-from qashier_mock.core.model import WebhookEndpoint
+from qashier_mock.core.model import Event, EventType, WebhookEndpoint
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
 from qashier_mock.hooks import PRODUCTION_PREFIX, AppHooks
 from qashier_mock.inspection import Inspection
+from qashier_mock.livelog import LiveLog
 from qashier_mock.machine import MachineClock, steady
 from qashier_mock.outgoing import Outgoing
 from qashier_mock.pipeline import (
@@ -229,6 +230,17 @@ class MockApp:
         self.address = address
         self.hooks.is_local = is_loopback(host)
 
+    def show_on(self, live: LiveLog) -> None:
+        """Show each request, webhook attempt and expiry on a live log from now on."""
+
+        def tell(event: Event) -> None:
+            if event.type is EventType.EXPIRED and event.request_id is None:
+                live.expired(event)
+
+        self.hooks.live = live
+        self.service.on_event(tell)
+        self.dispatcher.on_attempt(live.attempt)
+
     def _public_url(self) -> str:
         return self.settings.public_url or self.address
 
@@ -253,6 +265,8 @@ class MockApp:
                 yield
         finally:
             self._is_open = False
+            if self.hooks.live is not None:
+                self.hooks.live.flush()
             await self.store.close()
 
 

@@ -25,6 +25,7 @@ from qashier_mock.core.model import AccountId
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import SeededIds
+from qashier_mock.livelog import LiveLog, SeenRequest
 from qashier_mock.machine import steady
 from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Transmit, UnroutedRequest
 from qashier_mock.service import CheckoutService
@@ -71,6 +72,7 @@ class AppHooks:
         self._store = store
         self._known: dict[bytes, AccountId] = {}
         self.hints: dict[AccountId, str] = {}
+        self.live: LiveLog | None = None
         self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
         self.new_request_id = ids.request_id
         self._logged_at: dict[str, float] = {}  # why the store could not be used, and when that was last said
@@ -190,16 +192,32 @@ class AppHooks:
             _log.error("the store cannot be used: %s", reason)
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Write the journal, and put new advice into a header. Calls of the control API are left out."""
-        if _is_control(call):
-            return ()
-        key = call.headers.get(b"idempotency-key")
+        """Write the journal, and put new advice into a header.
+
+        The journal leaves out calls of the control API and calls without an account; the live log shows them.
+        """
+        request: RequestRef | None = call.context
+        earned = [] if request is None else request.earned
+        is_sent = reply.transmit is not Transmit.DROPPED
         path = call.path.encode("latin-1")
         if call.query:
             path = b"%b?%b" % (path, call.query)
-        is_sent = reply.transmit is not Transmit.DROPPED
-        request: RequestRef | None = call.context
-        earned = [] if request is None else request.earned
+        if self.live is not None:
+            status = reply.status if is_sent else None
+            self.live.request(
+                SeenRequest(
+                    call.method,
+                    path,
+                    status,
+                    (steady() - call.started) * 1000,
+                    _what_is_wrong(reply),
+                    earned,
+                    self.hints.get(call.principal, ""),
+                )
+            )
+        if call.principal is None or _is_control(call):
+            return ()
+        key = call.headers.get(b"idempotency-key")
         self._store.record(
             call.principal,
             JournalEntry(
@@ -222,6 +240,9 @@ class AppHooks:
         """Write a request for a session's hosted page into the journal, for the inspector."""
         path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
         query = request.scope["query_string"]
+        if self.live is not None:
+            hint = self.hints.get(account, "")
+            self.live.request(SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint))
         self._store.record(
             account,
             JournalEntry(
@@ -240,6 +261,10 @@ class AppHooks:
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""
+        if self.live is not None:
+            raw_path = unrouted.path.encode("latin-1") + (b"?" + unrouted.query if unrouted.query else b"")
+            duration_ms = (steady() - unrouted.started) * 1000
+            self.live.request(SeenRequest(unrouted.method, raw_path, reply.status, duration_ms, _what_is_wrong(reply)))
         if unrouted.path.startswith("/_mock/"):
             return
         try:
@@ -267,6 +292,7 @@ class AppHooks:
 
 _ADVICE: Final = b"qashier-mock-advice"
 _TOO_MANY: Final = 429
+_CLIENT_ERRORS: Final = 400
 _SERVER_ERRORS: Final = 500
 _SCRIPTED_CODES: Final = {404: "not_found", 413: "body_too_large", 415: "media_type_unsupported"}
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')
@@ -284,6 +310,13 @@ _REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
     Reason.PARAMETER_UNKNOWN: ("parameter_unknown", ErrorKind.INVALID),
     Reason.PROTOCOL_ERROR: ("body_invalid", ErrorKind.INVALID),
 }
+
+
+def _what_is_wrong(reply: Reply) -> str:
+    """What a refusal tells a person; empty where nothing is wrong."""
+    if reply.status < _CLIENT_ERRORS or not isinstance(reply.payload, dict):
+        return ""
+    return wire.message_of_error(reply.payload)
 
 
 def _is_control(call: Call) -> bool:

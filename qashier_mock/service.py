@@ -87,7 +87,12 @@ class CheckoutService:
         self._rules = rules
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
+        self._tell: Callable[[Event], None] | None = None
         self._clocks: dict[AccountId, AccountClock] = {}  # as last seen; only of accounts whose clock was moved
+
+    def on_event(self, tell: Callable[[Event], None]) -> None:
+        """Call `tell` with each event that arises."""
+        self._tell = tell
 
     def on_due(self, wake: Wake) -> None:
         """Call `wake` whenever something will be due."""
@@ -290,6 +295,8 @@ class CheckoutService:
             idempotency_key=None if request is None else request.idempotency_key,
         )
         await tx.add_event(event)
+        if self._tell is not None:
+            self._tell(event)
         await self.enqueue(tx, event, now)
 
     async def enqueue(self, tx: Transaction, event: Event, now: int) -> None:

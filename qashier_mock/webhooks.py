@@ -126,6 +126,7 @@ class Dispatcher:
         self._agenda: list[tuple[int, AccountId]] = []
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
+        self._tell: Callable[[Attempt], None] | None = None
         self._before_work: Callable[[AccountId], Awaitable[None]] = _nothing
         service.on_due(self.wake)
 
@@ -395,6 +396,8 @@ class Dispatcher:
             else Outcome.FAILED,
             next_try=None if later is None else later.due,
         )
+        if self._tell is not None:
+            self._tell(attempt)
         if not is_pending:  # the account was reset, or the endpoint removed, while the attempt was under way
             return attempt
         await tx.add_attempt(attempt)
@@ -417,6 +420,10 @@ class Dispatcher:
             secret = endpoint.secret + "!" * delivery.is_missigned
             headers[self._signature_header] = sign(body, secret, encoding=self._signature_encoding)
         return body, headers
+
+    def on_attempt(self, tell: Callable[[Attempt], None]) -> None:
+        """Call `tell` with each attempt that has ended."""
+        self._tell = tell
 
     def signature(self, event: Event, endpoint: WebhookEndpoint | None) -> str | None:
         """What an endpoint's deliveries of an event are signed with; None: it has no secret, or is gone."""

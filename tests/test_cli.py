@@ -509,7 +509,7 @@ def call(url: str, method: str, path: str, body: Any = None, *, key: str = "sk_t
 
 
 def test_serve_is_ready_when_it_says_so_and_stops_cleanly_and_a_seed_repeats_its_ids(tmp_path: Path) -> None:
-    with served("--seed", "5") as (process, line):
+    with served("--seed", "5", "--quiet") as (process, line):
         assert line.startswith("qashier-mock ready on http://127.0.0.1:")
         url = line.split()[-1]
         status, session = call(url, "POST", "/checkout/sessions", basket())
@@ -524,7 +524,7 @@ def test_serve_is_ready_when_it_says_so_and_stops_cleanly_and_a_seed_repeats_its
     data, policy = tmp_path / "data.json", tmp_path / "policy.toml"
     data.write_text(json.dumps(snapshot))
     policy.write_text("status_not_open = 400\n")
-    options = ["--seed", "5", "--log-format", "json", "--data", str(data), "--policy", str(policy)]
+    options = ["--quiet", "--seed", "5", "--log-format", "json", "--data", str(data), "--policy", str(policy)]
     with served(*options, "--public-url", "https://mock.example", QASHIER_API_KEY="sk_test_restored") as (
         process,
         line,

@@ -18,10 +18,11 @@ from qashier_contract.history import Exchange, History, Reply, Request
 from qashier_contract.report import render
 from qashier_contract.report.facts import again, causes, judgement
 from qashier_contract.report.markdown import _code, _escaped, _inline
-from qashier_contract.report.terminal import MOST_LINES, ProgressLine, annotated, summary, wants_colour
+from qashier_contract.report.terminal import MOST_LINES, ProgressLine, annotated, summary
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 from qashier_mock.cli import check as command
+from qashier_mock.cli.colour import wants_colour
 from qashier_mock.cli.options import given, parse
 from tests.targets import directed
 from tests.targets.reference import within

@@ -15,6 +15,8 @@ from typing import Final
 from qashier_contract import Verdict, check
 from qashier_contract.report import terminal
 
+from qashier_mock.cli.colour import wants_colour
+
 COMMAND: Final = (sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--log-format", "json")
 # Seconds that a mock may take to stop once it was told to.
 PATIENCE: Final = 20
@@ -23,7 +25,7 @@ PATIENCE: Final = 20
 def judge(url: str, options: argparse.Namespace) -> int:
     report = check(url, own=True, seed=options.seed, max_time_s=options.max_time)
     width = shutil.get_terminal_size().columns
-    print(terminal.summary(report, colour=terminal.wants_colour(sys.stdout), width=width))
+    print(terminal.summary(report, colour=wants_colour(sys.stdout), width=width))
     left_out = [entry.clause.id for entry in report.clauses if not entry.exercised]
     if left_out:
         print(f"Not exercised, though our own mock allows every clause: {', '.join(left_out)}", file=sys.stderr)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
+from qashier_mock.cli.colour import wants_colour
 from qashier_mock.cli.options import Option, base_url, choice, http_url, integer, parse
 
 if TYPE_CHECKING:
     from socket import socket
 
     from qashier_mock.app import MockApp, Settings
+    from qashier_mock.livelog import LiveLog
     from qashier_mock.stores.base import Store
 
 DEFAULT_PORT: Final = 4010
@@ -132,6 +134,7 @@ OPTIONS: Final = (
         parse=partial(choice, of=("text", "json")),
         help="how the log on stderr and the ready line on stdout are written",
     ),
+    Option(name="quiet", is_flag=True, default=False, help="log no requests, webhooks and expiries"),
 )
 
 
@@ -275,10 +278,26 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
     from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
 
     app = MockApp(_settings(options, secret), store=_store(options.store))
+    if not options.quiet:
+        app.show_on(_live_log(options.log_format))
     app.listen_on(address, host=options.host)
     gc.freeze()
     gc.enable()
     return app
+
+
+def _live_log(log_format: str) -> LiveLog:
+    from qashier_mock.livelog import LiveLog  # noqa: PLC0415 - after --help
+    from qashier_mock.machine import MachineClock  # noqa: PLC0415
+
+    def write(text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass  # nobody reads it any more, or the disk is full: serving goes on
+
+    return LiveLog(write, MachineClock(), as_json=log_format == "json", colour=wants_colour(sys.stderr))
 
 
 def _store(url: str) -> Store:
@@ -362,8 +381,10 @@ async def _restore(app: MockApp, snapshot: bytes) -> None:
     transport = httpx.ASGITransport(app.asgi)
     headers = {"content-type": "application/json"}
     auth = (os.environ["QASHIER_API_KEY"], "")
+    live, app.hooks.live = app.hooks.live, None  # it is nobody's request
     async with httpx.AsyncClient(transport=transport, base_url=app.address) as client:
         reply = await client.put("/_mock/v1/snapshot", content=snapshot, headers=headers, auth=auth)
+    app.hooks.live = live
     if not reply.is_success:
         raise CommandError(f"the snapshot of --data is refused: {reply.json()['error']['message']}")
 

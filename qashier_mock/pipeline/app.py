@@ -185,8 +185,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         except Exception as error:  # noqa: BLE001 - the one error door
             reply = self._render(error, call)
             body = encode(reply)
-        if call.principal is not None:
-            extra = self._hooks.observe(call, reply, body)
+        extra = self._hooks.observe(call, reply, body)
         if self._judge is not None and reply.transmit is not Transmit.DROPPED:
             self._judge.check(operation, reply, body, header_list(reply, body, request_id, extra))
         if reply.transmit is not Transmit.WHOLE:

@@ -173,6 +173,12 @@ def internal_error_to_json(message: str) -> Json:
     return {"error": {"type": "api_error", "code": "internal_error", "message": message}}
 
 
+def message_of_error(envelope: Json) -> str:
+    """What an envelope tells a person."""
+    error = envelope.get("error", {})
+    return str(error.get("message", ""))
+
+
 # the control API
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
@@ -36,19 +35,6 @@ _COLOURS: Final = {
 }
 _PLAIN: Final = "\x1b[0m"
 _SIGNS: Final = {Verdict.FAILED: "✗", Verdict.WARNED: "!", Verdict.PASSED: "✓", Verdict.NOT_EXERCISED: "-"}
-
-
-def wants_colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
-    """Whether to colour what is written to a stream.
-
-    `NO_COLOR` says no, `FORCE_COLOR` says yes; else a terminal is coloured.
-    """
-    known = os.environ if environ is None else environ
-    if known.get("NO_COLOR"):
-        return False
-    if known.get("FORCE_COLOR", "0") not in {"", "0"}:
-        return True
-    return stream.isatty() and known.get("TERM") != "dumb"
 
 
 class Progress(Protocol):

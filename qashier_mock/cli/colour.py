@@ -1,0 +1,20 @@
+"""Whether what a command prints is coloured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TextIO
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether to colour what is written to a stream.
+
+    `NO_COLOR` says no, `FORCE_COLOR` says yes; else a terminal is coloured.
+    """
+    known = os.environ if environ is None else environ
+    if known.get("NO_COLOR"):
+        return False
+    if known.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return stream.isatty() and known.get("TERM") != "dumb"
