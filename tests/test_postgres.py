@@ -703,7 +703,8 @@ async def test_a_command_waits_no_longer_than_it_says_for_all_that_it_waits_for(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For others of this process, which wait for somebody else themselves, and then for that one."""
-    monkeypatch.setattr("qashier_mock.stores.postgres._WAIT", 0.6)
+    for module in ("pool", "postgres"):
+        monkeypatch.setattr(f"qashier_mock.stores.{module}.LONGEST_WAIT", 0.6)
     mock = await processes.start()
     await mock.create()
     seconds = asyncio.get_running_loop().time

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qashier_mock.core.delivery import Attempt, Delivery
     from qashier_mock.core.idempotency import IdempotencyRecord
 
-_VISITORS_KEPT: Final = 10_000
+_VISITORS_KEPT: Final = 2_000
 """Accounts with nothing but a journal that are kept: whoever calls with ever new keys must not fill the memory."""
 
 

@@ -9,8 +9,7 @@ it was attempting, a clock that it was moving) is anybody's again some seconds l
 it. All of that is measured by the clock of the database, the one that the processes have in common.
 
 While the database is gone every command fails with `StoreUnavailable`, and the first one after it is back succeeds:
-connections that broke are replaced when they are needed. (The pool of the driver's own package reconnects in the
-background with delays that double, and after some time gives up.)
+connections that broke are replaced when they are needed.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this file; values go beside them
@@ -19,8 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import select
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
@@ -34,31 +31,17 @@ from psycopg.pq import TransactionStatus
 from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
+from qashier_mock.stores.pool import LONGEST_WAIT, Pool
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.sql_store import SqlStore, SqlUnit
 from qashier_mock.stores.state import AccountState
 
 _log = logging.getLogger(__name__)
 
-_Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-
 CONNECTIONS: Final = 10
 """Connections of one process at most; whoever finds none free waits."""
-
-_WAIT: Final = 10.0
-"""Seconds that a command waits at most: for others on the same account, for a connection, and for a lock, in all."""
-
-_CONNECTION: Final[Mapping[str, int | str]] = {
-    "connect_timeout": 3,
-    # A database's host that is cut off says nothing: without these a command would wait a quarter of an hour for it.
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 4,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-}
-"""Seconds, and milliseconds for `tcp_user_timeout`, where the URL says nothing else; libpq's own names."""
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """The lock of the account's row is what orders commands; each statement after it sees what those before have done."""
@@ -104,8 +87,8 @@ class PostgresStore(SqlStore):
                 "% and two digits for each character of the password that has a meaning in a URL"
             ) from None
         self._where = f"PostgreSQL at {known.get('host', 'localhost')} (database {known.get('dbname', 'by default')})"
-        self._pool = _Pool(url, self._where, known, size=CONNECTIONS)
-        self._heart = _Pool(url, self._where, known, size=1)  # a sign of life waits for no command
+        self._pool = Pool(url, self._where, known, size=CONNECTIONS)
+        self._heart = Pool(url, self._where, known, size=1)  # a sign of life waits for no command
         self._alive_for = alive_for
         self._beating: asyncio.Task[None] | None = None
         # Commands on one account wait for each other here and not in the database, where each would wait with a
@@ -135,7 +118,7 @@ class PostgresStore(SqlStore):
 
     async def _refuse_unusable(self) -> None:
         """Refuse a database that cannot hold every text, and a pooler that shares connections between transactions."""
-        async with self._pool.rows() as one, self._pool.rows() as other:
+        async with _rows_of(self._pool) as one, _rows_of(self._pool) as other:
             encoding = one.parameter("server_encoding")
             if encoding not in {"UTF8", "SQL_ASCII"}:
                 raise StoreUnavailable(
@@ -207,7 +190,7 @@ class PostgresStore(SqlStore):
         while True:
             await asyncio.sleep(min(_BEAT_EVERY, self._alive_for / 5))
             try:
-                async with self._heart.rows() as rows_:
+                async with _rows_of(self._heart) as rows_:
                     await rows_.run(
                         f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {_NOW} + ?) "
                         "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until",
@@ -233,7 +216,7 @@ class PostgresStore(SqlStore):
     # transactions
 
     def rows(self) -> AbstractAsyncContextManager[_PostgresRows]:
-        return self._pool.rows()
+        return _rows_of(self._pool)
 
     def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlUnit:
         turn = None
@@ -247,117 +230,12 @@ class PostgresStore(SqlStore):
         return False
 
 
-class _Pool:
-    """A few connections, made when they are needed and kept for the next."""
-
-    def __init__(self, url: str, where: str, known: Mapping[str, Any], *, size: int) -> None:
-        self._url = url
-        self.where = where
-        self._options: dict[str, Any] = {name: value for name, value in _CONNECTION.items() if name not in known}
-        self._options["client_encoding"] = "utf8"  # whatever URL and environment say
-        self._size = size
-        self._idle: list[_Connection] = []
-        self._free = asyncio.Semaphore(size)
-        self._is_open = False
-        self._role = ""
-
-    def open(self) -> None:
-        self._free = asyncio.Semaphore(self._size)
-        self._is_open = True
-
-    async def close(self) -> None:
-        self._is_open = False
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.close()
-
-    async def take(self) -> _Connection:
-        """A connection, to be given back.
-
-        Raises:
-            StoreUnavailable: None can be made.
-        """
-        if not self._is_open:
-            raise StoreUnavailable(f"{self.where} is not open.")
-        await self._free.acquire()
-        try:
-            while self._idle:
-                connection = self._idle.pop()
-                if not _has_ended(connection):
-                    return connection
-                await connection.close()
-            return await self._connect()
-        except BaseException:
-            self._free.release()
-            raise
-
-    async def _connect(self) -> _Connection:
-        try:
-            connection: _Connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **self._options)
-            try:
-                # A process that stands still, as in a debugger, must not keep an account locked for ever.
-                await connection.execute(f"SET lock_timeout = '{int(_WAIT * 1000)}ms'".encode())
-                await connection.execute(f"SET idle_in_transaction_session_timeout = '{int(2 * _WAIT)}s'".encode())
-            except BaseException:
-                await connection.close()
-                raise
-        except psycopg.Error as error:
-            raise self.translated(error) from error
-        self._role = connection.info.user
-        return connection
-
-    async def give(self, connection: _Connection, *, is_sound: bool) -> None:
-        """Take a connection back; one that is in the middle of something is closed."""
-        try:
-            if is_sound and self._is_open and connection.info.transaction_status is TransactionStatus.IDLE:
-                self._idle.append(connection)
-            else:
-                await connection.close()
-        finally:
-            self._free.release()
-
-    @asynccontextmanager
-    async def rows(self) -> AsyncIterator[_PostgresRows]:
-        rows = _PostgresRows(self)
-        await rows.connect()
-        is_sound = False
-        try:
-            yield rows
-            is_sound = True
-        finally:
-            await rows.give_back(is_sound=is_sound)
-
-    def translated(self, error: psycopg.Error) -> Exception:
-        """What is the database's or the network's trouble as `StoreUnavailable`; a mistake of ours as it is."""
-        told = " ".join(str(error).split()) or type(error).__name__
-        match error:
-            case psycopg.errors.InsufficientPrivilege() | psycopg.errors.InvalidSchemaName():
-                told += f" Run: {self._grant(told)}"
-            case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
-                told += " Somebody has changed the tables: put them back, or give --store another database."
-            case psycopg.OperationalError() | psycopg.InternalError() | psycopg.InterfaceError():
-                pass
-            case _:
-                return error
-        return StoreUnavailable(f"{self.where} cannot be used: {told}")
-
-    def _grant(self, told: str) -> str:
-        """The statement that gives the role what it lacks."""
-        if "for table" in told or "for sequence" in told:
-            schema = "ALL TABLES IN SCHEMA public"
-            return (
-                f"GRANT ALL ON {schema} TO {self._role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {self._role};"
-            )
-        found = re.search(r"for schema (\w+)", told)
-        return f"GRANT USAGE, CREATE ON SCHEMA {found[1] if found else 'public'} TO {self._role};"
-
-
 class _PostgresRows:
     """See `Rows`."""
 
     __slots__ = ("_connection", "_deadline", "_key", "_pool", "_turn")
 
-    def __init__(self, pool: _Pool, *, key: str | None = None, turn: asyncio.Lock | None = None) -> None:
+    def __init__(self, pool: Pool, *, key: str | None = None, turn: asyncio.Lock | None = None) -> None:
         """Work with a connection of `pool`, which `connect` takes.
 
         Args:
@@ -376,7 +254,7 @@ class _PostgresRows:
             StoreUnavailable: That takes too long, or none can be made.
         """
         await _have_a_task()
-        self._deadline = asyncio.get_running_loop().time() + _WAIT
+        self._deadline = asyncio.get_running_loop().time() + LONGEST_WAIT
         has_turn = False
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -459,7 +337,7 @@ class _PostgresRows:
         left_ms = max(int((self._deadline - asyncio.get_running_loop().time()) * 1000), 100)
         if self._key is not None:
             await self._claim(account, self._key)
-        if self._key is not None or left_ms < _WAIT * 900:
+        if self._key is not None or left_ms < LONGEST_WAIT * 900:
             await self.run(f"SET LOCAL lock_timeout = '{left_ms}ms'")
         locked = await self.all(f"{READ_ACCOUNT} FOR UPDATE", account)
         if not locked:
@@ -483,19 +361,23 @@ class _PostgresRows:
         await self.run("DELETE FROM mock_under_way WHERE account = ? AND key = ?", account, key)
 
 
+@asynccontextmanager
+async def _rows_of(pool: Pool) -> AsyncIterator[_PostgresRows]:
+    """A way in for statements that are each a transaction of their own, or that begin one themselves."""
+    rows = _PostgresRows(pool)
+    await rows.connect()
+    is_sound = False
+    try:
+        yield rows
+        is_sound = True
+    finally:
+        await rows.give_back(is_sound=is_sound)
+
+
 async def _have_a_task() -> None:
     """A server may start requests without a task of their own; what waits for a database needs one."""
     if asyncio.current_task() is None:
         await asyncio.sleep(0)
-
-
-def _has_ended(connection: _Connection) -> bool:
-    """Whether the database has closed a connection that nobody uses: nothing else is ever to be read from one."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
 
 
 @lru_cache(maxsize=1_000)

@@ -14,21 +14,11 @@ from collections.abc import Sequence
 from typing import Final
 
 VERSION_1: Final = (
-    """CREATE TABLE mock_accounts (
-        no {serial},
-        id TEXT NOT NULL UNIQUE,
-        head TEXT NOT NULL,
-        wake_at BIGINT)""",
+    "CREATE TABLE mock_accounts (no {serial}, id TEXT NOT NULL UNIQUE, head TEXT NOT NULL, wake_at BIGINT)",
     "CREATE INDEX mock_accounts_wake ON mock_accounts (wake_at) WHERE wake_at IS NOT NULL",
     """CREATE TABLE mock_sessions (
-        id TEXT NOT NULL,
-        account BIGINT NOT NULL,
-        sequence BIGINT NOT NULL,
-        status TEXT NOT NULL,
-        payment_status TEXT NOT NULL,
-        created BIGINT NOT NULL,
-        expires_at BIGINT NOT NULL,
-        body TEXT NOT NULL,
+        id TEXT NOT NULL, account BIGINT NOT NULL, sequence BIGINT NOT NULL, status TEXT NOT NULL,
+        payment_status TEXT NOT NULL, created BIGINT NOT NULL, expires_at BIGINT NOT NULL, body TEXT NOT NULL,
         PRIMARY KEY (id))""",
     "CREATE UNIQUE INDEX mock_sessions_place ON mock_sessions (account, sequence)",
     "CREATE INDEX mock_sessions_status ON mock_sessions (account, status, sequence)",
@@ -36,67 +26,34 @@ VERSION_1: Final = (
     """CREATE INDEX mock_sessions_deadline ON mock_sessions (account, expires_at, sequence)
         WHERE status = 'open'""",
     """CREATE TABLE mock_records (
-        account BIGINT NOT NULL,
-        key TEXT NOT NULL,
-        place BIGINT NOT NULL,
-        fingerprint {bytes} NOT NULL,
-        session_id TEXT NOT NULL,
-        status TEXT NOT NULL,
-        payment_status TEXT NOT NULL,
-        answered_at BIGINT NOT NULL,
+        account BIGINT NOT NULL, key TEXT NOT NULL, place BIGINT NOT NULL, fingerprint {bytes} NOT NULL,
+        session_id TEXT NOT NULL, status TEXT NOT NULL, payment_status TEXT NOT NULL, answered_at BIGINT NOT NULL,
         PRIMARY KEY (account, key))""",
     "CREATE INDEX mock_records_answered ON mock_records (account, answered_at)",
     """CREATE TABLE mock_events (
-        account BIGINT NOT NULL,
-        place BIGINT NOT NULL,
-        id TEXT NOT NULL,
-        type TEXT NOT NULL,
-        session_id TEXT NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (account, place))""",
+        account BIGINT NOT NULL, place BIGINT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
+        session_id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (account, place))""",
     "CREATE UNIQUE INDEX mock_events_id ON mock_events (account, id)",
     "CREATE INDEX mock_events_session ON mock_events (account, session_id, place)",
     """CREATE TABLE mock_deliveries (
-        account BIGINT NOT NULL,
-        id TEXT NOT NULL,
-        endpoint_id TEXT NOT NULL,
-        due BIGINT NOT NULL,
-        is_held BIGINT NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (account, id))""",
+        account BIGINT NOT NULL, id TEXT NOT NULL, endpoint_id TEXT NOT NULL, due BIGINT NOT NULL,
+        is_held BIGINT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (account, id))""",
     "CREATE INDEX mock_deliveries_due ON mock_deliveries (account, due, id)",
     """CREATE TABLE mock_attempts (
-        account BIGINT NOT NULL,
-        place BIGINT NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (account, place))""",
+        account BIGINT NOT NULL, place BIGINT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (account, place))""",
     """CREATE TABLE mock_unconfirmed (
-        account BIGINT NOT NULL,
-        session_id TEXT NOT NULL,
-        PRIMARY KEY (account, session_id))""",
-    """CREATE TABLE mock_reserved (
-        id TEXT NOT NULL,
-        account BIGINT NOT NULL,
-        PRIMARY KEY (id))""",
+        account BIGINT NOT NULL, session_id TEXT NOT NULL, PRIMARY KEY (account, session_id))""",
+    "CREATE TABLE mock_reserved (id TEXT NOT NULL, account BIGINT NOT NULL, PRIMARY KEY (id))",
     """CREATE TABLE mock_journal (
-        no {serial},
-        account TEXT NOT NULL,
-        body TEXT NOT NULL,
-        path {bytes} NOT NULL,
-        request {bytes},
+        no {serial}, account TEXT NOT NULL, body TEXT NOT NULL, path {bytes} NOT NULL, request {bytes},
         response {bytes})""",
     "CREATE INDEX mock_journal_account ON mock_journal (account, no)",
 )
 
 VERSION_2: Final = (
     # Which processes work on the store, what each has claimed, and which idempotency keys are under way.
-    """CREATE TABLE mock_workers (
-        no {serial},
-        alive_until BIGINT NOT NULL)""",
-    """CREATE TABLE mock_under_way (
-        account TEXT NOT NULL,
-        key TEXT NOT NULL,
-        PRIMARY KEY (account, key))""",
+    "CREATE TABLE mock_workers (no {serial}, alive_until BIGINT NOT NULL)",
+    "CREATE TABLE mock_under_way (account TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (account, key))",
     "ALTER TABLE mock_accounts ADD COLUMN mover BIGINT",
     "CREATE INDEX mock_accounts_mover ON mock_accounts (mover) WHERE mover IS NOT NULL",
     "ALTER TABLE mock_deliveries ADD COLUMN worker BIGINT",

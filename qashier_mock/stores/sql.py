@@ -1,7 +1,7 @@
 """One account's unit of work on an SQL database, whichever it is.
 
 A database differs from another in how statements get there, how a row is locked and how a transaction ends. All of
-that is `Rows`, which each store implements; the statements are the same for all, with `?` for each value.
+that is `Rows` (`database.py`), which each store implements; the statements are the same, with `?` for each value.
 
 Nearly every command needs the account's own row, and a command that writes locks that row first: commands on one
 account happen one after the other, commands on others beside it.
@@ -12,9 +12,8 @@ account happen one after the other, commands on others beside it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from qashier_mock.core.advice import PollWatch
 from qashier_mock.core.delivery import Attempt, Delivery
@@ -23,7 +22,7 @@ from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType
 from qashier_mock.core.paging import Interval, ListQuery, Page, take
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
-from qashier_mock.stores.journals import JournalWriter
+from qashier_mock.stores.database import AccountRow, Rows, Shared
 from qashier_mock.stores.rows import SESSION, Row
 from qashier_mock.stores.state import AccountState
 
@@ -51,78 +50,6 @@ _EVENTS: Final = (
 _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _FIRST_OPEN: Final = "FROM mock_sessions WHERE account = ? AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
-
-READ_ACCOUNT: Final = "SELECT no, head, wake_at FROM mock_accounts WHERE id = ?"
-
-
-@dataclass(slots=True)
-class AccountRow:
-    """An account's own row: its number, its state, and when the row says that it has something due."""
-
-    number: int | None = None
-    state: AccountState = field(default_factory=AccountState)
-    wake_at: int | None = None
-
-    @classmethod
-    def of(cls, found: Sequence[Row]) -> AccountRow:
-        """What `READ_ACCOUNT` found; without a number where that is nothing."""
-        if not found:
-            return cls()
-        ((number, head, wake_at),) = found
-        return cls(number, rows.unpack_state(head), wake_at)
-
-
-class Rows(Protocol):
-    """How statements get to a database."""
-
-    async def all(self, sql: str, *values: Any) -> list[Row]:
-        """The rows that a query finds."""
-
-    async def run(self, sql: str, *values: Any) -> int:
-        """Change rows; how many."""
-
-    async def many(self, sql: str, values: Sequence[Row]) -> None:
-        """Run a statement with each of the values."""
-
-    async def begin(self) -> None:
-        """Begin a transaction, unless there is one."""
-
-    async def commit(self) -> None:
-        """End the transaction, if there is one."""
-
-    async def enter(self, account: AccountId, *, reading: bool) -> tuple[AccountRow, bool]:
-        """Begin a unit of work: the account's row, and whether it is locked."""
-
-    async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
-        """Begin a transaction, and lock the account's row, which is made if there is none.
-
-        Returns:
-            The row as it is then; `row` is how it was read before.
-        """
-
-    async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:
-        """End a unit of work: undo what was not committed, and give back what it was done with.
-
-        Args:
-            account: Whose unit of work it was.
-            row: The account's row as it was committed, None if nothing was.
-            is_sound: What failed, if anything did, was a command and not the way it got here.
-        """
-
-
-@dataclass(slots=True)
-class Shared:
-    """What all units of work of a store have in common.
-
-    Attributes:
-        journals: What is still to be written to the journals.
-        worker: This process, as the store numbers those that work on it.
-        polls: Watches over polling, which need not outlive the process.
-    """
-
-    journals: JournalWriter
-    worker: int = 0
-    polls: dict[AccountId, PollWatch] = field(default_factory=dict)
 
 
 class SqlTransaction(Transaction):

@@ -20,8 +20,9 @@ from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
+from qashier_mock.stores.database import Rows, Shared
 from qashier_mock.stores.journals import Entries, JournalWriter
-from qashier_mock.stores.sql import Rows, Shared, SqlTransaction
+from qashier_mock.stores.sql import SqlTransaction
 
 _log = logging.getLogger(__name__)
 

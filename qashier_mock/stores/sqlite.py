@@ -24,9 +24,9 @@ from typing import Any, Final
 
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.sql_store import SqlStore, SqlUnit
 
 _APPLICATION_ID: Final = 0x51534D4B
