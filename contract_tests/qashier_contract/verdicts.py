@@ -52,6 +52,11 @@ class Violation:
     """What was expected where, as a value that a program can read."""
 
     @property
+    def key(self) -> str:
+        """What stays the same from run to run: no id, time or number. Of a failed check its name."""
+        return self.expected.partition(":")[0] if self.finding is None else self.finding.key
+
+    @property
     def request_ids(self) -> tuple[str, ...]:
         return tuple(exchange.request_id for exchange in self.exchanges if exchange.request_id)
 
