@@ -271,6 +271,28 @@ def test_looking_at_a_page_changes_nothing(method: str, status: str) -> None:
     assert verdict("PAY-6", story) is (status == "open")
 
 
+@pytest.mark.parametrize("total", ["3.60", "S$ 3,60", "360", "<b>3</b>.60 SGD", "003.60"])
+def test_a_page_may_write_an_amount_as_it_likes(total: str) -> None:
+    assert verdict("PAY-7", page_that_says(f"<p>{total}</p><li>2 x Kopi</li>")) is True
+
+
+@pytest.mark.parametrize(
+    "words", ["<p>3.6</p><li>2 x Kopi</li>", "<p>13.60</p><li>2 x Kopi</li>", "<p>3.60</p><li>2</li>", "3.60 Kopi"]
+)
+def test_a_page_shows_the_total_and_each_line(words: str) -> None:
+    assert verdict("PAY-7", page_that_says(words)) is False
+
+
+def page_that_says(words: str) -> Story:
+    """A session over two cups of Kopi for 360, and its open page."""
+    story = Story(Capability.PAGE)
+    story.opened("a")
+    shown = story.add("GET", "https://pay.example/a", 200, {}, account=None, page_of="a", page_act="view")
+    reply = Reply(status=200, headers=(("content-type", "text/html"),), body=words.encode())
+    story.exchanges[-1] = replace(shown, reply=reply)
+    return story
+
+
 @pytest.mark.parametrize(
     "odd", [None, 5, "x", [], {}, {"data": None}, {"data": [None, 5]}, {"id": {}}, {"id": []}, [[]]]
 )

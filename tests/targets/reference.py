@@ -227,6 +227,9 @@ DEFECTS: Final[dict[str, str]] = {
     "way back to success": "PAY-4",
     "third view pays": "PAY-6",
     "head of the page pays": "PAY-6",
+    "page without total": "PAY-7",
+    "page without descriptions": "PAY-7",
+    "page without quantities": "PAY-7",
     "cancel returns to success": "PAY-5",
     "method is 404": "PAY-5",
     "method leads back to the page": "PAY-5",
@@ -1326,7 +1329,13 @@ class Reference:
         )
         if self.has("way back to success") and not step:
             back = f'<a href="{html.escape(session["success_url"])}">Back</a>'
-        return 200, {}, f"<html><body>{search}<p>{session['amount_total']}</p>{buttons}{back}</body></html>"
+        lines = "".join(
+            f"<li>{1 if self.has('page without quantities') else line['quantity']} x"
+            f" {'Item' if self.has('page without descriptions') else html.escape(line['description'])}</li>"
+            for line in session["line_items"]["data"]
+        )
+        total = "" if self.has("page without total") else f"{session['amount_total']:,}"
+        return 200, {}, f"<html><body>{search}<p>{total}</p><ul>{lines}</ul>{buttons}{back}</body></html>"
 
     # ── one request ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urldefrag, urlsplit
 
 from qashier_contract import oracle
-from qashier_contract.clauses.table import DOCUMENTED, IMPLIED, Findings, clause
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.telling import told_once
 from qashier_contract.clauses.writes import (
     HARMLESS,
@@ -36,7 +36,10 @@ from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of
 from qashier_contract.page import Page, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
-from qashier_contract.values import as_words
+from qashier_contract.values import Json, as_words, is_integer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PAGE = Capability.PAGE
 
@@ -203,6 +206,59 @@ def opening_the_page_changes_nothing(ledger: Ledger) -> Findings:
             for name, value in state._asdict().items():
                 reason = f"it was only looked at, by {exchange.request.method}"
                 yield expect(Equals(in_body(read, name), value), reason, *before_page(observed, exchange), exchange)
+
+
+@clause(
+    "PAY-7",
+    "The open page shows the total and, for each line, its description and quantity; the amount's digits are judged, "
+    "not its format.",
+    source=ASSUMED,
+    needs=(PAGE,),
+)
+def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
+    for observed, exchange, page in views(ledger):
+        state = ledger.state_before(observed, exchange)
+        if state is None or state.status != "open" or exchange.page_act != "view":
+            continue
+        if page.has_script and not ledger.history.terms.own:
+            continue  # a script may draw it
+        text, total = At(exchange, Part.TEXT), observed.first.get("amount_total")
+        if is_integer(total) and total > 0:  # what is free may be called so
+            wanted = HasShape(text, "string", amount_pattern(total), f"the digits of {total}")
+            yield expect(wanted, "the total", observed.born, about="amount_total")
+        holder = observed.first.get("line_items")
+        lines = holder.get("data") if isinstance(holder, dict) else None
+        for line in lines if isinstance(lines, list) and len(lines) <= _LINES_SHOWN else ():
+            if isinstance(line, dict):
+                yield from _line_shown(text, line, observed.born)
+
+
+_LINES_SHOWN: Final = 10
+"""How many lines a page surely shows at once, and how long a description it surely does not cut."""
+_DESCRIPTION_SHOWN: Final = 80
+
+
+def _line_shown(text: At, line: Mapping[str, Json], born: Exchange) -> Findings:
+    description, quantity = line.get("description"), line.get("quantity")
+    if isinstance(description, str) and description.strip() and len(description) <= _DESCRIPTION_SHOWN:
+        yield expect(Contains(text, " ".join(description.split())), "a line's description", born, about="description")
+    # That a line is there once may go without saying.
+    if is_integer(quantity) and quantity > 1:
+        wanted = HasShape(text, "string", rf"(?s).*{_digits(str(quantity))}.*", f"the quantity {quantity}")
+        yield expect(wanted, "a line's quantity", born, about="quantity")
+
+
+def amount_pattern(amount: int) -> str:
+    """A pattern for a text that shows an amount of minor units, however it is written: `25.00`, `S$25`, `2,500`."""
+    digits = str(amount)
+    whole = [digits[:-2]] if len(digits) > 2 and digits.endswith("00") else []
+    return rf"(?s).*({'|'.join(_digits(one) for one in [digits, *whole])}).*"
+
+
+def _digits(digits: str) -> str:
+    """A pattern for these digits and no others, with what may stand between and zeros before them."""
+    between = r"[.,\s'\u2019]{0,3}"  # a page's text has a space where one element ends and the next begins
+    return r"(?<!\d)(?<!\d[.,'])(0[.,]?)*" + between.join(digits) + r"(?![.,'\u2019]?\d)"
 
 
 def paid_on_page(ledger: Ledger, act: str) -> Findings:
