@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
-from qashier_mock.bugs.changes import answer, command, header, request
+from qashier_mock.bugs.changes import answer, command, header, request, request_header
 from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request
@@ -40,14 +40,19 @@ def _basic(key: bytes) -> bytes:
     return b"Basic " + b64encode(key + b":")
 
 
+def _authorization(change: Callable[[Request, bytes, bytes], bytes | None]) -> Change:
+    """Send another `Authorization`, from the request, the scheme in lower case and the value; None leaves it."""
+
+    def rewrite(asked: Request) -> None:
+        changed = change(asked, *_credentials(asked))
+        if changed is not None:
+            asked.set_header(AUTHORIZATION, changed)
+
+    return request(rewrite)
+
+
 def _refused_scheme(is_refused: Callable[[Request, bytes], bool]) -> Change:
-    """Answer 401 to what is sent under some scheme."""
-
-    def refuse(asked: Request) -> None:
-        if is_refused(asked, _credentials(asked)[0]):
-            asked.set_header(AUTHORIZATION, _NONSENSE)
-
-    return request(refuse)
+    return _authorization(lambda asked, scheme, _value: _NONSENSE if is_refused(asked, scheme) else None)
 
 
 def _status_of_401(status: int, is_changed: Callable[[Request], bool]) -> Change:
@@ -58,70 +63,51 @@ def _status_of_401(status: int, is_changed: Callable[[Request], bool]) -> Change
     return answer(change)
 
 
+def _any_key(_asked: Request, scheme: bytes, value: bytes) -> bytes | None:
+    key = _user_and_password(value)[0] if scheme == b"basic" else value
+    if scheme not in {b"basic", b"bearer"} or not key or key.startswith((b"sk_test_", b"sk_live_")):
+        return None
+    made = b"sk_test_" + sha256(key).hexdigest().encode()
+    return _basic(made) if scheme == b"basic" else b"Bearer " + made
+
+
+def _last_word(asked: Request, _scheme: bytes, _value: bytes) -> bytes | None:
+    words = (asked.header(AUTHORIZATION) or b"").split()
+    return b"Bearer " + words[-1] if words and words[-1].startswith(b"sk_test_") else None
+
+
 # fmt: off
 row("AUTH-1", "no-challenge", "A 401 has no WWW-Authenticate.",
     header(b"www-authenticate", None, lambda _asked, answered: answered.status == 401))
 row("AUTH-1", "missing-key-is-forbidden", "Without credentials the answer is 403 instead of 401.",
     _status_of_401(403, lambda asked: asked.header(AUTHORIZATION) is None))
+row("AUTH-1", "reading-without-key", "GET needs no credentials: without them it is answered for a shared account.",
+    request_header(AUTHORIZATION, b"Bearer sk_test_anonymous",
+                   lambda asked: asked.method == "GET" and asked.header(AUTHORIZATION) is None))
 row("AUTH-2", "basic-refused", "HTTP Basic is answered with 401; only a bearer token is taken.",
     _refused_scheme(lambda _asked, scheme: scheme == b"basic"))
 row("AUTH-2", "basic-refused-on-writes", "HTTP Basic is taken for GET; a POST with it is answered with 401.",
     _refused_scheme(lambda asked, scheme: asked.method == "POST" and scheme == b"basic"))
 row("AUTH-3", "bearer-refused", "A bearer token is answered with 401; only HTTP Basic is taken.",
     _refused_scheme(lambda _asked, scheme: scheme == b"bearer"))
+row("AUTH-3", "bearer-is-another-account",
+    "The account is taken from the whole header, so that the same key as a bearer token finds none of its sessions.",
+    _authorization(lambda _asked, scheme, key: b"Bearer " + key + b"_bearer"
+                   if scheme == b"bearer" and key.startswith(b"sk_test_") else None))
 row("AUTH-4", "bad-credentials-are-a-bad-request", "Credentials that are no key are answered with 400 instead of 401.",
     _status_of_401(400, lambda asked: asked.header(AUTHORIZATION) is not None))
+row("AUTH-4", "password-ignored", "HTTP Basic with the key and any password is accepted.",
+    _authorization(lambda _asked, scheme, value: _basic(_user_and_password(value)[0])
+                   if scheme == b"basic" and _user_and_password(value)[1] else None))
+row("AUTH-4", "blank-key-accepted", "HTTP Basic with an empty user name is accepted, as a default account.",
+    _authorization(lambda _asked, scheme, value: _basic(b"sk_test_default")
+                   if scheme == b"basic" and value and _user_and_password(value) == (b"", b"") else None))
+row("AUTH-4", "anything-is-a-key", "Whatever stands where the key belongs is accepted as one, and gets an account.",
+    _authorization(_any_key))
+row("AUTH-4", "scheme-ignored",
+    "The last word of Authorization is the key, whatever scheme stands before it, and also without one.",
+    _authorization(_last_word))
 # fmt: on
-
-
-@defect("AUTH-1", request)
-def reading_without_key(asked: Request) -> None:
-    """GET needs no credentials: without them it is answered for a shared account."""
-    if asked.method == "GET" and asked.header(AUTHORIZATION) is None:
-        asked.set_header(AUTHORIZATION, b"Bearer sk_test_anonymous")
-
-
-@defect("AUTH-3", request)
-def bearer_is_another_account(asked: Request) -> None:
-    """The account is taken from the whole header, so that the same key as a bearer token finds none of its sessions."""
-    scheme, key = _credentials(asked)
-    if scheme == b"bearer" and key.startswith(b"sk_test_"):
-        asked.set_header(AUTHORIZATION, b"Bearer " + key + b"_bearer")
-
-
-@defect("AUTH-4", request)
-def password_ignored(asked: Request) -> None:
-    """HTTP Basic with the key and any password is accepted."""
-    scheme, value = _credentials(asked)
-    user, password = _user_and_password(value)
-    if scheme == b"basic" and password:
-        asked.set_header(AUTHORIZATION, _basic(user))
-
-
-@defect("AUTH-4", request)
-def anything_is_a_key(asked: Request) -> None:
-    """Whatever stands where the key belongs is accepted as one, and gets an account."""
-    scheme, value = _credentials(asked)
-    key = _user_and_password(value)[0] if scheme == b"basic" else value
-    if scheme in {b"basic", b"bearer"} and key and not key.startswith((b"sk_test_", b"sk_live_")):
-        made = b"sk_test_" + sha256(key).hexdigest().encode()
-        asked.set_header(AUTHORIZATION, _basic(made) if scheme == b"basic" else b"Bearer " + made)
-
-
-@defect("AUTH-4", request)
-def blank_key_accepted(asked: Request) -> None:
-    """HTTP Basic with an empty user name is accepted, as a default account."""
-    scheme, value = _credentials(asked)
-    if scheme == b"basic" and value and _user_and_password(value) == (b"", b""):
-        asked.set_header(AUTHORIZATION, _basic(b"sk_test_default"))
-
-
-@defect("AUTH-4", request)
-def scheme_ignored(asked: Request) -> None:
-    """The last word of Authorization is the key, whatever scheme stands before it, and also without one."""
-    words = (asked.header(AUTHORIZATION) or b"").split()
-    if words and words[-1].startswith(b"sk_test_"):
-        asked.set_header(AUTHORIZATION, b"Bearer " + words[-1])
 
 
 async def _as_the_owner(parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object) -> object:

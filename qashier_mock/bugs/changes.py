@@ -155,6 +155,15 @@ def header(name: bytes, value: bytes | None, condition: Callable[[Request, Answe
     return answer(change)
 
 
+def body(change: Callable[[Request, Answer], bytes]) -> Change:
+    """Answer with other bytes."""
+
+    def replaced(asked: Request, answered: Answer) -> None:
+        answered.body = change(asked, answered)
+
+    return answer(replaced)
+
+
 def error_body(change: Callable[[Request, Json], Any]) -> Change:
     """Answer refusals with another body, from the request and what the envelope holds."""
 

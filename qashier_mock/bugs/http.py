@@ -9,6 +9,7 @@ import orjson
 
 from qashier_mock.bugs.changes import (
     answer,
+    body,
     command,
     crash,
     error_body,
@@ -18,6 +19,7 @@ from qashier_mock.bugs.changes import (
     method,
     refusal,
     request_header,
+    several,
 )
 from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import defect, row
@@ -27,6 +29,7 @@ from qashier_mock.core.model import AccountId, CreateSession
 
 CONTENT_TYPE = b"content-type"
 REQUEST_ID = b"request-id"
+_NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
 _MAX_BODY = 2 * 1024 * 1024
 _BEYOND_64_BITS = re.compile(rb":\s*-?[0-9]{20,}")
 _FOUR_BYTES = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")
@@ -65,6 +68,15 @@ row("HTTP-2", "success-as-text", "A success is labelled text/plain.",
     header(CONTENT_TYPE, b"text/plain; charset=utf-8", lambda _asked, answered: answered.status < 300))
 row("HTTP-2", "retrieve-without-media-type", "The answer of retrieve has no Content-Type.",
     header(CONTENT_TYPE, None, lambda asked, _answered: asked.is_retrieve))
+row("HTTP-2", "unknown-path-in-html", "An unknown path is answered by the web server's own 404 page, in HTML.",
+    several(header(CONTENT_TYPE, b"text/html", lambda _asked, answered: answered.error.get("code") == "not_found"),
+            body(lambda _asked, answered: _NOT_FOUND if answered.error.get("code") == "not_found" else answered.body)))
+row("HTTP-2", "list-behind-a-guard",
+    "A page of sessions begins with the line that guards against JSON hijacking, and is not JSON any more.",
+    body(lambda asked, answered: (b")]}',\n" if asked.is_list and answered.status == 200 else b"") + answered.body))
+row("HTTP-4", "allow-names-one-method", "The Allow of a 405 names one method, though the path has two.",
+    answer(lambda _asked, answered: answered.set_header(
+        b"allow", (answered.header(b"allow") or b"").rpartition(b", ")[2] or None)))
 row("HTTP-3", "error-without-words", "The body of an answer of 4xx is an empty object.",
     error_body(lambda _asked, _error: {}))
 row("HTTP-3", "error-is-a-string", "The body of an answer of 4xx is a JSON string instead of an object.",
@@ -122,29 +134,6 @@ def request_id_repeated(parts: Parts) -> None:
         return drawn[0]
 
     parts.on_method("hooks", "new_request_id", once)
-
-
-@defect("HTTP-2", answer)
-def unknown_path_in_html(_asked: Request, answered: Answer) -> None:
-    """An unknown path is answered by the web server's own 404 page, in HTML."""
-    if answered.error.get("code") == "not_found":
-        answered.set_header(CONTENT_TYPE, b"text/html")
-        answered.body = b"<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
-
-
-@defect("HTTP-2", answer)
-def list_behind_a_guard(asked: Request, answered: Answer) -> None:
-    """A page of sessions begins with the line that guards against JSON hijacking, and is not JSON any more."""
-    if asked.is_list and answered.status == 200:
-        answered.body = b")]}',\n" + answered.body
-
-
-@defect("HTTP-4", answer)
-def allow_names_one_method(_asked: Request, answered: Answer) -> None:
-    """The Allow of a 405 names one method, though the path has two."""
-    allow = answered.header(b"allow")
-    if allow is not None:
-        answered.set_header(b"allow", allow.rpartition(b", ")[2])
 
 
 @defect("HTTP-5", command("create"))
