@@ -31,6 +31,7 @@ from qashier_mock.pipeline import (
     Document,
     create_pipeline,
 )
+from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.memory import MemoryStore
@@ -41,7 +42,7 @@ from qashier_mock.web.inspector import InspectorParts, create_inspector
 from qashier_mock.webhooks import Dispatcher
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from qashier_mock.bugs import Parts
 
@@ -62,6 +63,8 @@ class Settings:
         process: Tells apart the request ids of several processes with the same seed.
         bugs: Known defects to serve, by name (`bugs.BUGS`).
         inspector_token: Lets clients beyond loopback use the inspector; None: none may.
+        cors: Origins (`http://localhost:3000`, or `*` for all) whose pages may read answers.
+        tls: The files (PEM) of the certificate and of its key, for https; None: plain http.
     """
 
     public_url: str | None = None
@@ -75,6 +78,8 @@ class Settings:
     process: str = ""
     bugs: tuple[str, ...] = ()
     inspector_token: str | None = field(default=None, repr=False)
+    cors: Sequence[str] = ()
+    tls: tuple[Path, Path] | None = None
 
 
 class MockApp:
@@ -164,6 +169,7 @@ class MockApp:
         self.hooks = AppHooks(
             settings.policy,
             public_url=settings.public_url,
+            cors=settings.cors,
             ids=self._ids,
             service=self.service,
             accounts=self.accounts,
@@ -218,7 +224,8 @@ class MockApp:
             lifespan=self._lifespan,
             validate_responses=validate_responses,
         )
-        return asgi if broken is None else broken.wrap(asgi)
+        asgi = asgi if broken is None else broken.wrap(asgi)
+        return _with_cors(asgi, self.settings.cors) if self.settings.cors else asgi
 
     def listen_on(self, address: str, *, host: str) -> None:
         """Learn where the server listens; called by whoever binds it, before the first request.
@@ -273,6 +280,24 @@ class MockApp:
 def create_app(settings: Settings | None = None, *, store: Store | None = None) -> MockApp:
     """A mock with the real clock; `create_app().asgi` is what an ASGI server takes."""
     return MockApp(settings or Settings(), store=store)
+
+
+def _with_cors(asgi: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Let pages of some origins read answers, and ask beforehand."""
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - hardly anyone asks for it
+
+    async def unhurried(scope: Scope, receive: Receive, send: Send) -> None:
+        # The protocol's own way to send a response would pass the middleware by.
+        extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != RESPOND}
+        await asgi({**scope, "extensions": extensions}, receive, send)
+
+    return CORSMiddleware(
+        unhurried,
+        allow_origins=list(origins),
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Request-Id", "Retry-After", "Qashier-Mock-Advice"],
+    )
 
 
 def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:

@@ -59,6 +59,7 @@ class AppHooks:
         policy: Policy,
         *,
         public_url: str | None,
+        cors: Sequence[str],
         ids: SeededIds,
         service: CheckoutService,
         accounts: AccountService,
@@ -71,6 +72,8 @@ class AppHooks:
         self._accounts = accounts
         self._store = store
         self._known: dict[bytes, AccountId] = {}
+        # `*` lets any page read the API, and none move clocks or reset accounts.
+        self._cors = frozenset(cors) - {"*"}
         self.hints: dict[AccountId, str] = {}
         self.live: LiveLog | None = None
         self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
@@ -94,7 +97,7 @@ class AppHooks:
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
         """What the account's fault rules do to this call; the control API has none, and answers no stranger's page."""
         if _is_control(call):
-            check_origin(call.headers, is_local=self.is_local, public_host=self.public_host)
+            check_origin(call.headers, is_local=self.is_local, public_host=self.public_host, allowed=self._cors)
             return None
         if self._store.is_faultless(call.principal):
             return None

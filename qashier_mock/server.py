@@ -103,6 +103,7 @@ class Server(uvicorn.Server):
 
 def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
     """A server for `app`, which calls `on_ready` once it can answer; run it with `serve(sockets=[listener])`."""
+    tls = app.settings.tls
     config = uvicorn.Config(
         app.asgi,
         http=make_protocol(app.hooks),
@@ -114,6 +115,8 @@ def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=_GRACE,
+        ssl_certfile=None if tls is None else tls[0],
+        ssl_keyfile=None if tls is None else tls[1],
     )
 
     def close() -> None:
@@ -176,7 +179,7 @@ class MockServer:
         self._server, self._failure = None, None
         self._ready.clear()
         listener = bind(self._host, self._port)
-        self.url = url_of(listener)
+        self.url = url_of(listener, scheme="http" if self._settings.tls is None else "https")
         self._thread = threading.Thread(target=self._run, args=(listener,), name="qashier-mock", daemon=True)
         self._thread.start()
         self._ready.wait(_START_LIMIT)

@@ -46,6 +46,17 @@ def _ca_file(text: str) -> Path:
     return Path(text)
 
 
+def _origin(text: str) -> str:
+    """An origin that browsers send: scheme, host and perhaps a port, or `*`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text != "*" and (base_url(text) != text or text.count("/") > 2):  # noqa: PLR2004 - those of ://
+        raise ValueError(f"{text!r} is no origin; one looks like http://localhost:3000")
+    return text
+
+
 OPTIONS: Final = (
     Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
     Option(
@@ -123,6 +134,16 @@ OPTIONS: Final = (
         help="serve this known defect; qashier-mock selfcheck names them; may be repeated",
     ),
     Option(
+        name="cors",
+        metavar="ORIGIN",
+        is_repeatable=True,
+        default=(),
+        parse=_origin,
+        help="let pages of ORIGIN (http://localhost:3000, or * for any) call the API; may be repeated",
+    ),
+    Option(name="tls-cert", metavar="FILE", help="serve https with this certificate (PEM), its chain included"),
+    Option(name="tls-key", metavar="FILE", help="the key (PEM) of that certificate"),
+    Option(
         name="inspector-token-file",
         metavar="FILE",
         help="let other machines open the inspector with ?token=, the text of FILE; or set QASHIER_INSPECTOR_TOKEN",
@@ -143,6 +164,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     options = parse("serve", "Run the mock until SIGINT or SIGTERM.", OPTIONS, arguments)
     secret = _secret(options.webhook_secret_file, option="webhook-secret-file", variable="QASHIER_WEBHOOK_SECRET")
     snapshot = _snapshot(options.data)
+    tls = _tls(options.tls_cert, options.tls_key)
     try:
         listener = bind(options.host, options.port)
     except AddressUnavailable as error:
@@ -152,7 +174,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, _leave)
         _set_up_logging(options.log_format)
-        address = url_of(listener)
+        address = url_of(listener, scheme="http" if tls is None else "https")
         if options.data == EXAMPLES:
             snapshot = _example_account((options.public_url or address).rstrip("/"))
         ready = partial(_tell_ready, address, options.log_format)
@@ -183,6 +205,24 @@ def _secret(path: str | None, *, option: str, variable: str) -> str | None:
     return secret
 
 
+def _tls(certificate: str | None, key: str | None) -> tuple[Path, Path] | None:
+    """The files for https, which fit together; None where neither is named."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CommandError("--tls-cert and --tls-key go together; one of them is missing")
+    import ssl  # noqa: PLC0415 - only with https
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        what = error.reason or str(error)
+        raise CommandError(f"--tls-cert {certificate} and --tls-key {key} cannot be used: {what}") from None
+    except OSError as error:
+        raise CommandError(f"--tls-cert {certificate}, --tls-key {key}: {error.strerror}") from None
+    return Path(certificate), Path(key)
+
+
 def _reason(error: OSError | UnicodeDecodeError) -> str:
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "it is not UTF-8"
 
@@ -203,6 +243,8 @@ def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
         seed=options.seed,
         strict=options.strict,
         bugs=_bugs(options.bug),
+        cors=tuple(options.cors),
+        tls=None if options.tls_cert is None else (Path(options.tls_cert), Path(options.tls_key)),
         inspector_token=_secret(
             options.inspector_token_file, option="inspector-token-file", variable="QASHIER_INSPECTOR_TOKEN"
         ),

@@ -8,7 +8,7 @@ that name in `Host`. Programs that are no browsers send neither of the first two
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,13 +17,16 @@ from qashier_mock.core.errors import RequestInvalid
 _LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]|0\.0\.0\.0")
 
 
-def check_origin(headers: Mapping[bytes, bytes], *, is_local: bool, public_host: str | None) -> None:
+def check_origin(
+    headers: Mapping[bytes, bytes], *, is_local: bool, public_host: str | None, allowed: Collection[str] = ()
+) -> None:
     """Refuse a control call that a stranger's page may have sent.
 
     Args:
         headers: Of the request, by name in lower case.
         is_local: Whether the server is bound to loopback: then only names of this machine and `public_host` lead to it.
         public_host: The host of `--public-url`, as `host_of` returns it.
+        allowed: Origins of other sites whose pages may call it (`--cors`).
 
     Raises:
         RequestInvalid: It names another host, or comes from another site.
@@ -36,6 +39,8 @@ def check_origin(headers: Mapping[bytes, bytes], *, is_local: bool, public_host:
             "address that it printed, or start it with --public-url.",
         )
     origin = headers.get(b"origin")
+    if origin is not None and origin.decode("latin-1") in allowed:
+        return
     if origin is not None:
         scheme, _, rest = origin.decode("latin-1").partition("://")
         sender = host_of(rest)
