@@ -18,6 +18,8 @@ CLEAN_UP_S: Final = 10.0
 """The clean-up's own budget."""
 _PAGES_SEARCHED: Final = 5
 """How many pages of open sessions are looked through for what a faulty target opened unasked."""
+_PATIENCE_S: Final = 4.0
+"""How long one answer is waited for: who does not answer twice is not asked any more."""
 _ROOM: Final = 16 * 1024 * 1024
 """How much may be recorded, though the run has used up what it had."""
 
@@ -40,9 +42,12 @@ def clean_up(target: Target, recorder: Recorder, accounts: Sequence[Account], no
         return []
     target.scenario = "clean-up"
     target.pace.room = max(target.pace.room, _ROOM)
+    target.timeout_s = min(target.timeout_s, _PATIENCE_S)
     left, notes = 0, []
     try:
-        left += sum(not _ended(target, *found) for found in _left_open(recorder))
+        for found in _left_open(recorder):
+            left += not _ended(target, *found)
+            _give_up_on_silence(recorder)
         left += sum(not _ended(target, *found) for found in _unasked(accounts, nonce))
         _remove_endpoints(target, recorder)
         _restore_clocks(target, recorder, accounts)
@@ -53,6 +58,12 @@ def clean_up(target: Target, recorder: Recorder, accounts: Sequence[Account], no
     if left:
         notes.append(f"{left} sessions could not be expired at the end, and may still be open.")
     return notes
+
+
+def _give_up_on_silence(recorder: Recorder) -> None:
+    """Do not ask a target any more that left the last two requests without an answer."""
+    if all(exchange.reply is None for exchange in recorder.exchanges[-2:]):
+        raise OutOfTime
 
 
 def _ended(target: Target, number: int, session_id: str) -> bool:

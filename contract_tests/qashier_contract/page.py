@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
+
+from qashier_contract.addresses import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +41,9 @@ class Page(HTMLParser):
         self._hidden = 0
         self._form: int | None = None
         self._stack: list[tuple[str, bool]] = []
-        self.feed(html)
+        self._open: Counter[str] = Counter()
+        """How many elements of each name are open: a look through the stack for each end tag would be quadratic."""
+        self.feed(_ending(html))
         self.close()
         for element in self.tests.values():
             owner = element.pop("form-id", None)
@@ -54,9 +60,9 @@ class Page(HTMLParser):
         of_acts = {element.get("form") for name, element in self.tests.items() if name in _ACTS}
 
         def acts(form: dict[str, str]) -> bool:
-            path = urlsplit(form["action"]).path
+            path = parts_of(form["action"]).path
             names_it = session_id in path or session_id in form.values()
-            return names_it or (form["method"] == "post" and path == urlsplit(self.url).path)
+            return names_it or (form["method"] == "post" and path == parts_of(self.url).path)
 
         return [form for number, form in enumerate(self.forms) if str(number) in of_acts or acts(form)]
 
@@ -70,11 +76,11 @@ class Page(HTMLParser):
         self.has_script = self.has_script or tag == "script"
         if tag == "form":
             self._form = len(self.forms)
-            action = urljoin(self.url, attributes.get("action", ""))
+            action = _joined(self.url, attributes.get("action", ""))
             method = attributes.get("method", "get").lower()
             self.forms.append({"action": action, "method": method, "id": attributes.get("id", "")})
         if tag in {"a", "area"} and "href" in attributes:
-            self.links.append(urljoin(self.url, attributes["href"]))
+            self.links.append(_joined(self.url, attributes["href"]))
         if tag == "input" and self._form is not None and _is_sent(attributes):
             self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
         if "data-testid" in attributes:
@@ -84,14 +90,16 @@ class Page(HTMLParser):
             self.tests[attributes["data-testid"]] = {**attributes, **owner}
         if tag not in self._VOID:
             self._stack.append((tag, hides))
+            self._open[tag] += 1
             self._hidden += hides
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._form = None
-        if any(open_tag == tag for open_tag, _ in self._stack):
+        if self._open[tag]:
             while self._stack:
                 open_tag, hides = self._stack.pop()
+                self._open[open_tag] -= 1
                 self._hidden -= hides
                 if open_tag == tag:
                     break
@@ -109,6 +117,24 @@ def _is_sent(attributes: Mapping[str, str]) -> bool:
     return bool(attributes.get("name")) and kind not in {"submit", "button", "image", "reset", "file"}
 
 
+def _ending(html: str) -> str:
+    """A page in which nothing is begun that does not end: looking for each such end would be quadratic."""
+    for begin, end in (("<!--", "-->"), ("<![", "]]>")):
+        last = html.rfind(end) + len(end) if end in html else 0
+        html = html[:last] + html[last:].replace(begin, "<! ")
+    last = html.rfind(">") + 1
+    return html[:last] + html[last:].replace("<", " ")
+
+
+def _joined(base: str, reference: str) -> str:
+    """Where a reference on a page leads; itself, if that is nowhere."""
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        return reference
+
+
+@lru_cache(maxsize=512)
 def page_of(exchange: Exchange) -> Page | None:
     """The page that an exchange shows, None if it is no HTML."""
     reply = exchange.reply

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from qashier_contract.addresses import origin_of
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.clean_up import CLEAN_UP_S, clean_up
 from qashier_contract.connect import CURRENCIES, Connection
@@ -23,7 +24,6 @@ from qashier_contract.settings import Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import send_again
 from qashier_contract.trace.sites import Sites
-from qashier_contract.transport import origin_of
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, broken_by, judge
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from qashier_contract.target import Transport
     from qashier_contract.verdicts import FailedCheck, SentAgain
 
+_SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
+"""What code of ours raises that an odd value took by surprise."""
 _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
 _REPLAY_SHARE: Final = 0.15
@@ -225,6 +227,8 @@ class Run:
         self._known: dict[str, ClauseReport] = {}
         """What turned out to be broken while the run went on."""
         self.first_violation_s: float | None = None
+        self.crashes: list[str] = []
+        """Drivers that could not go on, by a mistake of ours."""
 
     def _made_up_key(self, letter: str) -> str:
         """A key that was made up; of two, who looks at their case alone, or at their beginning, makes one account."""
@@ -280,6 +284,7 @@ class Run:
             history=history,
             first_violation_s=self.first_violation_s,
             sent_again=sent_again,
+            crashes=tuple(self.crashes),
         )
 
     def send_again(self, judged: Iterable[ClauseReport], history: History) -> Mapping[str, SentAgain]:
@@ -294,7 +299,22 @@ class Run:
             receiver_url=context.receiver_url,
         )
         pace.deadline_ns, pace.judging_ns = self.started_ns + int(self.settings.max_time_s * 1e9), 0
-        return dict(send_again(judged, history, sites))
+        try:
+            return dict(send_again(judged, history, sites))
+        except _SURPRISED as error:
+            self._crashed("sending again", error)
+            return {}
+
+    def _crashed(self, what: str, error: Exception) -> str:
+        """Note a mistake of ours that an odd answer brought to light: nothing that a target answers ends a run.
+
+        What was started in our own process, a mock of ours or a target of a test, shows it at once.
+        """
+        if self.settings.own or self.settings.transport is not None:
+            raise error
+        words = " ".join(f"{what} could not go on: {type(error).__name__}: {error}".split())[:200]
+        self.crashes.append(words)
+        return f"an error of ours: {words}"
 
     def connect(self) -> None:
         """Find out what the target is, and open a first session.
@@ -390,6 +410,9 @@ class Run:
                     reasons.update(
                         dict.fromkeys(exercised_by(driver), "as many sessions were opened as --max-sessions allows")
                     )
+                except _SURPRISED as error:
+                    why = self._crashed(driver.name, error)
+                    reasons.update(dict.fromkeys(exercised_by(driver), why))
             self._allow(CLEAN_UP_S)  # what closes there, tells the target so
         self._allow(CLEAN_UP_S)
         self.target.scenario = "last events"

@@ -18,6 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote, urlencode, urljoin
 
+from qashier_contract.addresses import origin_of
 from qashier_contract.history import (
     CLOSED_IDLE,
     CONTROL_PATH,
@@ -31,7 +32,7 @@ from qashier_contract.history import (
 )
 from qashier_contract.interrupts import Interrupted
 from qashier_contract.pace import Pace
-from qashier_contract.transport import HttpTransport, origin_of
+from qashier_contract.transport import HttpTransport
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:
@@ -380,7 +381,7 @@ class Account:
 
     def pay(self, session_id: str, outcome: str = "succeeded") -> Exchange:
         """The customer's act: `succeeded`, `failed` or `canceled`."""
-        return self._post(f"{CONTROL_PATH}/sessions/{quote(session_id, safe='')}/pay", {"outcome": outcome})
+        return self._post(f"{CONTROL_PATH}/sessions/{_quoted(session_id)}/pay", {"outcome": outcome})
 
     def clock(self) -> Exchange:
         return self.target.send("GET", f"{CONTROL_PATH}/clock", account=self.number)
@@ -405,7 +406,7 @@ class Account:
         return self.target.send("POST", path, account=self.number, headers=_JSON, body=body, redacted=redacted)
 
     def remove_endpoint(self, endpoint_id: str) -> Exchange:
-        path = f"{CONTROL_PATH}/webhook-endpoints/{quote(endpoint_id, safe='')}"
+        path = f"{CONTROL_PATH}/webhook-endpoints/{_quoted(endpoint_id)}"
         return self.target.send("DELETE", path, account=self.number)
 
     def view(self, session_id: str, url: str, act: str = "view", *, seen: int | None = None) -> Exchange:
@@ -429,7 +430,7 @@ class Account:
             fields[button["name"]] = button.get("value", "")
         body = urlencode(fields).encode()
         headers = (("Content-Type", "application/x-www-form-urlencoded"),)
-        url = urljoin(form["action"], button.get("formaction", form["action"]))
+        url = joined(form["action"], button.get("formaction", "")) or form["action"]
         exchange = self.target.send(
             "POST",
             "",
@@ -487,8 +488,13 @@ class Account:
 _JSON: Final = (("Content-Type", "application/json"),)
 
 
+def _quoted(identifier: str) -> str:
+    """An id as a segment of a path. What is half of a character goes out as a target that gave it would write it."""
+    return quote(identifier, safe="", errors="surrogatepass")
+
+
 def _session_path(session_id: str) -> str:
-    return f"{SESSIONS_PATH}/{quote(session_id, safe='')}"
+    return f"{SESSIONS_PATH}/{_quoted(session_id)}"
 
 
 def _parameter(name: str) -> str:

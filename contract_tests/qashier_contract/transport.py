@@ -19,14 +19,13 @@ import threading
 import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import h11
 
+from qashier_contract.addresses import Origin, origin_of
 from qashier_contract.history import CLOSED_IDLE, TIMED_OUT, Reply
 from qashier_contract.interrupts import Interrupted, Stop, remaining_s
 
@@ -48,27 +47,6 @@ _TOO_LONG: Final = f"an answer of more than {BODY_MOST // 1024 // 1024} MiB"
 
 Outcome: TypeAlias = "tuple[Reply | None, str | None]"
 """The reply to a request, or why there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a connection leads."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def origin_of(url: str) -> Origin | None:
-    """Where an absolute http(s) URL leads; None if nothing can be sent there."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not host or re.search(r"[\x00-\x20\x7f\ud800-\udfff%<>\\^`{|}]", host):
-        return None
-    return Origin(parts.scheme, host, port if port is not None else {"http": 80, "https": 443}[parts.scheme])
 
 
 def path_of(url: str) -> str:

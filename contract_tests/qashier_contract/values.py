@@ -6,6 +6,7 @@ A target may answer anything, so every look inside a value checks what it finds.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class NotJson:
         return "<not JSON>"
 
 
+DEPTH_MOST: Final = 64
+"""How deeply a value may be nested; no answer of the API has more than six levels."""
 NOT_JSON: Final = NotJson()
 """Stands for a body that is no JSON; `None` is what JSON calls null."""
 
@@ -33,9 +36,25 @@ def read_json(body: bytes) -> Json:
         raise ValueError(word)
 
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError):
+        text = body.decode("utf-8")
+        return NOT_JSON if _is_too_deep(text) else json.loads(text, parse_constant=refuse)
+    except ValueError:
         return NOT_JSON
+
+
+def _is_too_deep(text: str) -> bool:
+    """Whether a text is nested so deeply that comparing or writing the value could exhaust the stack."""
+    if text.count("[") + text.count("{") <= DEPTH_MOST:
+        return False
+    brackets = re.sub(r"[^][{}]+", "", re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.DOTALL))
+    for _ in range(DEPTH_MOST):
+        inner = brackets.replace("[]", "").replace("{}", "")
+        if not inner:
+            return False
+        if inner == brackets:
+            break  # it ends nowhere
+        brackets = inner
+    return True
 
 
 def differences(first: Mapping[str, Json], second: Mapping[str, Json]) -> list[str]:

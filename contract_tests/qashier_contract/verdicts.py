@@ -145,6 +145,8 @@ class Report:
     history: History = field(default_factory=History)
     sent_again: Mapping[str, SentAgain] = field(default_factory=dict)
     """What came of sending the first violation of a clause again, by the clause's id."""
+    crashes: tuple[str, ...] = ()
+    """Scenarios that could not go on, by a mistake of the checker's."""
     first_violation_s: float | None = None
     """After how many seconds the first failure was known; None if no clause failed."""
     command: tuple[str, ...] = ()

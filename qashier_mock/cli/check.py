@@ -159,13 +159,16 @@ def _check(options: argparse.Namespace, stop: Stop) -> int:
     line = ProgressLine(sys.stderr, width=shutil.get_terminal_size().columns)
     try:
         target = http_url(options.url)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    try:
         wanted = _wanted(options)
         known = _known(options.baseline)
         if options.plan:
             _print_plan(planned(target, Settings(**wanted)))
             return DONE
         report = check(target, progress=line, violated=line.tell, stop=stop, **wanted)
-    except (CheckError, ValueError) as error:
+    except CheckError as error:
         raise CommandError(str(error)) from None
     finally:
         line.clear()

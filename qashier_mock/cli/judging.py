@@ -80,4 +80,8 @@ def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
         return INTERRUPTED
     if report.verdict.value == "not exercised":
         raise CommandError("nothing was tested; what stands above says why")
-    return FAILED if report.verdict.value == "failed" else DONE
+    if report.verdict.value == "failed":
+        return FAILED
+    if report.crashes:
+        raise CommandError(f"an error of ours: {report.crashes[0]}")
+    return DONE

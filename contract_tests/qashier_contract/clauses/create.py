@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
+from qashier_contract.addresses import parts_of
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
 from qashier_contract.clauses.writes import views
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PATH_SAFE: Final = r"[A-Za-z0-9._~-]{1,255}"
-_ADDRESS: Final = r"(?is)https?://([^/?#\s@]*@)?[^/?#\s:@]+.*"
+_HOST: Final = r"(\[[0-9a-f:.]+\]|[^\x00-\x20\x7f\ud800-\udfff/?#:@%<>\\^`{|}\[\]]+)"
+_PORT: Final = r"(:(\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
+_ADDRESS: Final = rf"(?is)https?://([^/?#\s@]*@)?{_HOST}{_PORT}([/?#].*)?"
 _CLOCK_TOLERANCE: Final = 300
 """Seconds that the clock of a target whose clock cannot be read may differ from the machine's."""
 _OWN_CLAUSES: Final = {
@@ -285,7 +287,7 @@ def _has_a_form(ledger: Ledger) -> Findings:
 
 
 def _is_this_machine(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+    host = parts_of(url).hostname or ""
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from qashier_contract import oracle
+from qashier_contract.addresses import parts_of
 from qashier_contract.clauses.read import is_unknown, known_ids
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
 from qashier_contract.clauses.writes import (
@@ -128,8 +128,8 @@ def _is_of_shop(observed: ObservedSession, url: str) -> bool:
     """Whether a URL leads to the shop."""
     body = observed.born.request.json
     given = [body.get(name) for name in ("success_url", "return_url", "cancel_url")] if isinstance(body, dict) else []
-    hosts = {urlsplit(one).netloc.lower() for one in given if isinstance(one, str)}
-    return urlsplit(url).netloc.lower() in hosts
+    hosts = {parts_of(one).netloc.lower() for one in given if isinstance(one, str)}
+    return parts_of(url).netloc.lower() in hosts
 
 
 @clause(

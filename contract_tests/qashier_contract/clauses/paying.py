@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urldefrag, urlsplit
 
 from qashier_contract import oracle
+from qashier_contract.addresses import parts_of
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.telling import told_once
 from qashier_contract.clauses.writes import (
@@ -138,10 +138,10 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
             continue
         cancel = body.get("cancel_url")
         shop = [body.get("success_url"), body.get("return_url")]
-        hosts = {urlsplit(url).netloc.lower() for url in [cancel, *shop] if isinstance(url, str)}
+        hosts = {parts_of(url).netloc.lower() for url in [cancel, *shop] if isinstance(url, str)}
         # A shop may be on the host of the page: what leads to the page itself leads nowhere.
-        elsewhere = [link for link in page.links if urldefrag(link)[0] != urldefrag(page.url)[0]]
-        back = [link for link in elsewhere if urlsplit(link).netloc.lower() in hosts]
+        elsewhere = [link for link in page.links if link.partition("#")[0] != page.url.partition("#")[0]]
+        back = [link for link in elsewhere if parts_of(link).netloc.lower() in hosts]
         links = At(exchange, Part.LINKS)
         if cancel is None:
             unwanted = back[0] if back else "any of the shop"

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from qashier_contract.addresses import origin_of
 from qashier_contract.history import Capability, Exchange, History, Recorder
 from qashier_contract.ledger import Ledger
 from qashier_contract.target import Account, Key, Target
-from qashier_contract.transport import origin_of
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:

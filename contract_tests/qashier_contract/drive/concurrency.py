@@ -75,7 +75,7 @@ def _race(context: RunContext, shape: Sequence[str]) -> list[Exchange]:
     }
     for act in {"pay-card", "authorise"} & set(shape):
         page = account.view(*session) if act == "pay-card" else pages.at_the_method(context, session)
-        if page is None or not pages.has(page, act):
+        if page is None or not pages.has(context, session, page, act):
             return []
         acts[act] = partial(_pressed, context, session, act, page)
     done = context.target.at_once([acts[word] for word in shape])

@@ -36,10 +36,11 @@ def press(context: RunContext, session: tuple[str, str], act: str, page: Exchang
     return None if pressed is None else pressed()
 
 
-def has(page: Exchange, act: str) -> bool:
-    """Whether a page has a button for an act."""
+def has(context: RunContext, session: tuple[str, str], page: Exchange, act: str) -> bool:
+    """Whether a page has a button for an act that may be pressed: one whose form stays on the page's host."""
     shown = page_of(page)
-    return shown is not None and "form" in shown.tests.get(act, {})
+    has_button = shown is not None and "form" in shown.tests.get(act, {})
+    return has_button and trace.press(context.account, session[0], page, act) is not None
 
 
 def at_the_method(context: RunContext, session: tuple[str, str]) -> Exchange | None:
@@ -60,12 +61,13 @@ def the_hosted_page(context: RunContext) -> None:
         shown = account.view(session_id, url)
         account.retrieve(session_id)
         page = page_of(shown)
+        last = (session_id, url)
     if page is None or (not page.forms and page.has_script):
         # Nothing to read without a browser.
         context.capabilities -= {PAGE}
         context.recorder.withdraw(PAGE)
         return
-    if not has(shown, "pay-card"):
+    if not has(context, last, shown, "pay-card"):
         context.notes.append(
             'The hosted page has nothing with data-testid="pay-card": no customer paid there, and PAY-1 to PAY-3 were '
             "judged without it."

@@ -356,7 +356,7 @@ class Sending:
             if symbol.id not in self._ids:
                 raise _Unknown
             text = changed(self._ids[symbol.id], symbol.form)
-            return quote(text, safe="") if in_url else text
+            return quote(text, safe="", errors="surrogatepass") if in_url else text
         if isinstance(symbol, Moment):
             return str(self._moment(symbol))
         if isinstance(symbol, Nonce):

@@ -321,7 +321,9 @@ class Reader:
         segments: list[str | Symbol] = []
         for segment in path.split("/"):
             found = (
-                nearly(unquote(segment), self.ids) if segment and quote(unquote(segment), safe="") == segment else None
+                nearly(unquote(segment), self.ids)
+                if segment and quote(unquote(segment), safe="", errors="surrogatepass") == segment
+                else None
             )
             if segments:
                 segments.append("/")

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 import h11
 
+from qashier_contract.addresses import Origin, origin_of
 from qashier_contract.drive.traffic.exchanges import Seen
 from qashier_contract.history import NOT_RECORDED, Reply
-from qashier_contract.transport import Origin, decoded, origin_of, path_of
+from qashier_contract.transport import decoded, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

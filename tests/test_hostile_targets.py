@@ -1,0 +1,262 @@
+"""`check` against targets that are hostile or broken: it ends in time, within its memory, and with the right exit code.
+
+Each target is a few lines in a thread of a small process; the checker runs as its users run it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hostile_targets import TARGETS
+from qashier_contract import check
+from qashier_contract.history import Exchange, Reply, Request
+from qashier_contract.page import Page
+from qashier_contract.values import NOT_JSON, read_json
+
+from tests.targets import directed
+from tests.targets.reference import serving, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IN_FULL: Final = os.environ.get("QASHIER_SOAK") == "full"
+MEMORY_MIB: Final = 512
+SAMPLE: Final = ("endless interim responses", "a redirect", "nested too deeply", "silent after forty requests")
+ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": "contract_tests", "QASHIER_API_KEY": "sk_test_hostile"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "qashier_mock", *arguments]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.soak) for name in TARGETS]
+)
+def test_a_run_ends_in_time_within_its_memory_and_with_the_right_exit_code(name: str) -> None:
+    budget_s = 10 if IN_FULL else 4
+    with TARGETS[name].serving() as url:
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *command("check", url, "--max-time", f"{budget_s}s", "--control", "none")],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            timeout=120,
+            check=False,
+        )
+        took_s = time.monotonic() - began
+    printed, _, peak = done.stdout.rpartition("peak MiB ")
+    assert done.returncode in TARGETS[name].codes, printed + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "an error of ours" not in done.stderr
+    assert int(peak) < MEMORY_MIB
+    assert took_s < budget_s + 12
+
+
+MEASURED: Final = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print("peak MiB", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+# ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_time_is_kept_though_each_answer_is_slow() -> None:
+    carry = within("no control")
+
+    def slow(*request: Any) -> Any:
+        time.sleep(0.02)
+        return carry(*request)
+
+    report = check("http://127.0.0.1", transport=slow, seed=1, max_time_s=2, drivers=directed)
+    assert report.duration_s < 2 + 1 + 10
+    driven = [e for e in report.history.exchanges if e.scenario not in {"clean-up", "last events"}]
+    assert (driven[-1].received_ns - driven[0].sent_ns) / 1e9 < 2.5
+    assert "out of time" in {entry.reason for entry in report.clauses}
+
+
+MOMENTS: Final = 200 if IN_FULL else 3
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+def test_ctrl_c_is_heard_at_any_moment(moment: int) -> None:
+    """Spread evenly over the first seconds: importing, connecting, driving, drawing, waiting for webhooks."""
+    delay_s = 0.3 + 9.7 * moment / MOMENTS
+    with serving() as url:
+        process = subprocess.Popen(
+            command("check", url, "--max-time", "60s"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        )
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        out, err = process.communicate(timeout=60)
+    # A second and the clean-up, on a machine that does other things besides.
+    assert time.monotonic() - began < 12
+    assert process.returncode in ({130, -signal.SIGINT} if delay_s < 1 else {130}), err
+    assert "✓" not in out
+    assert "✗" not in out
+    assert delay_s < 1 or "Traceback" not in err
+
+
+# ── output is never what fails ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("arguments", [("clauses",), ("check", "--help"), ("spec",), ("--help",)])
+def test_a_terminal_that_shows_ascii_only_is_enough(arguments: tuple[str, ...]) -> None:
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(command(*arguments), capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize("arguments", ["clauses", "spec", "check --help"])
+def test_a_closed_pipe_ends_quietly(arguments: str) -> None:
+    whole = f"{sys.executable} -m qashier_mock {arguments} | head -c 10 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", whole], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_a_full_disk_is_one_line_and_exit_code_2() -> None:
+    whole = f"{sys.executable} -m qashier_mock clauses >/dev/full"
+    done = subprocess.run(["bash", "-c", whole], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"qashier-mock: the output cannot be written: No space left on device\n", done.stderr)
+
+
+def test_an_error_of_ours_is_one_line_and_never_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from qashier_mock.cli import clauses, main
+
+    def fails(*_: object) -> int:
+        raise ZeroDivisionError("by\nnothing")
+
+    monkeypatch.setattr(clauses, "run", fails)
+    assert main(["clauses"]) == 2
+    told = "qashier-mock: clauses: an error of ours: ZeroDivisionError: by nothing (--traceback shows where)\n"
+    assert capsys.readouterr().err == told
+    with pytest.raises(ZeroDivisionError):
+        main(["clauses", "--traceback"])
+
+
+def test_nothing_is_left_in_the_working_folder_which_may_be_read_only(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    root = Path(__file__).resolve().parents[1]
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(root), str(root / "contract_tests")])}
+    try:
+        with serving() as url:
+            done = subprocess.run(
+                command("check", url, "--max-time", "2s", "--only", "LIS-*"),
+                capture_output=True,
+                text=True,
+                cwd=tmp_path,
+                env=environment,
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        tmp_path.chmod(0o755)
+
+
+# ── what a target sends is never what ends a run ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("url", ["http://a b/", "http://h:99999/", "http://[::1", "http://\ud800/", "javascript:x", ""])
+def test_a_bad_address_of_a_page_breaks_cre_9_and_nothing_else_ends(url: str) -> None:
+    carry = within("no control")
+
+    def moved(*request: Any) -> Any:
+        reply, failure = carry(*request)
+        if reply is None or not isinstance(reply.json, dict) or "url" not in reply.json:
+            return reply, failure
+        content = json.dumps({**reply.json, "url": url}).encode()
+        return Reply(status=reply.status, headers=reply.headers, body=content), failure
+
+    report = check("http://127.0.0.1", transport=moved, seed=1, only=["CRE-9", "PAY-*", "EXP-1"], drivers=directed)
+    assert {violation.clause for violation in report.violations} == {"CRE-9"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 900 + b"1" + b"}" * 900, b"[" * 4_000_000]
+)
+def test_json_that_is_nested_too_deeply_is_none(body: bytes) -> None:
+    assert read_json(body) is NOT_JSON
+
+
+def test_brackets_in_strings_and_wide_values_are_no_depth() -> None:
+    assert read_json(b'["' + b"[" * 999 + b'\\"["]') == ["[" * 999 + '"[']
+    assert read_json(b"[" + b"[[]]," * 999 + b"{}]") == [*[[[]]] * 999, {}]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<b>" * 20_000 + "</i>" * 20_000,
+        "<!--" * 30_000,
+        "<a" * 60_000,
+        "<![CDATA[" * 13_000,
+        "</" * 60_000,
+        "<?" * 60_000,
+    ],
+    ids=["end tags", "comments", "tags", "sections", "ends", "instructions"],
+)
+def test_reading_a_page_takes_time_that_grows_with_its_length(html: str) -> None:
+    began = time.process_time()
+    Page(html, "http://h/")
+    assert time.process_time() - began < 5
+
+
+def test_a_page_that_begins_what_does_not_end_is_read_all_the_same() -> None:
+    page = Page('<p>expired<!-- x <form action="/pay" method="post"><input name="a"></form><b', "http://h/p")
+    assert page.text.startswith("expired")
+    assert page.forms == []  # as in a browser, for which the rest is a comment
+
+
+@pytest.mark.parametrize("press", ["form", "link"])
+def test_nothing_is_sent_to_another_host(press: str) -> None:
+    carry = within("no control")
+    asked: list[str] = []
+
+    def lured(method: str, url: str, headers: Any, body: bytes | None) -> Any:
+        asked.append(url)
+        reply, failure = carry(method, url, headers, body)
+        if reply is None or "html" not in reply.media_type:
+            return reply, failure
+        lure: Callable[[str], str] = (
+            (lambda text: re.sub(r'action="[^"]*"', 'action="http://evil.example/take"', text))
+            if press == "form"
+            else (lambda text: re.sub(r'href="[^"]*"', 'href="http://evil.example/look"', text))
+        )
+        content = lure(reply.body.decode()).encode()
+        return Reply(status=reply.status, headers=reply.headers, body=content), failure
+
+    check("http://127.0.0.1", transport=lured, seed=1, only=["PAY-*"], drivers=directed)
+    assert asked
+    assert not [url for url in asked if "evil" in url]
+
+
+def test_a_page_is_parsed_once() -> None:
+    from qashier_contract.page import page_of
+
+    request = Request(method="GET", path="http://h/p")
+    reply = Reply(status=200, headers=(("content-type", "text/html"),), body=b"<p>paid")
+    shown = Exchange(number=1, request=request, reply=reply, sent_ns=1, received_ns=2)
+    assert page_of(shown) is page_of(shown)
