@@ -1,4 +1,4 @@
-"""Where a server listens: bound before anything heavy is imported, so that early clients wait and are not refused."""
+"""Binding an address. It is bound before heavy imports, so that early clients wait and are not refused."""
 
 from __future__ import annotations
 

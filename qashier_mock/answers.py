@@ -1,4 +1,4 @@
-"""What the mock's HTTP API answers, as typed dictionaries: the shapes of both documents, for those who read them.
+"""Answers of the mock as typed dictionaries: the shapes of both OpenAPI documents.
 
 Plain JSON objects at run time. Times are epoch seconds of the account's clock, amounts the currency's minor units.
 """
@@ -61,7 +61,7 @@ class EventRequest(TypedDict):
 
 
 class EventData(TypedDict):
-    """What an event tells of: the session right after the change."""
+    """The session right after the change that an event is about."""
 
     object: CheckoutSession
 

@@ -35,7 +35,7 @@ FaultAction = Literal["delay", "status", "drop", "truncate", "lose_answer", "dup
 
 
 class FaultRule:
-    """A fault rule that was made. As a context manager it ends with the block, otherwise with `remove()`.
+    """A fault rule in force. As a context manager it ends with the block, otherwise with `remove()`.
 
     Attributes:
         id: Names the rule.
@@ -53,7 +53,7 @@ class FaultRule:
         return next((rule["applied"] for rule in self._account.faults if rule["id"] == self.id), 0)
 
     def remove(self) -> None:
-        """Let it apply no more; harmless when it is gone already."""
+        """Remove the rule. Removing it again does nothing."""
         try:
             self._account.call("DELETE", f"/_mock/v1/faults/{self.id}")
         except MockRefused as error:
@@ -112,14 +112,14 @@ class MockAccount:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Call anything of the mock as this account; the parsed JSON, None where the answer has no body."""
+        """Call any path of the mock as this account; return the parsed JSON, None if there is no body."""
         all_headers = SecretHeaders({**self._authorization, **(headers or {})})
         return self._connections.send(method, path, body=body, headers=all_headers, timeout=timeout)
 
     # the API
 
     def create_session(self, *, idempotency_key: str | None = None, **fields: Any) -> answers.CheckoutSession:
-        """Create a checkout session; what is left out is filled in with a sample.
+        """Create a checkout session. Fields that are left out get sample values.
 
         Args:
             idempotency_key: None draws a fresh one.
@@ -152,15 +152,15 @@ class MockAccount:
     # the customer
 
     def pay(self, session_id: str) -> answers.CheckoutSession:
-        """Pay, as the customer does: the session, now complete."""
+        """Pay, as the customer does; return the session, now complete."""
         return self._act(session_id, "succeeded")
 
     def fail(self, session_id: str) -> answers.CheckoutSession:
-        """Try to pay and be declined: the session, still open."""
+        """Try to pay and be declined; return the session, still open."""
         return self._act(session_id, "failed")
 
     def cancel(self, session_id: str) -> answers.CheckoutSession:
-        """Give up paying: the session, still open."""
+        """Cancel the payment; return the session, still open."""
         return self._act(session_id, "canceled")
 
     def _act(self, session_id: str, outcome: str) -> answers.CheckoutSession:
@@ -182,22 +182,22 @@ class MockAccount:
     def advance(
         self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
     ) -> answers.ClockMoved:
-        """Move the clock forward; whatever falls due on the way, webhooks included, has happened when this returns.
+        """Move the clock forward. All that falls due on the way, webhooks included, has happened when this returns.
 
         Raises:
-            ValueError: The sum is no whole number of seconds, or negative.
+            ValueError: The sum is not a whole number of seconds, or is negative.
         """
         return self._move("POST", "/_mock/v1/clock/advance", {"seconds": whole_seconds(seconds, minutes, hours, days)})
 
     def freeze(self, at: datetime | float | str | None = None) -> answers.ClockMoved:
-        """Let the clock stand, at once or, jumping forward, at an instant.
+        """Freeze the clock, now or at a later instant.
 
         Args:
             at: Epoch seconds, a `datetime` with a time zone, or such a time in ISO 8601. Only an account that has
                 nothing yet may go back.
 
         Raises:
-            ValueError: `at` names no instant.
+            ValueError: `at` is not an instant.
         """
         body: dict[str, object] = {"frozen": True}
         if at is not None:
@@ -205,7 +205,7 @@ class MockAccount:
         return self._move("PUT", "/_mock/v1/clock", body)
 
     def release(self) -> answers.ClockMoved:
-        """Let a frozen clock go on from where it stands."""
+        """Let a frozen clock run on from where it stands."""
         return self._move("PUT", "/_mock/v1/clock", {"frozen": False})
 
     def _move(self, method: str, path: str, body: object) -> answers.ClockMoved:
@@ -231,7 +231,7 @@ class MockAccount:
     def deliver_webhooks_to(
         self, url: str, *, secret: str | None = None, types: Sequence[answers.EventType] | None = None
     ) -> answers.WebhookEndpoint:
-        """Deliver the events that arise from now on to `url` too.
+        """Deliver future events to `url`, too.
 
         Args:
             url: Where the code under test receives webhooks.
@@ -246,19 +246,19 @@ class MockAccount:
         return cast("answers.WebhookEndpoint", self.call("POST", "/_mock/v1/webhook-endpoints", body))
 
     def stop_delivering_to(self, endpoint_id: str) -> None:
-        """Remove a webhook endpoint, with what was still under way to it."""
+        """Remove a webhook endpoint and its pending deliveries."""
         self.call("DELETE", f"/_mock/v1/webhook-endpoints/{_segment(endpoint_id)}")
 
     def flush(self) -> list[answers.Delivery]:
-        """Attempt every delivery that is due now, and wait for those under way: the attempts."""
+        """Attempt every delivery that is due now, wait for those under way, and return the attempts."""
         return cast("list[answers.Delivery]", self._data("POST", "/_mock/v1/deliveries/flush", timeout=_SLOW))
 
     def deliver_again(self, event_id: str) -> list[answers.Delivery]:
-        """Send an event to every endpoint once more: the attempts."""
+        """Send an event to every endpoint again; return the attempts."""
         path = f"/_mock/v1/events/{_segment(event_id)}/deliver"
         return cast("list[answers.Delivery]", self._data("POST", path, timeout=_SLOW))
 
-    # trouble
+    # faults
 
     @property
     def faults(self) -> list[answers.Fault]:
@@ -277,7 +277,7 @@ class MockAccount:
         times: int | None = None,
         probability: float | None = None,
     ) -> FaultRule:
-        """Let calls or webhooks of this account go wrong, from now on or for the length of a `with` block.
+        """Make calls or webhooks of this account fail, from now on or for the length of a `with` block.
 
         With neither `operation` nor `webhook` it is about every webhook where the action is one for webhooks alone
         (`duplicate`, `reorder`, `bad_signature`), else about every call.
@@ -315,14 +315,14 @@ class MockAccount:
         return FaultRule(self, self.call("POST", "/_mock/v1/faults", body))
 
     def clear_faults(self) -> None:
-        """Let everything work again."""
+        """Remove all fault rules."""
         self.call("DELETE", "/_mock/v1/faults")
 
     # what the integration did, and the account as a whole
 
     @property
     def sessions(self) -> list[answers.CheckoutSession]:
-        """Every checkout session, newest first. Not read through the API: no fault applies, the journal is silent."""
+        """Every checkout session, newest first. No API call: no fault applies, and the journal does not show it."""
         from qashier_mock.web.snapshots import shown_session  # noqa: PLC0415 - few tests ask, and it costs start-up time
 
         shown = [shown_session(each) for each in reversed(self.snapshot()["sessions"])]
@@ -355,7 +355,7 @@ class MockAccount:
         return cast("answers.Settings", self.call("PUT", "/_mock/v1/settings", body))
 
     def reset(self) -> answers.Clock:
-        """Begin anew: nothing in the account, the clock at the machine's time."""
+        """Empty the account and set its clock to the machine's time."""
         return cast("answers.Clock", self.call("POST", "/_mock/v1/reset"))
 
     def snapshot(self) -> dict[str, Any]:
@@ -363,11 +363,11 @@ class MockAccount:
         return cast("dict[str, Any]", self.call("GET", "/_mock/v1/snapshot"))
 
     def restore(self, snapshot: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a whole account in the place of what this one has: what was put in."""
+        """Replace all that this account has by a snapshot; return what was put in."""
         return cast("dict[str, Any]", self.call("PUT", "/_mock/v1/snapshot", dict(snapshot)))
 
     def health(self) -> answers.Health:
-        """That the mock is there, and which version."""
+        """Check that the mock is there; return its version and store."""
         return cast("answers.Health", self.call("GET", "/_mock/v1/health"))
 
     def close(self) -> None:
@@ -393,7 +393,7 @@ def whole_seconds(seconds: float = 0, minutes: float = 0, hours: float = 0, days
     """A length of time in seconds.
 
     Raises:
-        ValueError: It is negative, or no whole number of them.
+        ValueError: It is negative, or not a whole number of seconds.
     """
     total = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days).total_seconds()
     if total < 0 or total != int(total):
@@ -405,7 +405,7 @@ def epoch_seconds(instant: datetime | float | str) -> int:
     """An instant in whole epoch seconds.
 
     Raises:
-        ValueError: It is a time without a zone, or no time at all.
+        ValueError: It has no time zone, or is not a time.
     """
     if isinstance(instant, int | float):
         return int(instant)

@@ -66,11 +66,11 @@ class SecretHeaders(dict[str, str]):
 class Connections:
     """Connections to one server that are kept for the next request. Any number of threads may use it.
 
-    A request that was sent is never sent again: paying and moving time are not safe to repeat.
+    A request is never sent twice, since paying and moving time are not safe to repeat.
     """
 
     def __init__(self, base_url: str, *, timeout: float = 30.0) -> None:
-        """Connect to nothing yet.
+        """Prepare. Nothing is connected yet.
 
         Args:
             base_url: Where the mock is: http or https, with or without a path.
@@ -158,7 +158,7 @@ def _envelope(content: bytes) -> dict[str, Any]:
 
 
 def _foreign(content: bytes) -> str:
-    """What to say of an answer that no mock gives: a proxy's, or another server's."""
+    """Describe an answer that does not come from a mock, but from a proxy or another server."""
     text = " ".join(content[:200].decode("utf-8", "replace").split())
     return f"this is not how a mock answers: {text}" if text else "the answer is empty, as no mock's is"
 

@@ -76,9 +76,11 @@ class AppHooks:
         self._cors = frozenset(cors) - {"*"}
         self.hints: dict[AccountId, str] = {}
         self.live: LiveLog | None = None
-        self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}  # keys under way: by whom, until when
+        self._delayed: dict[
+            tuple[AccountId, bytes], tuple[str, float]
+        ] = {}  # keys under way: of which request, until when
         self.new_request_id = ids.request_id
-        self._logged_at: dict[str, float] = {}  # why the store could not be used, and when that was last said
+        self._logged_at: dict[str, float] = {}  # reasons why the store could not be used, and when each was last logged
 
     def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
         """The account of the key in `Authorization` (AUTH-1 to AUTH-4)."""

@@ -5,8 +5,8 @@
         account.pay(session["id"])
         event = webhooks.wait_for("checkout.session.completed")
 
-It says 200 to everything, unless told to fail, to hang or to hang up. Whoever waits is woken by what arrives: nothing
-here sleeps or polls.
+It answers 200 to everything, unless told to fail, to hang or to hang up. A waiting caller is woken by what arrives;
+nothing here sleeps or polls.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __tracebackhide__: Final = True
 _LONGEST_CHUNK_LINE: Final = 1_024
 _LARGEST_BODY: Final = 16 * 1024 * 1024
 _SILENCE_S: Final = 5.0
-"""Seconds that a sender may keep silent until its connection, which has a thread of its own, is closed."""
+"""Seconds of silence after which a sender's connection, which occupies a thread, is closed."""
 
 
 class WebhookTimeout(TimeoutError):
-    """A webhook that was waited for did not come; the message says what did."""
+    """The expected webhook did not arrive; the message lists what did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class _Scripted:
 
 @dataclass(eq=False, slots=True)
 class _Wait:
-    """Somebody who waits: for which type and session, and whether they still do."""
+    """One waiting caller: for which type and session, and whether it has given up."""
 
     event_type: str | None
     session_id: str | None
@@ -139,7 +139,7 @@ class WebhookReceiver:
         self._thread: Thread | None = None
 
     def start(self) -> Self:
-        """Listen; it receives from now on."""
+        """Listen, and receive from now on."""
         self._server = _Server(self._bind, self._take_in)
         self.url = f"http://{self._host}:{self._server.server_port}/webhooks"
         self._thread = Thread(target=self._server.run, name="qashier-mock-receiver", daemon=True)
@@ -147,7 +147,7 @@ class WebhookReceiver:
         return self
 
     def close(self) -> None:
-        """Free the port, and end whatever waits or hangs; what was received stays readable. Harmless when closed."""
+        """Free the port, and end all that waits or hangs. What was received stays readable."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -162,7 +162,7 @@ class WebhookReceiver:
 
     @property
     def received(self) -> list[answers.Event]:
-        """Every event as delivered, in order of arrival; one that came twice is here twice."""
+        """Every event as delivered, in order of arrival. An event that came twice is in it twice."""
         with self._changed:
             return [arrival.event for arrival in self._arrivals]
 
@@ -183,7 +183,7 @@ class WebhookReceiver:
             timeout: Real seconds to wait at most.
 
         Raises:
-            WebhookTimeout: It did not come.
+            WebhookTimeout: It did not arrive in time.
             ValueError: There is no such type.
         """
         return self._wait(_wait(event_type, session), timeout)
@@ -207,7 +207,7 @@ class WebhookReceiver:
                 self._changed.notify_all()
 
     def include(self, events: Sequence[answers.Event]) -> None:
-        """Count events as received before all others: those that arose before the receiver was registered."""
+        """Put the events that arose before the receiver was registered in front of all others."""
         with self._changed:
             self._arrivals[:0] = [_Arrival(event, None) for event in events]
             self._changed.notify_all()
@@ -234,7 +234,7 @@ class WebhookReceiver:
         self._answer_so(_Answer(hangs=True), times)
 
     def release(self) -> None:
-        """Answer what hangs with 200, and hang no more."""
+        """Answer what hangs with 200, and stop hanging."""
         with self._changed:
             self._releases += 1
             self._script = deque(each for each in self._script if not each.answer.hangs)
@@ -250,7 +250,7 @@ class WebhookReceiver:
             elif times > 0:
                 self._script.append(_Scripted(answer, times))
 
-    # behind the scenes
+    # internals
 
     def _take_in(self, webhook: ReceivedWebhook) -> int | None:
         """Note a delivery, wake whoever waits for it, and return the status to answer with."""
@@ -382,10 +382,10 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that breaks is no news for a test."""
+        """Ignore connections that break: tests break them on purpose."""
 
     def stop_accepting(self) -> None:
-        """Let `run` end: it waits for a connection, so it gets one."""
+        """End `run` by connecting to it, since it waits for a connection."""
         self._is_stopping = True
         with socket.create_connection((self.server_name, self.server_port)):
             return

@@ -2,9 +2,9 @@
 
     from qashier_mock.bugs import BUGS, parts_with
 
-A checker that accuses nobody may be right, or blind. These tell which: each breaks one clause of the contract, as
-production code really does, and a checker has to report that clause. `parts_with` is called by `app.py`, where
-`Settings.bugs` names any, and nowhere else; the correct code knows nothing of them, and does not import this package.
+A checker that reports nothing may be right or blind. Defects show which: each breaks one clause of the contract, as
+real code does, and the checker has to report that clause. Only `app.py` calls `parts_with`, where `Settings.bugs` names
+a defect. The correct code does not import this package.
 
 One module per group of clauses. A defect that only rewrites a schema, a request, a reply or the result of a rule is a
 row: its clause, its name, one sentence that says how it shows, and where it changes what (`changes.py` has the words).

@@ -1,7 +1,7 @@
-"""The words in which defects are described: each says where something is changed, and takes what is changed there.
+"""The vocabulary of defects. Each function says where something is changed; its argument says what.
 
-A word returns a `Change`. Its argument sees one request, body, session, page or rule at a time, and does one thing to
-it. JSON values are changed in place; frozen values are returned changed.
+A function returns a `Change`. Its argument gets one request, body, session, page or rule at a time. JSON values are
+changed in place; frozen values are returned changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Moved = tuple[CheckoutSession, EventType | None]
 Message = tuple[bytes, dict[str, str]]
 
 RACE_S: Final = 0.02
-"""Seconds that a defect waits between looking and acting, so that requests at the same time meet there."""
+"""Seconds that a defect waits between looking and acting, so that concurrent requests overlap."""
 
 CREATE: Final = "create_checkout_session"
 RETRIEVE: Final = "retrieve_checkout_session"
@@ -46,7 +46,7 @@ def schema(path: str, **keywords: Any) -> Change:
 
     Args:
         path: Below `components`, as in `schemas.Quantity` or `parameters.PageLimit.schema`.
-        keywords: What it is to say; a function makes it from what the keyword said before.
+        keywords: New values; a function computes one from the old value.
     """
 
     def change(document: Json) -> None:
@@ -175,7 +175,7 @@ def error_body(change: Callable[[Request, Json], Any]) -> Change:
 
 
 def crash(condition: Callable[[Request], object]) -> Change:
-    """Answer some requests as an exception that nobody caught is answered."""
+    """Answer some requests with 500, like an uncaught exception."""
 
     async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
         if not condition(asked):
@@ -236,7 +236,7 @@ def reply(operation: str, change: Callable[[Json], object], *, part: str = "api"
 
 
 def several(*changes: Change) -> Change:
-    """All of these."""
+    """Apply several changes."""
 
     def apply(parts: Parts) -> None:
         for change in changes:
@@ -422,7 +422,7 @@ def page_text(status: Status, pattern: bytes, other: bytes) -> Change:
 
 
 def page_leads_to(form: bytes, target: Callable[[CheckoutSession], str]) -> Change:
-    """Lead the customer elsewhere after one of the forms of the pages."""
+    """Redirect the customer elsewhere after one of the forms of the pages."""
 
     async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
         answered = await respond(asked)

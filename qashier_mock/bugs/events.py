@@ -1,4 +1,4 @@
-"""EVT: events that are lost, doubled, mislabelled, or told of the wrong thing."""
+"""EVT: events that are lost, doubled, mislabelled, or about the wrong thing."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ PartName: TypeAlias = Literal["service", "accounts", "dispatcher", "hooks", "api
 class Parts:
     """One app with its defects.
 
-    The app asks for `rules` and `store_over` while it is composed, then calls `install`, and in the end `wrap`. A
-    defect is applied before all that: it registers what is to be changed, and meets the parts themselves when what it
-    has registered is called.
+    A defect is applied first: it registers what to change. Then the app is composed: it takes `rules` and `store_over`,
+    calls `install` once its parts are made, and `wrap` in the end. What a defect has registered may use the parts when
+    it is called.
 
     Attributes:
-        rules: What the services are to be handed.
+        rules: The rules for the services.
         store: Where everything is kept, as the services see it.
     """
 
@@ -139,12 +139,12 @@ class Parts:
     # what the app asks while it is composed
 
     def store_over(self, store: Store) -> Store:
-        """The store that the services are to be handed."""
+        """The store for the services."""
         self.store = _Store(store, self._transactions) if self._transactions else store
         return self.store
 
     def install(self, *, documents: Documents, pages: dict[str, ASGIApp], ids: IdSource, **parts: Any) -> None:
-        """Bring the changes of methods, documents and pages into force, once the parts are made.
+        """Apply the changes of methods, documents and pages, once the parts are made.
 
         Args:
             documents: What the pipeline will compile, each with its base paths, the public API's first; changed here.

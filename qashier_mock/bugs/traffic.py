@@ -111,7 +111,7 @@ def with_header(headers: Headers, name: bytes, value: bytes | None) -> Headers:
 
 
 class Traffic:
-    """An app with layers around those of its paths that a test says."""
+    """An app with layers around some of its paths."""
 
     def __init__(
         self, app: ASGIApp, layers: Sequence[Layer], *, bases: Sequence[str], leaves_out: Sequence[str]
@@ -121,8 +121,8 @@ class Traffic:
         Args:
             app: What answers.
             layers: The first is the innermost.
-            bases: Base paths that a request's `path` is to lack.
-            leaves_out: Paths that begin so never meet the layers.
+            bases: Base paths to remove from a request's `path`.
+            leaves_out: Prefixes of paths without layers.
         """
         self._app = app
         self._layers = tuple(layers)
