@@ -156,12 +156,17 @@ class Assertion:
 
     def _delivered(self, wanted: Delivered) -> list[str]:
         hook = self.names.hook_at(wanted.endpoint.url)
-        arguments = self.expected(wanted.session_id)
-        if wanted.least:
-            arguments += f", {wanted.least}"
+        session_id = self.expected(wanted.session_id)
+        if wanted.delays:
+            return [f"assert {hook}.grows({session_id})"]
+        arguments = session_id + (f", {wanted.least}" if wanted.least else "")
+        count = "len(seen)"
+        if isinstance(wanted.since, Delivery):
+            arguments += f", after={self._index(wanted.since)}"
+            count = "len({one.at for one in seen})"  # the same try may come twice
         if wanted.within_s is not None:
             arguments += f", within_s={wanted.within_s}"
-        return [f"seen = {hook}.about({arguments})", f"assert {_bounds('len(seen)', wanted.least, wanted.most)}, seen"]
+        return [f"seen = {hook}.about({arguments})", f"assert {_bounds(count, wanted.least, wanted.most)}, seen"]
 
     def _signature(self, wanted: Equals) -> str | None:
         """How an expected header of a delivery is made from its body and the endpoint's secret; None if it is not."""
@@ -227,16 +232,18 @@ class Assertion:
 
     def _one(self, delivery: Delivery) -> str:
         """A delivery, by its place among those that tell of the same session."""
-        hook = self.names.hook_at(delivery.endpoint.url)
-        subject = subject_of(delivery.event)
+        place = self._index(delivery)
+        session_id = self.names.constant(subject_of(delivery.event), delivery.endpoint.account)
+        return f"{self.names.hook_at(delivery.endpoint.url)}.about({session_id}, {place + 1})[{place}]"
+
+    def _index(self, delivery: Delivery) -> int:
+        """The place of a delivery among those to its endpoint that tell of the same session."""
         alike = [
             one
             for one in self.names.steps.history.deliveries
-            if one.endpoint.url == delivery.endpoint.url and subject_of(one.event) == subject
+            if one.endpoint.url == delivery.endpoint.url and subject_of(one.event) == subject_of(delivery.event)
         ]
-        place = alike.index(delivery) if delivery in alike else 0
-        session_id = self.names.constant(subject, delivery.endpoint.account)
-        return f"{hook}.about({session_id}, {place + 1})[{place}]"
+        return alike.index(delivery) if delivery in alike else 0
 
     def _path(self, root: str, path: tuple[Step, ...], account: int | None) -> str:
         """An expression that walks a path, through every entry of a list where it says so."""

@@ -147,7 +147,7 @@ class Hook:
     """A webhook receiver that answers with some statuses in turn; it goes by the clock that it is told of."""
 
     def __init__(self, *statuses):
-        self.statuses, self.deliveries, self.now, self.late = statuses, [], 0, 0
+        self.statuses, self.deliveries, self.now, self.since, self.late = statuses, [], 0, 0, 0
         self.news = Condition()
         hook = self
 
@@ -195,7 +195,7 @@ class Hook:
     def settle(self, patience=1):
         """Wait for one more delivery, so that it comes before the clock moves."""
         with self.news:
-            count = len(self.deliveries)
+            count, self.since = len(self.deliveries), self.now
             self.news.wait_for(lambda: len(self.deliveries) > count, patience)
 
     def move(self, seconds):
@@ -203,16 +203,28 @@ class Hook:
         time.sleep(max(0, self.late - time.monotonic()))
         self.now += seconds
 
-    def about(self, session_id, count=0, within_s=None):
-        """The deliveries that tell of a session; waits a few seconds until there are so many."""
+    def about(self, session_id, count=0, after=None, within_s=None):
+        """The deliveries that tell of a session; waits a few seconds until there are so many.
+
+        `after` leaves out so many and one more, and counts the seconds from the last of them.
+        """
 
         def found():
             there = [one for one in self.deliveries if one.subject == session_id]
-            return [one for one in there if within_s is None or one.at - there[0].at <= within_s]
+            since = self.since if after is None or len(there) <= after else there[after].at
+            there = there if after is None else there[after + 1 :]
+            return [one for one in there if within_s is None or one.at - since <= within_s]
 
         with self.news:
             self.news.wait_for(lambda: len(found()) >= (count or 99), 5 if count else 2)
             return found()
+
+    def grows(self, session_id):
+        """Whether the tries to tell of a session come later and later."""
+        moments = sorted({one.at for one in self.about(session_id, 6)})
+        delays = [later - earlier for earlier, later in pairwise(moments)]
+        means = all(sum(delays[:count]) > count * delays[0] for count in range(5, len(delays) + 1))
+        return len(delays) > 1 and delays[-1] > delays[0] and means
 ''',
     "Delivery": '''
 class Delivery:
@@ -258,6 +270,7 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"BaseHTTPRequestHandler": "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer",
     r"Barrier\(": "from threading import Barrier",
     r"Condition\(": "from threading import Condition, Thread",
+    r"pairwise\(": "from itertools import pairwise",
     r"nullcontext": "from contextlib import nullcontext",
     r"unescape\(": "from html import unescape",
     r"urljoin": "from urllib.parse import urljoin",

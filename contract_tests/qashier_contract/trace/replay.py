@@ -201,7 +201,8 @@ class _Search:
         units, tried = self.found.units, set[tuple[frozenset[int], bool]]()
         shown = self.found.places | units.closed(self._subjects())
         laters = (False, True) if self.found.needs_later else (False,)
-        for places in (self.found.places, shown, *growing(units, shown)):
+        with_endpoints = self.found.places | units.closed(self._endpoints())
+        for places in (self.found.places, with_endpoints, shown, *growing(units, shown)):
             for later in laters:
                 if (places, later) not in tried:
                     tried.add((places, later))
@@ -212,6 +213,10 @@ class _Search:
         for exchange in self.found.seen.exchanges:
             for session_id in shown_by(exchange):
                 yield from self.found.units.of_session(session_id)
+
+    def _endpoints(self) -> Iterator[int]:
+        """The other webhook endpoints: who gets an event may depend on who else is there."""
+        return (place for place, unit in enumerate(self.found.units.all) if unit.endpoints)
 
     def _smaller(self, places: frozenset[int]) -> None:
         """Cut down what broke again. Requests that race break by chance: those are left as they are."""

@@ -10,6 +10,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Final
 
+from qashier_contract.findings import Delivered
 from qashier_contract.history import CONTROL_PATH, Credentials, Operation
 from qashier_contract.trace.assertions import Assertion
 from qashier_contract.trace.credentials import forged
@@ -178,8 +179,16 @@ class _Script:
             return [post.replace('"seconds": seconds', f'"seconds": {sum(step.moved_s or 0 for step in moves)}')]
         seconds = ", ".join(str(step.moved_s) for step in moves)
         wrapped = textwrap.fill(f"{seconds},", 80, initial_indent="    ", subsequent_indent="    ")
-        hooks = [f"    hook{place}.move(seconds)" for place in range(1, len(self.hooks) + 1)]
-        return ["\n".join([f"for seconds in (\n{wrapped}\n):", *hooks, f"    {post}"])]
+        places = range(1, len(self.hooks) + 1)
+        hooks = [f"    hook{place}.move(seconds)" for place in places]
+        # When a try comes matters: it gets the time to, before the clock moves on.
+        waits = [f"    hook{place}.settle(0.25)" for place in places] if self._is_about_tries else []
+        return ["\n".join([f"for seconds in (\n{wrapped}\n):", *hooks, f"    {post}", *waits])]
+
+    @property
+    def _is_about_tries(self) -> bool:
+        wanted = self.violation.finding.expectation if self.violation.finding is not None else None
+        return isinstance(wanted, Delivered) and (wanted.since is not None or bool(wanted.delays))
 
     def _deliveries(self, group: tuple[Step, ...]) -> list[str]:
         """Wait for the deliveries that came before the next step."""

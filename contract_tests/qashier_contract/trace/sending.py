@@ -36,7 +36,9 @@ _PATIENCE_S: Final = 2.0
 _LITTLE_PATIENCE_S: Final = 0.2
 """How long, after one was waited for in vain."""
 _SETTLING_S: Final = 2.6
-"""After so long a list of events must have what it gets, and an endpoint must have been told."""
+"""After so long a list of events must have what it gets."""
+_AT_ONCE_S: Final = 5.0
+"""How long a delivery may take that is sent at once."""
 _PAUSE_S: Final = 1.0
 """A longer pause after a move of the clock was meant."""
 _LONGEST_PAUSE_S: Final = 3.5
@@ -132,9 +134,19 @@ class Sending:
         Raises:
             OutOfTime: The budget is spent.
         """
-        self.target.pace.sleep(_SETTLING_S)
-        for number in sorted({s.account or 0 for s in self.steps.all if s.exchange.operation is Operation.EVENTS}):
+        accounts = sorted({s.account or 0 for s in self.steps.all if s.exchange.operation is Operation.EVENTS})
+        if accounts:
+            self.target.pace.sleep(_SETTLING_S)
+        for number in accounts:
             Account(self.target, number).events()
+        if self._receiver is not None:
+            ends = sum(step.exchange.operation in _ENDING for step in self.steps.all)
+            for account, name, endpoint_id in self._endpoints.values():
+                self._receiver.wait(name, ends, _AT_ONCE_S)
+                # Who removes an endpoint has waited for what ought to come there.
+                account.remove_endpoint(endpoint_id)
+                self._receiver.removed(name)
+            self._endpoints.clear()
         return self._observed()
 
     def clean_up(self) -> None:
