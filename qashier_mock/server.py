@@ -29,11 +29,11 @@ _GRACE: Final = 3
 """Seconds that requests under way have to end when the server stops."""
 
 _TICK_S: Final = 1.0
-_MAKE_DATE: Final = 0
+_DATE_TICK: Final = 0
 """The Date header is made anew in each tick; to uvicorn, those whose number 10 divides do so."""
 
 POLL_INTERVAL_S: Final = 0.002
-"""Seconds between two looks at whether a server that stops is done."""
+"""Seconds between two checks whether a stopping server is done."""
 
 _START_LIMIT: Final = 60
 """Seconds to wait for a server in a thread to get ready, or to end."""
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._on_ready = on_ready
         self._on_stop = on_stop
-        self._told = asyncio.Event()
+        self._stop_requested = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -74,12 +74,12 @@ class Server(uvicorn.Server):
         self._on_stop()
         self.should_exit = True
         self.force_exit = self.force_exit or force
-        self._told.set()
+        self._stop_requested.set()
 
     async def main_loop(self) -> None:
-        while not await self.on_tick(_MAKE_DATE):
+        while not await self.on_tick(_DATE_TICK):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), _TICK_S)
+                await asyncio.wait_for(self._stop_requested.wait(), _TICK_S)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         for server in self.servers:

@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
-_PATIENCE: Final = 15.0
+_STOP_TIMEOUT_S: Final = 15.0
 """Seconds that workers have to end once they were told to, until they are killed."""
 
 POLL_INTERVAL: Final = 0.02
-"""Seconds between two looks at whether they have."""
+"""Seconds between two checks whether they have."""
 
 Prepare = Callable[[MockApp], Awaitable[None]]
 
@@ -68,21 +68,21 @@ def run_workers(
     Raises:
         WorkersFailed: A worker could not start, or none is left.
     """
-    crew = _Crew()
-    previous = {each: signal.signal(each, crew.stop) for each in _SIGNALS}
+    workers = _Workers()
+    previous = {each: signal.signal(each, workers.stop) for each in _SIGNALS}
     try:
-        crew.start(listener, count, make_app, prepare)
-        if crew.wait_until_ready():
+        workers.start(listener, count, make_app, prepare)
+        if workers.wait_until_ready():
             ready()
-        crew.watch()
+        workers.watch()
     finally:
-        crew.end()
+        workers.end()
         for each, handler in previous.items():
             signal.signal(each, handler)
 
 
 @dataclass(slots=True)
-class _Crew:
+class _Workers:
     """The workers, as their parent sees them.
 
     Attributes:
@@ -90,13 +90,13 @@ class _Crew:
     """
 
     is_stopping: bool = False
-    _living: dict[int, int] = field(default_factory=dict)  # process id -> number of the worker
-    _reports: int = -1  # where workers say how their start went
-    _lifeline: int = -1  # closed by the system when this process dies, which is how the workers learn of it
+    _alive: dict[int, int] = field(default_factory=dict)  # process id -> number of the worker
+    _start_reports: int = -1  # where workers say how their start went
+    _parent_pipe: int = -1  # closed by the system when this process dies, which is how the workers learn of it
 
     def start(self, listener: socket, count: int, make_app: Callable[[], MockApp], prepare: Prepare | None) -> None:
-        self._reports, reports = os.pipe()
-        lifeline, self._lifeline = os.pipe()
+        self._start_reports, reports = os.pipe()
+        parent_pipe, self._parent_pipe = os.pipe()
         gc.freeze()  # what is there is there for good: collecting garbage in a worker need not touch, and so copy, it
         for number in range(count):
             # A signal that comes now is for the parent's handler, or for the worker's own, but not for a copy of the
@@ -109,14 +109,14 @@ class _Crew:
                 for each in _SIGNALS:
                     signal.signal(each, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-                os.close(self._reports)
-                os.close(self._lifeline)
-                _Worker(listener, reports, lifeline).run(make_app, prepare if number == 0 else None)
-            self._living[pid] = number
+                os.close(self._start_reports)
+                os.close(self._parent_pipe)
+                _Worker(listener, reports, parent_pipe).run(make_app, prepare if number == 0 else None)
+            self._alive[pid] = number
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(reports)
-        os.close(lifeline)
+        os.close(parent_pipe)
         listener.close()  # the workers have it; this process must not keep it open when they are gone
 
     def wait_until_ready(self) -> bool:
@@ -125,9 +125,9 @@ class _Crew:
         Raises:
             WorkersFailed: One cannot.
         """
-        missing = len(self._living)
-        with os.fdopen(self._reports, "r", encoding="utf-8") as reports:
-            self._reports = -1
+        missing = len(self._alive)
+        with os.fdopen(self._start_reports, "r", encoding="utf-8") as reports:
+            self._start_reports = -1
             for line in reports:
                 error = json.loads(line)["error"]
                 if error is not None and not self.is_stopping:
@@ -145,26 +145,26 @@ class _Crew:
         Raises:
             WorkersFailed: Nobody told them to.
         """
-        while self._living and not self.is_stopping:
+        while self._alive and not self.is_stopping:
             pid, status = os.wait()
-            self._note(pid, status)
+            self._log_exit(pid, status)
         if not self.is_stopping:
             raise WorkersFailed("no worker is left")
 
-    def _note(self, pid: int, status: int) -> None:
-        number = self._living.pop(pid, None)
+    def _log_exit(self, pid: int, status: int) -> None:
+        number = self._alive.pop(pid, None)
         if number is not None and not self.is_stopping:
             code = os.waitstatus_to_exitcode(status)
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            _log.error("worker %d (process %d) has ended %s; %d are left", number, pid, how, len(self._living))
+            _log.error("worker %d (process %d) has ended %s; %d are left", number, pid, how, len(self._alive))
 
     def stop(self, *_: Any) -> None:
-        """Tell all to end. Who asks again does not want to wait for that."""
+        """Tell all to end; the second time, kill them."""
         self._signal_workers(signal.SIGKILL if self.is_stopping else signal.SIGTERM)
         self.is_stopping = True
 
     def _signal_workers(self, what: signal.Signals) -> None:
-        for pid in self._living:
+        for pid in self._alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, what)
 
@@ -172,17 +172,17 @@ class _Crew:
         """Wait for all to end, and kill those that do not."""
         if not self.is_stopping:
             self.stop()
-        deadline = time.monotonic() + _PATIENCE
-        while self._living:
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while self._alive:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid:
-                self._note(pid, status)
+                self._log_exit(pid, status)
             elif time.monotonic() > deadline:
                 self._signal_workers(signal.SIGKILL)
                 deadline = float("inf")
             else:
                 time.sleep(POLL_INTERVAL)
-        for each in (self._reports, self._lifeline):
+        for each in (self._start_reports, self._parent_pipe):
             if each >= 0:
                 os.close(each)
 
@@ -190,10 +190,10 @@ class _Crew:
 class _Worker:
     """One worker, in its own process."""
 
-    def __init__(self, listener: socket, reports: int, lifeline: int) -> None:
+    def __init__(self, listener: socket, reports: int, parent_pipe: int) -> None:
         self._listener = listener
-        self._reports = reports
-        self._lifeline = lifeline
+        self._start_reports = reports
+        self._parent_pipe = parent_pipe
 
     def run(self, make_app: Callable[[], MockApp], prepare: Prepare | None) -> NoReturn:
         """Serve, and end the process; nothing of the parent's is ever run here."""
@@ -224,13 +224,13 @@ class _Worker:
             server.stop()
 
         def parent_has_died() -> None:
-            loop.remove_reader(self._lifeline)
+            loop.remove_reader(self._parent_pipe)
             stop()
 
         loop = asyncio.get_running_loop()
         for each in _SIGNALS:
             loop.add_signal_handler(each, stop)
-        loop.add_reader(self._lifeline, parent_has_died)
+        loop.add_reader(self._parent_pipe, parent_has_died)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -247,9 +247,9 @@ class _Worker:
 
     def _report(self, error: str | None) -> None:
         """Tell the parent how the start went. Only the first report counts."""
-        if self._reports < 0:
+        if self._start_reports < 0:
             return
         with suppress(BrokenPipeError):
-            os.write(self._reports, json.dumps({"error": error}).encode() + b"\n")
-        os.close(self._reports)
-        self._reports = -1
+            os.write(self._start_reports, json.dumps({"error": error}).encode() + b"\n")
+        os.close(self._start_reports)
+        self._start_reports = -1

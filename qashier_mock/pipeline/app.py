@@ -104,7 +104,7 @@ def create_pipeline(
 
 
 class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types
-    """All that happens to one request.
+    """The ASGI app: what happens to one request, from its head to its answer.
 
     Attributes:
         shell: Connexion's own app around this one, which sees to the lifespan.
@@ -155,7 +155,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if scope["type"] != "http":
-            await (self.shell if scope["type"] == "lifespan" else _decline)(scope, receive, send)
+            await (self.shell if scope["type"] == "lifespan" else _refuse_websocket)(scope, receive, send)
             return
         started = self._timer()
         request_id = self._hooks.new_request_id()
@@ -205,7 +205,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive) -> Reply:
-        """Return the reply to a call, or raise what the error door is to render."""
+        """Return the reply to a call, or raise an error for `render_error`."""
         operation, hooks = call.operation, self._hooks
         if operation.is_secured:
             call.principal = hooks.authenticate(headers.all(b"authorization"))
@@ -224,7 +224,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     async def _apply_fault(
         self, fault: Fault, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive
     ) -> Reply:
-        """Return the reply to a call that a fault has been planned for."""
+        """Return the reply to a call that has a fault planned."""
         if fault.delay_s:
             await asyncio.sleep(fault.delay_s)
         reply = fault.reply or Reply(503)
@@ -254,7 +254,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     @staticmethod
     def _parse(call: Call, values: Sequence[bytes], headers: Headers) -> None:
-        """Parse and validate all that the operation takes, but for a large body."""
+        """Parse and validate parameters and body; a large body is left to `_parse_large`."""
         operation = call.operation
         arguments: dict[str, Any] = {}
         if values:
@@ -278,7 +278,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     async def _serve_unrouted(
         self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send, *, started: float
     ) -> None:
-        """Answer what no document has: a page does, or nobody."""
+        """Serve a page, or refuse a path that neither a document nor a page has."""
         page = self._pages.find(raw_path, scope["headers"])
         if page is None:
             await self._refuse(_path_unknown(raw_path), request_id, scope, receive, send, started=started)
@@ -286,7 +286,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await self._serve_page(page, request_id, scope, receive, send)
 
     def _render(self, error: Exception, call: Call | None) -> Reply:
-        """The error door. What the hooks do not know is logged and told as an internal error."""
+        """Render an error. One that the hooks do not know is logged, and answered as an internal error."""
         try:
             return self._hooks.render_error(error, call)
         except Exception as unknown:  # noqa: BLE001 - whatever it is, the client gets an answer
@@ -308,7 +308,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         *,
         started: float | None = None,
     ) -> None:
-        """Answer a request that has no operation; with the time at which it came, the hooks are told of it."""
+        """Refuse a request that has no operation. With `started`, the hooks observe it."""
         reply = self._render(error, None)
         body = encode(reply)
         headers = Headers(scope["headers"])
@@ -362,8 +362,8 @@ def _method_not_allowed(method: str, allow: bytes) -> Refused:
     return Refused(Reason.METHOD_NOT_ALLOWED, wording.message(text), headers=((b"allow", allow),))
 
 
-async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse what is no HTTP request."""
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1003})

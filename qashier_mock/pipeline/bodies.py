@@ -1,4 +1,4 @@
-"""Request bodies: read within a limit, decoded by orjson, validated, compared with what the schema names."""
+"""Request bodies: read within a limit, parsed, validated, and searched for unknown fields."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE: Final = b"application/json"
 LARGE: Final = 256 * 1024
-"""Bytes of a body from which on it is read piece by piece."""
+"""Bytes of a body that are parsed at once; a larger one is read in pieces."""
 
 
 class ClientGone(Exception):
@@ -64,7 +64,7 @@ def _too_large(limit: int) -> Refused:
 
 
 def check_media_type(types: Sequence[bytes], codings: Sequence[bytes]) -> None:
-    """Refuse everything but JSON as it is. A body without a media type counts as JSON; parameters do not count.
+    """Refuse other media types than JSON, and content codings. A body without a media type counts as JSON.
 
     Args:
         types: Every Content-Type of the request.
@@ -136,7 +136,7 @@ class BodyParser:
         return value, schema.unknown_fields(value)
 
     async def parse_large(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
-        """Do the same for a body of more than `LARGE` bytes, while others have their turn."""
+        """Do the same for a body of more than `LARGE` bytes; other requests go on meanwhile."""
         if self._reader is None:
             return self.parse(raw)
         value = await self._reader.read(raw)
@@ -144,7 +144,7 @@ class BodyParser:
 
 
 def missing() -> Refused:
-    """Say that a body is required."""
+    """Return the refusal of a request without the body that it needs."""
     return Refused(Reason.BODY_INVALID, "The body is empty; send a JSON object.")
 
 

@@ -1,4 +1,4 @@
-"""One request on its way through: what hooks and handlers receive, and the hooks themselves.
+"""What hooks and handlers receive of one request, and the hooks themselves.
 
 Nothing here imports a framework at run time, so that whoever needs a noun does not pay for the pipeline.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """What `Hooks.intercept` wants to go wrong.
+    """What shall go wrong with a call, as `Hooks.intercept` returns it.
 
     Attributes:
         delay_s: Real seconds to wait before anything is done.
@@ -40,7 +40,7 @@ class Fault:
 
 @dataclasses.dataclass(slots=True)
 class Call:
-    """One request on its way through.
+    """One request of an operation.
 
     Attributes:
         operation: What the document says of it.
@@ -74,7 +74,7 @@ class Call:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UnroutedRequest:
-    """One request that no operation takes: its path is unknown, or its method is not one of the path's.
+    """A request without an operation: its path is unknown, or the path does not have its method.
 
     Attributes:
         authorization: The value of every Authorization header, in order.
@@ -92,7 +92,7 @@ class UnroutedRequest:
 
 
 class Hooks(Protocol):
-    """What the pipeline is handed by whoever composes the app."""
+    """What the pipeline asks of the app that it is part of."""
 
     def new_request_id(self) -> str:
         """Return a fresh id of letters, digits and underscores."""
@@ -114,7 +114,7 @@ class Hooks(Protocol):
         """Run after validation, before the handler. Whatever it raises goes to `render_error`."""
 
     def render_error(self, error: Exception, call: Call | None) -> Reply:
-        """Turn an error into a reply: the one error door.
+        """Turn an error into a reply. Every refusal leaves through here.
 
         An exception that it does not know it re-raises: that is logged, and comes back as `Refused` with
         `Reason.INTERNAL_ERROR`.
@@ -127,4 +127,4 @@ class Hooks(Protocol):
         """
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
-        """Run once a request that no operation takes has its reply, before it is sent; nobody has authenticated it."""
+        """Run once a request without an operation has its reply, before it is sent. It is not authenticated."""

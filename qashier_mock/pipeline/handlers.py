@@ -11,7 +11,7 @@ from qashier_mock.pipeline.schemas import Unsupported
 
 
 class Handlers:
-    """Where handlers are looked up, and which have been."""
+    """Finds the handlers of operations, and knows which of them are used."""
 
     def __init__(self, handlers: object | Sequence[object]) -> None:
         self._owners = list(handlers) if isinstance(handlers, Sequence) else [handlers]
@@ -27,7 +27,7 @@ class Handlers:
         raise Unsupported(f"no handler is named {operation_id!r}")
 
     def check_all_used(self) -> None:
-        """Refuse a handler that no operation calls: it is a typing error, or a forgotten piece of the document."""
+        """Refuse a handler that no operation calls: a typing error, or an operation missing in the document."""
         offered = {name for owner in self._owners for name in _offered(owner)}
         idle = sorted(offered - self._used)
         if idle:

@@ -1,4 +1,4 @@
-"""Replies judged by the document, for tests: a reply that it does not describe fails the test that caused it.
+"""Validate replies against the document, for tests: a reply outside it fails the test that caused it.
 
 The document is open, since a service may add properties. The mock adds none, so its closed view judges here.
 """
@@ -23,7 +23,7 @@ class ReplyOutsideDocument(AssertionError):
 
 
 class Judge:
-    """The answers of all operations, compiled with another engine than the one that judges requests."""
+    """Validates replies with another engine than the one that validates requests."""
 
     def __init__(self) -> None:
         from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - an extra, and slow to import

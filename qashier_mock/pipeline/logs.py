@@ -1,4 +1,4 @@
-"""The pipeline's log: one line per event, and nothing in it that a stranger could have broken into two."""
+"""The pipeline's log: one line for each event, whatever a client has sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger("qashier_mock.pipeline")
 
 
 def log_unexpected(error: BaseException, where: str, request_id: str) -> None:
-    """Log an unexpected exception on one line: what it says may quote what a stranger has sent."""
+    """Log an unexpected exception on one line. Its text is escaped, because it may quote what a client sent."""
     frames = traceback.extract_tb(error.__traceback__)
     trail = " > ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     text = wording.shorten(str(error), 500)

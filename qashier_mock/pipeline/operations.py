@@ -115,7 +115,7 @@ def _check_path_item(item: Mapping[str, Any], where: str) -> None:
 
 
 def _is_secured(model: Any, where: str) -> bool:
-    """Who may call is the hooks' business; which operations need a caller is the document's."""
+    """Whether the document wants a caller for it. Who may call, the hooks decide."""
     requirements = model.security
     if not requirements:
         return False
@@ -144,7 +144,7 @@ def _check_responses(responses: Mapping[str, Any], where: str) -> None:
 
 
 def _check_handler(function: Any, scalars: list[Scalar], body: BodyParser | None, where: str) -> None:
-    """See that a handler takes what it will be given and asks for nothing else."""
+    """Check that a handler takes the arguments of its operation, and no others."""
     name = getattr(function, "__name__", repr(function))
     if not inspect.iscoroutinefunction(function):
         raise Unsupported(f"{where}: the handler {name} must be an async function")

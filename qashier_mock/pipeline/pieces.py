@@ -1,8 +1,8 @@
-"""Large bodies, read piece by piece: none holds everybody else up, and none costs much more memory than it has bytes.
+"""Read large bodies in pieces, so that other requests go on, and memory stays within a few times the body.
 
-A body is an object whose properties are mostly arrays. Their elements are found without being parsed, some at a time
-are parsed and validated, and others have their turn. The first element that is not valid ends it: what is behind it is
-never looked at. What a piece can cost is bounded, because `[[[]]]` takes thirty times its bytes once it is parsed.
+A large body is an object with long arrays. The reader finds where their elements end, parses and validates about 64 KiB
+of them, and lets other requests go on. It stops at the first invalid element. The number of objects and arrays in a
+piece is bounded, because `[[[]]]` takes thirty times its size once it is parsed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_CONTAINERS: Final = 50_000
 DEPTH: Final = 250
 """Levels of nesting. orjson reads more, but nobody could write them again: it stops at 254."""
 TURN: Final = 8_192
-"""Brackets, commas and strings that are looked at before others have their turn."""
+"""Brackets, commas and strings that are scanned before other requests go on."""
 
 _OPENING: Final = frozenset(b"[{")
 _CLOSING: Final = frozenset(b"]}")
@@ -41,7 +41,7 @@ _BLANK: Final = re.compile(rb"[ \t\n\r]*")
 
 
 def loads(raw: bytes) -> Any:
-    """Parse JSON of a bounded size, without looking for garbage meanwhile: that took most of the time.
+    """Parse JSON of a bounded size. The garbage collector rests meanwhile: it took most of the time.
 
     Raises:
         Refused: It has more objects and arrays than anything needs.

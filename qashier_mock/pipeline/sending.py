@@ -1,4 +1,4 @@
-"""Replies on their way out: encoded, beside a body that nobody has read, or cut short on purpose."""
+"""How replies are sent: encoded, before the body of the request has been read, or cut short by a fault."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ HEADER_LINES: Final = b"content-type: application/json\r\ncontent-length: %d\r\n
 NO_CONTENT: Final = 204
 CONNECTION_CLOSE: Final = (b"connection", b"close")
 DRAIN_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of an unwanted body that are read and thrown away, for a client that sends before it reads."""
+"""Bytes of an unwanted body that are read and discarded. Some clients send all before they read."""
 
 
 class Dropped(ConnectionError):
-    """A fault drops the connection, and the server has no way to do so: raised in place of it."""
+    """Raised where a fault drops the connection and the server cannot do that."""
 
 
 class Headers:
-    """The headers of a request. Most have none twice, and looking one up is then one step."""
+    """The headers of a request. Looking one up is one step, unless a header was sent twice."""
 
     __slots__ = ("_raw", "one")
 
@@ -48,7 +48,7 @@ class Headers:
 
 
 class Answer(NamedTuple):
-    """A reply as it goes out."""
+    """A reply, encoded."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -80,7 +80,7 @@ def header_list(
 
 
 def header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the same as lines of HTTP."""
+    """Return the headers of a reply as lines of HTTP."""
     stamp = request_id.encode()
     if not body and reply.status == NO_CONTENT:
         block = b"request-id: %b\r\n" % stamp
@@ -127,7 +127,7 @@ async def drain(receive: Receive) -> None:
 
 
 async def cut_short(transmit: Transmit, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    """Hang up without an answer, or amid it.
+    """Close the connection without an answer, or in the middle of it.
 
     Raises:
         Dropped: The server cannot hang up on purpose.

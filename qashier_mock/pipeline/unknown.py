@@ -1,4 +1,4 @@
-"""Fields of a body that its schema does not name: allowed, but worth telling, with the name that was meant."""
+"""Find fields of a body that its schema does not name. They are allowed, but often a typing error."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is wrong with a JSON value, by a Draft 4 schema: one violation after the other, as far as anybody asks.
+"""What is wrong with a JSON value, by a Draft 4 schema. Violations are found one by one, on demand.
 
-Whether a value is valid is jsonschema-rs's business, which is fast. Asked what is wrong, it collects every violation
-with a copy of what was sent: it made 1.1 GB of a body of 10 MB before it could name the first. Here nothing is copied.
+jsonschema-rs says whether a value is valid, which is fast. To say what is wrong, it collects every violation with a
+copy of the value: for a body of 10 MB that took 1.1 GB. Here nothing is copied.
 
 Values are what orjson reads: exactly dict, list, str, int, float, bool and None. References have been resolved.
 """

@@ -1,4 +1,4 @@
-"""How messages show what a stranger has sent: short, escaped, and with the nearest known name."""
+"""How messages quote what a client has sent: short, escaped, and with the nearest known name."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def quote(value: Any) -> str:
 
 
 def name(text: str) -> str:
-    """Show a name that a stranger chose; an empty one as a pair of quotes."""
+    """Show a name that a client chose; an empty one as a pair of quotes."""
     return shorten(text, NAME_LIMIT) or '""'
 
 
 def path(segments: Iterable[str | int], *, prefix: str = "") -> str:
-    """Write a path the way this project names places: `line_items[0].quantity`."""
+    """Write the place of a field: `line_items[0].quantity`."""
     out = prefix
     for segment in segments:
         if isinstance(segment, int):

@@ -1,8 +1,8 @@
-"""Who may call the control API from a browser: no page of a stranger, and no name that a stranger gave this machine.
+"""Protect the control API from foreign web pages in the developer's browser.
 
-A page of any site can make the developer's browser send requests to this machine. Browsers say where a request comes
-from (`Origin`, `Sec-Fetch-Site`), and a site that makes its own name resolve to 127.0.0.1 (DNS rebinding) is told by
-that name in `Host`. Programs that are no browsers send neither of the first two.
+A page of any site can make a browser send requests to this machine. Browsers say where a request comes from, in
+`Origin` and `Sec-Fetch-Site`; other programs send neither. A site whose name resolves to 127.0.0.1 (DNS rebinding) is
+recognised by that name in `Host`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOOPBACK: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\]|0\.0\
 def check_origin(
     headers: Mapping[bytes, bytes], *, is_local: bool, public_host: str | None, allowed: Collection[str] = ()
 ) -> None:
-    """Refuse a control call that a stranger's page may have sent.
+    """Refuse a control call that a foreign page may have sent.
 
     Args:
         headers: Of the request, by name in lower case.
