@@ -121,9 +121,9 @@ class Hooks(Protocol):
         """
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Run once an authenticated call has its reply, before it is sent; return further headers for it.
+        """Run once a call has its reply, before it is sent; return further headers for it.
 
-        `reply.transmit` tells how much of it will be sent.
+        `reply.transmit` says how much of it will be sent, and `call.principal` is None where nobody was authenticated.
         """
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
