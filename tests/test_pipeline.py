@@ -27,6 +27,7 @@ from qashier_mock.pipeline import (
     create_pipeline,
     precompile,
 )
+from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.document import PRECOMPILED_SUFFIX
 from qashier_mock.pipeline.unknown import MAX_UNKNOWN
 
@@ -644,6 +645,21 @@ class TestFaults:
     def test_a_client_that_goes_away_from_a_fault_gets_no_answer(self) -> None:
         with pytest.raises(IndexError):  # nothing was sent
             ask(build(Hooks(Fault(delay_s=0.001))), "POST", "/things", chunks=[])
+
+    def test_of_very_many_delayed_calls_the_longest_held_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its client may be gone: a closed connection looks like one on which nothing more is sent."""
+        monkeypatch.setattr("qashier_mock.pipeline.delays.MOST_HELD", 2)
+
+        async def hold() -> list[bool]:
+            delays = Delays()
+            held = [asyncio.create_task(delays.hold(3_600)) for _ in range(5)]
+            await asyncio.gather(*held[:3])
+            waiting = [not each.done() for each in held[3:]]
+            for each in held:
+                each.cancel()
+            return waiting
+
+        assert asyncio.run(hold()) == [True, True]
 
     def test_a_delay_lets_the_request_through(self) -> None:
         assert ask(build(Hooks(Fault(delay_s=0.001))), "GET", "/things/a").status == 200

@@ -12,7 +12,6 @@ body 400. Whatever is refused or fails goes through `Hooks.render_error`.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import time
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from qashier_mock.pipeline import bodies, wording
+from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
@@ -123,6 +123,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         self._hooks = hooks
         self._foreign = pages
         self._max_body = max_body
+        self._delays = Delays()
         self._timer = timer
         self._router = Router()
         self._static = self._router.static
@@ -226,7 +227,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     ) -> Reply:
         """Return the reply to a call that has a fault planned."""
         if fault.delay_s:
-            await asyncio.sleep(fault.delay_s)
+            await self._delays.hold(fault.delay_s)
         reply = fault.reply or Reply(503)
         if fault.perform:
             try:
