@@ -38,6 +38,7 @@ from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.web import hosted, wire
 from qashier_mock.web.api import ApiHandlers
 from qashier_mock.web.control import ControlHandlers
+from qashier_mock.web.docs import create_docs
 from qashier_mock.web.inspector import InspectorParts, create_inspector
 from qashier_mock.webhooks import Dispatcher
 
@@ -182,8 +183,9 @@ class MockApp:
         )
         api = ApiHandlers(self.service)
         folder = documents_folder()
+        public = Document.of_file(folder / "qashier.yaml")
         documents: list[tuple[Document | Path, tuple[str, ...]]] = [
-            (Document.of_file(folder / "qashier.yaml"), ("", PRODUCTION_PREFIX)),
+            (public, ("", PRODUCTION_PREFIX)),
             (Document.of_file(folder / "control.yaml"), ("",)),
         ]
         pages = {"/pay": hosted.create_pages(self.service, observe=self.hooks.observe_page)}
@@ -214,12 +216,20 @@ class MockApp:
                 new_request_id=self.hooks.new_request_id,
             )
         )
+        docs = create_docs(public.content)
         asgi = create_pipeline(
             documents,
             [api, control],
             self.hooks,
             # What is unknown below the control API is refused as the control API refuses.
-            pages={**pages, "/": inspector, "/_mock": inspector, "/_mock/v1": None},
+            pages={
+                **pages,
+                "/docs": docs,
+                "/openapi.json": docs,
+                "/": inspector,
+                "/_mock": inspector,
+                "/_mock/v1": None,
+            },
             timer=steady,
             lifespan=self._lifespan,
             validate_responses=validate_responses,
