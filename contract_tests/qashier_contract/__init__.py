@@ -12,6 +12,7 @@ share; `run` puts it together into a `Report`. Nothing here knows the mock.
 from __future__ import annotations
 
 from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
+from qashier_contract.comparison import Difference, diff
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
 from qashier_contract.recorded import judge
 from qashier_contract.run import check, planned
@@ -24,6 +25,7 @@ __all__ = [
     "Clause",
     "ClauseBroken",
     "ClauseReport",
+    "Difference",
     "KeyRefused",
     "LiveKeyRefused",
     "NotTheApi",
@@ -34,6 +36,7 @@ __all__ = [
     "Verdict",
     "Violation",
     "check",
+    "diff",
     "judge",
     "planned",
 ]

@@ -207,7 +207,7 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
 
 def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
     return {
-        "keys": _keys(options.api_key_file),
+        "keys": read_keys(options.api_key_file),
         "max_time_s": float(options.max_time),
         "seed": options.seed,
         "rate": options.rate_limit,
@@ -226,7 +226,7 @@ def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
-def _keys(files: Sequence[str]) -> tuple[str, ...]:
+def read_keys(files: Sequence[str]) -> tuple[str, ...]:
     """The keys of the accounts; they are never printed."""
     if not files:
         return tuple(key for key in map(os.environ.get, _KEY_VARIABLES) if key)

@@ -1,0 +1,143 @@
+"""Two implementations side by side: the same scenarios on both, and where their answers drift apart."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from qashier_contract import CheckError, check, diff
+from qashier_contract.history import Exchange, History, Reply, Request
+from qashier_contract.recorded import judge
+from qashier_contract.report import write
+from qashier_contract.trace.drift import drifts
+from qashier_contract.trace.file import Trace
+
+from qashier_mock import MockServer, Settings
+from qashier_mock.bugs import BUGS
+from qashier_mock.cli import main
+from qashier_mock.stores.factory import open_store
+from tests.targets import directed
+from tests.targets.reference import DEFECTS, within
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IN_PROCESS = "http://127.0.0.1"
+IS_FULL = os.environ.get("QASHIER_SOAK") == "full"
+
+
+def recorded(*quirks: str) -> Trace:
+    report = check(IN_PROCESS, transport=within(*quirks), seed=1, drivers=directed, replay=False)
+    return Trace(history=report.history, target=report.target, seed=1)
+
+
+@pytest.fixture(scope="module")
+def correct() -> Trace:
+    return recorded()
+
+
+def told(difference: Any) -> list[tuple[Any, ...]]:
+    return [(drift.kind, drift.a, drift.b, drift.scenario) for drift in difference.drifts]
+
+
+def test_an_implementation_does_not_drift_from_itself(correct: Trace) -> None:
+    difference = diff(correct, recorded())
+    assert told(difference) == []
+    assert difference.compared > 1_000
+
+
+@pytest.mark.parametrize(
+    ("quirk", "kind", "a", "b"),
+    [
+        ("retrieve rounds amounts", "session.amount_total", 1595, 1600),
+        ("405 without allow", "headers.allow", ["GET, POST"], "<absent>"),
+        ("free is unpaid", "session.payment_status", "no_payment_required", "unpaid"),
+    ],
+)
+def test_one_cause_is_one_line(quirk: str, kind: str, a: Any, b: Any, correct: Trace) -> None:
+    (drift,) = diff(correct, recorded(quirk)).drifts
+    assert (drift.kind, drift.a, drift.b) == (kind, a, b)
+    assert drift.exchange_a is not None
+    assert drift.exchange_b is not None
+
+
+def test_what_is_ignored_does_not_count(correct: Trace) -> None:
+    assert diff(correct, recorded("405 without allow"), ignore=["headers.*", "clause.*"]).drifts == ()
+
+
+def test_what_only_a_clause_sees_is_a_drift_as_well(correct: Trace) -> None:
+    (drift,) = diff(correct, recorded("signature hex")).drifts
+    assert drift.kind.startswith("clause.EVT-7")
+
+
+SOME = sorted(BUGS)[:: max(1, len(BUGS) // 6)]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", sorted(DEFECTS) if IS_FULL else sorted(DEFECTS)[::40])
+def test_each_defect_of_the_reference_that_check_sees_is_a_drift(name: str, correct: Trace) -> None:
+    broken = recorded(name)
+    if judge(broken, strict=True).violations:
+        assert diff(correct, broken).drifts
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", sorted(BUGS) if IS_FULL else SOME)
+def test_each_known_defect_of_the_mock_that_check_sees_is_a_drift(name: str) -> None:
+    with MockServer() as mock, MockServer(Settings(bugs=(name,))) as other:
+        broken = check(other.url, seed=1, drivers=directed, strict=True, replay=False)
+        whole = check(mock.url, seed=1, drivers=directed, strict=True, replay=False)
+    traces = [Trace(history=report.history, target=report.target, seed=1) for report in (whole, broken)]
+    if broken.violations:
+        assert diff(*traces).drifts
+
+
+def test_the_mock_does_not_drift_from_itself_with_other_ids_and_another_store(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'mock.db'}")
+    with MockServer(Settings(seed=1)) as mock, MockServer(Settings(seed=7), store=store) as other:
+        difference = diff(mock.url, other.url, seed=1)
+    assert told(difference) == []
+    assert difference.compared > 1_000
+
+
+def test_traces_are_compared_with_what_answers_today(
+    correct: Trace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = check(IN_PROCESS, transport=within("405 without allow"), seed=1, drivers=directed, replay=False)
+    write(report, "trace", tmp_path / "a.json")
+    write(check(IN_PROCESS, transport=within(), seed=1, drivers=directed, replay=False), "trace", tmp_path / "b.json")
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 1
+    shown = capsys.readouterr().out
+    assert "✗ headers.allow" in shown
+    assert "  a  <absent>" in shown
+    assert '  b  ["GET, POST"]' in shown
+    assert shown.splitlines()[-1].startswith("1 drift between ")
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--ignore", "headers.*"]) in {0, 1}
+    assert main(["diff", str(tmp_path / "b.json"), str(tmp_path / "b.json")]) == 0
+
+
+def test_what_cannot_be_compared_is_one_clear_line(correct: Trace, tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match="different seeds"):
+        diff(correct, Trace(history=correct.history, target="http://t.test", seed=2))
+    with pytest.raises(CheckError, match="holds no scenarios"):
+        diff(correct, Trace(history=correct.history, target="http://t.test"))
+    with pytest.raises(CheckError, match="cannot be read"):
+        diff(correct, tmp_path / "none.json")
+    with pytest.raises(CheckError, match="nothing could be compared"):
+        diff(correct, Trace(history=History(), target="http://t.test", seed=1))
+
+
+def exchange(number: int, path: str, body: bytes) -> Exchange:
+    reply = Reply(status=200, headers=(("content-type", "application/json"),), body=body)
+    request = Request(method="GET", path=path)
+    return Exchange(number=number, request=request, reply=reply, sent_ns=number * 10, received_ns=number * 10 + 5)
+
+
+def test_a_kind_is_told_once_however_often_it_shows() -> None:
+    def trace(value: int) -> Trace:
+        answers = [exchange(n, f"/checkout/sessions/x{n}", b'{"a": %d}' % value) for n in range(5)]
+        return Trace(history=History(exchanges=tuple(answers)), target="http://t.test", seed=1)
+
+    (drift,), compared = drifts(trace(1), trace(2))
+    assert (drift.kind, drift.a, drift.b, drift.count, compared) == ("body.a", 1, 2, 5, 5)
