@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.clocks import Clocks
@@ -14,6 +16,11 @@ from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import snapshots, wire
 from qashier_mock.webhooks import Dispatcher
+
+_T = TypeVar("_T")
+
+_LARGE_SNAPSHOT: Final = 500
+"""Sessions of a snapshot that takes some 5 ms to convert."""
 
 
 class ControlHandlers:
@@ -159,13 +166,21 @@ class ControlHandlers:
 
     async def get_snapshot(self, call: Call) -> Reply:
         """The whole account."""
-        return Reply(200, snapshots.snapshot_to_json(await self._accounts.snapshot(call.principal), call.principal))
+        snapshot = await self._accounts.snapshot(call.principal)
+        size = len(snapshot.sessions)
+        return Reply(200, await _convert(size, partial(snapshots.snapshot_to_json, snapshot, call.principal)))
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Replace the account by a snapshot."""
-        snapshot = snapshots.parse_snapshot(body, call.principal)
+        size = len(body["sessions"])
+        snapshot = await _convert(size, partial(snapshots.parse_snapshot, body, call.principal))
         await self._accounts.restore(call.principal, snapshot)
         return Reply(200, snapshots.restored_to_json(snapshot, body))
+
+
+async def _convert(size: int, convert: Callable[[], _T]) -> _T:
+    """Convert a snapshot; a large one in a thread, so that other requests go on. A small one is faster without."""
+    return convert() if size < _LARGE_SNAPSHOT else await asyncio.to_thread(convert)
 
 
 def _list(entries: Iterable[wire.Json]) -> Reply:

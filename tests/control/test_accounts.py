@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mock_harness import NOW, Client, Json, Receiver, basket
+
+from qashier_mock.web import control, snapshots
 
 if TYPE_CHECKING:
     from qashier_mock.core.sources import ManualClock
@@ -319,3 +322,27 @@ def test_webhooks_of_a_snapshot_may_go_only_where_this_server_lets_them(
     refused = make_client(webhook_hosts=frozenset({"shop.example"})).put("/_mock/v1/snapshot", snapshot)
     assert (refused.status, refused.error["param"]) == (422, "webhook_endpoints[0].url")
     assert "--webhook-allow elsewhere.example" in refused.error["message"]
+
+
+def test_a_large_snapshot_is_converted_in_a_thread_and_is_the_same(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.pay(client.create()["id"])
+    small = client.ok("GET", "/_mock/v1/snapshot")
+    threads: list[threading.Thread] = []
+
+    def noting(convert: Callable[..., Any]) -> Callable[..., Any]:
+        def convert_and_note(*given: Any) -> Any:
+            threads.append(threading.current_thread())
+            return convert(*given)
+
+        return convert_and_note
+
+    for name in ("snapshot_to_json", "parse_snapshot"):
+        monkeypatch.setattr(snapshots, name, noting(getattr(snapshots, name)))
+    monkeypatch.setattr(control, "_LARGE_SNAPSHOT", 0)
+    assert client.ok("GET", "/_mock/v1/snapshot") == small
+    client.ok("PUT", "/_mock/v1/snapshot", small)
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+    assert client.ok("GET", "/_mock/v1/snapshot")["sessions"] == small["sessions"]
