@@ -16,7 +16,8 @@ from qashier_contract.connect import CURRENCIES, Connection
 from qashier_contract.drive import RunContext, wait_for_pending_events
 from qashier_contract.drive.plan import exercised_by, plan, selected
 from qashier_contract.errors import CheckError, LiveKeyRefused
-from qashier_contract.history import Capability, Exchange, History, Operation, Recorder, Terms
+from qashier_contract.history import Capability, Exchange, History, Recorder, Terms
+from qashier_contract.interim import Enough, Interim
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, stopping_on_signals
 from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace
 from qashier_contract.policy import Policy
@@ -24,7 +25,7 @@ from qashier_contract.settings import Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import send_again
 from qashier_contract.trace.sites import Sites
-from qashier_contract.verdicts import ClauseReport, Report, Verdict, broken_by, judge
+from qashier_contract.verdicts import ClauseReport, Report, broken_by, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -41,14 +42,8 @@ _REPLAY_SHARE: Final = 0.15
 """The part of the budget that is left for sending violations again."""
 _JUDGING_NS: Final = 700_000
 """About how long judging takes for each request, until it was measured."""
-_SHARE_OF_LOOKING: Final = 0.2
-"""Which part of a run may be spent on judging what was seen so far, beside the judging at the end."""
 _LAST_LOOK_S: Final = 0.7
 """How long judging may take once somebody pressed Ctrl-C."""
-
-
-class Enough(OutOfTime):
-    """A clause failed, and no more was wanted."""
 
 
 _ENDED: Final[Mapping[type[OutOfTime], str]] = {
@@ -221,12 +216,7 @@ class Run:
             made_up_key=self._made_up_key,
         )
         self.notes = self.connection.notes
-        self._seen = 0
-        """How many exchanges were looked at so far."""
-        self._looking_ns = 0
-        self._known: dict[str, ClauseReport] = {}
-        """What turned out to be broken while the run went on."""
-        self.first_violation_s: float | None = None
+        self.interim = Interim(self.recorder, pace, settings, self.wanted, self.started_ns)
         self.crashes: list[str] = []
         """Drivers that could not go on, by a mistake of ours."""
 
@@ -282,7 +272,7 @@ class Run:
             interrupted=interrupted,
             notes=tuple(self.notes),
             history=history,
-            first_violation_s=self.first_violation_s,
+            first_violation_s=self.interim.first_violation_s,
             sent_again=sent_again,
             crashes=tuple(self.crashes),
         )
@@ -330,10 +320,10 @@ class Run:
         skipped = replace(history, exchanges=(), deliveries=())
         found = {entry.clause.id: entry for entry in judge(skipped, CLAUSES.values(), reasons=reasons)}
         if is_hasty and len(history.exchanges) * _JUDGING_NS > _LAST_LOOK_S * 1e9:
-            return {**found, **self._known}
+            return {**found, **self.interim.known}
         clauses = [CLAUSES[identifier] for identifier in self.wanted]
         judged = judge(history, clauses, strict=self.strict, reasons=reasons, failed_checks=self.failed_checks)
-        self._tell(judged)
+        self.interim.settle(judged)
         return {**found, **{entry.clause.id: entry for entry in judged}}
 
     def _first_session(self) -> tuple[Sequence[str], Callable[[str], Exchange]]:
@@ -375,7 +365,7 @@ class Run:
             notes=self.notes,
             wanted=frozenset(self.wanted),
             broken_by=_broken_by,
-            look=self.look,
+            look=self.interim.look,
         )
 
     def drive(self) -> dict[str, str]:
@@ -398,7 +388,7 @@ class Run:
                 self.target.scenario = driver.name
                 try:
                     driver.run(context)
-                    self.look()
+                    self.interim.look()
                 except OutOfTime as spent:
                     if isinstance(spent, Interrupted):
                         raise
@@ -435,58 +425,7 @@ class Run:
         self.target.pace.deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
         self.target.pace.judging_ns = 0
 
-    # ── as it goes ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def look(self) -> None:
-        """Judge what was observed since the last look, and tell of what turned out to be broken.
-
-        What came before is left out, so that looking often costs no more than looking once; a clause that seems to be
-        broken is judged by everything, before anybody is told.
-
-        Raises:
-            Enough: A clause failed, and `fail_fast` was asked for.
-            Interrupted: The stop came.
-        """
-        if self.settings.violated is None and not self.settings.fail_fast:
-            return
-        self.stop.check()
-        history = self.recorder.history()
-        fresh = len(history.exchanges) - self._seen
-        spent_ns = time.monotonic_ns() - self.started_ns
-        cost_ns = fresh * self.target.pace.judging_ns
-        if not self.settings.fail_fast and self._looking_ns + cost_ns > _SHARE_OF_LOOKING * spent_ns:
-            return
-        unknown = [identifier for identifier in self.wanted if identifier not in self._known]
-        suspects = _broken_by(_since(history, self._seen), unknown)
-        if suspects:
-            clauses = [CLAUSES[identifier] for identifier in suspects]
-            self._tell(judge(history, clauses, strict=self.strict))
-        self._seen = len(history.exchanges)
-        self._looking_ns += time.monotonic_ns() - self.started_ns - spent_ns
-        if self.settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self._known.values()):
-            raise Enough
-
-    def _tell(self, judged: Sequence[ClauseReport]) -> None:
-        for entry in judged:
-            if entry.violations and entry.clause.id not in self._known:
-                self._known[entry.clause.id] = entry
-                if self.first_violation_s is None and entry.verdict is Verdict.FAILED:
-                    self.first_violation_s = (time.monotonic_ns() - self.started_ns) / 1e9
-                if self.settings.violated is not None:
-                    self.settings.violated(entry)
-
 
 def _broken_by(history: History, wanted: Collection[str]) -> tuple[str, ...]:
     """What drivers are handed, which know no clause: which of the wanted clauses a history breaks."""
     return broken_by(history, [clause for identifier, clause in CLAUSES.items() if identifier in wanted])
-
-
-def _since(history: History, seen: int) -> History:
-    """What was observed after so many exchanges, with what was done to the clocks before."""
-    number = history.exchanges[seen - 1].number if seen else 0
-    earlier = [exchange for exchange in history.exchanges[:seen] if exchange.operation is Operation.CLOCK]
-    return replace(
-        history,
-        exchanges=(*earlier, *history.exchanges[seen:]),
-        deliveries=tuple(delivery for delivery in history.deliveries if delivery.number > number),
-    )

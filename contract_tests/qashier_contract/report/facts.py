@@ -12,7 +12,7 @@ from qashier_contract.verdicts import Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from qashier_contract.verdicts import ClauseReport, Report
+    from qashier_contract.verdicts import ClauseReport, Report, Violation
 
 TITLES: Final[Mapping[str, str]] = {
     "AUTH": "who is asking",
@@ -170,9 +170,20 @@ def _root(identifier: str, above: Mapping[str, str]) -> str:
 
 
 def _follows(entry: ClauseReport, other: ClauseReport) -> bool:
-    failing = {violation.exchanges[-1].number for violation in other.violations if violation.exchanges}
-    return any(failing & {exchange.number for exchange in violation.exchanges[:-1]} for violation in entry.violations)
+    failing = {_failing(violation) for violation in other.violations} - {None}
+    return any(
+        failing & {exchange.number for exchange in violation.exchanges} - {_failing(violation)}
+        for violation in entry.violations
+    )
+
+
+def _failing(violation: Violation) -> int | None:
+    """The number of the exchange at which a violation shows."""
+    named = violation.finding.failing_exchange if violation.finding is not None else None
+    if named is not None:
+        return named.number
+    return violation.exchanges[-1].number if violation.exchanges else None
 
 
 def _first_failure(entry: ClauseReport) -> int:
-    return min((violation.exchanges[-1].number for violation in entry.violations if violation.exchanges), default=0)
+    return min((number for violation in entry.violations if (number := _failing(violation))), default=0)

@@ -1,0 +1,107 @@
+"""Verdicts while a run goes on: what is broken is told as soon as it is seen, at little cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from qashier_contract.clauses import CLAUSES
+from qashier_contract.history import History, Operation, Recorder
+from qashier_contract.interrupts import OutOfTime
+from qashier_contract.verdicts import ClauseReport, Verdict, broken_by, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qashier_contract.pace import Pace
+    from qashier_contract.settings import Settings
+
+_SHARE: Final = 0.2
+"""Which part of a run may be spent on judging what was seen so far, beside the judging at the end."""
+
+
+class Enough(OutOfTime):
+    """A clause failed, and no more was wanted."""
+
+
+class Interim:
+    """Judges what was observed since the last look.
+
+    Args:
+        recorder: What was observed.
+        pace: How much time judging takes.
+        settings: Whom to tell, and whether to stop at the first failure.
+        wanted: The ids of the clauses.
+        started_ns: When the run began.
+
+    Attributes:
+        known: What turned out to be broken so far.
+        first_violation_s: After how many seconds the first failure was known.
+    """
+
+    def __init__(
+        self, recorder: Recorder, pace: Pace, settings: Settings, wanted: Sequence[str], started_ns: int
+    ) -> None:
+        self.known: dict[str, ClauseReport] = {}
+        self.first_violation_s: float | None = None
+        self._recorder, self._pace, self._settings, self._wanted = recorder, pace, settings, wanted
+        self._started_ns = started_ns
+        self._seen = 0
+        self._looking_ns = 0
+
+    def look(self) -> None:
+        """Judge what was observed since the last look, if that costs little, and tell of what is broken.
+
+        What came before is left out, so that looking often costs no more than looking once; a clause that seems to be
+        broken is judged by everything, before anybody is told.
+
+        Raises:
+            Enough: A clause failed, and `fail_fast` was asked for.
+            Interrupted: The stop came.
+        """
+        if self._settings.violated is None and not self._settings.fail_fast:
+            return
+        self._pace.stop.check()
+        history = self._recorder.history()
+        spent_ns = time.monotonic_ns() - self._started_ns
+        cost_ns = (len(history.exchanges) - self._seen) * self._pace.judging_ns
+        if not self._settings.fail_fast and self._looking_ns + cost_ns > _SHARE * spent_ns:
+            return
+        unknown = [CLAUSES[identifier] for identifier in self._wanted if identifier not in self.known]
+        if suspects := broken_by(_since(history, self._seen), unknown):
+            self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
+        self._seen = len(history.exchanges)
+        self._looking_ns += time.monotonic_ns() - self._started_ns - spent_ns
+        if self._settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self.known.values()):
+            raise Enough
+
+    def settle(self, judged: Sequence[ClauseReport]) -> None:
+        """Tell of what was not told yet, now that everything was judged."""
+        self._tell(judged)
+        if not any(entry.verdict is Verdict.FAILED for entry in judged):
+            self.first_violation_s = None
+
+    @property
+    def _is_strict(self) -> bool:
+        return self._settings.strict or self._settings.own
+
+    def _tell(self, judged: Sequence[ClauseReport]) -> None:
+        for entry in judged:
+            if entry.violations and entry.clause.id not in self.known:
+                self.known[entry.clause.id] = entry
+                if self.first_violation_s is None and entry.verdict is Verdict.FAILED:
+                    self.first_violation_s = (time.monotonic_ns() - self._started_ns) / 1e9
+                if self._settings.violated is not None:
+                    self._settings.violated(entry)
+
+
+def _since(history: History, seen: int) -> History:
+    """What was observed after so many exchanges, with what was done to the clocks before."""
+    number = history.exchanges[seen - 1].number if seen else 0
+    earlier = [exchange for exchange in history.exchanges[:seen] if exchange.operation is Operation.CLOCK]
+    return replace(
+        history,
+        exchanges=(*earlier, *history.exchanges[seen:]),
+        deliveries=tuple(delivery for delivery in history.deliveries if delivery.number > number),
+    )

@@ -1,0 +1,79 @@
+"""Verdicts as it goes: violations are told when they are found, and a run may stop at the first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from qashier_contract import Verdict, check
+from qashier_contract.report.json import as_json
+
+from tests.targets import directed
+from tests.targets.reference import within
+
+if TYPE_CHECKING:
+    from qashier_contract import Report
+    from qashier_contract.verdicts import ClauseReport
+
+IN_PROCESS = "http://127.0.0.1"
+
+
+def test_a_violation_is_told_while_the_run_goes_on_and_once() -> None:
+    told: list[tuple[str, int]] = []
+    seen: list[int] = [0]
+    carry = within("default 23 h", "limit 100 gives 99")
+
+    def counted(*request: object) -> object:
+        seen[0] += 1
+        return carry(*request)  # type: ignore[arg-type]
+
+    def tell(entry: ClauseReport) -> None:
+        told.append((entry.clause.id, seen[0]))
+
+    report = check(IN_PROCESS, transport=counted, seed=1, violated=tell, drivers=directed, replay=False)  # type: ignore[arg-type]
+    names = [name for name, _ in told]
+    assert len(set(names)) == len(names)
+    assert set(names) == {entry.clause.id for entry in report.clauses if entry.violations}
+    assert dict(told)["CRE-5"] < report.requests
+    assert report.first_violation_s is not None
+    assert report.first_violation_s < report.duration_s
+    assert as_json(report)["first_violation_s"] == round(report.first_violation_s, 3)
+
+
+def test_fail_fast_stops_at_the_first_failure_and_says_so() -> None:
+    carry = within("default 23 h")
+    report = check(IN_PROCESS, transport=carry, seed=1, fail_fast=True, drivers=directed, replay=False)
+    assert report["CRE-5"].verdict is Verdict.FAILED
+    assert report.requests < 1_000
+    assert "stopped at the first failure" in {entry.reason for entry in report.clauses}
+    reply, _ = carry(
+        "GET", f"{IN_PROCESS}/checkout/sessions?status=open", [("Authorization", "Bearer sk_test_x")], None
+    )
+    assert reply is not None
+    assert json.loads(reply.body)["data"] == []
+
+
+def test_fail_fast_does_not_stop_for_a_warning() -> None:
+    report = check(
+        IN_PROCESS, transport=within("101 lines accepted"), seed=1, fail_fast=True, only=["CRE-14"], drivers=directed
+    )
+    assert report["CRE-14"].verdict is Verdict.WARNED
+    assert report.first_violation_s is None
+
+
+def test_nothing_is_told_of_a_correct_target_at_any_moment() -> None:
+    told: list[str] = []
+
+    def run() -> Report:
+        return check(
+            IN_PROCESS,
+            transport=within(),
+            seed=1,
+            strict=True,
+            fail_fast=True,
+            violated=lambda entry: told.append(entry.clause.id),
+            drivers=directed,
+        )
+
+    assert run().verdict is Verdict.PASSED
+    assert told == []
