@@ -416,6 +416,16 @@ def test_nothing_is_sent_again_if_that_is_not_wanted() -> None:
     assert report.sent_again == {}
 
 
+def test_what_was_not_sent_again_is_shown_by_what_the_clause_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving("expire twice") as url, serving() as good:
+        report = check(url, seed=1, strict=True, drivers=directed, only=["EXP-2"], replay=False)
+        shown = reproduce(report, report["EXP-2"].violations[0])
+        assert shown.outcome == "not sent again"
+        assert len(shown.steps) <= 4
+        assert outcome(shown.pytest, url, monkeypatch) is not None
+        assert outcome(shown.pytest, good, monkeypatch) is None
+
+
 def test_a_violation_that_does_not_show_again_is_said_to_have_been_seen_once() -> None:
     correct = within()
     spoilt: list[str] = []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from qashier_contract.trace.curl import curl_lines
-from qashier_contract.trace.minimise import until
+from qashier_contract.trace.minimise import minimise, until
+from qashier_contract.trace.replay import seen_as
 from qashier_contract.trace.script import script
 from qashier_contract.trace.steps import Step, steps_of
 from qashier_contract.trace.units import Units
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from qashier_contract.history import History
     from qashier_contract.verdicts import Report, SentAgain, Violation
+
+_MOST_QUESTIONS: Final = 8
+"""How often a clause is asked about a violation that was not sent again: a report must not take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def reproduce(report: Report, violation: Violation) -> Reproduction:
     entry = report[violation.clause]
     place = entry.violations.index(violation)
     again = report.sent_again.get(violation.clause) if place == 0 else None
-    shown, part = (violation, _evidence(report.history, violation)) if again is None else (again.violation, again.part)
+    shown, part = (violation, _evidence(report, violation, place)) if again is None else (again.violation, again.part)
     name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
     local = _is_this_machine(report.target)
     title = entry.clause.statement
@@ -102,9 +106,12 @@ def merged(part: History) -> list[Step]:
     return found
 
 
-def _evidence(history: History, violation: Violation) -> History:
-    """What disagrees, with all that it rests on: it was not sent again, so nothing less is known to do."""
-    units = _units(history)
+def _evidence(report: Report, violation: Violation, place: int) -> History:
+    """What disagrees, with all that it rests on; for the first violation of a clause also what its judge needs."""
+    if place == 0:
+        seen = seen_as(report[violation.clause].clause, violation, report.history)
+        return until(minimise(seen, most=_MOST_QUESTIONS).history, violation)
+    units = _units(report.history)
     return until(units.only(units.of(violation.exchanges, violation.deliveries)), violation)
 
 
