@@ -208,8 +208,13 @@ class Reader:
         return exchange.operation is not Operation.CLOCK and not exchange.was_limited and not led_on
 
     def _moves(self, requests: Sequence[Exchange]) -> Iterator[Exchange]:
-        """The moves of each account's clock from its first request to the last of all."""
+        """The moves of each account's clock from its first request to the last of all.
+
+        While a webhook endpoint is registered, a retry may come: then all moves until its removal matter.
+        """
         end = max([e.number for e in requests] + [d.number for d in self.history.deliveries], default=0)
+        if self.history.endpoints and not any(_is_removal(exchange) for exchange in requests):
+            end = self.history.exchanges[-1].number + 1
         begins: dict[int | None, int] = {}
         for exchange in requests:
             account = self._account_of(exchange)
