@@ -11,6 +11,7 @@ share; `run` puts it together into a `Report`. Nothing here knows the mock.
 
 from __future__ import annotations
 
+from qashier_contract.again import replay
 from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
 from qashier_contract.comparison import Difference, diff
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
@@ -39,4 +40,5 @@ __all__ = [
     "diff",
     "judge",
     "planned",
+    "replay",
 ]

@@ -277,10 +277,10 @@ class Run:
             crashes=tuple(self.crashes),
         )
 
-    def send_again(self, judged: Iterable[ClauseReport], history: History) -> Mapping[str, SentAgain]:
-        """Send the first violation of each clause again, within the budget."""
-        context, pace = self.context(), self.target.pace
-        sites = Sites(
+    def sites(self) -> Sites:
+        """Places to send traces to: in the name of fresh accounts, where the target has such."""
+        context = self.context()
+        return Sites(
             target=self.target,
             nonce=self.nonce,
             keys_are_free=context.keys_are_free,
@@ -288,6 +288,10 @@ class Run:
             receiver_port=context.receiver_port,
             receiver_url=context.receiver_url,
         )
+
+    def send_again(self, judged: Iterable[ClauseReport], history: History) -> Mapping[str, SentAgain]:
+        """Send the first violation of each clause again, within the budget."""
+        pace, sites = self.target.pace, self.sites()
         pace.deadline_ns, pace.judging_ns = self.started_ns + int(self.settings.max_time_s * 1e9), 0
         try:
             return dict(send_again(judged, history, sites))

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "run the mock"),
     "check": ("check", "check an implementation against the contract"),
     "judge": ("judge", "judge recorded traffic by the contract"),
+    "replay": ("replay", "send a recorded trace again, and judge what comes of it"),
     "diff": ("diff", "say where two implementations drift apart"),
     "watch": ("watch", "pass traffic on to a target, and judge it"),
     "clauses": ("clauses", "print the contract, clause by clause"),

@@ -1,0 +1,127 @@
+"""A recorded trace, or one violation of it, sent to a target again, and judged by what is observed then."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qashier_contract import recorded, verdicts
+from qashier_contract.clauses import CLAUSES
+from qashier_contract.clean_up import CLEAN_UP_S, clean_up
+from qashier_contract.errors import CheckError
+from qashier_contract.history import History
+from qashier_contract.interrupts import Interrupted, OutOfTime, stopping_on_signals
+from qashier_contract.pace import OutOfSessions
+from qashier_contract.run import Run
+from qashier_contract.settings import Settings
+from qashier_contract.trace.file import Trace
+from qashier_contract.trace.replay import send_again
+from qashier_contract.trace.sending import Sending
+from qashier_contract.trace.steps import steps_of
+from qashier_contract.verdicts import ClauseReport, Report, Result, SentAgain, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NOT_REACHED: Final = "no request reached it"
+
+
+def replay(
+    recording: Trace | Path | str,
+    target_url: str,
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    strict: bool = False,
+    **settings: Any,
+) -> Report:
+    """Send a recorded trace to a target, with fresh ids, keys and times, and let the clauses judge what comes of it.
+
+    Args:
+        recording: A trace, or the path of a file that holds one, or a HAR 1.2 file.
+        target_url: The base URL of the target.
+        only: Patterns of clause ids. Where the trace breaks one of these, just its violation is sent, cut down to what
+            shows it; otherwise the whole trace is sent, and judged by these.
+        skip: Patterns of clause ids to leave out.
+        strict: Let assumed clauses fail instead of warn.
+        settings: What else `check` takes: keys, the most time, and so on.
+
+    Returns:
+        The report. A clause that no request reached this time is not exercised: that proves nothing.
+
+    Raises:
+        CheckError: The file holds no trace, or the target could not be tested.
+    """
+    trace = recording if isinstance(recording, Trace) else recorded.read(Path(recording)).trace
+    if not trace.history.exchanges:
+        raise CheckError("the trace holds no request")
+    run = Run(target_url, Settings(only=only, skip=skip, strict=strict, seed=trace.seed, **settings))
+    if not run.wanted:
+        raise CheckError("no clause is left to judge by: look at --only and --skip")
+    judged = verdicts.judge(trace.history, [CLAUSES[i] for i in run.wanted], strict=strict)
+    broken = [entry for entry in judged if entry.violations] if only else []
+    reasons = dict.fromkeys(CLAUSES, "skipped") | dict.fromkeys(run.wanted, _NOT_REACHED)
+    found: Mapping[str, ClauseReport] = {}
+    history, sent_again, interrupted = History(), dict[str, SentAgain](), False
+    with stopping_on_signals(run.stop) if settings.get("stop") is None else nullcontext():
+        try:
+            run.connect()
+            if broken:
+                sent_again = dict(send_again(broken, trace.history, run.sites()))
+                found = {entry.clause.id: _again(entry, sent_again.get(entry.clause.id)) for entry in broken}
+                history = next((one.part for one in sent_again.values()), history)
+            else:
+                history = _sent(trace.history, run)
+        except Interrupted:
+            interrupted = True
+        except (OutOfTime, OutOfSessions):
+            reasons |= dict.fromkeys(run.wanted, "out of time, or of sessions")
+        finally:
+            _leave(run)
+    if not broken:
+        clauses = [CLAUSES[identifier] for identifier in run.wanted]
+        found = {entry.clause.id: entry for entry in verdicts.judge(history, clauses, strict=strict, reasons=reasons)}
+    left = {entry.clause.id: entry for entry in verdicts.judge(History(), CLAUSES.values(), reasons=reasons)}
+    return Report(
+        target=run.target.base_url,
+        seed=None,
+        clauses=tuple({**left, **found}[identifier] for identifier in CLAUSES),
+        requests=run.target.pace.sent,
+        duration_s=(time.monotonic_ns() - run.started_ns) / 1e9,
+        interrupted=interrupted,
+        notes=tuple(run.notes),
+        history=history,
+        sent_again=sent_again,
+    )
+
+
+def _sent(history: History, run: Run) -> History:
+    """What is observed when all of a trace is sent."""
+    steps = steps_of(history)
+    with Sending(steps, run.sites()(steps)) as sending:
+        try:
+            observed = sending.send()
+            return sending.settle() if sending.may_settle else observed
+        finally:
+            sending.clean_up()
+
+
+def _again(entry: ClauseReport, again: SentAgain | None) -> ClauseReport:
+    """What came of sending a violation of a clause again, as the clause's verdict."""
+    if again is None or again.result not in {Result.BROKE_AGAIN, Result.DID_NOT}:
+        reason = "the trace does not show its violation alone" if again is None else str(again)
+        return ClauseReport(entry.clause, Verdict.NOT_EXERCISED, reason=reason)
+    if again.result is Result.DID_NOT:
+        return ClauseReport(entry.clause, Verdict.PASSED, exercised=again.tries)
+    return ClauseReport(entry.clause, entry.verdict, exercised=again.tries, violations=(again.violation,))
+
+
+def _leave(run: Run) -> None:
+    """Leave nothing behind of what finding out about the target opened."""
+    run.stop.clear()
+    run.target.pace.deadline_ns = time.monotonic_ns() + int(CLEAN_UP_S * 1e9)
+    accounts = [account for account in (run.account, run.connection.other) if account is not None]
+    run.notes += clean_up(run.target, run.recorder, accounts, run.nonce)
+    run.target.close()

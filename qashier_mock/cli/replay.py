@@ -1,0 +1,66 @@
+"""`qashier-mock replay TRACE URL`: does what was recorded break the contract here, or still?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from qashier_mock.cli import CommandError
+from qashier_mock.cli import check as check_command
+from qashier_mock.cli.judging import JUDGING, finish, policy
+from qashier_mock.cli.options import http_url, parse
+
+_SHARED: Final = frozenset(
+    {
+        "allow-live",
+        "api-key-file",
+        "control",
+        "currency",
+        "max-sessions",
+        "max-time",
+        "rate-limit",
+        "webhook-listen",
+        "webhook-public-url",
+    }
+)
+OPTIONS: Final = (*(option for option in check_command.OPTIONS if option.name in _SHARED), *JUDGING)
+
+
+def run(_name: str, arguments: Sequence[str]) -> int:
+    """Send a trace again; 0 when no clause failed, 1 when one did, 2 when nothing was tested."""
+    options = parse(
+        "replay",
+        "Send a recorded trace to a target, with fresh ids, keys and times. With --only CRE-7 just its violation.",
+        OPTIONS,
+        arguments,
+        positionals={
+            "trace": "a trace that `check --report trace=FILE` or `watch --record FILE` wrote, or a HAR file",
+            "url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay",
+        },
+    )
+    import qashier_contract as checker  # noqa: PLC0415 - after --help
+
+    try:
+        report = checker.replay(
+            options.trace,
+            http_url(options.url),
+            only=options.only,
+            skip=options.skip,
+            strict=options.strict,
+            keys=check_command.read_keys(options.api_key_file),
+            max_time_s=float(options.max_time),
+            rate=options.rate_limit,
+            control=options.control,
+            webhook_listen=options.webhook_listen,
+            webhook_public_url=options.webhook_public_url,
+            currencies=options.currency,
+            max_sessions=options.max_sessions,
+            allow_live=options.allow_live,
+            policy=policy(options),
+        )
+    except (checker.CheckError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    command = ["qashier-mock", "replay", options.trace, options.url]
+    command += ["--policy", options.policy] if options.policy else []
+    return finish(replace(report, command=tuple(command)), options.report)

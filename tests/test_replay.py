@@ -1,0 +1,77 @@
+"""A recorded trace is sent again: whole, or just what shows one violation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from qashier_contract import CheckError, Verdict, check, replay
+from qashier_contract.history import History
+from qashier_contract.report import write
+from qashier_contract.trace.file import Trace
+
+from qashier_mock.cli import main
+from tests.targets import directed
+from tests.targets.reference import serving, within
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IN_PROCESS = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def broken() -> Trace:
+    """The run against a target that rounds amounts when it retrieves."""
+    report = check(
+        IN_PROCESS, transport=within("retrieve rounds amounts"), seed=1, drivers=directed, only=["RET-1"], replay=False
+    )
+    assert report["RET-1"].violations
+    return Trace(history=report.history, target=report.target, seed=1)
+
+
+@pytest.mark.parametrize(("quirks", "verdict"), [(("retrieve rounds amounts",), Verdict.FAILED), ((), Verdict.PASSED)])
+def test_a_violation_is_sent_again_alone(quirks: tuple[str, ...], verdict: Verdict, broken: Trace) -> None:
+    report = replay(broken, IN_PROCESS, only=["RET-1"], transport=within(*quirks))
+    assert report["RET-1"].verdict is verdict
+    assert report.verdict is verdict
+    assert {entry.reason for entry in report.clauses if entry.clause.id != "RET-1"} == {"skipped"}
+    assert len(report.history.exchanges) < len(broken.history.exchanges) / 10
+
+
+@pytest.mark.parametrize(
+    ("quirks", "clauses"), [(("retrieve rounds amounts",), {"RET-1", "RET-4", "LIS-14"}), ((), set())]
+)
+def test_a_whole_trace_is_sent_again(quirks: tuple[str, ...], clauses: set[str], broken: Trace) -> None:
+    part = broken.history.exchanges[:60]
+    trace = Trace(history=History(exchanges=part, terms=broken.history.terms), target=broken.target, seed=1)
+    report = replay(trace, IN_PROCESS, transport=within(*quirks), strict=True)
+    assert {v.clause for v in report.violations} <= clauses
+    assert bool(report.violations) is bool(clauses)
+    assert report["CRE-1"].exercised
+
+
+def test_what_reached_no_clause_proves_nothing(broken: Trace) -> None:
+    trace = Trace(history=History(exchanges=broken.history.exchanges[:6], terms=broken.history.terms), target="x")
+    report = replay(trace, IN_PROCESS, only=["IDM-9"], transport=within())
+    assert report.verdict is Verdict.NOT_EXERCISED
+    assert report["IDM-9"].reason == "no request reached it"
+
+
+def test_an_empty_trace_is_refused() -> None:
+    with pytest.raises(CheckError, match="the trace holds no request"):
+        replay(Trace(history=History(), target="http://t.test"), IN_PROCESS, transport=within())
+
+
+def test_the_command_is_1_where_it_breaks_again_and_0_where_it_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quirk, path = "405 without allow", tmp_path / "t.json"
+    with serving(quirk) as url:
+        write(check(url, seed=1, drivers=directed, only=["HTTP-4"], replay=False), "trace", path)
+        assert main(["replay", str(path), url, "--only", "HTTP-4", "--strict"]) == 1
+        assert "again: qashier-mock replay" in capsys.readouterr().out
+    with serving() as url:
+        assert main(["replay", str(path), url, "--only", "HTTP-4", "--strict"]) == 0
+    assert main(["replay", str(tmp_path / "none.json"), "http://127.0.0.1:1"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
