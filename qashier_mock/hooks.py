@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from qashier_mock.accounts import AccountService
+from qashier_mock.core.advice import name_fields
 from qashier_mock.core.credentials import account_of, hint_of, key_of
 from qashier_mock.core.errors import (
     ApiError,
@@ -153,12 +154,10 @@ class AppHooks:
         if self._delayed:
             self._refuse_in_flight(call)
         if call.unknown_fields and self._policy.unknown_fields == "reject":
-            unknown = call.unknown_fields[0]
-            hint = f"; did you mean {unknown.nearest}?" if unknown.nearest else "."
             raise RequestInvalid(
-                f"The body has a field that the API does not know: {unknown.path}{hint}",
+                name_fields((each.path, each.nearest) for each in call.unknown_fields),
                 code="parameter_unknown",
-                param=unknown.path,
+                param=call.unknown_fields[0].path,
             )
 
     def _refuse_in_flight(self, call: Call) -> None:

@@ -399,7 +399,7 @@ class CheckoutService:
         if not request.advice:
             return
         if self.is_strict(tx):
-            raise _refusal(request.advice[0])
+            raise _refusal(request.advice)
         for each in request.advice:
             await self._advise(tx, each, request, now)
 
@@ -433,11 +433,15 @@ _STRICT_CODES = {
 }
 
 
-def _refusal(advice: advised.Advice) -> RequestInvalid:
+def _refusal(advice: Sequence[advised.Advice]) -> RequestInvalid:
+    first = advice[0]
+    message = first.message
+    if first.kind is advised.AdviceKind.UNKNOWN_FIELD:
+        message = advised.name_fields((each.param or "", each.nearest) for each in advice if each.kind is first.kind)
     return RequestInvalid(
-        f"Refused in strict mode: {advice.message}",
-        code=_STRICT_CODES.get(advice.kind, "parameter_invalid"),
-        param=advice.param,
+        f"Refused in strict mode: {message}",
+        code=_STRICT_CODES.get(first.kind, "parameter_invalid"),
+        param=first.param,
     )
 
 

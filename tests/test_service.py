@@ -30,6 +30,7 @@ from qashier_mock.core.model import (
 )
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.policy import Policy
+from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.memory import MemoryStore
@@ -104,6 +105,15 @@ def test_what_a_refused_command_has_swept_stays_swept() -> None:
     with pytest.raises(SessionNotOpen, match="is expired"):
         drive(service.expire(ACCOUNT, overdue, request()))
     assert [each.session.id for each in events(store)] == [overdue]
+
+
+def test_a_service_follows_the_rules_that_it_is_handed() -> None:
+    """As a known defect does: one rule replaced, the others as they are."""
+    rules = replace(DEFAULT_RULES, advance=lambda session, _trigger, _now: (session, None))
+    service, _ = make_service(rules=rules)
+    session = create(service)
+    assert drive(service.expire(ACCOUNT, session.id, request())) == session
+    assert drive(make_service()[0].create(ACCOUNT, order(), request())).is_open
 
 
 def test_finding_a_session_needs_no_account(service: CheckoutService) -> None:

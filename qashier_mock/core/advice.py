@@ -8,7 +8,7 @@ webhooks is found when someone reads the advice, and describes that moment.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -140,6 +140,13 @@ def unknown_field(path: str, nearest: str | None) -> Advice:
         path,
         nearest,
     )
+
+
+def name_fields(fields: Iterable[tuple[str, str | None]]) -> str:
+    """Unknown fields in words, each path with the nearest known name, if there is one."""
+    told = [path if nearest is None else f"{path} (did you mean {nearest}?)" for path, nearest in fields]
+    what = "a field" if len(told) == 1 else "fields"
+    return f"The body has {what} that the API does not know: {', '.join(told)}."
 
 
 def about_urls(params: CreateSession) -> list[Advice]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mock_harness import NOW, Client, Json, Receiver, basket
 
+from qashier_mock.core.policy import Policy
 from qashier_mock.web import control, snapshots
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def test_a_strict_server_makes_strict_accounts_and_an_account_may_say_otherwise(
         ({}, "parameter_missing", "Idempotency-Key"),
         ({"sucess_url": "https://x.example"}, "parameter_unknown", "sucess_url"),
         ({"success_url": "http://shop.example/thanks"}, "parameter_invalid", "success_url"),
+        ({"return_url": "https://shop.example/{CHECKOUT_SESSION_ID}"}, "parameter_invalid", "return_url"),
     ],
 )
 def test_strict_turns_advice_about_a_request_into_a_refusal(
@@ -54,6 +56,17 @@ def test_strict_turns_advice_about_a_request_into_a_refusal(
     assert refused.error["message"].startswith("Refused in strict mode: ")
     assert client.ids() == []
     assert client.data("advice") == []
+
+
+def test_a_refusal_names_every_unknown_field(client: Client, make_client: MakeClient) -> None:
+    client.ok("PUT", "/_mock/v1/settings", {"strict": True})
+    policy = make_client(policy=Policy(unknown_fields="reject"))
+    for each in (client, policy):
+        body = basket(sucess_url="https://x.example", colour="red")
+        refused = each.post("/checkout/sessions", body, headers={"idempotency-key": "k"})
+        assert (refused.status, refused.error["code"], refused.error["param"]) == (400, "parameter_unknown", "colour")
+        told = "fields that the API does not know: colour, sucess_url (did you mean success_url?)."
+        assert told in refused.error["message"]
 
 
 def test_strict_refuses_a_key_that_was_used_for_another_request(client: Client) -> None:
