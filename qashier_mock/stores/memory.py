@@ -43,26 +43,10 @@ class MemoryAccount(Transaction):
     than any of them has sessions.
     """
 
-    # fmt: off
     __slots__ = (
-        "_attempts",
-        "_by_status",
-        "_claimed",
-        "_deadlines",
-        "_deliveries",
-        "_due",
-        "_events",
-        "_held",
-        "_polls",
-        "_records",
-        "_sessions",
-        "_store",
-        "_unconfirmed",
-        "account",
-        "journal",
-        "state",
-    )
-    # fmt: on
+        "_attempts", "_by_status", "_claimed", "_deadlines", "_deliveries", "_due", "_events", "_held", "_polls",
+        "_records", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
+    )  # fmt: skip
     worker = 0
 
     def __init__(self, account: AccountId, store: MemoryStore) -> None:

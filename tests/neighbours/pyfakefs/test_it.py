@@ -21,3 +21,9 @@ def test_every_page_can_be_opened(qashier_mock, fs):
     assert "paid" in read_page(paid["url"])
     qashier_mock.advance(hours=25)
     assert "expired" in read_page(expired["url"])
+
+
+def test_what_the_server_says_about_itself_can_be_read(qashier_mock, fs):
+    assert read_page(f"{qashier_mock.base_url}/openapi.json").startswith("{")
+    assert "Checkout" in read_page(f"{qashier_mock.base_url}/docs")
+    assert "<html" in read_page(f"{qashier_mock.base_url}/_mock/")
