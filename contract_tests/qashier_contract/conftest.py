@@ -73,6 +73,8 @@ def _run(request: pytest.FixtureRequest) -> dict[str, tuple[str, str]]:
         )
     except CheckError as error:
         pytest.exit(f"nothing could be tested: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+    if report.interrupted:
+        raise KeyboardInterrupt
     return {entry.clause.id: (entry.verdict.value, _told(entry, report.seed)) for entry in report.clauses}
 
 

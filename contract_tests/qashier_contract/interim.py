@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _SHARE: Final = 0.2
 """Which part of a run may be spent on judging what was seen so far, beside the judging at the end."""
+_ENOUGH_TO_MEASURE: Final = 50
+_MARGIN: Final = 1.5
+"""How much longer everything takes to judge than its parts."""
 
 
 class Enough(OutOfTime):
@@ -71,8 +74,12 @@ class Interim:
         unknown = [CLAUSES[identifier] for identifier in self._wanted if identifier not in self.known]
         if suspects := broken_by(_since(history, self._seen), unknown):
             self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
-        self._seen = len(history.exchanges)
-        self._looking_ns += time.monotonic_ns() - self._started_ns - spent_ns
+        took_ns = time.monotonic_ns() - self._started_ns - spent_ns
+        fresh, self._seen = len(history.exchanges) - self._seen, len(history.exchanges)
+        self._looking_ns += took_ns
+        if fresh >= _ENOUGH_TO_MEASURE:
+            # A slow or busy machine has to leave more time for the judging at the end.
+            self._pace.judging_ns = max(self._pace.judging_ns, int(_MARGIN * took_ns / fresh))
         if self._settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self.known.values()):
             raise Enough
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli import check as check_command
-from qashier_mock.cli.extras import needs_contract
+from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import JUDGING, policy
 from qashier_mock.cli.options import Option, parse
 
@@ -40,6 +40,7 @@ OPTIONS: Final = (
 )
 
 
+@without_hypothesis_folder()
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Compare two targets; 0 when they answer alike, 1 when they drift apart, 2 when nothing was compared."""
     options = parse(

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from qashier_mock.cli import DONE, FAILED, CommandError
-from qashier_mock.cli.extras import needs_contract
+from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.options import Option, duration, integer, parse
 
 OPTIONS: Final = (
@@ -60,6 +60,7 @@ class Outcome:
         return self.clause in self.reported if self.name else not self.reported
 
 
+@without_hypothesis_folder()
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Check every defect and the correct mock; 1 if one survives or the correct one is accused."""
     options = parse("selfcheck", "Prove that the checker finds every known defect.", OPTIONS, arguments)
