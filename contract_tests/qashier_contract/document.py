@@ -1,7 +1,8 @@
-"""The shapes of `openapi/qashier.yaml`, and a relaxed view to judge any target by.
+"""The shapes of `openapi/qashier.yaml`, with a relaxed view to judge any target by and a closed one for our own mock.
 
 An implementation may add properties. What is left after relaxing is what the documentation states: which properties
-there are, of which type, and which words an enum has. Bounds and forms are clauses of their own.
+there are, of which type, and which words an enum has. Bounds and forms are clauses of their own. The mock adds nothing
+to its answers, so the closed view ends what the document leaves open.
 """
 
 from __future__ import annotations
@@ -42,6 +43,24 @@ def document() -> dict[str, Any]:
             return loaded
     looked = " or ".join(str(place) for place in _PLACES)
     raise DocumentMissing(f"qashier.yaml is not in {looked}")
+
+
+def closed_document() -> dict[str, Any]:
+    """The contract with its open answers closed and its extensible enums ended: what our own mock answers exactly."""
+    closed: dict[str, Any] = _closed(document())
+    return closed
+
+
+def _closed(node: Json) -> Json:
+    if isinstance(node, list):
+        return [_closed(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    names = {"x-extensible-enum": "enum"}
+    copied = {names.get(word, word): _closed(value) for word, value in node.items()}
+    if copied.get("additionalProperties") is True:
+        copied["additionalProperties"] = False
+    return copied
 
 
 def _resolve(reference: str) -> Json:

@@ -10,7 +10,7 @@ import copy
 from typing import Any, Final
 
 from qashier_contract import oracle
-from qashier_contract.document import document
+from qashier_contract.document import closed_document, document
 from qashier_contract.drive import Driver, RunContext, Stage
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, RecordingProxy, through_proxy
 from qashier_contract.history import Capability, Exchange, Operation
@@ -65,7 +65,8 @@ def conformance(context: RunContext) -> None:
 
     with through_proxy(context) as (url, recording_proxy):
         config = schemathesis.Config.from_dict(configuration(context, url))
-        schema = schemathesis.openapi.from_dict(copy.deepcopy(document()), config=config)
+        judged = closed_document() if context.own else copy.deepcopy(document())
+        schema = schemathesis.openapi.from_dict(judged, config=config)
         stream = from_schema(schema).execute()
         recording_proxy.when_over = stream.stop
         for event in stream:
