@@ -13,7 +13,7 @@ SET_UP := $(PYTHON) tools/set_up.py --venv $(VENV)
 # What mypy's configuration names, as far as it is there: it refuses the name of a folder that is not.
 TYPED := $(wildcard qashier_mock contract_tests tests examples benchmarks tools)
 
-.PHONY: help serve test lint types contract plan soak bench develop node browser shops clients
+.PHONY: help serve test lint types contract plan soak lowest bench develop node browser shops clients
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ plan: develop  ## measure again which driver exercises which clause
 
 soak: develop  ## what takes long; QASHIER_SOAK=sample runs a short sample of each
 	QASHIER_SOAK="$${QASHIER_SOAK:-full}" $(RUN) -m pytest -m soak $(ARGS)
+
+lowest: develop  ## the tests with the oldest versions of the dependencies
+	$(RUN) tools/lowest.py $(ARGS)
 
 bench: develop  ## measure beside what people would use instead
 	$(RUN) -m benchmarks $(ARGS)

@@ -145,7 +145,7 @@ BODIES: dict[str, tuple[bytes | None, int, str]] = {
     "deep array": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "body_invalid"),
     "deep object": (b'{"x":' * 100_000 + b"1" + b"}" * 100_000, 400, "body_invalid"),
     "900 deep": (ENCODED[:-1] + b',"x":' + b'{"a":' * 900 + b"1" + b"}" * 901, 400, "body_invalid"),
-    "254 deep": (ENCODED[:-1] + b',"x":' + b"[" * 254 + b"]" * 254 + b"}", 400, "body_invalid"),
+    "260 deep": (ENCODED[:-1] + b',"x":' + b"[" * 260 + b"]" * 260 + b"}", 400, "body_invalid"),
     "20 digits": (ENCODED.replace(b"180", b"9" * 20), 400, "parameter_invalid"),
     "400 digits": (ENCODED.replace(b"180", b"9" * 400), 400, "body_invalid"),
     "fraction": (price(unit_amount=1.5), 400, "parameter_invalid"),

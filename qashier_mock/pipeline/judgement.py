@@ -26,7 +26,7 @@ class Judge:
     """Validates replies with another engine than the one that validates requests."""
 
     def __init__(self) -> None:
-        from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - an extra, and slow to import
+        from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - for tests alone, and slow to import
 
         self._validator = OAS30ReadValidator
         self._closed: dict[int, tuple[Mapping[str, Any], Any]] = {}
