@@ -40,7 +40,8 @@ JUDGING: Final = (
         is_repeatable=True,
         default=(),
         parse=_report,
-        help="write a report: json, junit, html, markdown, har, or trace (all that was recorded); may be repeated",
+        help="write a report: json, junit, html, markdown, har, sarif, or trace (all that was recorded); may be "
+        "repeated",
     ),
 )
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from qashier_contract.verdicts import Report
 
-FORMATS: Final = ("json", "junit", "html", "markdown", "har", "trace")
+FORMATS: Final = ("json", "junit", "html", "markdown", "har", "sarif", "trace")
 """What a report can be written as."""
 
 

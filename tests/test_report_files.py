@@ -1,0 +1,88 @@
+"""Reports for other people's programs: a third party's reader reads them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from haralyzer import HarParser
+from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
+from qashier_contract import CLAUSES, check
+from qashier_contract.report import render
+
+from tests.targets import directed
+from tests.targets.reference import within
+
+if TYPE_CHECKING:
+    from qashier_contract import Report
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    """A run in which clauses were kept, broken, left out, and could only be assumed."""
+    return check(
+        "http://127.0.0.1",
+        transport=within("405 without allow", "no challenge", "signature hex"),
+        seed=1,
+        drivers=directed,
+        skip=["LIS-*"],
+        replay=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def sarif(report: Report) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(render(report, "sarif"))
+    return document
+
+
+def test_sarif_follows_its_schema(sarif: dict[str, Any]) -> None:
+    log = SarifLog.model_validate(sarif)
+    assert len(log.runs) == 1
+
+
+def test_sarif_has_a_rule_for_each_clause_and_a_result_for_each_violation(
+    sarif: dict[str, Any], report: Report
+) -> None:
+    (run,) = sarif["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == list(CLAUSES)
+    assert all(rules[result["ruleIndex"]]["id"] == result["ruleId"] for result in run["results"])
+    failed = [result for result in run["results"] if result["kind"] == "fail"]
+    assert len(failed) == len(report.violations)
+    levels = {result["ruleId"]: result["level"] for result in failed}
+    assert levels["AUTH-1"] == "error"
+    assert levels["HTTP-4"] == "warning"
+    assert all(result["locations"] and result["partialFingerprints"] for result in failed)
+    kinds = {result["ruleId"]: result["kind"] for result in run["results"]}
+    assert (kinds["LIS-1"], kinds["CRE-1"]) == ("open", "pass")
+
+
+def test_sarif_shows_the_exchange_that_breaks_the_clause(sarif: dict[str, Any]) -> None:
+    first = next(result for result in sarif["runs"][0]["results"] if result["ruleId"] == "AUTH-1")
+    assert first["webRequest"]["method"] in {"GET", "POST"}
+    assert first["webResponse"]["statusCode"] == 401
+    assert first["message"]["text"].startswith("expected ")
+
+
+def test_the_same_violation_has_the_same_fingerprint_in_every_run(sarif: dict[str, Any]) -> None:
+    again = check("http://127.0.0.1", transport=within("no challenge"), seed=2, drivers=directed, replay=False)
+    prints = [
+        {r["partialFingerprints"]["expectation/v1"] for r in document["runs"][0]["results"] if r["ruleId"] == "AUTH-1"}
+        for document in (sarif, json.loads(render(again, "sarif")))
+    ]
+    assert prints[0] & prints[1]
+
+
+def test_har_is_read_by_another_program(report: Report) -> None:
+    (page,) = HarParser(json.loads(render(report, "har"))).pages
+    exchanges, deliveries = report.history.exchanges, report.history.deliveries
+    assert len(page.entries) == len(exchanges) + len(deliveries)
+    refused = page.filter_entries(request_type="POST", status_code=r"4\d\d")
+    assert len(refused) == sum(e.refused and e.request.method == "POST" for e in exchanges) + sum(
+        400 <= delivery.answered < 500 for delivery in deliveries
+    )
+    sent = [entry for entry in page.entries if entry.request.method == "POST" and entry.request.mimeType]
+    assert sent
+    assert all(entry.startTime.tzinfo is not None for entry in page.entries)
