@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 _RECHECK_EVERY: Final = 0.5
@@ -52,11 +53,9 @@ else:
         seconds: float = read.seconds + read.nanoseconds / 1e9
         return seconds
 
-    def steady() -> float:
-        """Seconds since some moment; they pass evenly, whatever happens to the calendar time."""
-        # Not `time.monotonic`, which freezegun stops.
-        now: float = time.clock_gettime(time.CLOCK_MONOTONIC)
-        return now
+    # Not `time.monotonic`, which freezegun stops. No function of Python's: each request asks five times.
+    steady: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    """Seconds since some moment; they pass evenly, whatever happens to the calendar time."""
 
 
 class MachineClock:
