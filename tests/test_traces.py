@@ -241,7 +241,8 @@ def verify(url: str, clause: str, good: str, monkeypatch: pytest.MonkeyPatch) ->
         kept = send_once(steps_of(again.part), judge_of(CLAUSES[clause]), sites(stack, good))
     assert kept.result is not Result.BROKE_AGAIN, [str(e) for e in kept.history.exchanges]
     source = reproduce(report, report[clause].violations[0]).pytest
-    assert outcome(source, url, monkeypatch) is not None, source
+    # Some defects show by chance, such as an id with an odd letter.
+    assert any(outcome(source, url, monkeypatch) is not None for _ in range(5)), source
     error = outcome(source, good, monkeypatch)
     assert error is None, f"{error!r}\n{source}"
 

@@ -100,7 +100,8 @@ class SentAgain:
 
     `part` is what was observed of the fewest requests that broke the clause again, and `violation` the one that they
     show. Where none did, they are the part of the run that was tried first, and the violation that was seen there.
-    `reason` says why nothing was sent, or why no more.
+    `reason` says why nothing was sent, or why no more. `is_rare` says whether the same requests had to be sent several
+    times.
     """
 
     part: History
@@ -108,6 +109,7 @@ class SentAgain:
     result: Result
     tries: int = 0
     reason: str | None = None
+    is_rare: bool = False
 
     def __str__(self) -> str:
         if self.result is Result.BROKE_AGAIN:

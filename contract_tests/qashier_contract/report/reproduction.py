@@ -76,6 +76,7 @@ def reproduce(report: Report, violation: Violation) -> Reproduction:
                     title=title,
                     target=report.target,
                     makes_keys_up=local,
+                    repeats=again is not None and again.is_rare,
                 ).splitlines()
             )
         )

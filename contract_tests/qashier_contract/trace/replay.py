@@ -32,6 +32,11 @@ Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[ClauseBroken]]]"
 """A clause: how many observations of a history exercised it, and what broke it."""
 Sites: TypeAlias = "Callable[[Steps], Site]"
 """Makes a place to send some steps to."""
+_FEW: Final = 6
+_MOST_CONFIRMED: Final = 2
+"""How often requests that are few are sent once more after they showed it."""
+_MOST_REPEATS: Final = 8
+"""How often the fewest requests are sent once more where nothing showed it."""
 _MOST_FINDINGS: Final = 200
 """How many findings are looked through for the violation that was seen."""
 _MOST_RACES: Final = 6
@@ -124,7 +129,13 @@ def replay(
             if violation.finding and one.finding and one.finding.key == violation.finding.key
         ]
         shown = Violation.of(clause.id, (like or search.best.broken)[0])
-        return SentAgain(part=search.best.history, violation=shown, result=Result.BROKE_AGAIN, tries=search.tries)
+        return SentAgain(
+            part=search.best.history,
+            violation=shown,
+            result=Result.BROKE_AGAIN,
+            tries=search.tries,
+            is_rare=search.is_rare,
+        )
     result = Result.DID_NOT if search.was_exercised else Result.NOT_EXERCISED if search.tries else Result.NOT_SENT
     return SentAgain(
         part=search.first_part(), violation=violation, result=result, tries=search.tries, reason=search.reason
@@ -168,10 +179,12 @@ class _Search:
         self.sites = sites
         self.budget = budget
         self.tries = self.sent = 0
-        self.was_exercised = False
+        self.was_exercised = self.is_rare = False
         self.reason: str | None = None
         self.best: Sent | None = None
         self.fewest = budget.requests
+        self.smallest: frozenset[int] = frozenset()
+        """The units of the fewest requests that showed it."""
         self.later = False
         self.settles = True
         """Whether a sending that shows nothing at once is given a moment: not where another showed it at once."""
@@ -182,10 +195,18 @@ class _Search:
             self.later = later
             races = _MOST_RACES if _has_races(self._part(places)) else 1
             if any(self._shows(places) for _ in range(races)):
+                # Where no more was sent than in a try that showed nothing, it was chance.
+                self.is_rare = self.tries > 1 and self.fewest <= steps_of(self.first_part()).requests
+                self.later = later
                 self._smaller(places)
+                self._confirm()
                 break
             if self.reason is not None:
                 break
+        self.later = False
+        # What depends on chance, such as an id that is drawn, may need some tries.
+        if self.best is None:
+            self.is_rare = any(self._shows(self.found.places) for _ in range(_MOST_REPEATS))
 
     def first_part(self) -> History:
         """What was tried first."""
@@ -223,6 +244,11 @@ class _Search:
         if places != self.found.evidence and not _has_races(self._part(places)):
             shrink(self.found.units, places, self.found.evidence, self._shows)
 
+    def _confirm(self) -> None:
+        """Send the fewest requests once or twice more: what does not show each time depends on chance."""
+        if self.fewest <= _FEW and not self.is_rare:
+            self.is_rare = not all(self._shows(self.smallest) for _ in range(_MOST_CONFIRMED)) and self.reason is None
+
     def _shows(self, places: AbstractSet[int]) -> bool:
         """Whether some units break the clause when they are sent; no, once the budget is spent."""
         if self.tries >= self.budget.tries or self.reason is not None:
@@ -245,6 +271,7 @@ class _Search:
             return False
         if steps.requests <= self.fewest:
             self.best, self.fewest, self.settles = done, steps.requests, done.was_settled
+            self.smallest = frozenset(places)
         return True
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from qashier_contract.verdicts import Violation
 
 _ROUNDS: Final = 20
-"""How often a race is run: one lucky round proves nothing."""
+"""How often a race is run, or what depends on chance: one lucky round proves nothing."""
 _MOST_STEPS: Final = 400
 """A script with more requests than this is no help to anybody."""
 _FAR_AHEAD_S: Final = 30
@@ -35,7 +35,16 @@ _LOOKED_AGAIN_NS: Final = 15 * 10**8
 """Between two lists of events further apart than this, a moment was let pass."""
 
 
-def script(violation: Violation, part: History, *, name: str, title: str, target: str, makes_keys_up: bool) -> str:
+def script(
+    violation: Violation,
+    part: History,
+    *,
+    name: str,
+    title: str,
+    target: str,
+    makes_keys_up: bool,
+    repeats: bool = False,
+) -> str:
     """The source of a pytest function.
 
     Args:
@@ -45,8 +54,11 @@ def script(violation: Violation, part: History, *, name: str, title: str, target
         title: The statement of the clause.
         target: The URL that is used where the environment names none.
         makes_keys_up: Whether a key may be made up where the environment has none.
+        repeats: Whether it takes several tries to see it.
     """
-    return _Script(violation, part, name=name, title=title, target=target, makes_keys_up=makes_keys_up).render()
+    written = _Script(violation, part, name=name, title=title, target=target, makes_keys_up=makes_keys_up)
+    written.repeats = repeats or written.repeats
+    return written.render()
 
 
 class _Script:
@@ -57,7 +69,7 @@ class _Script:
         self.steps = steps_of(part)
         self.names = Names(self.steps)
         self.name, self.title, self.target, self.makes_keys_up = name, title, target, makes_keys_up
-        self.races = any(len(group) > 1 for group in self.steps.groups)
+        self.repeats = any(len(group) > 1 for group in self.steps.groups)
         self.hooks = self.names.hooks
         self.base = self.names.common_body()
 
@@ -71,7 +83,7 @@ class _Script:
         before, after = self._around(text, "\n".join(asserted))
         lines = [*before, *sent, *after, *asserted]
         text = "\n".join(_used_only(lines))
-        if self.races:
+        if self.repeats:
             text = f"for _ in range({_ROUNDS}):\n" + textwrap.indent(text, "    ")
         function = self._head(text) + textwrap.indent(text, " " * 8) + "\n"
         constants = self._constants(function)
