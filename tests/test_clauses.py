@@ -271,6 +271,31 @@ def test_looking_at_a_page_changes_nothing(method: str, status: str) -> None:
     assert verdict("PAY-6", story) is (status == "open")
 
 
+@pytest.mark.parametrize(("status", "kept"), [(200, True), (411, None), (400, False)])
+def test_a_create_in_chunks_succeeds_unless_its_length_is_wanted(status: int, kept: object) -> None:
+    story = Story()
+    session = story.opened("a")
+    created = story.exchanges.pop()
+    headers = (*created.request.headers, ("Transfer-Encoding", "chunked"))
+    answer = session if status == 200 else {"error": {"message": "send it with its length"}}
+    story.add("POST", "/checkout/sessions", status, answer, created.request.json, headers=headers)
+    assert verdict("CRE-1", story) is kept
+    if status == 411:
+        assert verdict("HTTP-3", story) is None
+
+
+def test_a_key_given_twice_is_left_open_on_a_target() -> None:
+    story = Story()
+    story.opened("a")
+    created = story.exchanges.pop()
+    body = b'{"success_url": "x", ' + (created.request.body or b"")[1:]
+    story.add("POST", "/checkout/sessions", 400, {"error": {"message": "success_url is there twice"}}, {})
+    story.exchanges[-1] = replace(story.exchanges[-1], request=replace(created.request, body=body))
+    assert verdict("CRE-1", story) is None
+    story.terms = replace(story.terms, own=True)
+    assert [creation.is_faultless for creation in story.ledger.creations] == [True]
+
+
 @pytest.mark.parametrize("total", ["3.60", "S$ 3,60", "360", "<b>3</b>.60 SGD", "003.60"])
 def test_a_page_may_write_an_amount_as_it_likes(total: str) -> None:
     assert verdict("PAY-7", page_that_says(f"<p>{total}</p><li>2 x Kopi</li>")) is True

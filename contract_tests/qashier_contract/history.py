@@ -176,6 +176,11 @@ class Request:
     def idempotency_key(self) -> str | None:
         return self.header("Idempotency-Key")
 
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body went out in chunks, without its length."""
+        return (self.header("Transfer-Encoding") or "").lower() == "chunked"
+
     @cached_property
     def is_http(self) -> bool:
         """Whether it is valid HTTP of a usual size: what is not may be answered anyhow, or not at all."""
@@ -272,6 +277,11 @@ class Exchange:
     def is_unanswered_in_good_faith(self) -> bool:
         """Whether nobody is to blame for the missing answer: we stopped waiting, or an idle connection was closed."""
         return self.failure in _NOT_TO_BLAME
+
+    @property
+    def wants_a_length(self) -> bool:
+        """Whether a body in chunks was refused because its length is wanted: left open on a target."""
+        return self.status == 411 and self.request.is_chunked
 
     @property
     def was_limited(self) -> bool:
@@ -432,6 +442,7 @@ class History:
             e
             for e in self.exchanges
             if e.operation.is_judged and not e.was_limited and e.request.method in methods and e.request.is_http
+            if self.terms.own or not e.wants_a_length
         )
 
 

@@ -57,6 +57,23 @@ def _is_too_deep(text: str) -> bool:
     return True
 
 
+def has_repeated_keys(body: bytes) -> bool:
+    """Whether an object in a JSON text has a key twice; false for what is no JSON."""
+    repeated = False
+
+    def note(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        nonlocal repeated
+        found = dict(pairs)
+        repeated = repeated or len(found) < len(pairs)
+        return found
+
+    try:
+        json.loads(body.decode("utf-8"), object_pairs_hook=note)
+    except (ValueError, RecursionError):
+        return False
+    return repeated
+
+
 def differences(first: Mapping[str, Json], second: Mapping[str, Json]) -> list[str]:
     """The names of the properties in which two sessions differ. 1 and 1.0 and true are three values."""
     return [

@@ -81,6 +81,7 @@ DEFECTS: Final[dict[str, str]] = {
     "500 on deep json": "HTTP-6",
     # CRE
     "no mode": "CRE-1",
+    "chunks lost": "CRE-1",
     "expires_at as string": "CRE-1",
     "success_url optional": "CRE-2",
     "return_url optional": "CRE-2",
@@ -1412,8 +1413,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().setup()
 
+    def _body(self) -> bytes:
+        if (self.headers.get("Transfer-Encoding") or "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"" if self.reference.has("chunks lost") else body
+
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         try:
             status, headers, content = self.reference.answer(self.command, self.path, self.headers, body)
         except HangUp:

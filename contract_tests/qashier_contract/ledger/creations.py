@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, History, Operation
+from qashier_contract.values import has_repeated_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,9 @@ class Creations:
     def _creation(self, exchange: Exchange) -> Creation:
         earliest, latest = self._clock.at(exchange)
         seen = self._keys.was_seen(exchange)
+        is_open = exchange.wants_a_length or has_repeated_keys(exchange.request.body or b"")
+        if is_open and not self.history.terms.own:
+            return Creation(exchange, None, key_was_seen=seen)
         try:
             found = (
                 *self._header_faults(exchange),
@@ -72,6 +76,8 @@ class Creations:
         features = oracle.features_of(exchange.request.json, key=key, earliest=earliest)
         if oracle.has_unknown_fields(exchange.request.json):
             features["an unknown field, which the policy ignores"] = "CRE-1"
+        if exchange.request.is_chunked:
+            features["a body in chunks"] = "CRE-1"
         body = exchange.request.body or b""
         if len(body) > oracle.BODY_MOST // 2:
             features["a body of more than 1 MiB"] = "HTTP-4"

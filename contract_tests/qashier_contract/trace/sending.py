@@ -260,9 +260,15 @@ class Sending:
             authorization=authorization,
             shown=shown,
             query=self._text(step.query, in_url=True),
-            headers=[(name, self._header(name, text)) for name, text in step.headers],
+            headers=[
+                # How a body is framed is for the transport to say.
+                (name, self._header(name, text))
+                for name, text in step.headers
+                if name.lower() != "transfer-encoding"
+            ],
             body=body,
             redacted=redacted,
+            is_chunked=exchange.request.is_chunked,
         )
 
     def _learn(self, step: Step, exchange: Exchange) -> None:

@@ -127,7 +127,8 @@ def at_the_limits(context: RunContext) -> None:
     context.account.create(b" \r\n\t" + plain + b"\n")
     context.account.create(json.dumps(context.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
     context.account.create(json.dumps(context.body(), indent=2).encode())
-    # Of a repeated key the last one counts.
+    context.account.create(context.body(), chunked=True)
+    # Of a repeated key the last one counts, in our own mock.
     doubled = json.dumps(context.body())
     context.account.create(b'{"success_url": "x", ' + doubled[1:].encode())
     context.account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
