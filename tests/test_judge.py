@@ -481,6 +481,12 @@ def test_help_needs_no_extra() -> None:
     assert done.stdout.count("usage: ") == len(COMMANDS)
 
 
+def test_importing_the_checker_imports_nothing_that_draws_requests() -> None:
+    script = "import sys, qashier_contract; print(sorted({'hypothesis', 'schemathesis', 'pytest'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "[]\n"
+
+
 def test_a_har_document_is_told_from_others() -> None:
     assert har.is_har(log([]))
     assert not har.is_har({"format": file.FORMAT})
