@@ -10,6 +10,7 @@ A call that fails raises `MockRefused`, with the message of the error envelope, 
 from __future__ import annotations
 
 import json
+import os
 import select
 from collections.abc import Mapping
 from time import monotonic
@@ -88,6 +89,7 @@ class Connections:
         self._timeout = timeout
         # Appending to and popping from a list is one step each, for every thread.
         self._idle: list[tuple[http_client.HTTPConnection, float]] = []
+        self._process = os.getpid()
 
     def send(
         self, method: str, path: str, *, body: object = None, headers: Mapping[str, str], timeout: float | None = None
@@ -137,6 +139,8 @@ class Connections:
             self._idle.pop()[0].close()
 
     def _take(self, timeout: float) -> http_client.HTTPConnection:
+        if self._process != os.getpid():  # a fork: what is idle here is the parent's, which may be using it
+            self._idle, self._process = [], os.getpid()
         while True:
             try:
                 connection, since = self._idle.pop()

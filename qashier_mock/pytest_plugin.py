@@ -117,8 +117,12 @@ def qashier_mock_server(
         server.start()
     except MockError as error:
         raise _failed(f"no mock answers at {config.url} (start one with qashier-mock serve): {error}") from None
-    except (AddressUnavailable, OSError, ValueError) as error:
-        raise _failed(f"the mock could not be started: {error}") from None
+    except (AddressUnavailable, OSError, RuntimeError, ValueError) as error:
+        if type(error).__module__.startswith("pytest_socket"):
+            hint = "this run forbids sockets, and a mock needs them on this machine: add --allow-hosts=127.0.0.1"
+            raise _failed(hint) from None
+        reason = error if error.__cause__ is None else f"{error}: {error.__cause__}"
+        raise _failed(f"the mock could not be started: {reason}") from None
     try:
         yield server
     finally:
@@ -208,4 +212,10 @@ def _whole_number(config: pytest.Config, name: str) -> int | None:
 def _worker_number(config: pytest.Config) -> int:
     """0 for the first xdist worker and without xdist, 1 for the second, and so on."""
     worker: str = getattr(config, "workerinput", {}).get("workerid", "gw0")
-    return int(worker.removeprefix("gw"))
+    number = worker.removeprefix("gw")
+    if not number.isdigit():
+        raise _failed(
+            f"the xdist worker {worker} has no number to add to the port: leave --qashier-mock-port out, and each "
+            "worker takes a free one"
+        )
+    return int(number)

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self, cast, get_args
 
 from qashier_mock import answers
-from qashier_mock.unpatched import socket
+from qashier_mock.unpatched import refuse_gevent, socket
 
 # pytest shows the line of a test that a wait of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
@@ -139,7 +139,12 @@ class WebhookReceiver:
         self._thread: Thread | None = None
 
     def start(self) -> Self:
-        """Listen, and receive from now on."""
+        """Listen, and receive from now on.
+
+        Raises:
+            RuntimeError: gevent has patched threading.
+        """
+        refuse_gevent("a receiver of webhooks")
         self._server = _Server(self._bind, self._take_in)
         self.url = f"http://{self._host}:{self._server.server_port}/webhooks"
         self._thread = Thread(target=self._server.run, name="qashier-mock-receiver", daemon=True)

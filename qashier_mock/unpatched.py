@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import socket
     from http import client as http_client
 
-__all__ = ["http_client", "socket"]
+__all__ = ["http_client", "refuse_gevent", "socket"]
 
 
 def _copy(name: str) -> ModuleType:
@@ -36,3 +36,18 @@ if not TYPE_CHECKING:
     socket = _copy("socket")
     http_client = _copy("http.client")
     http_client.socket = socket
+
+
+def refuse_gevent(what: str) -> None:
+    """Refuse to start a thread where gevent makes it a greenlet: it would wait for what only the others can do.
+
+    Raises:
+        RuntimeError: gevent has patched threading; the message says what to do instead.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        raise RuntimeError(
+            f"gevent.monkey has patched threading in this process, and {what} needs a thread of its own. Run "
+            "`qashier-mock serve` beside the tests and give them --qashier-mock-url, or leave threads as they are: "
+            "patch_all(thread=False)."
+        )

@@ -210,6 +210,14 @@ def test_a_fixed_port_is_one_more_for_each_worker(workerinput: Any, number: int)
     assert pytest_plugin._worker_number(cast("pytest.Config", config)) == number
 
 
+def test_a_worker_without_a_number_is_told_to_leave_the_port_out() -> None:
+    config = SimpleNamespace(workerinput={"workerid": "alpha"})
+    with pytest.raises(
+        pytest.fail.Exception, match=r"the xdist worker alpha has no number.*leave --qashier-mock-port out"
+    ):
+        pytest_plugin._worker_number(cast("pytest.Config", config))
+
+
 # from the wheel
 
 

@@ -1,0 +1,16 @@
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _project(pytester):
+    pytester.makepyfile("def test_it(qashier_mock): qashier_mock.create_session()")
+
+
+@pytest.mark.parametrize(("how", "outcome"), [("", {"errors": 1}), ("thread=False", {"passed": 1})])
+def test_patched_threads_are_told_in_a_line(pytester, how, outcome):
+    pytester.makeconftest(f"from gevent import monkey; monkey.patch_all({how})")
+    result = pytester.runpytest_subprocess("-p", "qashier_mock.pytest_plugin", timeout=60)
+    result.assert_outcomes(**outcome)
+    if "errors" in outcome:
+        result.stdout.fnmatch_lines(["*gevent.monkey has patched threading*--qashier-mock-url*thread=False*"])
+        assert "Traceback" not in result.stdout.str()
