@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pipeline_harness import KEY, TINY, Hooks, Wire, echoes, serving, tiny
 
 from qashier_mock.pipeline import create_pipeline
 
-EXAMPLES = {"sample": 200, "full": 20_000}[os.environ.get("QASHIER_SOAK", "sample")]
-"""Runs in `make test`; `make soak` sets the variable."""
+SOAK_EXAMPLES = {"sample": 200, "full": 20_000}[os.environ.get("QASHIER_SOAK", "sample")]
 HEAD = b"Host: mock\r\nAuthorization: " + KEY + b"\r\n"
 GET = b"GET /things/a HTTP/1.1\r\n" + HEAD + b"\r\n"
 BODY = b'{"name":"a","lines":[{"quantity":1}],"either":{"delay":1}}'
@@ -58,16 +57,34 @@ def talk(port: int, packets: list[bytes]) -> bytes:
     return received
 
 
-@given(
+TRAFFIC = given(
     requests=st.lists(st.sampled_from([GET, POST, CHUNKED, UPGRADE, QUERY]), min_size=1, max_size=3),
     changes=CHANGES,
     cuts=st.lists(st.floats(0, 1), max_size=5),
 )
+CALM = settings(max_examples=150, deadline=None)
+
+
+@TRAFFIC
 @example(requests=[GET, CHUNKED], changes=[(0.9, 2, b"zz")], cuts=[])
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@CALM
 def test_whatever_comes_is_answered_or_refused(
     port: int, *, requests: list[bytes], changes: list[tuple[float, int, bytes]], cuts: list[float]
 ) -> None:
+    check(port, requests, changes, cuts)
+
+
+@pytest.mark.soak
+@TRAFFIC
+@settings(CALM, max_examples=SOAK_EXAMPLES)
+def test_whatever_comes_for_long_is_answered_or_refused(
+    port: int, *, requests: list[bytes], changes: list[tuple[float, int, bytes]], cuts: list[float]
+) -> None:
+    check(port, requests, changes, cuts)
+
+
+def check(port: int, requests: list[bytes], changes: list[tuple[float, int, bytes]], cuts: list[float]) -> None:
+    """Send requests, changed and cut into packets, and see that all of them are answered while nothing is changed."""
     data = b"".join(requests)
     for place, removed, inserted in changes:
         at = int(place * len(data))
