@@ -295,7 +295,7 @@ class PipelineProtocol(GuardedProtocol):
             task.add_done_callback(self.tasks.discard)
         elif self._refusal is not None:
             self.refuse(self._refusal)
-        elif self._is_last:
+        if self._is_last and not self._cycles:
             self._wire.close()
 
     async def _respond(self, status: int, head: bytes, body: bytes) -> None:
