@@ -27,6 +27,7 @@ __tracebackhide__: Final = True
 _SLOW: Final = 600.0
 """Seconds to wait where the mock delivers webhooks before it answers: a hanging receiver costs it 10 s each."""
 
+_CREATE_FIELDS: Final = ("line_items", "success_url", "return_url", "cancel_url", "expires_at", "customer_email")
 _SAMPLE_LINES: Final = (
     {"price_data": {"currency": "SGD", "product_data": {"name": "Sample"}, "unit_amount": 1250}, "quantity": 1},
 )
@@ -125,6 +126,7 @@ class MockAccount:
             idempotency_key: None draws a fresh one.
             fields: `line_items`, `success_url`, `return_url`, `cancel_url`, `expires_at`, as the API takes them.
         """
+        _check_fields(fields)
         body = {
             "line_items": list(_SAMPLE_LINES),
             "success_url": "https://shop.example/success",
@@ -151,20 +153,20 @@ class MockAccount:
 
     # the customer
 
-    def pay(self, session_id: str) -> answers.CheckoutSession:
-        """Pay, as the customer does; return the session, now complete."""
-        return self._act(session_id, "succeeded")
+    def pay(self, session: str | Mapping[str, Any]) -> answers.CheckoutSession:
+        """Pay a session, given itself or its id, as the customer does; return it, now complete."""
+        return self._act(session, "succeeded")
 
-    def fail(self, session_id: str) -> answers.CheckoutSession:
-        """Try to pay and be declined; return the session, still open."""
-        return self._act(session_id, "failed")
+    def fail(self, session: str | Mapping[str, Any]) -> answers.CheckoutSession:
+        """Try to pay a session, given itself or its id, and be declined; return it, still open."""
+        return self._act(session, "failed")
 
-    def cancel(self, session_id: str) -> answers.CheckoutSession:
-        """Cancel the payment; return the session, still open."""
-        return self._act(session_id, "canceled")
+    def cancel(self, session: str | Mapping[str, Any]) -> answers.CheckoutSession:
+        """Cancel the payment of a session, given itself or its id; return it, still open."""
+        return self._act(session, "canceled")
 
-    def _act(self, session_id: str, outcome: str) -> answers.CheckoutSession:
-        path = f"/_mock/v1/sessions/{_segment(session_id)}/pay"
+    def _act(self, session: str | Mapping[str, Any], outcome: str) -> answers.CheckoutSession:
+        path = f"/_mock/v1/sessions/{_segment(_id_of(session))}/pay"
         return cast("answers.CheckoutSession", self.call("POST", path, {"outcome": outcome}))
 
     # time
@@ -180,14 +182,26 @@ class MockAccount:
         return self.clock["now"]
 
     def advance(
-        self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
+        self,
+        *,
+        seconds: float | None = None,
+        minutes: float | None = None,
+        hours: float | None = None,
+        days: float | None = None,
     ) -> answers.ClockMoved:
         """Move the clock forward. All that falls due on the way, webhooks included, has happened when this returns.
 
         Raises:
+            TypeError: None of them is given.
             ValueError: The sum is not a whole number of seconds, or is negative.
         """
-        return self._move("POST", "/_mock/v1/clock/advance", {"seconds": whole_seconds(seconds, minutes, hours, days)})
+        if seconds is minutes is hours is days is None:
+            raise TypeError("advance() by how much? Name seconds, minutes, hours or days, such as advance(hours=25)")
+        return self._move(
+            "POST",
+            "/_mock/v1/clock/advance",
+            {"seconds": whole_seconds(seconds or 0, minutes or 0, hours or 0, days or 0)},
+        )
 
     def freeze(self, at: datetime | float | str | None = None) -> answers.ClockMoved:
         """Freeze the clock, now or at a later instant.
@@ -417,6 +431,31 @@ def epoch_seconds(instant: datetime | float | str) -> int:
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no time zone, so it names no instant: add one, like Z for UTC")
     return int(instant.timestamp())
+
+
+def _id_of(session: str | Mapping[str, Any]) -> str:
+    """The id of a session, given itself or its id.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    session_id = session.get("id") if isinstance(session, Mapping) else session
+    if not isinstance(session_id, str):
+        raise TypeError(f"give a session as the API answered with it, or its id, not {session!r:.200}")
+    return session_id
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    """Refuse a misspelt field. One that resembles no known field is sent, for the API's own word on it.
+
+    Raises:
+        TypeError: A field resembles a known one.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - needed only where something may be wrong
+
+    for name in fields.keys() - set(_CREATE_FIELDS):
+        if near := get_close_matches(name, _CREATE_FIELDS, n=1, cutoff=0.8):
+            raise TypeError(f"create_session() has no field {name}; did you mean {near[0]}?")
 
 
 def _segment(text: str) -> str:

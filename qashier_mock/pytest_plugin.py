@@ -15,7 +15,9 @@ test runs that ask for none pay for nothing.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -47,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         type=int,
         help="draw the ids of a started mock from N, so that each test gets the same ones in every run",
+    )
+    group.addoption(
+        "--qashier-mock-keep",
+        action="store_true",
+        help="after a failure leave the mock running until Ctrl-C, for a look at the test's account in the inspector",
     )
     contract = parser.getgroup("qashier_contract", "the contract of Qashier Checkout: --pyargs qashier_contract")
     contract.addoption("--qashier-url", metavar="URL", help="the implementation to check")
@@ -92,7 +99,7 @@ def qashier_mock_config(pytestconfig: pytest.Config) -> QashierMockConfig:
         url=pytestconfig.getoption("qashier_mock_url") or pytestconfig.getini("qashier_mock_url") or None,
         port=_whole_number(pytestconfig, "qashier_mock_port") or 0,
         seed=_whole_number(pytestconfig, "qashier_mock_seed"),
-        strict=pytestconfig.getini("qashier_mock_strict"),
+        strict=_truth(pytestconfig, "qashier_mock_strict"),
         policy=policy[0] if policy else None,
         webhook_bind=pytestconfig.getini("qashier_mock_webhook_bind"),
         webhook_host=pytestconfig.getini("qashier_mock_webhook_host") or None,
@@ -129,6 +136,8 @@ def qashier_mock_server(
         latest = request.config.stash.get(_LATEST, None)
         if latest is not None:
             latest.keep_report()  # whether the last test's teardown failed is known only when the server is gone
+        if request.config.getoption("qashier_mock_keep") and request.session.testsfailed:
+            _keep(server, request.config)
         server.stop()
 
 
@@ -167,8 +176,23 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             sections = account.report()
         except MockError as error:
             sections = {"journal": f"not to be had: {error}"}
+        if sections and (item.config.getoption("qashier_mock_keep") or item.config.getoption("qashier_mock_url")):
+            sections["inspector"] = account.inspector_url
         report.sections += [(f"qashier_mock {title}", text) for title, text in sections.items()]
     return report
+
+
+def _keep(server: QashierMockServer, config: pytest.Config) -> None:
+    """Leave the server running until Ctrl-C; under xdist nobody is there to press it."""
+    if hasattr(config, "workerinput"):
+        return
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+        print(f"\nThe mock keeps running: {server.base_url}/_mock/ shows what happened. Ctrl-C ends it.")  # noqa: T201
+        try:
+            Event().wait()
+        except KeyboardInterrupt:
+            return
 
 
 def _configure(account: QashierMock, node: pytest.Item) -> None:
@@ -196,6 +220,13 @@ def _configure(account: QashierMock, node: pytest.Item) -> None:
 def _failed(message: str) -> BaseException:
     """A failure that is told by its message alone; raised `from None` where an exception led to it."""
     return pytest.fail.Exception(message, pytrace=False)
+
+
+def _truth(config: pytest.Config, name: str) -> bool:
+    try:
+        return bool(config.getini(name))
+    except (ValueError, pytest.UsageError):
+        raise _failed(f"{name} in the ini file is true or false, not anything else") from None
 
 
 def _whole_number(config: pytest.Config, name: str) -> int | None:

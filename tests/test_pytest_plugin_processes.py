@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
@@ -292,3 +293,32 @@ def test_the_wheel_is_all_that_a_project_needs(fresh_python: Path, tmp_path: Pat
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "9 passed" in result.stdout
+
+
+# Looking at a failure afterwards
+
+
+def test_after_a_failure_the_mock_is_kept_until_ctrl_c(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(qashier_mock): assert qashier_mock.create_session()['status'] == 'paid'")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin"]
+    with subprocess.Popen(
+        [*command, "--qashier-mock-keep"], cwd=pytester.path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "The mock keeps running" in line)
+        front = line.split("running: ")[1].split(" shows")[0]
+        with urllib.request.urlopen(front, timeout=PATIENCE) as answer:  # noqa: S310 - the address of our own server
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        told = process.stdout.read()
+        assert process.wait(PATIENCE) == 1
+    assert f"{front}accounts/acct_" in told
+    assert_free(front)
+
+
+def test_an_ini_value_that_is_neither_true_nor_false_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nqashier_mock_strict = maybe\n")
+    pytester.makepyfile("def test_it(qashier_mock): pass")
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*qashier_mock_strict in the ini file is true or false*"])

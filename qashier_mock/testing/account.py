@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any, Final, Literal
 from qashier_mock import answers
 from qashier_mock.client import FaultRule, MockAccount
 from qashier_mock.connections import Connections, MockError
+from qashier_mock.core.credentials import account_of
 from qashier_mock.receiver import WebhookReceiver
 from qashier_mock.testing.config import QashierMockConfig
 from qashier_mock.testing.report import sections
@@ -43,6 +45,8 @@ class QashierMock(MockAccount):
         self._receiver: WebhookReceiver | None = None
         self._is_receiver_asked_for = False
         self._endpoints: list[str] = []
+        self._elsewhere: set[str] = set()  # endpoints that neither our receiver nor a bridge answers
+        self._bridges: list[WebhookReceiver] = []
         self._secrets = {api_key}
         self._kept_report: dict[str, str] | None = None
 
@@ -67,26 +71,75 @@ class QashierMock(MockAccount):
             return self._receiving()
 
     def deliver_webhooks_to(
-        self, url: str, *, secret: str | None = None, types: Sequence[answers.EventType] | None = None
+        self,
+        url: str | Callable[..., Any],
+        *,
+        path: str = "/webhooks",
+        secret: str | None = None,
+        types: Sequence[answers.EventType] | None = None,
     ) -> answers.WebhookEndpoint:
-        """Deliver the events that arise from now on to `url`, until the test ends.
+        """Deliver the events that arise from now on to the code under test, until the test ends.
 
         Args:
-            url: Where the code under test receives webhooks.
+            url: Where it receives webhooks; or an ASGI or WSGI application, which is called in this process.
+            path: Where an application takes webhooks.
             secret: Signs them; None: they are not signed.
             types: Which events; None: both.
+
+        Raises:
+            TypeError: `url` is neither.
         """
         with self._lock:
             if self._receiver is not None and not self._is_receiver_asked_for:
                 self._end_receiver()
+            if not isinstance(url, str):
+                url = self._bridge_to(url, path)
             endpoint = super().deliver_webhooks_to(url, secret=secret, types=types)
             self._endpoints.append(endpoint["id"])
+            if not self._bridges or url != self._bridges[-1].url:
+                self._elsewhere.add(endpoint["id"])
             if secret is not None:
                 self._secrets.add(secret)
             return endpoint
 
+    def _bridge_to(self, app: Callable[..., Any], path: str) -> str:
+        """The URL of a receiver that calls an application with each webhook."""
+        from qashier_mock.testing.in_process import caller_of  # noqa: PLC0415 - few tests have no server
+
+        bind, host = self._config.webhook_bind, self._config.webhook_host
+        receiver = WebhookReceiver(bind=bind, host=host, answer_with=caller_of(app, path))
+        self._bridges.append(receiver.start())
+        return receiver.url
+
+    def flush(self) -> list[answers.Delivery]:
+        """Attempt every delivery that is due now, wait for those under way, and return the attempts.
+
+        Raises:
+            RuntimeError: An event loop runs in this thread, which may be the one that has to answer the webhooks.
+        """
+        self._refuse_to_block()
+        return super().flush()
+
+    def _move(self, method: str, path: str, body: object) -> answers.ClockMoved:
+        self._refuse_to_block()
+        return super()._move(method, path, body)
+
+    def _refuse_to_block(self) -> None:
+        """Refuse to wait for deliveries in the thread of an event loop that may have to answer them."""
+        if not any(endpoint in self._elsewhere for endpoint in self._endpoints):
+            return
+        try:
+            get_running_loop()
+        except RuntimeError:
+            return
+        raise RuntimeError(
+            "this waits for webhooks, and blocks the event loop that may have to answer them: await its twin instead "
+            "(aflush, aadvance, afreeze, arelease, adeliver_again)"
+        )
+
     def deliver_again(self, event_id: str) -> list[answers.Delivery]:
         """Send an event to every endpoint again, or to the receiver if there is no other; return the attempts."""
+        self._refuse_to_block()
         self._let_somebody_receive()
         return super().deliver_again(event_id)
 
@@ -133,7 +186,12 @@ class QashierMock(MockAccount):
     # twins to await
 
     async def aadvance(
-        self, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
+        self,
+        *,
+        seconds: float | None = None,
+        minutes: float | None = None,
+        hours: float | None = None,
+        days: float | None = None,
     ) -> answers.ClockMoved:
         """`advance`, while the test's event loop goes on."""
         return await in_a_thread(partial(self.advance, seconds=seconds, minutes=minutes, hours=hours, days=days))
@@ -174,9 +232,15 @@ class QashierMock(MockAccount):
                 with suppress(MockError):
                     self.stop_delivering_to(endpoint_id)
             self._endpoints.clear()
-            if self._receiver is not None:
-                self._receiver.close()
+            for receiver in (self._receiver, *self._bridges):
+                if receiver is not None:
+                    receiver.close()
         self._on_close(self)
+
+    @property
+    def inspector_url(self) -> str:
+        """Where the inspector shows this account, while its server runs."""
+        return f"{self.base_url}/_mock/accounts/{account_of(self.api_key)}"
 
     def report(self, entries: int | None = None) -> dict[str, str]:
         """What happened, as text for people: title and text of each section, without secrets.
