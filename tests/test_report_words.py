@@ -14,7 +14,9 @@ import pytest
 from markdown_it import MarkdownIt
 from qashier_contract import CLAUSES, CheckError, check
 from qashier_contract.drive.plan import selected
+from qashier_contract.findings import Equals, Expectation, HasShape, expect
 from qashier_contract.history import Exchange, History, Reply, Request
+from qashier_contract.places import EACH, Sum, in_body
 from qashier_contract.report import render
 from qashier_contract.report.facts import again, causes, judgement
 from qashier_contract.report.markdown import _code, _escaped, _inline
@@ -73,6 +75,26 @@ def test_what_follows_from_another_clause_stands_below_it() -> None:
         ("RET-1", []),
     ]
     assert "probably because of it: LIS-9" in summary(report)
+
+
+def found(identifier: str, expectation: Expectation) -> ClauseReport:
+    finding = expect(expectation)
+    violation = Violation(identifier, finding.expected, finding.seen, finding.evidence, finding=finding)
+    return ClauseReport(CLAUSES[identifier], Verdict.FAILED, 1, (violation,))
+
+
+def test_what_is_about_the_failing_place_of_another_clause_follows_from_it() -> None:
+    body = {"amount_total": 150, "line_items": {"data": [{"amount_total": 100.0}]}}
+    create = exchange(1, json.dumps(body).encode())
+    line, lines = (in_body(create, "line_items", "data", place, "amount_total") for place in (0, EACH))
+    report = report_of(
+        found("AMT-1", Equals(in_body(create, "amount_total"), Sum((lines,)))),
+        found("AMT-2", Equals(line, 100)),
+        found("AMT-7", HasShape(line, "integer")),
+    )
+    assert [(cause.entry.clause.id, [e.clause.id for e in cause.follow]) for cause in causes(report)] == [
+        ("AMT-2", ["AMT-1", "AMT-7"])
+    ]
 
 
 @pytest.mark.parametrize("form", ["json", "junit", "html", "markdown", "har"])

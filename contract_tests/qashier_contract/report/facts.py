@@ -144,15 +144,18 @@ class Cause:
 def causes(report: Report) -> tuple[Cause, ...]:
     """The broken clauses, each below the one that it probably follows from; failures before warnings.
 
-    A clause follows from another one if its evidence holds the failing exchange of the other's, and has more besides.
-    Where that is so both ways, the one that failed first is the cause.
+    A clause follows from another one if its evidence holds the failing exchange of the other's, and has more besides,
+    or if it is about the other's failing place in the same answer. Where that is so both ways, the one that failed
+    first is the cause; of two that failed at once, the first in the contract.
     """
     entries = broken(report)
+    places = {entry.clause.id: place for place, entry in enumerate(report.clauses)}
     above: dict[str, str] = {}
     for entry in entries:
         for other in entries:
             is_cause = other.clause.id not in above and _root(other.clause.id, above) != entry.clause.id
-            is_later = not _follows(other, entry) or _first_failure(other) < _first_failure(entry)
+            before, after = ((_first_failure(one), places[one.clause.id]) for one in (other, entry))
+            is_later = not _follows(other, entry) or before < after
             if other is not entry and is_cause and is_later and _follows(entry, other):
                 above[entry.clause.id] = other.clause.id
                 break
@@ -171,10 +174,19 @@ def _root(identifier: str, above: Mapping[str, str]) -> str:
 
 def _follows(entry: ClauseReport, other: ClauseReport) -> bool:
     failing = {_failing(violation) for violation in other.violations} - {None}
-    return any(
+    if any(
         failing & {exchange.number for exchange in violation.exchanges} - {_failing(violation)}
         for violation in entry.violations
-    )
+    ):
+        return True
+    failing_places = {place for violation in other.violations for place in _places(violation)[:1]}
+    return any(not failing_places.isdisjoint(_places(violation)) for violation in entry.violations)
+
+
+def _places(violation: Violation) -> list[tuple[int, str]]:
+    """The places in answers that a violation is about, the failing one first."""
+    found = violation.finding.places if violation.finding is not None else ()
+    return [(at.exchange.number, at.stable_name) for at in found if at.exchange is not None]
 
 
 def _failing(violation: Violation) -> int | None:
