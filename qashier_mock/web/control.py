@@ -22,6 +22,9 @@ _T = TypeVar("_T")
 _LARGE_SNAPSHOT: Final = 500
 """Sessions of a snapshot that takes some 5 ms to convert."""
 
+_SESSION_BYTES: Final = 600
+"""Bytes of a session in a snapshot, about."""
+
 
 class ControlHandlers:
     """Handlers over the services; `call.principal` is the account that a call acts on."""
@@ -172,7 +175,7 @@ class ControlHandlers:
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Replace the account by a snapshot."""
-        size = len(body["sessions"])
+        size = len(call.raw_body or b"") // _SESSION_BYTES
         snapshot = await _convert(size, partial(snapshots.parse_snapshot, body, call.principal))
         await self._accounts.restore(call.principal, snapshot)
         return Reply(200, snapshots.restored_to_json(snapshot, body))
