@@ -120,7 +120,7 @@ class Docs:
 
     def _operation(self, method: str, path: str, described: Mapping[str, Any]) -> Operation:
         parameters = [self._parameter(self._resolved(each)) for each in described.get("parameters", ())]
-        body = self._resolved(described.get("requestBody", {})).get("content", {}).get("application/json", {})
+        media = self._resolved(described.get("requestBody", {})).get("content", {}).get("application/json", {})
         answers = [self._answer(status, self._resolved(each)) for status, each in described["responses"].items()]
         return Operation(
             id=described["operationId"],
@@ -129,8 +129,8 @@ class Docs:
             summary=described.get("summary", ""),
             text=described.get("description", ""),
             parameters=parameters,
-            body=list(self._fields(body.get("schema", {}))),
-            body_example=self._example(body),
+            body=list(self._fields(media.get("schema", {}))),
+            body_example=self._example(media),
             answers=answers,
         )
 
@@ -148,9 +148,9 @@ class Docs:
         )
 
     def _answer(self, status: str, described: Mapping[str, Any]) -> Answer:
-        body = described.get("content", {}).get("application/json", {})
-        fields = list(self._fields(body.get("schema", {})))
-        return Answer(status, described.get("description", ""), fields, self._example(body))
+        media = described.get("content", {}).get("application/json", {})
+        fields = list(self._fields(media.get("schema", {})))
+        return Answer(status, described.get("description", ""), fields, self._example(media))
 
     def _fields(self, schema: Mapping[str, Any], path: str = "", depth: int = 0) -> Iterator[Field]:
         schema = self._resolved(schema)
