@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -135,6 +136,16 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
         loop.time = steady  # type: ignore[method-assign]  # its own is `time.monotonic`, which a test may have stopped
         return loop
     return uvloop.new_event_loop()
+
+
+def on_stop_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` in the running event loop, in the main thread, for SIGINT and for SIGTERM."""
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(each, stop)
+        except NotImplementedError:  # the event loops of Windows have none
+            signal.signal(each, lambda *_: loop.call_soon_threadsafe(stop))
 
 
 class MockServer:

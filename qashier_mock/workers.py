@@ -25,7 +25,7 @@ from socket import socket
 from typing import Any, Final, NoReturn
 
 from qashier_mock.app import MockApp
-from qashier_mock.server import make_server, new_event_loop
+from qashier_mock.server import make_server, new_event_loop, on_stop_signals
 from qashier_mock.stores.base import StoreUnavailable
 
 _log = logging.getLogger(__name__)
@@ -227,9 +227,8 @@ class _Worker:
             loop.remove_reader(self._parent_pipe)
             stop()
 
+        on_stop_signals(stop)
         loop = asyncio.get_running_loop()
-        for each in _SIGNALS:
-            loop.add_signal_handler(each, stop)
         loop.add_reader(self._parent_pipe, parent_has_died)
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         waiting = asyncio.create_task(started.wait())

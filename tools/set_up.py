@@ -23,7 +23,6 @@ if sys.version_info < (3, 11):
     )
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -33,9 +32,9 @@ import signal
 import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 OLDEST_NODE: Final = (20, 19)
@@ -74,8 +73,32 @@ def main() -> None:
 def one_at_a_time() -> Iterator[None]:
     """Wait for another set-up of this checkout: two installers in one environment break it."""
     with Path(__file__).open() as this_file:
-        fcntl.flock(this_file, fcntl.LOCK_EX)
+        wait_for_lock(this_file)
         yield
+
+
+def wait_for_lock(file: IO[str]) -> None:
+    """Lock a file until it is closed."""
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 - each system has one of the two
+
+        while True:
+            with suppress(OSError):  # it gives up after ten seconds
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                return
+    else:
+        import fcntl  # noqa: PLC0415
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def programs_of(venv: Path) -> Path:
+    """The folder of an environment's programs."""
+    return venv / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def python_of(venv: Path) -> Path:
+    return programs_of(venv) / ("python.exe" if sys.platform == "win32" else "python")
 
 
 # -- Python ------------------------------------------------------------------------------------------------------------
@@ -106,7 +129,7 @@ def install_python_packages(venv: Path, purpose: str) -> None:
 
 def create_environment(venv: Path) -> None:
     """Make the environment unless a whole one is there, made by this very Python."""
-    python = venv / "bin" / "python"
+    python = python_of(venv)
     probe = "import pip, sys; print(sys.version)"
     if python.exists():
         found = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
@@ -130,7 +153,7 @@ def requirements_of(group: str, groups: dict[str, Any]) -> list[str]:
 
 
 def pip_install(venv: Path, *what: str) -> None:
-    run([str(venv / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *what])
+    run([str(python_of(venv)), "-m", "pip", "install", "-qq", "--disable-pip-version-check", *what])
 
 
 # -- Node --------------------------------------------------------------------------------------------------------------
@@ -141,7 +164,7 @@ def install_node_packages(venv: Path) -> None:
     modules = ROOT / "node_modules"
     stamp = modules / ".set-up"
     digest = digest_of([str(ROOT), json.loads((ROOT / "package.json").read_text())])
-    search_path = os.pathsep.join([str(venv / "bin"), os.environ.get("PATH", os.defpath)])
+    search_path = os.pathsep.join([str(programs_of(venv)), os.environ.get("PATH", os.defpath)])
     if not node_is_new_enough(search_path):
         say("No Node.js of version 20.19 or newer (with npm) was found: putting one into the environment.")
         pip_install(venv, NODE_WHEEL)
@@ -150,7 +173,11 @@ def install_node_packages(venv: Path) -> None:
     if stamp_fits(stamp, digest):
         return
     say("Installing Node's tools into node_modules.")
-    run(["npm", "install", "--no-progress", "--loglevel=error"], env={**os.environ, "PATH": search_path}, cwd=ROOT)
+    run(
+        [shutil.which("npm", path=search_path) or "npm", "install", "--no-progress", "--loglevel=error"],
+        env={**os.environ, "PATH": search_path},
+        cwd=ROOT,
+    )
     stamp.write_text(digest)
 
 
@@ -174,8 +201,12 @@ def install_node_shop(venv: Path) -> None:
     if stamp_fits(stamp, digest):
         return
     say("Installing what the example shop on Node.js needs.")
-    search_path = os.pathsep.join([str(venv / "bin"), os.environ.get("PATH", os.defpath)])
-    run(["npm", "install", "--no-progress", "--loglevel=error"], env={**os.environ, "PATH": search_path}, cwd=shop)
+    search_path = os.pathsep.join([str(programs_of(venv)), os.environ.get("PATH", os.defpath)])
+    run(
+        [shutil.which("npm", path=search_path) or "npm", "install", "--no-progress", "--loglevel=error"],
+        env={**os.environ, "PATH": search_path},
+        cwd=shop,
+    )
     stamp.write_text(digest)
 
 
@@ -220,7 +251,7 @@ def find_or_install_browser(venv: Path) -> None:
     if may_use_apt():
         install_with_apt("chromium", otherwise=help_text)
         return
-    installed = subprocess.run([venv / "bin" / "python", "-m", "playwright", "install", "chromium"], check=False)
+    installed = subprocess.run([python_of(venv), "-m", "playwright", "install", "chromium"], check=False)
     if installed.returncode or not playwright_has_its_own(venv):
         fail(f"Playwright could not install its Chromium. {help_text}")
 
@@ -232,7 +263,7 @@ def playwright_has_its_own(venv: Path) -> bool:
         "with sync_playwright() as playwright:\n"
         "    raise SystemExit(not Path(playwright.chromium.executable_path).exists())\n"
     )
-    return subprocess.run([venv / "bin" / "python", "-c", probe], check=False, capture_output=True).returncode == 0
+    return subprocess.run([python_of(venv), "-c", probe], check=False, capture_output=True).returncode == 0
 
 
 # -- Java and PHP, for generated clients -------------------------------------------------------------------------------
@@ -291,7 +322,7 @@ def stamp_fits(stamp: Path, digest: str) -> bool:
 
 
 def may_use_apt() -> bool:
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+    return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install_with_apt(*packages: str, otherwise: str) -> None:

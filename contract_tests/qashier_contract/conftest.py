@@ -7,12 +7,13 @@ The options are registered by the plugin of qashier-mock: pytest reads those of 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
 
@@ -52,10 +53,25 @@ def contract(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     shared = base if os.environ.get("PYTEST_XDIST_WORKER") is None else base.parent
     written = shared / "contract.json"
     with (shared / "contract.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for_lock(lock)
         if not written.is_file():
             written.write_text(json.dumps(_run(request)), "utf-8")
     return {name: Outcome(*told) for name, told in json.loads(written.read_text("utf-8")).items()}
+
+
+def _wait_for_lock(file: IO[str]) -> None:
+    """Lock a file until it is closed."""
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 - each system has one of the two
+
+        while True:
+            with suppress(OSError):  # it gives up after ten seconds
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                return
+    else:
+        import fcntl  # noqa: PLC0415 - each system has one of the two
+
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _run(request: pytest.FixtureRequest) -> dict[str, tuple[str, str]]:

@@ -354,7 +354,7 @@ def _store(url: str) -> Store:
 def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None) -> None:
     import asyncio  # noqa: PLC0415
 
-    from qashier_mock.server import make_server, new_event_loop  # noqa: PLC0415
+    from qashier_mock.server import make_server, new_event_loop, on_stop_signals  # noqa: PLC0415
     from qashier_mock.stores.base import StoreUnavailable  # noqa: PLC0415
 
     async def main() -> None:
@@ -368,9 +368,7 @@ def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None
         def stop() -> None:
             server.stop(force=server.should_exit)
 
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, stop)
+        on_stop_signals(stop)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -401,14 +399,17 @@ def _serve_with_workers(
     snapshot: bytes | None,
 ) -> None:
     from qashier_mock.stores.factory import is_shared  # noqa: PLC0415
-    from qashier_mock.workers import WorkersFailed, run_workers  # noqa: PLC0415
 
+    if not hasattr(os, "fork"):
+        raise CommandError("--workers needs a system that can fork, which Windows cannot. Leave the option out")
     _store(options.store)  # says what is wrong with its URL, if something is
     if not is_shared(options.store):
         raise CommandError(
             f"--workers {options.workers} needs a store that several processes can share: --store postgresql://…"
         )
     _settings(options, None)  # says what is wrong with the other options, before there are processes to end
+    from qashier_mock.workers import WorkersFailed, run_workers  # noqa: PLC0415 - where processes can fork
+
     prepare = None if snapshot is None else partial(_restore, snapshot=snapshot)
     try:
         run_workers(listener, options.workers, make_app=make_app, ready=ready, prepare=prepare)

