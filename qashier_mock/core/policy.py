@@ -21,7 +21,7 @@ _STATUS: Final = {
     ErrorKind.UNAVAILABLE: 503,
 }
 
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "idempotency_reuse": ("replay", "reject"),
     "idempotency_in_flight": ("wait", "conflict"),
     "unknown_fields": ("ignore", "reject"),
@@ -95,9 +95,9 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or value not in _CLIENT_ERRORS:
             raise PolicyError(f"policy field {name} must be a status from 400 to 499, not {value!r}")
         return value
-    if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            raise PolicyError(f"policy field {name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+    if name in CHOICES:
+        if value not in CHOICES[name]:
+            raise PolicyError(f"policy field {name} must be one of {', '.join(CHOICES[name])}, not {value!r}")
         return value
     if name == "currencies":
         if not isinstance(value, list) or not all(isinstance(code, str) and _CODE.fullmatch(code) for code in value):

@@ -108,6 +108,7 @@ def test_the_workflows_are_such_that_github_understands() -> None:
 
     workflow = (CI / "github-actions.yml").read_text("utf-8")
     assert lint(workflow) == []
+    assert lint((CI / "github-service.yml").read_text("utf-8")) == []
     assert lint(workflow.replace("secrets.QASHIER_API_KEY_2", "secret.QASHIER_API_KEY_2")) != []
     ours = (CI.parents[1] / ".github" / "workflows" / "tests.yml").read_text("utf-8")
     assert lint(ours) == []
@@ -174,3 +175,67 @@ def test_paths_that_are_kept_are_those_that_are_written() -> None:
         if word.startswith(("junit=", "html=", "markdown=", "json="))
     }
     assert {*job["artifacts"]["paths"], job["artifacts"]["reports"]["junit"]} == written
+
+
+# The composite action, the GitLab component and the image
+
+
+def action() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.load((ROOT / "action.yml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+    return content
+
+
+def test_inputs_of_the_action_reach_its_scripts_through_the_environment_alone() -> None:
+    scripts = [step["run"] for step in action()["runs"]["steps"] if "run" in step]
+    assert scripts
+    assert [each for each in scripts if "${{" in each] == []
+
+
+def test_the_action_checks_and_leaves_reports_and_a_summary(folder: Path, mock: MockServer) -> None:
+    check, summarise = [step for step in action()["runs"]["steps"] if step.get("shell") == "bash"][1:3]
+    given = {"url": mock.url, "api-key": KEY, "only": "EXP-1 EXP-2", "max-time": "5s", "strict": "true"}
+    values = {name: given.get(name, each.get("default", "")) for name, each in action()["inputs"].items()}
+    named = {name: values[value[len("${{ inputs.") : -len(" }}")]] for name, value in {**check["env"]}.items()}
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("QASHIER")},
+        **named,
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+    }
+    for step in (check, summarise):
+        command = ["bash", "-eo", "pipefail", "-c", step["run"]]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    reports = {path.suffix for path in (folder / "qashier-contract").iterdir()}
+    assert reports == {".json", ".html", ".markdown", ".sarif", ".xml"}
+    assert "EXP-1" in (folder / "summary.md").read_text("utf-8")
+
+
+def test_the_component_of_gitlab_checks_the_target_of_its_input(folder: Path, mock: MockServer) -> None:
+    text = (CI / "gitlab-component.yml").read_text("utf-8")
+    _, job = yaml.load_all(text, Loader=yaml.SafeLoader)
+    script = job["checkout-contract"]["script"][1]
+    command = script.replace('--max-time "$MAX_TIME"', "--max-time 5s --only EXP-1")
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "TARGET": mock.url}
+    done = subprocess.run(["sh", "-c", command], cwd=folder, env={**environment, "QASHIER_API_KEY": KEY}, check=False)
+    assert done.returncode == 0
+    assert (folder / "contract.xml").is_file()
+    assert (folder / "contract.html").is_file()
+
+
+def test_the_image_is_built_as_hadolint_wants_it() -> None:
+    command = [Path(sys.executable).parent / "hadolint", "--failure-threshold", "info", ROOT / "Dockerfile"]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_image_copies_is_there_and_not_ignored() -> None:
+    copied = {
+        word
+        for line in (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    assert copied == kept
+    assert [name for name in copied if not (ROOT / name).exists()] == []
