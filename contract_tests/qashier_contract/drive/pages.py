@@ -52,7 +52,8 @@ def at_the_method(context: RunContext, session: tuple[str, str]) -> Exchange | N
 def the_hosted_page(context: RunContext) -> None:
     """Open the page of sessions of every status, and do there what a customer would."""
     account = context.account
-    with_back, without = fresh(context, cancel_url=_CANCEL_URL), fresh(context)
+    two_lines = [context.line(), context.line(990, 3, name="Kopi", description="With condensed milk")]
+    with_back, without = fresh(context, cancel_url=_CANCEL_URL), fresh(context, line_items=two_lines)
     if with_back is None or without is None:
         return
     free = fresh(context, line_items=[context.line(0, 1)])
