@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli import check as check_command
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.judging import JUDGING, policy
+from qashier_mock.cli.judging import policy
 from qashier_mock.cli.options import Option, parse
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ OPTIONS: Final = (
         default=(),
         help="the key for B, if it takes another one than A",
     ),
-    *(option for option in (*check_command.OPTIONS, *JUDGING) if option.name in _SHARED),
+    *(option for option in check_command.OPTIONS if option.name in _SHARED),
 )
 
 
