@@ -185,17 +185,20 @@ class _Script:
     def _moves(self, moves: list[Step]) -> list[str]:
         if not moves:
             return []
-        control = self.names.control(moves[0].account)
-        post = f'{control}.post("clock/advance", json={{"seconds": seconds}})'
+        account = moves[0].account
         if not self.hooks:
-            return [post.replace('"seconds": seconds', f'"seconds": {sum(step.moved_s or 0 for step in moves)}')]
+            return [self._advance(account, sum(step.moved_s or 0 for step in moves))]
         seconds = ", ".join(str(step.moved_s) for step in moves)
         wrapped = textwrap.fill(f"{seconds},", 80, initial_indent="    ", subsequent_indent="    ")
         places = range(1, len(self.hooks) + 1)
         hooks = [f"    hook{place}.move(seconds)" for place in places]
         # When a try comes matters: it gets the time to, before the clock moves on.
         waits = [f"    hook{place}.settle(0.25)" for place in places] if self._is_about_tries else []
-        return ["\n".join([f"for seconds in (\n{wrapped}\n):", *hooks, f"    {post}", *waits])]
+        post = f"    {self._advance(account, 'seconds')}"
+        return ["\n".join([f"for seconds in (\n{wrapped}\n):", *hooks, post, *waits])]
+
+    def _advance(self, account: int | None, seconds: int | str) -> str:
+        return f'{self.names.control(account)}.post("clock/advance", json={{"seconds": {seconds}}})'
 
     @property
     def _is_about_tries(self) -> bool:
@@ -222,7 +225,7 @@ class _Script:
     def _at_once(self, group: tuple[Step, ...]) -> list[str]:
         calls = []
         for step in group:
-            call = self._call(step) if step.moved_s is None else self._moves([step])[0]
+            call = self._call(step) if step.moved_s is None else self._advance(step.account, step.moved_s)
             calls.append(f"    lambda: {call},")
         names = [self.names.reply_name(step.exchange) for step in group]
         lines = [f"{', '.join(names)} = at_once(\n" + "\n".join(calls) + "\n)"]
