@@ -126,6 +126,17 @@ def test_cre_15_and_19_a_url_that_is_none_is_refused(client: Client, field: str,
     assert (refused.status, refused.error["param"]) == (400, field)
 
 
+def test_the_customers_address_is_known_and_changes_nothing(client: Client) -> None:
+    answer = client.send(
+        "POST", "/checkout/sessions", basket(customer_email="a@b.example"), headers={"Idempotency-Key": "a"}
+    )
+    assert answer.status == 200
+    assert "qashier-mock-advice" not in {name.lower() for name in answer.headers}
+    assert "customer_email" not in answer.json()
+    refused = client.send("POST", "/checkout/sessions", basket(customer_email=5))
+    assert (refused.status, refused.error["param"]) == (400, "customer_email")
+
+
 def test_cre_10_ids_are_unique_and_safe_in_a_path(client: Client) -> None:
     ids = several(client, 50) + several(client.other, 50)
     assert len(set(ids)) == 100
