@@ -38,9 +38,8 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "qashier_mock", *arguments]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.soak) for name in TARGETS]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", TARGETS if IN_FULL else SAMPLE)
 def test_a_run_ends_in_time_within_its_memory_and_with_the_right_exit_code(name: str) -> None:
     budget_s = 10 if IN_FULL else 4
     with TARGETS[name].serving() as url:
@@ -90,6 +89,7 @@ def test_the_time_is_kept_though_each_answer_is_slow() -> None:
 MOMENTS: Final = 200 if IN_FULL else 3
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_ctrl_c_is_heard_at_any_moment(moment: int) -> None:
     """Spread evenly over the first seconds: importing, connecting, driving, drawing, waiting for webhooks."""
