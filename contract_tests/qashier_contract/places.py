@@ -6,7 +6,6 @@ path may go through each entry of a list (`EACH`) or through those that have a p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from html import unescape
@@ -236,22 +235,24 @@ def _or_absent(text: str | None) -> Json:
 
 
 def _walk(value: Json, path: tuple[Step, ...]) -> Json:
-    """The value at a path into a value."""
+    """The value at a path into a value. Judging spends most of its time here: long lists are searched often."""
     for place, step in enumerate(path):
-        rest = path[place + 1 :]
-        if isinstance(step, (_Each, Where)):
+        if isinstance(step, str):
+            if not isinstance(value, dict) or step not in value:
+                return ABSENT
+            value = value[step]
+        elif isinstance(step, (_Each, Where)):
             if not isinstance(value, list):
                 return ABSENT
-            entries = value
+            entries, rest = value, path[place + 1 :]
             if isinstance(step, Where):
-                entries = [entry for entry in value if same(_walk(entry, step.path), value_of(step.value))]
+                wanted = value_of(step.value)
+                entries = [entry for entry in value if same(_walk(entry, step.path), wanted)]
             return [None if (found := _walk(entry, rest)) is ABSENT else found for entry in entries]
-        if isinstance(step, str):
-            value = value.get(step, ABSENT) if isinstance(value, Mapping) else ABSENT
         else:
-            value = value[step] if isinstance(value, list) and step < len(value) else ABSENT
-        if value is ABSENT:
-            return ABSENT
+            if not isinstance(value, list) or step >= len(value):
+                return ABSENT
+            value = value[step]
     return value
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, Self
 import h11
 
 from qashier_contract.history import TOO_LATE, Delivery, Endpoint, Recorder
-from qashier_contract.interrupts import Stop
+from qashier_contract.interrupts import OutOfTime
+from qashier_contract.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,7 +57,7 @@ class Receiver:
         host: Where it listens.
         port: 0 picks a free one.
         public_url: How the target reaches it, if not at that address.
-        stop: What ends waiting early.
+        pace: Until when may be waited, and what ends waiting early.
         hold_s: How long an answer is held that comes too late.
         patience_s: How long is waited for a delivery that is sent at once.
 
@@ -72,7 +73,7 @@ class Receiver:
         host: str = "127.0.0.1",
         port: int = 0,
         public_url: str | None = None,
-        stop: Stop | None = None,
+        pace: Pace | None = None,
         hold_s: float = HOLD_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -82,7 +83,7 @@ class Receiver:
         self.clock_of = 0
         self.reached = 0
         self._hooks: dict[str, _Hook] = {}
-        self._stop = stop or Stop()
+        self._pace = pace or Pace()
         self._hold_s, self._patience_s = hold_s, patience_s
         self._news = threading.Condition()
         self._over = threading.Event()
@@ -141,9 +142,10 @@ class Receiver:
         """Wait, while who is kept waiting gives up.
 
         Raises:
+            OutOfTime: The budget ends first.
             Interrupted: The stop came.
         """
-        self._stop.sleep(max(0.0, seconds))
+        self._pace.sleep(max(0.0, seconds))
 
     def count(self, name: str) -> int:
         """How many deliveries an endpoint had so far."""
@@ -156,6 +158,7 @@ class Receiver:
         Who was waited for in vain once, is not given as long again.
 
         Raises:
+            OutOfTime: The budget ended first.
             Interrupted: The stop came.
         """
         patience = self._patience_s if seconds is None else seconds
@@ -163,7 +166,9 @@ class Receiver:
         with self._news:
             deliveries = self._hooks[f"/{name}"].deliveries
             while len(deliveries) < count and (left := end - time.monotonic()) > 0:
-                self._stop.check()
+                self._pace.stop.check()
+                if self._pace.remaining_s <= 0:
+                    raise OutOfTime
                 self._news.wait(min(_LOOK_S, left))
             came = len(deliveries) >= count
         if seconds is None and not came:

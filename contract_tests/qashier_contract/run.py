@@ -40,7 +40,7 @@ _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
 _REPLAY_SHARE: Final = 0.15
 """The part of the budget that is left for sending violations again."""
-_JUDGING_NS: Final = 700_000
+_JUDGING_NS: Final = 1_000_000
 """About how long judging takes for each request, until it was measured."""
 _LAST_LOOK_S: Final = 0.7
 """How long judging may take once somebody pressed Ctrl-C."""

@@ -85,11 +85,14 @@ def differences(first: Mapping[str, Json], second: Mapping[str, Json]) -> list[s
 
 def same(first: Json, second: Json) -> bool:
     """Whether two JSON values are equal, numbers by their type as well."""
-    if isinstance(first, dict) and isinstance(second, dict):
+    kind = type(first)
+    if kind is not type(second):
+        return False
+    if kind is dict:
         return first.keys() == second.keys() and all(same(first[name], second[name]) for name in first)
-    if isinstance(first, list) and isinstance(second, list):
+    if kind is list:
         return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
-    return type(first) is type(second) and bool(first == second)
+    return bool(first == second)
 
 
 def is_integer(value: Json) -> TypeGuard[int]:

@@ -39,7 +39,7 @@ class _Desk:
             host=host,
             port=context.receiver_port,
             public_url=context.receiver_url,
-            stop=context.target.pace.stop,
+            pace=context.target.pace,
             hold_s=HOLD_S,
             patience_s=PATIENCE_S,
         )

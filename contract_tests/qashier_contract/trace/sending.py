@@ -330,7 +330,7 @@ class Sending:
             host=site.receiver_host,
             port=site.receiver_port,
             public_url=site.receiver_url,
-            stop=self.target.pace.stop,
+            pace=self.target.pace,
         )
         receiver.clock_of = account
         start = self.steps.starts.get(account)
