@@ -127,6 +127,8 @@ def _verdicts(a: Report, b: Report, found: Sequence[Drift], ignore: Sequence[str
         drift.count, drift.is_explained = 1, False
         drift.numbers_a, drift.numbers_b = _evidence(one), _evidence(other)
         cause = explained_by([*found, *told], drift.numbers_a, drift.numbers_b)
+        if cause is None and len(found) == 1:
+            cause = found[0]  # what else changed is not known to have another cause
         if cause is not None:
             cause.following.append(kind)
             continue

@@ -209,6 +209,8 @@ class Normal:
             return f"<{name}>" if name == "account" else self._text(value)
         if name == "request" and isinstance(value, dict):
             value = {inner: bool(one) if inner == "id" else one for inner, one in value.items()}
+        if name == "expired" and isinstance(value, list):  # what a move of the clock ended
+            return [shown for one in value if "<session" in (shown := self._names.get(str(one), ""))]
         if name in _TIMES and is_integer(value):
             return self._time(owner, name, value)
         return self._scalars(value)
@@ -257,6 +259,8 @@ def _ids_in(value: Json) -> Iterator[Json]:
     if not isinstance(value, dict):
         return
     yield value.get("id")
+    ended = value.get("expired")
+    yield from ended if isinstance(ended, list) else ()
     data = value.get("data")
     for entry in data if isinstance(data, list) else [data] if isinstance(data, dict) else []:
         if isinstance(entry, dict):
