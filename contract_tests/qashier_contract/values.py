@@ -141,6 +141,9 @@ def _dumped(value: Json) -> str:
 
 
 def _beginning(text: str, most: int) -> str:
-    """The beginning of a long text, up to where a word or a part of a URL ends."""
-    cut = max(text.rfind(mark, most // 2, most) for mark in " /?&=,;.-_")
-    return text[: cut + 1] if cut > 0 else text[:most]
+    """The beginning of a long text, up to where a word ends, or else a part of a URL."""
+    for marks in (" \n\t", "/?&=,;"):
+        cut = max(text.rfind(mark, most // 2, most) for mark in marks)
+        if cut > 0:
+            return text[: cut + 1]
+    return text[:most]

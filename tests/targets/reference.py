@@ -228,6 +228,7 @@ DEFECTS: Final[dict[str, str]] = {
     "way back to success": "PAY-4",
     "third view pays": "PAY-6",
     "head of the page pays": "PAY-6",
+    "page of the first line": "PAY-7",
     "page without total": "PAY-7",
     "page without descriptions": "PAY-7",
     "page without quantities": "PAY-7",
@@ -1333,7 +1334,7 @@ class Reference:
         lines = "".join(
             f"<li>{1 if self.has('page without quantities') else line['quantity']} x"
             f" {'Item' if self.has('page without descriptions') else html.escape(line['description'])}</li>"
-            for line in session["line_items"]["data"]
+            for line in session["line_items"]["data"][: 1 if self.has("page of the first line") else None]
         )
         total = "" if self.has("page without total") else f"{session['amount_total']:,}"
         return 200, {}, f"<html><body>{search}<p>{total}</p><ul>{lines}</ul>{buttons}{back}</body></html>"

@@ -102,7 +102,8 @@ def the_hosted_page(context: RunContext) -> None:
 
 def a_page_looked_at_again_and_again(context: RunContext) -> None:
     """Open the page of a session several times, by GET and HEAD, and look at the session after each."""
-    session = fresh(context, cancel_url=_CANCEL_URL)
+    lines = [context.line(), context.line(399, 3, name="Kopi & Teh"), context.line(20, 7, description="brown <sugar>")]
+    session = fresh(context, cancel_url=_CANCEL_URL, line_items=lines)
     if session is None:
         return
     context.account.retrieve(session[0])
