@@ -143,6 +143,14 @@ def lists_further(context: RunContext) -> None:
     account.list(created_lt=4_000_000_000, limit=3)
     account.list(created_gte=4_000_000_000, limit=3)
     account.list(status="paid")
+    for odd in (
+        "status=",
+        "created%5Bfrom%5D=1",
+        "created%5Bgte%5D=",
+        "created%5Blt%5D=yesterday",
+        "created%5Bgt%5D=1.5",
+    ):
+        account.list_raw(odd)
     account.list(status="")
     # Some cursors are sessions that the filter leaves out.
     for status, cursor in (("open", ids[7]), ("open", ids[8]), ("complete", ids[6]), ("expired", ids[4])):
