@@ -13,7 +13,7 @@ SET_UP := $(PYTHON) tools/set_up.py --venv $(VENV)
 # What mypy's configuration names, as far as it is there: it refuses the name of a folder that is not.
 TYPED := $(wildcard qashier_mock contract_tests tests examples benchmarks tools)
 
-.PHONY: help serve test lint types contract plan soak lowest bench develop node browser shops clients
+.PHONY: help serve test lint types contract plan docs soak lowest bench develop node browser shops clients
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ soak: develop  ## what takes long; QASHIER_SOAK=sample runs a short sample of ea
 
 lowest: develop  ## the tests with the oldest versions of the dependencies
 	$(RUN) tools/lowest.py $(ARGS)
+
+docs: develop  ## build the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 bench: develop  ## measure beside what people would use instead
 	$(RUN) -m benchmarks $(ARGS)

@@ -1,0 +1,81 @@
+"""The documentation: it builds without a dead link, loads nothing from elsewhere, and its signature snippets run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from qashier_mock.cli import COMMANDS
+from qashier_mock.drill import DRILLS
+from qashier_mock.webhooks import sign
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BODY: Final = b'{"name": "caf\\u00e9"}'
+SECRET: Final = "whsec_docs"
+PATH: Final = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def test_it_builds_without_a_dead_link_and_loads_nothing_from_another_host(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    loaded = (
+        r'<(?:script|img|iframe)[^>]*\bsrc="https?://|<link[^>]*rel="?(?:stylesheet|preload|icon)[^>]*href="https?://'
+    )
+    pages = {file: file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.html")}
+    assert pages
+    assert {file.parent.name: re.findall(loaded, text) for file, text in pages.items() if re.search(loaded, text)} == {}
+
+
+def test_every_command_is_named_somewhere() -> None:
+    texts = "".join(path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
+    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", texts)] == []
+
+
+def test_every_drill_is_in_the_table() -> None:
+    assert re.findall(r"^\| `([a-z-]+)` \|", page("drill.md").split("| drill |")[1], re.MULTILINE) == list(DRILLS)
+
+
+def snippet(language: str) -> str:
+    found = re.search(rf"    ```{language}\n(.*?)    ```", page("languages.md"), re.DOTALL)
+    assert found is not None
+    return "\n".join(line.removeprefix("    ") for line in found[1].splitlines())
+
+
+def program(language: str, body: bytes, signature: str) -> list[str]:
+    """What prints whether the snippet takes a signature."""
+    code, hexed = snippet(language), body.hex()
+    if language == "python":
+        call = f"print(is_signed(bytes.fromhex({hexed!r}), {signature!r}, {SECRET!r}))"
+        return [sys.executable, "-c", f"{code}\n{call}"]
+    if language == "js":
+        call = f"console.log(isSigned(Buffer.from('{hexed}', 'hex'), '{signature}', '{SECRET}'));"
+        return ["node", "--input-type=module", "-e", f"{code}\n{call}"]
+    call = f"echo isSigned(hex2bin('{hexed}'), '{signature}', '{SECRET}') ? 'true' : 'false';"
+    return ["php", "-r", f"{code}\n{call}"]
+
+
+@pytest.mark.parametrize("language", ["python", "js", "php"])
+def test_the_snippet_takes_the_signature_of_the_raw_body_and_no_other(language: str) -> None:
+    right = sign(BODY, SECRET)
+    cases = [(BODY, right), (BODY, sign(BODY, "another")), (BODY, ""), (BODY.replace(b" ", b""), right)]
+    said = []
+    for body, signature in cases:
+        command = program(language, body, signature)
+        found = shutil.which(command[0], path=PATH)
+        assert found is not None, f"there is no {command[0]}: run `make test`, which sets it up"
+        run = subprocess.run([found, *command[1:]], capture_output=True, text=True, check=True)
+        said.append(run.stdout.strip().lower())
+    assert said == ["true", "false", "false", "false"]
