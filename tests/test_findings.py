@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 from qashier_contract.findings import (
-    NO_FAULT,
-    REFUSED,
-    SUCCESS,
     Contains,
     Counts,
     Delivered,
@@ -22,12 +19,11 @@ from qashier_contract.findings import (
     Ordered,
     StatusIs,
     Within,
-    anything_but,
-    exactly,
     expect,
 )
 from qashier_contract.history import Delivery, Endpoint, Exchange, Reply, Request
 from qashier_contract.places import ABSENT, EACH, At, Part, Sum, Where, asked_in, header_of, in_body, parameter_of
+from qashier_contract.statuses import NO_FAULT, REFUSED, SUCCESS, anything_but, exactly
 from qashier_contract.values import as_words, differing_paths
 
 

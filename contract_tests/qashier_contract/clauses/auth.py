@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from qashier_contract.clauses.table import IMPLIED, KEPT, PUBLIC, Findings, clause
-from qashier_contract.findings import (
-    REFUSED,
-    Contains,
-    Equals,
-    HasShape,
-    StatusIs,
-    anything_but,
-    exactly,
-    expect,
-)
+from qashier_contract.findings import Contains, Equals, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Credentials, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession
 from qashier_contract.places import EACH, header_of, in_body
+from qashier_contract.statuses import REFUSED, anything_but, exactly
 
 
 @clause("AUTH-1", "Without credentials every operation answers 401, with `WWW-Authenticate`.", source=PUBLIC)

@@ -6,22 +6,12 @@ from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import IMPLIED, KEPT, Findings, clause
-from qashier_contract.findings import (
-    NO_SUCCESS,
-    SUCCESS,
-    Contains,
-    Differs,
-    Equals,
-    Finding,
-    OneOf,
-    OneSucceeds,
-    StatusIs,
-    expect,
-)
+from qashier_contract.findings import Contains, Differs, Equals, Finding, OneOf, OneSucceeds, StatusIs, expect
 from qashier_contract.history import Exchange, Operation, overlap
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.linearizability import NEVER, Anomaly, Op, Saw, linearize
 from qashier_contract.places import EACH, in_body
+from qashier_contract.statuses import NO_SUCCESS, SUCCESS
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:

@@ -11,9 +11,6 @@ from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, P
 from qashier_contract.clauses.writes import views
 from qashier_contract.document import currencies
 from qashier_contract.findings import (
-    NO_ERROR,
-    REFUSED,
-    SUCCESS,
     Counts,
     Differs,
     Equals,
@@ -22,7 +19,6 @@ from qashier_contract.findings import (
     OneOf,
     StatusIs,
     Within,
-    exactly,
     expect,
     is_of_type,
 )
@@ -30,6 +26,7 @@ from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Creation, Ledger, ObservedSession
 from qashier_contract.oracle import LONGEST_LIFE, SHORTEST_LIFE
 from qashier_contract.places import EACH, At, Part, Sum, asked_in, in_body
+from qashier_contract.statuses import NO_ERROR, REFUSED, SUCCESS, exactly
 from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:

@@ -19,20 +19,11 @@ from qashier_contract.clauses.writes import (
     story_before,
     writes,
 )
-from qashier_contract.findings import (
-    NO_SUCCESS,
-    NOT_REFUSED,
-    REFUSED,
-    SUCCESS,
-    Contains,
-    Equals,
-    StatusIs,
-    exactly,
-    expect,
-)
+from qashier_contract.findings import Contains, Equals, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.places import At, header_of, in_body
+from qashier_contract.statuses import NO_SUCCESS, NOT_REFUSED, REFUSED, SUCCESS, exactly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

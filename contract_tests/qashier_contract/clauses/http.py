@@ -8,22 +8,12 @@ from typing import TYPE_CHECKING, Final
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
 from qashier_contract.document import error_schema
-from qashier_contract.findings import (
-    NO_FAULT,
-    NOT_REFUSED,
-    REFUSED,
-    Contains,
-    Differs,
-    Equals,
-    HasShape,
-    StatusIs,
-    exactly,
-    expect,
-)
+from qashier_contract.findings import Contains, Differs, Equals, HasShape, StatusIs, expect
 from qashier_contract.history import SESSIONS_PATH, Exchange, Operation
 from qashier_contract.ledger import CHANGING, Creation, Ledger, codes_of, entries_of
 from qashier_contract.oracle import BODY_MOST
 from qashier_contract.places import EACH, At, Part, asked_in, header_of, in_body
+from qashier_contract.statuses import NO_FAULT, NOT_REFUSED, REFUSED, exactly
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:

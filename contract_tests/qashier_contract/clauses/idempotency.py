@@ -8,21 +8,11 @@ from qashier_contract import oracle
 from qashier_contract.clauses.create import allowed, refusals
 from qashier_contract.clauses.table import ASSUMED, IMPLIED, KEPT, PUBLIC, Findings, clause
 from qashier_contract.clauses.telling import told_once
-from qashier_contract.findings import (
-    NOT_REFUSED,
-    REFUSED,
-    SUCCESS,
-    Counts,
-    Differs,
-    Equals,
-    Statuses,
-    StatusIs,
-    exactly,
-    expect,
-)
+from qashier_contract.findings import Counts, Differs, Equals, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, documented, entries_of
 from qashier_contract.places import Where, asked_in, in_body
+from qashier_contract.statuses import NOT_REFUSED, REFUSED, SUCCESS, Statuses, exactly
 from qashier_contract.values import NOT_JSON, differing_paths, same
 
 if TYPE_CHECKING:

@@ -13,23 +13,11 @@ from qashier_contract import oracle
 from qashier_contract.clauses.read import is_unknown, known_ids
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, Observation, clause
-from qashier_contract.findings import (
-    REFUSED,
-    SUCCESS,
-    Contains,
-    Counts,
-    Equals,
-    Finding,
-    HasShape,
-    Ordered,
-    StatusIs,
-    Within,
-    exactly,
-    expect,
-)
+from qashier_contract.findings import Contains, Counts, Equals, Finding, HasShape, Ordered, StatusIs, Within, expect
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented, entries_of, is_odd_filter, parse_query
 from qashier_contract.places import EACH, At, in_body
+from qashier_contract.statuses import REFUSED, SUCCESS, exactly
 from qashier_contract.values import as_words, differing_paths, is_integer
 
 if TYPE_CHECKING:

@@ -20,22 +20,12 @@ from qashier_contract.clauses.writes import (
     views,
     writes,
 )
-from qashier_contract.findings import (
-    NO_ERROR,
-    NO_SUCCESS,
-    NOT_REFUSED,
-    SUCCESS,
-    Contains,
-    Equals,
-    Expectation,
-    HasShape,
-    StatusIs,
-    expect,
-)
+from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of
 from qashier_contract.page import Page, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
+from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
 from qashier_contract.values import Json, as_words, is_integer
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.writes import same_properties
-from qashier_contract.findings import SUCCESS, Equals, StatusIs, exactly, expect
+from qashier_contract.findings import Equals, StatusIs, expect
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import CHANGING, Ledger, ObservedSession, act_of, documented, entries_of, lasting
 from qashier_contract.places import EACH, in_body
+from qashier_contract.statuses import SUCCESS, exactly
 from qashier_contract.values import differences
 
 if TYPE_CHECKING:
