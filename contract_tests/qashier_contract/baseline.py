@@ -1,7 +1,7 @@
 """Known violations: a file of what is accepted for now, each entry with the day from which it fails again.
 
     [[known]]
-    clause = "LIS-7"
+    clause = 'LIS-7'
     finding = "Equals list body has_more"
     expires = 2027-03-31
     reason = "PAY-1234: fixed with the next release"

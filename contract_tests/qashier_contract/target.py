@@ -475,13 +475,7 @@ class Account:
         # A header that is named, but not to be sent, is given as "".
         named = [(name, value) for name, value in named if name.lower() != "content-type" or value]
         return self.target.send(
-            "POST",
-            path,
-            account=self.number,
-            credentials=credentials,
-            headers=named,
-            body=raw,
-            is_chunked=is_chunked,
+            "POST", path, account=self.number, credentials=credentials, headers=named, body=raw, is_chunked=is_chunked
         )
 
 

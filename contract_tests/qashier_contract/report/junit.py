@@ -46,7 +46,7 @@ def render(report: Report) -> str:
         if report.notes:
             ET.SubElement(suite, "system-out").text = _clean("\n".join(report.notes))
     ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
 def _totals(report: Report, entries: tuple[ClauseReport, ...]) -> dict[str, str]:
