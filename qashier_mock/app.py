@@ -5,6 +5,7 @@ The real clock and randomness are chosen here and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -283,7 +284,7 @@ class MockApp:
         finally:
             self._is_open = False
             if self.hooks.live is not None:
-                self.hooks.live.flush()
+                await asyncio.to_thread(self.hooks.live.close)
             await self.store.close()
 
 

@@ -60,20 +60,28 @@ class LiveLog:
     """Writes lines, in text or as JSON."""
 
     def __init__(
-        self, write: Callable[[str], object], now: Callable[[], float], *, as_json: bool, colour: bool = False
+        self,
+        write: Callable[[str], object],
+        now: Callable[[], float],
+        *,
+        as_json: bool,
+        colour: bool = False,
+        drain: Callable[[], object] = lambda: None,
     ) -> None:
         """Begin with nothing to write.
 
         Args:
-            write: Writes text to where people look.
+            write: Writes text to where people look; must not wait for them.
             now: The machine's time, epoch seconds.
             as_json: Write JSON objects instead of text.
             colour: Whether text may be coloured.
+            drain: Waits a little for what was handed to `write` to arrive.
         """
         self._write = write
         self._now = now
         self._as_json = as_json
         self._colour = colour
+        self._drain = drain
         self._waiting: list[tuple[Callable[[float, Any], str], Any]] = []
         self._began = 0.0
         self._second = -1
@@ -98,6 +106,11 @@ class LiveLog:
         waiting, self._waiting = self._waiting, []
         if waiting:
             self._write("".join([line(self._began, what) for line, what in waiting]))
+
+    def close(self) -> None:
+        """Write what waits, and wait a little for it to arrive."""
+        self.flush()
+        self._drain()
 
     # how it is written
 
@@ -162,6 +175,13 @@ class LiveLog:
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self._colour and text else text
+
+
+def left_out_line(lines: int, *, as_json: bool) -> str:
+    """What stands where lines are missing that nobody read in time."""
+    if as_json:
+        return json.dumps({"event": "left_out", "lines": lines}) + "\n"
+    return f"{lines} lines were left out: nobody read them in time\n"
 
 
 def _clean(text: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from functools import partial
 
 import pytest
 
 from qashier_mock import MockAccount
+from qashier_mock.cli.background import BackgroundWriter
 from qashier_mock.connections import MockRefused
 from qashier_mock.core.advice import Advice, AdviceKind
 from qashier_mock.core.delivery import Attempt, Outcome
-from qashier_mock.livelog import LiveLog, SeenRequest
+from qashier_mock.livelog import LiveLog, SeenRequest, left_out_line
 
 NOW = 1_800_000_000.25
 
@@ -109,3 +112,41 @@ def test_serve_shows_requests_and_expiries_unless_it_is_quiet(options: tuple[str
     assert {each["event"] for each in seen} == {"request", "expired"}
     assert [each["session"] for each in seen if each["event"] == "expired"] == [session["id"]]
     assert [each["status"] for each in seen if each["event"] == "request"] == [200, 200, 404]
+
+
+def test_serve_answers_and_ends_although_nobody_reads_its_log() -> None:
+    """A pipe takes 64 KiB, then whoever writes to it stands still."""
+    command = [sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--log-format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        with MockAccount(json.loads(process.stdout.readline())["url"], "sk_test_nobody_reads_1234") as account:
+            for _ in range(400):
+                with pytest.raises(MockRefused):
+                    account.retrieve_session("cs_test_" + "x" * 250)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_lines_that_nobody_reads_in_time_are_left_out_and_counted() -> None:
+    """The first ones wait, up to a limit; the next that fit begin with how many are missing."""
+    may_write, lines = threading.Event(), list[str]()
+
+    def slow(text: str) -> None:
+        assert may_write.wait(30)
+        lines.append(text)
+
+    write = BackgroundWriter(slow, left_out=partial(left_out_line, as_json=False))
+    long = "x" * (1 << 19) + "\n"
+    write(long)
+    write(long * 2)
+    write(long)
+    assert not write.drain(0)
+    may_write.set()
+    assert write.drain(30)
+    write("the end\n")
+    assert write.drain(30)
+    assert lines == [long, "3 lines were left out: nobody read them in time\nthe end\n"]
+
+
+def test_as_json_the_count_of_lines_left_out_is_an_object() -> None:
+    assert json.loads(left_out_line(3, as_json=True)) == {"event": "left_out", "lines": 3}

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 4010
 EXAMPLES: Final = "examples"
 """In place of the file of `--data`: the account that the examples of the documents tell of."""
+_DRAIN_S: Final = 1.0
+"""Seconds that the end waits for the last lines of the live log to be read."""
+
 _MAX_SEED: Final = 2**53 - 1
 
 
@@ -329,17 +332,15 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
 
 
 def _live_log(log_format: str) -> LiveLog:
-    from qashier_mock.livelog import LiveLog  # noqa: PLC0415 - after --help
+    from qashier_mock.cli.background import BackgroundWriter, write_to_stderr  # noqa: PLC0415 - after --help
+    from qashier_mock.livelog import LiveLog, left_out_line  # noqa: PLC0415 - after --help
     from qashier_mock.machine import MachineClock  # noqa: PLC0415
 
-    def write(text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            pass  # nobody reads it any more, or the disk is full: serving goes on
-
-    return LiveLog(write, MachineClock(), as_json=log_format == "json", colour=wants_colour(sys.stderr))
+    as_json = log_format == "json"
+    write = BackgroundWriter(write_to_stderr, left_out=partial(left_out_line, as_json=as_json))
+    return LiveLog(
+        write, MachineClock(), as_json=as_json, colour=wants_colour(sys.stderr), drain=partial(write.drain, _DRAIN_S)
+    )
 
 
 def _store(url: str) -> Store:
