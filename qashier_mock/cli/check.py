@@ -112,7 +112,7 @@ OPTIONS: Final = (
         help="open no more sessions than this",
     ),
     Option(
-        name="no-replay", is_flag=True, default=False, help="do not send violations again to see if they break again"
+        name="replay", is_flag=True, default=True, help="send each violation again, to see if it breaks again"
     ),
     Option(name="plan", is_flag=True, default=False, help="say what would be done, and do nothing"),
     Option(
@@ -222,7 +222,7 @@ def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
         "policy": policy(options),
         "max_sessions": options.max_sessions,
         "allow_live": options.allow_live,
-        "replay": not options.no_replay,
+        "replay": options.replay,
     }
 
 

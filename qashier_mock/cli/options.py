@@ -118,7 +118,7 @@ def _declare(parser: argparse.ArgumentParser, option: Option) -> None:
     names.append(f"--{option.name}")
     text = option.help
     if option.default not in (None, (), False):
-        text += f" (default {option.default})"
+        text += " (on by default)" if option.is_flag else f" (default {option.default})"
     text = text.replace("%", "%%")
     if option.is_flag:
         parser.add_argument(*names, help=text, action=argparse.BooleanOptionalAction, default=None)
