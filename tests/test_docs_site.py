@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from qashier_mock.cli import COMMANDS
+from qashier_mock.cli import COMMANDS, DONE, main
 from qashier_mock.drill import DRILLS
 from qashier_mock.webhooks import sign
 
@@ -42,6 +43,30 @@ def test_it_builds_without_a_dead_link_and_loads_nothing_from_another_host(tmp_p
 def test_every_command_is_named_somewhere() -> None:
     texts = "".join(path.read_text("utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")))
     assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", texts)] == []
+
+
+COMMAND_LINES: Final = sorted(
+    {
+        (path.name, line)
+        for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for line in re.findall(
+            r"^ *(?:\$ )?qashier-mock ([a-z]+ .*)$", path.read_text("utf-8").replace("\\\n", " "), re.MULTILINE
+        )
+        if line.split()[0] in COMMANDS
+    }
+)
+"""Each line of a page that runs a command, without the name of the program."""
+
+
+@pytest.mark.parametrize(("where", "line"), COMMAND_LINES, ids=[line for _, line in COMMAND_LINES])
+def test_a_command_of_the_documentation_has_the_options_that_it_is_shown_with(
+    where: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *arguments = shlex.split(line, comments=True)
+    assert main([command, "--help"]) == DONE
+    understood = set(re.findall(r"--?[a-z][a-z-]*", capsys.readouterr().out))
+    shown = {each.partition("=")[0] for each in arguments if each.startswith("-")}
+    assert shown <= understood, f"{where} shows what {command} does not have"
 
 
 def test_every_drill_is_in_the_table() -> None:

@@ -111,9 +111,7 @@ OPTIONS: Final = (
         parse=partial(integer, at_least=1, at_most=1_000_000, what="the number of sessions"),
         help="open no more sessions than this",
     ),
-    Option(
-        name="replay", is_flag=True, default=True, help="send each violation again, to see if it breaks again"
-    ),
+    Option(name="replay", is_flag=True, default=True, help="send each violation again, to see if it breaks again"),
     Option(name="plan", is_flag=True, default=False, help="say what would be done, and do nothing"),
     Option(
         name="baseline",
