@@ -115,6 +115,23 @@ def test_waiting_in_an_event_loop_that_may_have_to_answer_is_refused_at_once(acc
     asyncio.run(test())
 
 
+def test_waiting_beneath_a_loop_that_runs_no_task_is_fine(account: QashierMock) -> None:
+    """As under Playwright's synchronous API, whose loop runs while the test does."""
+    account.deliver_webhooks_to("http://127.0.0.1:9/hook")
+    loop, flushed = asyncio.new_event_loop(), list[object]()
+
+    def flush() -> None:
+        try:
+            flushed.append(account.flush())
+        finally:
+            loop.stop()
+
+    loop.call_soon(flush)
+    loop.run_forever()
+    loop.close()
+    assert flushed == [[]]
+
+
 def test_waiting_in_an_event_loop_is_fine_where_something_else_answers(account: QashierMock) -> None:
     account.deliver_webhooks_to(asgi([]), path="/hooks/qashier", secret=SECRET)
 
