@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -571,3 +572,10 @@ def test_data_that_is_no_snapshot_is_refused(tmp_path: Path) -> None:
         _, told = process.communicate()
         assert told.startswith("qashier-mock: serve: the snapshot of --data is refused: ")
         assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_closes_every_quotation_it_opens(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert shlex.split(script.replace("\\'", "") if shell == "fish" else script)

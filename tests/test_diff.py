@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from qashier_contract import CheckError, check, diff
 from qashier_contract.history import Exchange, History, Reply, Request
+from qashier_contract.interrupts import Stop
 from qashier_contract.recorded import judge
 from qashier_contract.trace import file
 from qashier_contract.trace.drift import drifts
@@ -43,6 +45,21 @@ def test_an_implementation_does_not_drift_from_itself(correct: Trace) -> None:
     difference = diff(correct, recorded())
     assert told(difference) == []
     assert difference.compared > 1_000
+
+
+def test_an_interrupted_comparison_says_so_and_compares_nothing_with_itself() -> None:
+    carry, stop, sent = within(), Stop(), count()
+
+    def interrupted(*request: object) -> object:
+        if next(sent) == 100:
+            stop.request()
+        return carry(*request)  # type: ignore[arg-type]
+
+    difference = diff(IN_PROCESS, f"{IN_PROCESS}/other", transport=interrupted, stop=stop)
+    assert difference.interrupted
+    assert difference.compared == 0
+    assert difference.b == f"{IN_PROCESS}/other"
+    assert difference.drifts == ()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from qashier_contract import Verdict, check, interim
+from qashier_contract import Verdict, check, interim, run
+from qashier_contract.interrupts import Stop
+from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
 
 from tests.targets import directed
@@ -56,12 +59,42 @@ def test_fail_fast_stops_at_the_first_failure_and_says_so() -> None:
     assert json.loads(reply.body)["data"] == []
 
 
+def test_a_clause_that_was_not_wanted_is_skipped_however_the_run_ended() -> None:
+    report = check(IN_PROCESS, transport=within("default 23 h"), seed=1, fail_fast=True, only=["CRE-5"], replay=False)
+    assert {entry.reason for entry in report.clauses if entry.clause.id != "CRE-5"} == {"skipped"}
+
+
+def test_the_request_id_is_shown_whole_on_a_narrow_terminal() -> None:
+    report = check(IN_PROCESS, transport=within("default 23 h"), seed=1, fail_fast=True, only=["CRE-5"], replay=False)
+    request_id = report["CRE-5"].violations[0].exchanges[-1].request_id
+    assert request_id is not None
+    assert request_id in terminal.summary(report, width=40).split()
+
+
 def test_fail_fast_does_not_stop_for_a_warning() -> None:
     report = check(
         IN_PROCESS, transport=within("101 lines accepted"), seed=1, fail_fast=True, only=["CRE-14"], drivers=directed
     )
     assert report["CRE-14"].verdict is Verdict.WARNED
     assert report.first_violation_s is None
+
+
+def test_what_broke_early_is_known_after_an_interruption_although_there_is_no_time_to_judge_everything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interim, "_SHARE", 0.0)
+    monkeypatch.setattr(run, "_LAST_LOOK_S", 0.2)
+    carry, stop, sent = within("default 23 h"), Stop(), count()
+
+    def interrupted(*request: object) -> object:
+        if next(sent) == 600:
+            stop.request()
+        return carry(*request)  # type: ignore[arg-type]
+
+    report = check(IN_PROCESS, transport=interrupted, seed=1, stop=stop, drivers=directed)  # type: ignore[arg-type]
+    assert report.interrupted
+    assert report["CRE-5"].verdict is Verdict.FAILED
+    assert report["LIS-3"].reason == "interrupted"
 
 
 def test_nothing_is_told_of_a_correct_target_at_any_moment() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from qashier_contract import recorded
 from qashier_contract.errors import CheckError
+from qashier_contract.interrupts import Stop, stopping_on_signals
 from qashier_contract.run import check
 from qashier_contract.trace.drift import Drift, drifts, explained_by
 from qashier_contract.trace.file import Trace
@@ -74,18 +76,27 @@ def diff(
         raise CheckError("the traces were recorded with different seeds: record one again with the seed of the other")
     chosen = next(iter(seeds), None) if seeds else seed
     chosen = secrets.randbelow(2**32) if chosen is None else chosen
-    reports = []
-    for side, own_keys in zip(sides, (keys, keys if keys_of_b is None else keys_of_b), strict=True):
-        if isinstance(side, Trace):
-            reports.append(recorded.judge(side))
-        else:
-            reports.append(check(side, seed=chosen, keys=own_keys, drivers=_is_the_same, replay=False, **settings))
-        if reports[-1].interrupted:
-            break
-    report_a, report_b = reports[0], reports[-1]
+    stop = settings.pop("stop", None)
+    handling = stopping_on_signals(stop := Stop()) if stop is None else nullcontext()
+    reports: list[Report] = []
+    interrupted = False
+    with handling:
+        for side, own_keys in zip(sides, (keys, keys if keys_of_b is None else keys_of_b), strict=True):
+            if isinstance(side, Trace):
+                reports.append(recorded.judge(side))
+            else:
+                to_check = {"seed": chosen, "keys": own_keys, "drivers": _is_the_same, "replay": False, **settings}
+                reports.append(check(side, stop=stop, **to_check))
+            # The stop may have come while the last answers were judged, too.
+            if interrupted := stop.is_set or reports[-1].interrupted:
+                break
+    if len(reports) == 1:
+        name = sides[1].target if isinstance(sides[1], Trace) else sides[1]
+        return Difference(a=reports[0].target, b=name, seed=chosen, drifts=(), compared=0, interrupted=True)
+    report_a, report_b = reports
     traces = [Trace(history=report.history, target=report.target, seed=chosen) for report in (report_a, report_b)]
     found, compared = drifts(*traces, ignore=ignore)
-    if not compared:
+    if not compared and not interrupted:
         raise CheckError("nothing could be compared: the two sides have no scenario in common")
     return Difference(
         a=report_a.target,
@@ -93,7 +104,7 @@ def diff(
         seed=chosen,
         drifts=(*found, *_verdicts(report_a, report_b, found, ignore)),
         compared=compared,
-        interrupted=any(report.interrupted for report in reports),
+        interrupted=interrupted,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -54,7 +55,7 @@ class Interim:
         self._looking_ns = 0
 
     def look(self) -> None:
-        """Judge what was observed since the last look, if that costs little, and tell of what is broken.
+        """Judge what was observed since the last look, as much of it as costs little, and tell of what is broken.
 
         What came before is left out, so that looking often costs no more than looking once; a clause that seems to be
         broken is judged by everything, before anybody is told.
@@ -67,21 +68,33 @@ class Interim:
             return
         self._pace.stop.check()
         history = self._recorder.history()
-        spent_ns = time.monotonic_ns() - self._started_ns
-        cost_ns = (len(history.exchanges) - self._seen) * self._pace.judging_ns
-        if not self._settings.fail_fast and self._looking_ns + cost_ns > _SHARE * spent_ns:
-            return
+        fresh = len(history.exchanges) - self._seen
+        if not self._settings.fail_fast:
+            left_ns = _SHARE * (time.monotonic_ns() - self._started_ns) - self._looking_ns
+            affordable = int(left_ns / self._pace.judging_ns)
+            if affordable < min(fresh, _ENOUGH_TO_MEASURE):
+                return
+            fresh = min(fresh, affordable)
+        self._look_at(history, fresh)
+        if self._settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self.known.values()):
+            raise Enough
+
+    def last_look(self, most: int) -> None:
+        """Judge what was observed since the last look, up to some number of exchanges."""
+        history = self._recorder.history()
+        self._look_at(history, min(len(history.exchanges) - self._seen, most))
+
+    def _look_at(self, history: History, fresh: int) -> None:
+        began_ns = time.monotonic_ns()
         unknown = [CLAUSES[identifier] for identifier in self._wanted if identifier not in self.known]
-        if suspects := broken_by(_since(history, self._seen), unknown):
+        if suspects := broken_by(_part(history, self._seen, self._seen + fresh), unknown):
             self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
-        took_ns = time.monotonic_ns() - self._started_ns - spent_ns
-        fresh, self._seen = len(history.exchanges) - self._seen, len(history.exchanges)
+        took_ns = time.monotonic_ns() - began_ns
+        self._seen += fresh
         self._looking_ns += took_ns
         if fresh >= _ENOUGH_TO_MEASURE:
             # A slow or busy machine has to leave more time for the judging at the end.
             self._pace.judging_ns = max(self._pace.judging_ns, int(_MARGIN * took_ns / fresh))
-        if self._settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self.known.values()):
-            raise Enough
 
     def settle(self, judged: Sequence[ClauseReport]) -> None:
         """Tell of what was not told yet, now that everything was judged."""
@@ -103,12 +116,14 @@ class Interim:
                     self._settings.violated(entry)
 
 
-def _since(history: History, seen: int) -> History:
-    """What was observed after so many exchanges, with what was done to the clocks before."""
-    number = history.exchanges[seen - 1].number if seen else 0
-    earlier = [exchange for exchange in history.exchanges[:seen] if exchange.operation is Operation.CLOCK]
+def _part(history: History, start: int, end: int) -> History:
+    """What was observed from one exchange up to another, with what was done to the clocks before."""
+    exchanges = history.exchanges
+    after = exchanges[start - 1].number if start else 0
+    until = exchanges[end].number if end < len(exchanges) else math.inf
+    earlier = [exchange for exchange in exchanges[:start] if exchange.operation is Operation.CLOCK]
     return replace(
         history,
-        exchanges=(*earlier, *history.exchanges[seen:]),
-        deliveries=tuple(delivery for delivery in history.deliveries if delivery.number > number),
+        exchanges=(*earlier, *exchanges[start:end]),
+        deliveries=tuple(delivery for delivery in history.deliveries if after < delivery.number < until),
     )

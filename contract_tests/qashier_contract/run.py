@@ -324,6 +324,7 @@ class Run:
         skipped = replace(history, exchanges=(), deliveries=())
         found = {entry.clause.id: entry for entry in judge(skipped, CLAUSES.values(), reasons=reasons)}
         if is_hasty and len(history.exchanges) * _JUDGING_NS > _LAST_LOOK_S * 1e9:
+            self.interim.last_look(int(_LAST_LOOK_S * 1e9 / _JUDGING_NS))
             return {**found, **self.interim.known}
         clauses = [CLAUSES[identifier] for identifier in self.wanted]
         judged = judge(history, clauses, strict=self.strict, reasons=reasons, failed_checks=self.failed_checks)
@@ -411,7 +412,7 @@ class Run:
         self._allow(CLEAN_UP_S)
         self.target.scenario = "last events"
         wait_for_pending_events(self.target, self.recorder)
-        return reasons
+        return {identifier: why for identifier, why in reasons.items() if identifier in self.wanted}
 
     def _show(self, steps: Sequence[Driver], done: int) -> None:
         if self.settings.progress is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.cli import DONE, INTERRUPTED, CommandError
+from qashier_mock.cli.colour import columns
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import JUDGING, finish, policy
 from qashier_mock.cli.keys import read_key
@@ -154,7 +154,7 @@ def _check(options: argparse.Namespace, stop: Stop) -> int:
     from qashier_contract import CheckError, Settings, check, planned  # noqa: PLC0415 - after --help
     from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
-    line = ProgressLine(sys.stderr, width=shutil.get_terminal_size().columns)
+    line = ProgressLine(sys.stderr, width=columns())
     try:
         target = http_url(options.url)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
@@ -58,7 +59,7 @@ complete -o default -F _qashier_mock qashier-mock
 
 
 def _zsh(table: Mapping[str, Sequence[Option]]) -> str:
-    commands = " ".join(f"'{name}:{COMMANDS[name][1]}'" for name in table)
+    commands = " ".join(shlex.quote(f"{name}:{COMMANDS[name][1]}") for name in table)
     arguments = {name: " ".join(map(_zsh_word, options)) for name, options in table.items()}
     cases = "\n".join(f"    {name}) _arguments {words} '*:file:_files' ;;" for name, words in arguments.items())
     return f"""#compdef qashier-mock

@@ -88,6 +88,8 @@ def _lines(found: Difference) -> Iterator[str]:
         yield f"  b  {_shown(drift.b)}{_of(drift.exchange_b)}"
         if drift.following:
             yield f"  probably follows: {', '.join(drift.following)}"
+    if found.interrupted:
+        yield "interrupted: what came later was not compared"
     count = {0: "No drift", 1: "1 drift"}.get(len(found.drifts), f"{len(found.drifts)} drifts")
     yield f"{count} between {found.a} (a) and {found.b} (b): {found.compared} requests compared, seed {found.seed}"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
-from qashier_mock.cli.colour import wants_colour
+from qashier_mock.cli.colour import columns, wants_colour
 from qashier_mock.cli.options import Option
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
         except OSError as error:
             raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
     written = {name: str(path) for name, path in files}
-    colour, width = wants_colour(sys.stdout), shutil.get_terminal_size().columns
+    colour, width = wants_colour(sys.stdout), columns()
     annotates = os.environ.get("GITHUB_ACTIONS") == "true"
     text = terminal.summary(report, files=written, colour=colour, width=width, annotates=annotates)
     with suppress(BrokenPipeError):  # whoever read it has gone: the exit code still says what came of it

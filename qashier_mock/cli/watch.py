@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from qashier_mock.cli import CommandError
+from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
 from qashier_mock.cli.judging import JUDGING, finish, policy
 from qashier_mock.cli.options import Option, base_url, integer, parse
@@ -50,7 +50,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     from qashier_contract.recorded import watch  # noqa: PLC0415
     from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
-    line = ProgressLine(sys.stderr, width=shutil.get_terminal_size().columns, is_shown=False)
+    line = ProgressLine(sys.stderr, width=columns(), is_shown=False)
 
     def ready(url: str) -> None:
         print(f"qashier-mock watch ready on {url}, passing on to {options.target}", flush=True)  # noqa: T201

@@ -207,7 +207,11 @@ class _Summary:
         if violation.exchanges:
             last = violation.exchanges[-1]
             text = f"  request   {unquote(str(last).partition(' ')[2])}"
-            lines.append(self._cut(text + (f"  {last.request_id}" if last.request_id else "")))
+            whole = text + (f"  {last.request_id}" if last.request_id else "")
+            if len(_plain(whole)) > self.width and last.request_id:
+                lines += [self._cut(text), self._cut(f"            {last.request_id}")]  # the logs are searched for it
+            else:
+                lines.append(self._cut(whole))
         if (replayed := self.report.sent_again.get(entry.clause.id)) is not None:
             lines.append(self._cut(f"  again     {replayed}"))
         more = len(entry.violations) - 1
