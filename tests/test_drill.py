@@ -11,7 +11,7 @@ import pytest
 from drill_shop import FAULTS, SECRET, ConfirmingShop, TrustingShop, open_shop
 
 from qashier_mock import MockAccount, MockServer
-from qashier_mock.cli import main
+from qashier_mock.cli import USAGE, main
 from qashier_mock.drill import DRILLS, Outcome, hold
 
 
@@ -169,3 +169,8 @@ def test_an_account_without_an_endpoint_is_told_how_to_get_one(
 def test_a_drill_that_does_not_exist_is_refused_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drill", "--only", "lots", "--list"]) == 2
     assert "there are in-order, twice" in capsys.readouterr().err
+
+
+def test_a_misspelt_placeholder_is_refused_before_the_shop_is_blamed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drill", "--order", "true", "--fulfilled", "count {sessionid}"]) == USAGE
+    assert "write {session_id}" in capsys.readouterr().err

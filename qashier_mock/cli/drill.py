@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic, sleep
@@ -36,11 +37,20 @@ def _report_file(text: str) -> tuple[str, Path]:
     return form, Path(name)
 
 
+def _counting(text: str) -> str:
+    """A command that counts; a placeholder that is nearly ours would count another order, or none."""
+    for name in re.findall(r"\{(\w+)\}", text):
+        if name != "session_id" and get_close_matches(name, ["session_id"]):
+            raise ValueError(f"{{{name}}} is not replaced by anything; write {{session_id}}")
+    return text
+
+
 OPTIONS: Final = (
     Option(name="order", metavar="COMMAND", help="makes the shop create a checkout session on the mock"),
     Option(
         name="fulfilled",
         metavar="COMMAND",
+        parse=_counting,
         help="prints how often the order of {session_id} was fulfilled: a whole number, alone on the last line",
     ),
     Option(name="reconcile", metavar="COMMAND", help="makes the shop ask the API for what no webhook told it"),

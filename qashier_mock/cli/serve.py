@@ -134,7 +134,7 @@ OPTIONS: Final = (
         metavar="NAME",
         is_repeatable=True,
         default=(),
-        help="serve this known defect; qashier-mock selfcheck names them; may be repeated",
+        help="serve this known defect; qashier-mock selfcheck --list names them; may be repeated",
     ),
     Option(
         name="cors",
