@@ -20,8 +20,7 @@ from qashier_contract.ledger import Ledger
 from qashier_contract.policy import Policy
 from qashier_contract.verdicts import judge
 
-from tests.targets import directed
-from tests.targets.reference import DEFECTS, serving
+from tests.targets import DEFECTS, directed, serving
 
 DEFECT_OF = {clause: defect for defect, clause in DEFECTS.items()}
 

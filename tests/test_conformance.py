@@ -17,7 +17,7 @@ from qashier_contract.history import Credentials, Exchange, Reply, Request
 from qashier_contract.run import Run
 from qashier_contract.settings import Settings
 
-from tests.targets.reference import DEFECTS, VARIANTS, within
+from tests.targets import DEFECTS, VARIANTS, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

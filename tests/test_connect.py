@@ -11,8 +11,7 @@ from qashier_contract import KeyRefused, NotTheApi, TargetUnreachable, Verdict, 
 from qashier_contract.history import Reply
 from raw_server import raw_server, read_request
 
-from tests.targets import directed
-from tests.targets.reference import serving, within
+from tests.targets import directed, serving, within
 
 if TYPE_CHECKING:
     import socket

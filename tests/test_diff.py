@@ -20,8 +20,7 @@ from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
 from qashier_mock.cli import main
 from qashier_mock.stores.factory import open_store
-from tests.targets import directed
-from tests.targets.reference import DEFECTS, within
+from tests.targets import DEFECTS, directed, within
 
 IN_PROCESS = "http://127.0.0.1"
 IS_FULL = os.environ.get("QASHIER_SOAK") == "full"

@@ -22,8 +22,7 @@ from qashier_contract.history import Exchange, Reply, Request
 from qashier_contract.page import Page
 from qashier_contract.values import NOT_JSON, read_json
 
-from tests.targets import directed
-from tests.targets.reference import serving, within
+from tests.targets import directed, serving, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable

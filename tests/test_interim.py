@@ -12,8 +12,7 @@ from qashier_contract.interrupts import Stop
 from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
 
-from tests.targets import directed
-from tests.targets.reference import within
+from tests.targets import directed, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report

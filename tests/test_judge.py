@@ -25,8 +25,7 @@ from qashier_contract.verdicts import judge as judge_history
 
 from qashier_mock import MockServer
 from qashier_mock.cli import COMMANDS, main
-from tests.targets import directed
-from tests.targets.reference import within
+from tests.targets import directed, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,7 +28,7 @@ from qashier_contract.history import Capability, Operation
 from qashier_contract.run import Run
 from qashier_contract.settings import Settings
 
-from tests.targets.reference import DEFECTS, within
+from tests.targets import DEFECTS, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report

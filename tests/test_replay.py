@@ -11,8 +11,7 @@ from qashier_contract.report import write
 from qashier_contract.trace.file import Trace
 
 from qashier_mock.cli import main
-from tests.targets import directed
-from tests.targets.reference import serving, within
+from tests.targets import directed, serving, within
 
 if TYPE_CHECKING:
     from pathlib import Path

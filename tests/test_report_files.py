@@ -11,8 +11,7 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 from qashier_contract import CLAUSES, check
 from qashier_contract.report import render
 
-from tests.targets import directed
-from tests.targets.reference import within
+from tests.targets import directed, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report

@@ -15,8 +15,7 @@ from qashier_contract.history import Delivery, Endpoint, Exchange, History, Repl
 from qashier_contract.report.html import render
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
-from tests.targets import directed
-from tests.targets.reference import within
+from tests.targets import directed, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,7 @@ from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 from qashier_mock.cli import check as command
 from qashier_mock.cli.colour import wants_colour
 from qashier_mock.cli.options import given, parse
-from tests.targets import directed
-from tests.targets.reference import within
+from tests.targets import directed, within
 
 HOSTILE = (
     "::stop-commands::x\n::error::y ##[add-mask]z ##vso[task.x] \x1b[2J \x00\x07\u2028 "

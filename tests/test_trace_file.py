@@ -27,8 +27,7 @@ from qashier_contract.trace import file
 from qashier_contract.trace.file import HIDDEN, Trace, TraceError
 from qashier_contract.verdicts import judge
 
-from tests.targets import directed
-from tests.targets.reference import serving, within
+from tests.targets import directed, serving, within
 
 if TYPE_CHECKING:
     from pathlib import Path

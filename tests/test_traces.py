@@ -33,8 +33,7 @@ from qashier_contract.verdicts import Result
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
-from tests.targets import directed
-from tests.targets.reference import DEFECTS, serving, within
+from tests.targets import DEFECTS, directed, serving, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

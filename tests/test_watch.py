@@ -24,7 +24,7 @@ from qashier_contract.recorded import watch
 from qashier_contract.trace import file
 from raw_server import answering, raw_server, read_request
 
-from tests.targets.reference import serving
+from tests.targets import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

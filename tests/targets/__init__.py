@@ -1,11 +1,17 @@
-"""Targets for the checker's own tests, apart from the mock."""
+"""Targets for the checker's own tests, apart from the mock: a correct server, and what it is tampered with."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.targets.defects import DEFECTS, SLOW_DEFECTS
+from tests.targets.served import serving, within
+from tests.targets.variants import VARIANTS
+
 if TYPE_CHECKING:
     from qashier_contract.drive import Driver
+
+__all__ = ["DEFECTS", "SLOW_DEFECTS", "VARIANTS", "directed", "serving", "within"]
 
 
 def directed(driver: Driver) -> bool:

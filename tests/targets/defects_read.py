@@ -1,0 +1,219 @@
+"""Defects of retrieving and of listing sessions."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tests.targets.tampering import Defect, Inner, Tampering, replaced, result, setting, shown, status, without, wrapped
+from tests.targets.values import BOUNDS, Account, Refused, Session, broken, not_found
+
+CURSORS: Final = {"starting_after", "ending_before"}
+FILTERS: Final = {"status", *(f"created[{bound}]" for bound in BOUNDS)}
+STATUSES: Final = {"open", "complete", "expired"}
+
+
+def asked(change: Any) -> Tampering:
+    """What a list is asked for."""
+    return wrapped("list", lambda inner, account, query: inner(account, change(query)))
+
+
+def listed(change: Any) -> Tampering:
+    """What a list shows: `change(body)` gives other values."""
+    return result("list", lambda body: {**body, **change(body)})
+
+
+def window(*, after: int = 0, before: int = 0) -> Tampering:
+    """Where a page begins, in steps from the cursor."""
+    return wrapped(
+        "window",
+        lambda inner, sessions, place, *, backwards: inner(
+            sessions, place + (before if backwards else after), backwards=backwards
+        ),
+    )
+
+
+def cut(change: Any) -> Tampering:
+    """One page: `change(page, more, limit, backwards)`."""
+    return wrapped(
+        "cut",
+        lambda inner, sessions, limit, *, backwards: change(
+            *inner(sessions, limit, backwards=backwards), limit, backwards
+        ),
+    )
+
+
+def stale_after_expire(inner: Inner, account: Account, session_id: str) -> Session:
+    session = inner(account, session_id)
+    answer = dict(session)
+    session["status"] = "open"
+    return answer
+
+
+def prolongs(inner: Inner, account: Account, session_id: str) -> Session:
+    session: Session = inner(account, session_id)
+    session["expires_at"] += session["status"] == "open"
+    return session
+
+
+def earlier(inner: Inner, account: Account, session: Session, step: str, method: str) -> str:
+    if session["status"] == "open" and not session["_failed"]:
+        session["expires_at"] -= 1
+    return str(inner(account, session, step, method))
+
+
+def other_address(inner: Inner, account: Account, session: Session, status: str, **named: Any) -> None:
+    inner(account, session, status, **named)
+    if status == "complete":
+        session["success_url"] += "?paid=1"
+
+
+def one_more(
+    inner: Inner, sessions: Sequence[Session], limit: int, *, backwards: bool
+) -> tuple[Sequence[Session], bool]:
+    return inner(sessions, limit + 1, backwards=backwards)[0], inner(sessions, limit, backwards=backwards)[1]
+
+
+def unfiltered_more(inner: Inner, account: Account, query: Mapping[str, str]) -> dict[str, Any]:
+    everything = inner(account, without(*FILTERS)(dict(query)))
+    return {**inner(account, query), "has_more": everything["has_more"]}
+
+
+def limit_first(
+    inner: Inner, sessions: Sequence[Session], filters: dict[str, Any], limit: int, *, backwards: bool
+) -> tuple[Sequence[Session], bool]:
+    page, more = inner.server.cut(sessions, limit, backwards=backwards)
+    return [session for session in page if inner.server.keeps(filters, session)], more
+
+
+def none_is_404(inner: Inner, account: Account, query: dict[str, str]) -> dict[str, Any]:
+    body: dict[str, Any] = inner(account, query)
+    if not body["data"]:
+        raise not_found("There are none.")
+    return body
+
+
+def skips(inner: Inner, account: Account, query: dict[str, str]) -> dict[str, Any]:
+    if query.get("limit") != "2" or "starting_after" not in query:
+        return dict(inner(account, query))
+    body = inner(account, {**query, "limit": "3"})
+    return {**body, "data": body["data"][len(body["data"]) - 2 if len(body["data"]) > 2 else 0 :]}
+
+
+def cursor_in_filter(inner: Inner, account: Account, query: dict[str, str]) -> dict[str, Any]:
+    server = inner.server
+    body: dict[str, Any] = inner(account, query)
+    for name in CURSORS & query.keys():
+        if not server.keeps(server.filters(query), server.find(account, query[name])):
+            raise broken("No such session is in the list.", name)
+    return body
+
+
+def from_the_start(inner: Inner, sessions: Sequence[Session], cursor: str, name: str) -> int:
+    try:
+        return int(inner(sessions, cursor, name))
+    except Refused:
+        return -1
+
+
+def any_status(query: dict[str, str]) -> dict[str, str]:
+    return query if query.get("status", "open") in STATUSES else without("status")(query)
+
+
+def any_bound(inner: Inner, query: str) -> dict[str, str]:
+    known = [
+        pair
+        for pair in query.split("&")
+        if not re.match(r"created(\[|%5B)(?!(gt|gte|lt|lte)(\]|%5D)=)", pair, re.IGNORECASE)
+    ]
+    return dict(inner("&".join(known)))
+
+
+READ_DEFECTS: Final = {
+    "retrieve stale after expire": Defect("RET-1", wrapped("expire", stale_after_expire)),
+    "retrieve rounds amounts": Defect(
+        "RET-1", shown(lambda session: {"amount_total": round(session["amount_total"], -1)}, where="retrieve")
+    ),
+    "unknown is 400": Defect("RET-2", status(400, code="session_not_found")),
+    "retrieve prolongs": Defect("RET-3", wrapped("retrieve", prolongs)),
+    "page view expires": Defect("RET-3", wrapped("viewed", earlier)),
+    "success_url changes on paying": Defect("RET-4", wrapped("change", other_address)),
+    "list without url": Defect("LIS-1", result("list", without("url"))),
+    "has_more as string": Defect("LIS-1", listed(lambda body: {"has_more": str(body["has_more"]).lower()})),
+    "limit 101 accepted": Defect("LIS-2", setting(limits=(1, 10**9))),
+    "limit 0 accepted": Defect("LIS-2", setting(limits=(0, 100))),
+    "limit 100 refused": Defect("LIS-2", setting(limits=(1, 99))),
+    "default limit 20": Defect("LIS-2", setting(limit_default=20)),
+    "limit abc is default": Defect(
+        "LIS-2", asked(lambda query: query if query.get("limit", "0").isdigit() else without("limit")(query))
+    ),
+    "limit 100 gives 99": Defect("LIS-3", cut(lambda page, more, *_: (page[:99], more))),
+    "limit plus one": Defect("LIS-3", wrapped("cut", one_more)),
+    "oldest first": Defect("LIS-4", result("newest_first", lambda sessions: sessions[::-1])),
+    "same second in creation order": Defect(
+        "LIS-4",
+        replaced("newest_first", lambda account: sorted(account.sessions, key=lambda one: -int(one["created"]))),
+    ),
+    "sorted by id": Defect(
+        "LIS-4", result("newest_first", lambda sessions: sorted(sessions, key=lambda session: str(session["id"])))
+    ),
+    "starting_after inclusive": Defect("LIS-5", window(after=-1)),
+    "starting_after skips one": Defect("LIS-5", window(after=1)),
+    "ending_before inclusive": Defect("LIS-6", window(before=1)),
+    "ending_before from the top": Defect(
+        "LIS-6", wrapped("cut", lambda inner, sessions, limit, **_: inner(sessions, limit, backwards=False))
+    ),
+    "ending_before reversed": Defect(
+        "LIS-6", cut(lambda page, more, _, backwards: (page[::-1] if backwards else page, more))
+    ),
+    "has_more when full": Defect("LIS-7", cut(lambda page, _, limit, *__: (page, len(page) == limit))),
+    "has_more never backwards": Defect("LIS-7", cut(lambda page, more, _, backwards: (page, more and not backwards))),
+    "has_more ignores filter": Defect("LIS-7", wrapped("list", unfiltered_more)),
+    "status filter stale": Defect(
+        "LIS-8",
+        wrapped(
+            "keeps",
+            lambda inner, filters, session: inner(
+                filters, {**session, "status": session["status"].replace("expired", "open")}
+            ),
+        ),
+    ),
+    "status filter ignored": Defect("LIS-8", result("filters", without("status"))),
+    "gt is gte": Defect("LIS-9", setting(bounds={**BOUNDS, "gt": operator.ge})),
+    "lte is lt": Defect("LIS-9", setting(bounds={**BOUNDS, "lte": operator.lt})),
+    "bounds do not combine": Defect(
+        "LIS-9",
+        result(
+            "filters",
+            lambda filters: without(*[bound for bound in BOUNDS if bound in filters][1:])(filters),
+        ),
+    ),
+    "empty list is 404": Defect("LIS-10", wrapped("list", none_is_404)),
+    "walk skips": Defect("LIS-11", wrapped("list", skips)),
+    "filter after limit": Defect("LIS-8", wrapped("chosen", limit_first)),
+    "cursor must match filter": Defect("LIS-12", wrapped("list", cursor_in_filter)),
+    "filter dropped with cursor": Defect(
+        "LIS-12", asked(lambda query: without(*FILTERS)(query) if CURSORS & query.keys() else query)
+    ),
+    "both cursors accepted": Defect(
+        "LIS-13", asked(lambda query: without("ending_before")(query) if query.keys() >= CURSORS else query)
+    ),
+    "unknown cursor is start": Defect("LIS-13", wrapped("place", from_the_start)),
+    "entry without lines": Defect(
+        "LIS-14", shown(lambda session: {"line_items": {**session["line_items"], "data": []}}, where="entry")
+    ),
+    "entry with old status": Defect(
+        "LIS-14",
+        shown(
+            lambda session: {
+                "status": "open",
+                "payment_status": {"paid": "unpaid"}.get(session["payment_status"], session["payment_status"]),
+            },
+            where="entry",
+        ),
+    ),
+    "unknown status is any": Defect("LIS-15", asked(any_status)),
+    "unknown bound of created ignored": Defect("LIS-15", wrapped("queried", any_bound)),
+}

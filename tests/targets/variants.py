@@ -1,0 +1,256 @@
+"""What the documents leave open: none of it may be held against an implementation."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+import time
+from dataclasses import replace
+from itertools import count
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from tests.targets.reference import Reference
+from tests.targets.tampering import (
+    Inner,
+    Tampering,
+    both,
+    error,
+    fresh,
+    replaced,
+    result,
+    setting,
+    shown,
+    status,
+    wrapped,
+)
+from tests.targets.values import Account, Answer, Kept, Keyed, Refused, Request, Session, invalid, not_found
+
+SEARCH: Final = (
+    "<form action=/search><input name=q></form><form method=post action=/language><button>中文</button></form>"
+)
+
+
+def with_password(inner: Inner, value: str) -> tuple[str, str, str]:
+    user, colon, _ = inner(value)
+    return user, colon, ""
+
+
+def any_case(inner: Inner, account: Account, session_id: str) -> Session:
+    named = {str(session["id"]).lower(): session["id"] for session in account.sessions}
+    session: Session = inner(account, named.get(session_id.lower(), session_id))
+    return session
+
+
+def forbidden(inner: Inner, key: str | None) -> Refused:
+    refused: Refused = inner(key)
+    refused.status = 403 if key else 401
+    return refused
+
+
+def problem(given: Answer) -> Answer:
+    content = {"title": given.content["error"]["message"], "status": given.status}
+    return replace(given, headers={**given.headers, "Content-Type": "application/problem+json"}, content=content)
+
+
+def unprocessable(given: Answer) -> Answer:
+    is_rule = given.status in {400, 409} and not given.content["error"]["code"].startswith("body_")
+    return replace(given, status=422) if is_rule else given
+
+
+def more_properties(session: Session) -> dict[str, Any]:
+    lines = [{**line, "id": f"li_{secrets.token_hex(4)}"} for line in session["line_items"]["data"]]
+    more: dict[str, Any] = {"livemode": False, "cancel_url": None, "metadata": {}}
+    return {**more, "line_items": {**session["line_items"], "data": lines}}
+
+
+def refuses_others(inner: Inner, account: Account, body: Any) -> Session:
+    names = {"line_items", "success_url", "return_url", "cancel_url", "expires_at"}
+    if isinstance(body, dict) and (extra := body.keys() - names):
+        raise invalid(f"There is no {min(extra)}.", min(extra))
+    return dict(inner(account, body))
+
+
+def refuses_others_of_lines(inner: Inner, holder: Any, path: str, required: Any) -> Any:
+    names = {"price_data", "quantity", "currency", "product_data", "unit_amount", "name", "description"}
+    if isinstance(holder, dict) and not path.endswith("product_data") and (extra := holder.keys() - names):
+        raise invalid(f"There is no {min(extra)}.", min(extra))
+    return inner(holder, path, required)
+
+
+def short_ids() -> Tampering:
+    numbers = count(1)
+    return replaced("new_id", lambda _: f"{next(numbers)}-{secrets.token_hex(2)}a")
+
+
+def now_and_then() -> Tampering:
+    numbers = count(1)
+
+    def perform(inner: Inner, *args: Any) -> Any:
+        if next(numbers) % 17 == 0:
+            raise Refused(429, "rate_limited", "Too many requests.", Retry_After="0")
+        return inner(*args)
+
+    return wrapped("perform", perform)
+
+
+def others_arrive() -> Tampering:
+    numbers = count(1)
+    price = {"currency": "SGD", "product_data": {"name": "Other"}, "unit_amount": 5}
+    address = "https://other.example/"
+    other = {"line_items": [{"price_data": price, "quantity": 1}], "success_url": address, "return_url": address}
+
+    def perform(inner: Inner, account: Account, *args: Any) -> Any:
+        if next(numbers) % 3 == 0:
+            inner.server.create(account, other)
+        return inner(account, *args)
+
+    return wrapped("perform", perform)
+
+
+def lacks(path: str) -> Tampering:
+    """The control API without some of its calls."""
+
+    def controlled(inner: Inner, account: Account, method: str, asked: str, request: Request) -> Any:
+        if asked.startswith(path):
+            raise not_found("There is no such call.")
+        return inner(account, method, asked, request)
+
+    return wrapped("controlled", controlled)
+
+
+def no_control(_: Request) -> Any:
+    raise not_found("There is no such path.")
+
+
+def one_account(inner: Inner, key: str) -> Account:
+    server = inner.server
+    if server.accounts and key not in server.accounts:
+        raise server.key_refused(key)
+    account: Account = inner(key)
+    return account
+
+
+def listed_later() -> Tampering:
+    told_at: dict[str, float] = {}
+
+    def told(inner: Inner, account: Account) -> list[dict[str, Any]]:
+        until = time.monotonic() - 0.5
+        return [event for event in inner(account) if told_at[event["id"]] <= until]
+
+    def event(made: dict[str, Any]) -> dict[str, Any]:
+        told_at[made["id"]] = time.monotonic()
+        return made
+
+    return both(result("event", event), wrapped("told", told))
+
+
+def worker() -> Tampering:
+    """What waits for delivery goes out a moment later, from another thread."""
+    waiting: set[str] = set()
+
+    def deliver(inner: Inner, account: Account) -> None:
+        def work() -> None:
+            with inner.server.lock:
+                waiting.discard(account.name)
+                inner(account)
+
+        if account.queue and account.name not in waiting:
+            waiting.add(account.name)
+            timer = threading.Timer(0.4, work)
+            timer.daemon = True
+            timer.start()
+
+    def due(inner: Inner, account: Account) -> Any:
+        return inner(replace(account, queue=[]))
+
+    return both(wrapped("deliver", deliver), wrapped("due", due))
+
+
+def refuses_reuse(inner: Inner, keyed: Keyed, kept: Kept) -> Any:
+    if keyed.asked != kept.asked:
+        raise Refused(409, "idempotency_key_reused", "This key was used for another request.", "Idempotency-Key")
+    return inner(keyed, kept)
+
+
+def takes_any_query(inner: Inner, query: str) -> dict[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = {"limit", "starting_after", "ending_before", "status"}
+    known = {name: value for name, value in pairs if name in names or name.startswith("created[")}
+    return dict(inner(urlencode(known)))
+
+
+def with_token(inner: Inner, request: Request) -> Answer:
+    """A token in a cookie ties each form to the browser that it was shown to."""
+    held = re.search(r"token=(\w+)", request.headers.get("Cookie") or "")
+    if request.method == "POST" and (held is None or dict(parse_qsl(request.body.decode())).get("token") != held[1]):
+        return Answer(403, {"Content-Type": "text/html; charset=utf-8"}, "<p>No.</p>")
+    token = held[1] if held else secrets.token_hex(4)
+
+    def outside(form: re.Match[str]) -> str:
+        """A button outside of its form, which only its id ties it to."""
+        name = f"f{form.start()}"
+        hidden = f"<input type=hidden name=token value={token}>"
+        return f"<form id={name} method{form[1]}{hidden}</form>{form[2]} form={name}{form[3]}"
+
+    given: Answer = inner(request)
+    text = re.sub(r"<form method(.*?)(<button)(.*?</button>)</form>", outside, given.content)
+    cookie = f"token={token}; Path=/pay; HttpOnly; SameSite=Lax"
+    return replace(given, headers={**given.headers, "Set-Cookie": cookie}, content=text)
+
+
+def clock_of_the_others(inner: Inner) -> Account:
+    account: Account = inner()
+    for one in inner.server.accounts.values():
+        account.offset_s, account.frozen = one.offset_s, one.frozen
+    return account
+
+
+def everybody(server: Reference) -> None:
+    """All accounts have one clock."""
+    replaced("sharing", lambda _: [*server.accounts.values()])(server)
+
+
+TAMPERINGS: Final[dict[str, Tampering]] = {
+    "201 on create": setting(created_status=201),
+    "password accepted": wrapped("user_of", with_password),
+    "ids case insensitive": wrapped("find", any_case),
+    "unknown key is 403": wrapped("key_refused", forbidden),
+    "malformed json is 422": status(422, code="body_invalid"),
+    "problem documents": error(problem),
+    "422 throughout": error(unprocessable),
+    "404 for terminal": status(404, code="session_not_open"),
+    "extra properties": shown(more_properties),
+    "unknown fields refused": both(wrapped("create", refuses_others), wrapped("object", refuses_others_of_lines)),
+    "short ids": fresh(short_ids),
+    "one currency": setting(currencies=frozenset({"MYR"})),
+    "clock 9 s off": replaced("new_account", lambda: Account(offset_s=9)),
+    "429 now and then": fresh(now_and_then),
+    "no control": replaced("control", no_control),
+    "no second account": wrapped("account", one_account),
+    "no webhooks": lacks("/webhook-endpoints"),
+    "no events": lacks("/events"),
+    "events listed later": fresh(listed_later),
+    "a worker delivers now and then": fresh(worker),
+    "others arrive": fresh(others_arrive),
+    "integral floats accepted": wrapped(
+        "integer",
+        lambda inner, value, limits, path: inner(
+            int(value) if isinstance(value, float) and value.is_integer() else value, limits, path
+        ),
+    ),
+    "reuse refused": wrapped("replayed", refuses_reuse),
+    "strict queries off": wrapped("queried", takes_any_query),
+    "page by script": replaced(
+        "page_of", lambda *_: Answer(200, {}, "<div id=app></div><script src=/app.js></script>")
+    ),
+    "search on every page": result("drawn", lambda text: SEARCH + text),
+    "pages with a token in a cookie": wrapped("page", with_token),
+    "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
+    "clocks that cannot be stopped": wrapped(
+        "put_clock", lambda inner, account, wanted: inner(account, {**wanted, "frozen": False})
+    ),
+}
+VARIANTS: Final = tuple(TAMPERINGS)
+"""What the documents leave open, each a quirk."""
