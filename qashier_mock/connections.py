@@ -25,6 +25,9 @@ __tracebackhide__: Final = True
 _IDLE_LIMIT: Final = 3.0
 """Seconds after which an unused connection is not used again; the server closes its own after five."""
 
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+"""What OpenSSL's versions call an answer in plain HTTP."""
+
 
 class MockError(Exception):
     """A mock did not do what it was asked."""
@@ -120,8 +123,7 @@ class Connections:
             answer = response.read()
         except (OSError, http_client.HTTPException) as error:
             connection.close()
-            reason = str(error) or type(error).__name__
-            raise MockUnreachable(f"{method} {self.base_url}{path}: no answer ({reason})") from error
+            raise MockUnreachable(f"{method} {self.base_url}{path}: no answer ({_in_words(error)})") from error
         except BaseException:  # Ctrl-C in the middle of an answer: the rest of it must not answer the next request
             connection.close()
             raise
@@ -150,6 +152,12 @@ class Connections:
                 connection.sock.settimeout(timeout)
                 return connection
             connection.close()
+
+
+def _in_words(error: Exception) -> str:
+    if getattr(error, "reason", None) in _NO_TLS:
+        return "it speaks no TLS: write http:// instead of https://"
+    return str(error) or type(error).__name__
 
 
 def _envelope(content: bytes) -> dict[str, Any]:

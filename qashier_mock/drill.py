@@ -64,36 +64,53 @@ class Story:
     account: MockAccount
     steps: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    _told: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin behind the webhook attempts that the account has had."""
+        self._told = len(self.account.deliveries)
+
+    def note(self, sentence: str) -> None:
+        """Add a step, behind the webhook attempts until now. What causes attempts is noted before it is done."""
+        self.catch_up()
+        self.steps.append(sentence)
 
     def order(self) -> str:
         """Order something: the id of the checkout session."""
         session_id = self.shop.order()
-        self.steps.append(f"The shop created {session_id}.")
+        self.note(f"The shop created {session_id}.")
         return session_id
 
     def pay(self, session_id: str) -> None:
         """Pay as the customer."""
+        self.note(f"The customer paid {session_id}.")
         self.account.pay(session_id)
-        self.steps.append(f"The customer paid {session_id}.")
 
     def pass_time(self, seconds: int) -> None:
         """Move the account's clock forward; webhooks and retries that fall due are delivered."""
+        self.note(f"{seconds} s passed.")
         self.account.advance(seconds=seconds)
-        self.steps.append(f"{seconds} s passed.")
+
+    def reconcile(self) -> None:
+        """Let the shop reconcile."""
+        self.note("The shop reconciled.")
+        self.shop.reconcile()
 
     def ask(self, session_id: str, wanted: int) -> None:
         """Ask how often the order was fulfilled, and note it where that is not what was wanted."""
         count = self.shop.fulfilled(session_id, wanted)
         said = f"The order of {session_id} was fulfilled {count} time{'' if count == 1 else 's'}"
-        self.steps.append(f"{said}.")
+        self.note(f"{said}.")
         if count != wanted:
             self.wrong.append(f"{said}, not {wanted}.")
 
-    def tell_deliveries(self, since: int) -> None:
-        """Add the webhook attempts of the drill to its steps: those after the first `since` of the account."""
-        for attempt in self.account.deliveries[since:]:
+    def catch_up(self) -> None:
+        """Add the webhook attempts since the last step."""
+        attempts = self.account.deliveries
+        for attempt in attempts[self._told :]:
             answer = attempt["error"] or attempt["status"]
             self.steps.append(f"Webhook attempt {attempt['number']} of {attempt['type']}: {answer}.")
+        self._told = len(attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +166,11 @@ def hold(shop: Shop, account: MockAccount, drills: Iterable[Drill]) -> Iterator[
             yield Outcome(drill, skipped=f"give --{missing[0]} to hold it")
             continue
         story = Story(shop, account)
-        attempts = len(account.deliveries)
         try:
             drill.tell(story)
         finally:
             account.clear_faults()
-        if story.wrong:
-            story.tell_deliveries(attempts)
+        story.catch_up()
         yield Outcome(drill, tuple(story.wrong), tuple(story.steps))
 
 
@@ -167,14 +182,15 @@ def _disturbed(name: str, *, orders: int = 1) -> Callable[[Story], None]:
 
     def tell(story: Story) -> None:
         disorder = WebhookDisorder(story.account, name)
+        story.note(f"From here on, the disorder of webhooks is: {name}.")
         session_ids = [story.order() for _ in range(orders)]
         for session_id in session_ids:
             story.pay(session_id)
+        story.account.flush()  # what comes at once is told before the time that passes
+        story.note("Eleven minutes passed.")
         disorder.settle()
-        story.steps.append(f"The disorder of webhooks was: {name}.")
         if disorder.loses:
-            story.shop.reconcile()
-            story.steps.append("The shop reconciled.")
+            story.reconcile()
         for session_id in session_ids:
             story.ask(session_id, 1)
 
@@ -183,18 +199,18 @@ def _disturbed(name: str, *, orders: int = 1) -> Callable[[Story], None]:
 
 def _never_paid(story: Story) -> None:
     session_id = story.order()
+    story.note("The payment was declined.")
     story.account.fail(session_id)
-    story.steps.append("The payment was declined.")
+    story.note("The customer cancelled.")
     story.account.cancel(session_id)
-    story.steps.append("The customer cancelled.")
     story.account.flush()
     story.ask(session_id, 0)
 
 
 def _declined_then_paid(story: Story) -> None:
     session_id = story.order()
+    story.note("The payment was declined.")
     story.account.fail(session_id)
-    story.steps.append("The payment was declined.")
     story.pay(session_id)
     story.account.flush()
     story.ask(session_id, 1)
@@ -202,9 +218,9 @@ def _declined_then_paid(story: Story) -> None:
 
 def _expired(story: Story) -> None:
     session_id = story.order()
+    story.note("The session expired.")
     story.account.expire_session(session_id)
     story.account.flush()
-    story.steps.append("The session expired, and the webhook said so.")
     story.ask(session_id, 0)
 
 
@@ -220,10 +236,10 @@ def _forged(story: Story) -> None:
     for endpoint in story.account.webhook_endpoints:
         for secret, how in ((_FORGERS_SECRET, "signed with another secret"), (None, "not signed")):
             answer = story.shop.receive(endpoint["url"], body, secret)
-            story.steps.append(f"A forged webhook, {how}, said that {unpaid} was paid; the shop answered {answer}.")
+            story.note(f"A forged webhook, {how}, said that {unpaid} was paid; the shop answered {answer}.")
     story.ask(unpaid, 0)
+    story.note(f"The true webhook of {paid} came.")
     story.account.deliver_again(event["id"])
-    story.steps.append(f"The true webhook of {paid} came.")
     story.ask(paid, 1)
 
 
@@ -232,26 +248,26 @@ def _restarted(story: Story) -> None:
     story.pay(session_id)
     story.account.flush()
     story.ask(session_id, 1)
+    story.note("The shop was restarted.")
     story.shop.restart()
-    story.steps.append("The shop was restarted.")
+    story.note("The webhook came again.")
     for event in story.account.events:
         if event["data"]["object"]["id"] == session_id:
             story.account.deliver_again(event["id"])
-    story.steps.append("The webhook came again.")
     story.ask(session_id, 1)
 
 
 def _provider_down(story: Story) -> None:
     session_id = story.order()
+    story.note("From here on, the provider's API answers 503.")
     with story.account.fault("status", operation="*", status=503):
         story.pay(session_id)
         story.account.flush()
         story.pass_time(_OUTAGE_S)
-        story.steps.append("All the while the provider's API answered 503.")
+    story.note("The provider's API answers again.")
     story.pass_time(_RETRIES_S)
     if "reconcile" in story.shop.abilities:
-        story.shop.reconcile()
-        story.steps.append("The shop reconciled.")
+        story.reconcile()
     story.ask(session_id, 1)
 
 

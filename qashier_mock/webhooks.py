@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from hmac import new as hmac
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from qashier_mock.core.advice import RAW_BODY_HINT
+from qashier_mock.core.advice import SIGNATURE_HINT
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, is_success
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
@@ -446,7 +446,7 @@ def _hint(status: int, claimed: ClaimedDelivery) -> str | None:
         return None
     if claimed.delivery.is_missigned:
         return "refused; a bad_signature rule signed it with another key on purpose"
-    return f"refused; {RAW_BODY_HINT}"
+    return f"refused; {SIGNATURE_HINT}"
 
 
 def _as_text(error: Exception) -> str:

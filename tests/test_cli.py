@@ -322,6 +322,21 @@ def test_serve_refuses_what_it_cannot_do_in_one_line(
     assert told in printed.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--store", "nonsense"], "nonsense"), (["--policy", "/nonexistent"], "policy"), (["--bug", "no"], "no")],
+)
+def test_another_mistake_is_told_before_a_taken_port(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bind("127.0.0.1", 0) as listener:
+        port = url_of(listener).rpartition(":")[2]
+        assert main(["serve", "--port", port, *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert "cannot listen" not in printed
+
+
 def test_a_taken_port_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with bind("127.0.0.1", 0) as listener:
         port = url_of(listener).rpartition(":")[2]
@@ -442,6 +457,7 @@ def test_a_shell_triggers_a_sample_event(shell: Callable[..., Any], event: str) 
         (["pay"], "required: ID"),
         (["advance", "tomorrow"], "is no duration"),
         (["trigger", "checkout.session.opened"], "is none of checkout.session.completed"),
+        (["advance", "-1h"], "-1h: a clock only moves forward"),
     ],
 )
 def test_a_shell_is_told_what_is_wrong(
@@ -451,6 +467,22 @@ def test_a_shell_is_told_what_is_wrong(
     monkeypatch.setenv("QASHIER_API_KEY", api_key)
     assert main([*arguments, "--url", server.url]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["trigger", "checkout.session.expired"], ["listen"], ["events"]])
+def test_a_live_key_is_not_sent(
+    server: MockServer, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QASHIER_API_KEY", "sk_live_secret")
+    assert main([*command, "--url", server.url]) == 2
+    told = capsys.readouterr().err
+    assert "QASHIER_API_KEY has a live key, which was not sent" in told
+    assert "secret" not in told
+
+
+def test_https_to_a_port_of_http_says_which_to_write(server: MockServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["events", "--url", server.url.replace("http:", "https:")]) == 2
+    assert "it speaks no TLS: write http:// instead of https://" in capsys.readouterr().err
 
 
 def test_a_mock_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -579,3 +611,28 @@ def test_a_completion_script_closes_every_quotation_it_opens(shell: str, capsys:
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert shlex.split(script.replace("\\'", "") if shell == "fish" else script)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["se"], "serve selfcheck"),
+        (["serve", "--log-"], "--log-format"),
+        (["serve", "--log-format", ""], "text json"),
+        (["check", "http://127.0.0.1", "--control", ""], "none auto"),
+        (["check", "--report", "h"], "html= har="),
+        (["spec", "--openapi", ""], "3.0 3.1"),
+        (["drill", "--only", "re"], "replayed restart"),
+        (["trigger", ""], "checkout.session.completed checkout.session.expired"),
+        (["check", ""], ""),
+    ],
+)
+def test_bash_completes_commands_options_and_values(
+    typed: list[str], offered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", "bash"]) == 0
+    words = shlex.join(["qashier-mock", *typed])
+    ask = f'COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _qashier_mock 2>/dev/null; echo "${{COMPREPLY[*]}}"'
+    script = f"{capsys.readouterr().out}\n{ask}"
+    said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert said.split() == offered.split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,6 +89,17 @@ def test_what_hangs_up_is_unreachable() -> None:
     ):
         check(url)
     assert len(came) == 1
+
+
+def test_https_to_a_target_of_plain_http_says_which_to_write() -> None:
+    answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+    def answered(connection: socket.socket) -> None:
+        connection.recv(4_096)
+        connection.sendall(answer)
+
+    with raw_server(answered) as url, pytest.raises(TargetUnreachable, match="it speaks no TLS: write http://"):
+        check(url.replace("http:", "https:"))
 
 
 # ── clocks ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -69,6 +69,12 @@ def test_a_command_of_the_documentation_has_the_options_that_it_is_shown_with(
     assert shown <= understood, f"{where} shows what {command} does not have"
 
 
+def test_no_page_needs_a_new_curl() -> None:
+    """`--json` came with curl 7.82; Debian 11 and Ubuntu 22.04 have older ones."""
+    shown = (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md"))
+    assert [path.name for path in shown if "--json " in path.read_text("utf-8")] == []
+
+
 def test_every_drill_is_in_the_table() -> None:
     assert re.findall(r"^\| `([a-z-]+)` \|", page("drill.md").split("| drill |")[1], re.MULTILINE) == list(DRILLS)
 

@@ -43,6 +43,8 @@ _CONNECT_S: Final = 10.0
 _CODINGS: Final = "gzip, deflate"
 """What is offered, and decoded."""
 _KNOWN_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+"""What versions of OpenSSL call an answer in plain HTTP."""
 _TOO_LONG: Final = f"an answer of more than {BODY_MOST // 1024 // 1024} MiB"
 
 Outcome: TypeAlias = "tuple[Reply | None, str | None]"
@@ -120,7 +122,7 @@ class HttpTransport:
         except TimeoutError:
             return None, TIMED_OUT
         except OSError as error:
-            return None, f"no connection: {error}"
+            return None, f"no connection: {_in_words(error)}"
         is_used = connection.is_used
         written = _framed(method, path_of(url), _host(url), headers, body, is_chunked=is_chunked)
         try:
@@ -470,6 +472,12 @@ def _one_line(text: str) -> str:
 
 def _host(url: str) -> str:
     return re.split(r"[/?#]", url[url.index("//") + 2 :], maxsplit=1)[0].rpartition("@")[2]
+
+
+def _in_words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return "it speaks no TLS: write http:// instead of https://"
+    return str(error)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""`qashier-mock completion`: a script that completes commands and options in bash, zsh or fish."""
+"""`qashier-mock completion`: a script that completes commands, options and their values in bash, zsh or fish."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from importlib import import_module
 from typing import Final
 
 from qashier_mock.cli import COMMANDS, DONE, CommandError
+from qashier_mock.cli.control import EVENTS
 from qashier_mock.cli.options import Option, choice, parse
 
 SHELLS: Final = ("bash", "zsh", "fish")
+ARGUMENTS: Final[Mapping[str, Sequence[str]]] = {"trigger": EVENTS, "completion": SHELLS}
+"""What may stand behind a command that takes one of some words."""
 
 
 def run(_name: str, arguments: Sequence[str]) -> int:
@@ -40,19 +43,33 @@ def _words(options: Sequence[Option]) -> list[str]:
     return [*words, "--help"]
 
 
+def _takes_file(option: Option) -> bool:
+    return (option.metavar or "").endswith("FILE")
+
+
 def _bash(table: Mapping[str, Sequence[Option]]) -> str:
     cases = "\n".join(f'    {name}) words="{" ".join(_words(options))}" ;;' for name, options in table.items())
+    values = "\n".join(
+        f"    {name}:--{option.name}) values={shlex.quote(' '.join(option.words))} ;;"
+        for name, options in table.items()
+        for option in options
+        if option.words
+    )
+    values += "".join(f"\n    {name}:*) values={shlex.quote(' '.join(of))} ;;" for name, of in ARGUMENTS.items())
     return f"""_qashier_mock() {{
-  local words current="${{COMP_WORDS[COMP_CWORD]}}"
+  local words values current="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}"
   case "$COMP_CWORD:${{COMP_WORDS[1]}}" in
-    1:*) words="{" ".join(table)} --help --version" ;;
+    1:*) words="{" ".join(table)} --help --version"; values="$words" ;;
     *) case "${{COMP_WORDS[1]}}" in
 {cases}
+    esac
+    case "${{COMP_WORDS[1]}}:$before" in
+{values}
     esac ;;
   esac
-  if [[ $current == -* || $COMP_CWORD == 1 ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
-  fi
+  [[ $current == -* ]] || words="$values"
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  [[ ${{COMPREPLY[0]-}} != *[=/] ]] || compopt -o nospace
 }}
 complete -o default -F _qashier_mock qashier-mock
 """
@@ -60,8 +77,8 @@ complete -o default -F _qashier_mock qashier-mock
 
 def _zsh(table: Mapping[str, Sequence[Option]]) -> str:
     commands = " ".join(shlex.quote(f"{name}:{COMMANDS[name][1]}") for name in table)
-    arguments = {name: " ".join(map(_zsh_word, options)) for name, options in table.items()}
-    cases = "\n".join(f"    {name}) _arguments {words} '*:file:_files' ;;" for name, words in arguments.items())
+    arguments = {name: " ".join([*map(_zsh_word, options), _zsh_argument(name)]) for name, options in table.items()}
+    cases = "\n".join(f"    {name}) _arguments {words} ;;" for name, words in arguments.items())
     return f"""#compdef qashier-mock
 _qashier_mock() {{
   local -a commands=({commands})
@@ -81,22 +98,40 @@ compdef _qashier_mock qashier-mock
 
 def _zsh_word(option: Option) -> str:
     said = option.help.replace("'", "").replace("[", "(").replace("]", ")").replace(":", ";")
-    value = "" if option.is_flag else f":{option.metavar or 'value'}:_files"
+    value = "" if option.is_flag else f":{option.metavar or 'value'}:{_zsh_action(option)}"
     repeats = "*" if option.is_repeatable else ""
     return f"'{repeats}--{option.name}[{said}]{value}'"
+
+
+def _zsh_action(option: Option) -> str:
+    if option.words:
+        return "(" + " ".join(word.replace(":", "\\:") for word in option.words) + ")"
+    return "_files" if _takes_file(option) else " "
+
+
+def _zsh_argument(command: str) -> str:
+    return f"':argument:({' '.join(ARGUMENTS[command])})'" if command in ARGUMENTS else "'*:file:_files'"
 
 
 def _fish(table: Mapping[str, Sequence[Option]]) -> str:
     lines = ["complete -c qashier-mock -n __fish_use_subcommand -f"]
     for name, options in table.items():
         lines.append(f"complete -c qashier-mock -n __fish_use_subcommand -a {name} -d {_fish_text(COMMANDS[name][1])}")
-        for option in options:
-            takes = "" if option.is_flag else " -r"
-            condition = f"'__fish_seen_subcommand_from {name}'"
-            lines.append(
-                f"complete -c qashier-mock -n {condition} -l {option.name}{takes} -d {_fish_text(option.help)}"
-            )
+        condition = f"complete -c qashier-mock -n '__fish_seen_subcommand_from {name}'"
+        if name in ARGUMENTS:
+            lines.append(f"{condition} -f -a {_fish_text(' '.join(ARGUMENTS[name]))}")
+        lines += [
+            f"{condition} -l {option.name}{_fish_value(option)} -d {_fish_text(option.help)}" for option in options
+        ]
     return "\n".join(lines) + "\n"
+
+
+def _fish_value(option: Option) -> str:
+    if option.is_flag:
+        return ""
+    if option.words:
+        return f" -x -a {_fish_text(' '.join(option.words))}"
+    return " -r -F" if _takes_file(option) else " -x"
 
 
 def _fish_text(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,6 +18,8 @@ from qashier_mock.core.credentials import hint_of
 
 DEFAULT_URL: Final = "http://127.0.0.1:4010"
 EVENTS: Final = ("checkout.session.completed", "checkout.session.expired")
+
+_BACK: Final = re.compile(r"-\d")
 
 _KEY_HINT: Final = f" {VARIABLE} is not set, so this looked in the account of {DEFAULT_KEY}."
 
@@ -44,6 +47,8 @@ _HELP: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 def run(name: str, arguments: Sequence[str]) -> int:
     """Act on the account of QASHIER_API_KEY (default sk_test_default), and print what came of it as JSON."""
     description, positionals = _HELP[name]
+    if name == "advance" and (back := next((each for each in arguments if _BACK.match(each)), None)):
+        raise CommandError(f"{back}: a clock only moves forward. Use another key: its account has a clock of its own.")
     note = f" The account is that of {VARIABLE}, by default {DEFAULT_KEY}; it is named on stderr."
     options = parse(name, description + note, OPTIONS, arguments, positionals=positionals)
     act = _act(name, options)

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -45,6 +45,12 @@ def _counting(text: str) -> str:
     return text
 
 
+def _names() -> Iterable[str]:
+    from qashier_mock.drill import DRILLS  # noqa: PLC0415 - for completion alone
+
+    return DRILLS
+
+
 OPTIONS: Final = (
     Option(name="order", metavar="COMMAND", help="makes the shop create a checkout session on the mock"),
     Option(
@@ -63,7 +69,14 @@ OPTIONS: Final = (
         help="where the shop receives webhooks, if the account has no endpoint yet; signed with QASHIER_WEBHOOK_SECRET",
     ),
     KEY_FILE,
-    Option(name="only", metavar="NAMES", is_repeatable=True, default=(), help="just these drills, such as 'lost'"),
+    Option(
+        name="only",
+        metavar="NAMES",
+        is_repeatable=True,
+        default=(),
+        offers=_names,
+        help="just these drills, such as 'lost'",
+    ),
     Option(
         name="patience",
         metavar="TIME",
@@ -78,6 +91,7 @@ OPTIONS: Final = (
         is_repeatable=True,
         default=(),
         parse=_report_file,
+        offers=lambda: [f"{form}=" for form in FORMATS],
         help="write a report: json or junit",
     ),
     Option(name="list", is_flag=True, default=False, help="name the drills, and hold none"),

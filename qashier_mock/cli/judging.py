@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,9 +29,22 @@ def _report(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def _formats() -> Iterable[str]:
+    from qashier_contract.report import FORMATS  # noqa: PLC0415
+
+    return (f"{name}=" for name in FORMATS)
+
+
+def _clauses() -> Iterable[str]:
+    from qashier_contract.clauses import CLAUSES  # noqa: PLC0415
+
+    return CLAUSES
+
+
+_CLAUSES: Final = partial(Option, metavar="CLAUSES", is_repeatable=True, default=(), offers=_clauses)
 JUDGING: Final = (
-    Option(name="only", metavar="CLAUSES", is_repeatable=True, default=(), help="just these, such as 'LIS-*'"),
-    Option(name="skip", metavar="CLAUSES", is_repeatable=True, default=(), help="not these, such as 'EVT-*'"),
+    _CLAUSES(name="only", help="just these, such as 'LIS-*'"),
+    _CLAUSES(name="skip", help="not these, such as 'EVT-*'"),
     Option(name="strict", is_flag=True, default=False, help="a broken assumed clause is a failure, not a warning"),
     Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
     Option(
@@ -39,6 +53,7 @@ JUDGING: Final = (
         is_repeatable=True,
         default=(),
         parse=_report,
+        offers=_formats,
         help="write a report: json, junit, html, markdown, har, sarif, or trace (all that was recorded); may be "
         "repeated",
     ),

@@ -37,6 +37,10 @@ def account_key(file: str | None) -> str:
     """The key of the account to act on: that of a file, else of the environment, else one that everybody knows.
 
     Raises:
-        CommandError: The file cannot be read, or holds nothing.
+        CommandError: The file cannot be read, or holds nothing; or the key is a live one, which no mock takes.
     """
-    return read_key(file) if file is not None else os.environ.get(VARIABLE) or DEFAULT_KEY
+    key = read_key(file) if file is not None else os.environ.get(VARIABLE) or DEFAULT_KEY
+    if key.startswith("sk_live_"):
+        where = VARIABLE if file is None else f"the key file {file}"
+        raise CommandError(f"{where} has a live key, which was not sent: a mock takes any key like {DEFAULT_KEY}")
+    return key

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,6 +36,7 @@ class Option:
         parse: Text to value; raises ValueError with a message that says what would be right.
         is_flag: Takes no value.
         is_repeatable: May be given several times; a list in a file, blank-separated in the environment.
+        offers: What a shell may complete its value to, where `metavar` does not name the choices.
     """
 
     name: str
@@ -47,11 +48,19 @@ class Option:
     written: Callable[[Any], str] = str
     is_flag: bool = False
     is_repeatable: bool = False
+    offers: Callable[[], Iterable[str]] = tuple
 
     @property
     def key(self) -> str:
         """The attribute of the parsed options."""
         return self.name.replace("-", "_")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a shell may complete its value to: of `URL|none|auto`, the words in small letters."""
+        choices = (self.metavar or "").split("|")
+        named = [word for word in choices if (len(choices) > 1 and word != word.upper()) or word[:1].isdigit()]
+        return (*named, *self.offers())
 
 
 class _Parser(argparse.ArgumentParser):

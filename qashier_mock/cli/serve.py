@@ -5,30 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
-from qashier_mock.cli.colour import wants_colour
+from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
 from qashier_mock.cli.options import Option, base_url, choice, http_url, integer, parse
 
 if TYPE_CHECKING:
     from socket import socket
 
     from qashier_mock.app import MockApp, Settings
-    from qashier_mock.livelog import LiveLog
     from qashier_mock.stores.base import Store
 
 DEFAULT_PORT: Final = 4010
 EXAMPLES: Final = "examples"
 """In place of the file of `--data`: the account that the examples of the documents tell of."""
-_DRAIN_S: Final = 1.0
-"""Seconds that the end waits for the last lines of the live log to be read."""
-
 _MAX_SEED: Final = 2**53 - 1
 
 
@@ -60,6 +55,12 @@ def _origin(text: str) -> str:
     return text
 
 
+def _bug_names() -> Iterable[str]:
+    from qashier_mock.bugs import BUGS  # noqa: PLC0415 - for completion alone
+
+    return BUGS
+
+
 OPTIONS: Final = (
     Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
     Option(
@@ -74,6 +75,7 @@ OPTIONS: Final = (
         name="store",
         metavar="URL",
         default="memory",
+        offers=lambda: ("memory", "sqlite:///", "postgresql://"),
         help="where state is kept: memory, sqlite:///FILE, or postgresql://…, which several servers can share",
     ),
     Option(
@@ -132,6 +134,7 @@ OPTIONS: Final = (
     Option(
         name="bug",
         metavar="NAME",
+        offers=_bug_names,
         is_repeatable=True,
         default=(),
         help="serve this known defect; qashier-mock selfcheck --list names them; may be repeated",
@@ -171,16 +174,17 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     try:
         listener = bind(options.host, options.port)
     except AddressUnavailable as error:
+        _refuse_mistakes(options)  # a port is soon changed: what else is wrong would be told only then
         raise CommandError(str(error)) from None
     with listener:
         # Clients can connect from here on, and wait while the rest is imported.
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, _leave)
-        _set_up_logging(options.log_format)
+        set_up_logging(options.log_format)
         address = url_of(listener, scheme="http" if tls is None else "https")
         if options.data == EXAMPLES:
             snapshot = _example_account((options.public_url or address).rstrip("/"))
-        ready = partial(_tell_ready, address, options.log_format)
+        ready = partial(tell_ready, address, options.log_format)
         make_app = partial(_compose, options, secret, address)
         if options.workers == 1:
             _serve(make_app(), listener, ready=ready, snapshot=snapshot)
@@ -324,23 +328,11 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
 
     app = MockApp(_settings(options, secret), store=_store(options.store))
     if not options.quiet:
-        app.show_on(_live_log(options.log_format))
+        app.show_on(live_log(options.log_format))
     app.listen_on(address, host=options.host)
     gc.freeze()
     gc.enable()
     return app
-
-
-def _live_log(log_format: str) -> LiveLog:
-    from qashier_mock.cli.background import BackgroundWriter, write_to_stderr  # noqa: PLC0415 - after --help
-    from qashier_mock.livelog import LiveLog, left_out_line  # noqa: PLC0415 - after --help
-    from qashier_mock.machine import MachineClock  # noqa: PLC0415
-
-    as_json = log_format == "json"
-    write = BackgroundWriter(write_to_stderr, left_out=partial(left_out_line, as_json=as_json))
-    return LiveLog(
-        write, MachineClock(), as_json=as_json, colour=wants_colour(sys.stderr), drain=partial(write.drain, _DRAIN_S)
-    )
 
 
 def _store(url: str) -> Store:
@@ -399,16 +391,7 @@ def _serve_with_workers(
     ready: Any,
     snapshot: bytes | None,
 ) -> None:
-    from qashier_mock.stores.factory import is_shared  # noqa: PLC0415
-
-    if not hasattr(os, "fork"):
-        raise CommandError("--workers needs a system that can fork, which Windows cannot. Leave the option out")
-    _store(options.store)  # says what is wrong with its URL, if something is
-    if not is_shared(options.store):
-        raise CommandError(
-            f"--workers {options.workers} needs a store that several processes can share: --store postgresql://…"
-        )
-    _settings(options, None)  # says what is wrong with the other options, before there are processes to end
+    _refuse_mistakes(options)  # before there are processes to end
     from qashier_mock.workers import WorkersFailed, run_workers  # noqa: PLC0415 - where processes can fork
 
     prepare = None if snapshot is None else partial(_restore, snapshot=snapshot)
@@ -416,6 +399,22 @@ def _serve_with_workers(
         run_workers(listener, options.workers, make_app=make_app, ready=ready, prepare=prepare)
     except WorkersFailed as error:
         raise CommandError(str(error)) from None
+
+
+def _refuse_mistakes(options: argparse.Namespace) -> None:
+    """Refuse what is wrong with the options beside the address."""
+    from qashier_mock.stores.factory import is_shared  # noqa: PLC0415
+
+    _settings(options, None)
+    _store(options.store)
+    if options.workers == 1:
+        return
+    if not hasattr(os, "fork"):
+        raise CommandError("--workers needs a system that can fork, which Windows cannot. Leave the option out")
+    if not is_shared(options.store):
+        raise CommandError(
+            f"--workers {options.workers} needs a store that several processes can share: --store postgresql://…"
+        )
 
 
 async def _restore(app: MockApp, snapshot: bytes) -> None:
@@ -431,31 +430,3 @@ async def _restore(app: MockApp, snapshot: bytes) -> None:
     app.hooks.live = live
     if not reply.is_success:
         raise CommandError(f"the snapshot of --data is refused: {reply.json()['error']['message']}")
-
-
-def _tell_ready(url: str, log_format: str) -> None:
-    import json  # noqa: PLC0415
-
-    line = json.dumps({"event": "ready", "url": url}) if log_format == "json" else f"qashier-mock ready on {url}"
-    print(line, flush=True)  # noqa: T201 - the one line on stdout
-
-
-def _set_up_logging(log_format: str) -> None:
-    import logging  # noqa: PLC0415
-
-    class _Lines(logging.Formatter):
-        """One line per record, whatever it quotes."""
-
-        def format(self, record: logging.LogRecord) -> str:
-            message = super().format(record)
-            if log_format == "json":
-                import json  # noqa: PLC0415
-
-                return json.dumps({"event": "log", "level": record.levelname.lower(), "message": message})
-            return message.replace("\r", "\\r").replace("\n", "\\n")
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines("%(levelname)s %(name)s: %(message)s" if log_format == "text" else "%(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    # What the framework says about a connection that ended badly is the peer's business, and quotes what it sent.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

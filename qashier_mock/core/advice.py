@@ -27,9 +27,9 @@ _LOCAL_HOST: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|0\.0\.0\.0"
 """Names and addresses that never leave the machine: RFC 6761 for all below `localhost`, RFC 1122 for 127.0.0.0/8."""
 
 
-RAW_BODY_HINT: Final = (
-    "verify the signature over the body's bytes as they came, before they are parsed: JSON that was parsed and written "
-    "again has other bytes"
+SIGNATURE_HINT: Final = (
+    "check the endpoint's secret, and verify the signature over the body's bytes as they came, before they are parsed: "
+    "JSON that was parsed and written again has other bytes"
 )
 """What to tell somebody whose receiver refuses a signed webhook."""
 
@@ -211,7 +211,7 @@ def about_webhooks(
 def _never_acknowledged(failed: Attempt) -> Advice:
     hint = ""
     if failed.status is not None and failed.status // 100 == 4:  # noqa: PLR2004 - the class of refusals
-        hint = f" It answered {failed.status}: {RAW_BODY_HINT}."
+        hint = f" It answered {failed.status}: {SIGNATURE_HINT}."
     return Advice(
         AdviceKind.WEBHOOK_NEVER_ACKNOWLEDGED,
         f"Webhook endpoint {failed.endpoint_id} has never answered 2xx. Answer 2xx at once and do the work afterwards; "

@@ -62,6 +62,7 @@ def test_http_2_and_3_every_answer_is_json_and_every_error_says_what_to_change(
 def test_http_4_an_unknown_path_is_not_found(client: Client, path: str) -> None:
     answer = client.get(path)
     assert (answer.status, answer.error["code"]) == (404, "not_found")
+    assert "the inspector, for browsers, at /_mock/" in answer.error["message"]
     assert f"nothing at {path};" in answer.error["message"]
     assert "The API is at /checkout/sessions" in answer.error["message"]
 
