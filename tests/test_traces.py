@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -25,7 +26,7 @@ from qashier_contract.target import Key, Target
 from qashier_contract.trace.credentials import FORGED
 from qashier_contract.trace.literals import Code, literal
 from qashier_contract.trace.minimise import Seen, minimise, shrink
-from qashier_contract.trace.replay import judge_of, send_once
+from qashier_contract.trace.replay import judge_of, seen_as, send_once
 from qashier_contract.trace.sites import Sites
 from qashier_contract.trace.steps import Moment, Nonce, SessionId, steps_of
 from qashier_contract.trace.units import Units
@@ -464,9 +465,31 @@ def test_nothing_is_left_open_by_sending_again() -> None:
     assert left["data"] == []
 
 
+def earlier(one: Exchange, seconds: float) -> Exchange:
+    """What would have been seen of an exchange some seconds earlier."""
+    ns, answer = int(seconds * 1e9), one.object
+    if "created" in answer:
+        answer = {**answer, "created": answer["created"] - math.ceil(seconds)}
+    reply = replace(one.reply, body=json.dumps(answer).encode()) if one.reply else None
+    return replace(one, sent_ns=one.sent_ns - ns, received_ns=one.received_ns - ns, reply=reply)
+
+
 def test_where_no_clock_can_be_set_times_move_along_with_the_targets() -> None:
-    with serving("86401 s accepted") as url:
-        report = check(
-            url, keys=["sk_test_mine"], control="none", seed=1, strict=True, drivers=directed, only=["CRE-7"]
-        )
-    assert report.sent_again["CRE-7"].result is Result.BROKE_AGAIN
+    """However long the requests of the recorded run took, and the requests between them that are left out."""
+    clause = CLAUSES["CRE-7"]
+    with serving("86401 s accepted") as url, ExitStack() as stack:
+        key = "sk_test_mine"
+        report = check(url, keys=[key], control="none", drivers=directed, only=[clause.id], replay=False)
+        violation = report[clause.id].violations[0]
+        recorded = minimise(seen_as(clause, violation, report.history)).history
+        (late,) = violation.exchanges
+        for paused_s, took_s in ((0, 0), (0, 1.6), (0.6, 0), (5, 0), (5, 1.6)):
+            moved = {one: earlier(one, paused_s + took_s) for one in recorded.exchanges if one.number < late.number}
+            moved[late] = replace(late, sent_ns=late.sent_ns - int(took_s * 1e9))
+            history = replace(recorded, exchanges=tuple(moved.get(one, one) for one in recorded.exchanges))
+            target = Target(url, [Key(key)], recorder=Recorder(), timeout_s=5)
+            stack.callback(target.close)
+            sites = Sites(target=target, nonce="1234567890", keys_are_free=False)
+            # A second may end between reading the clock and the target's answer, now and then.
+            sendings = (send_once(steps_of(history), judge_of(clause), sites).result for _ in range(5))
+            assert Result.BROKE_AGAIN in sendings, (paused_s, took_s)

@@ -7,10 +7,11 @@ time of day where the day has passed; where a clock cannot be set, all times mov
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
@@ -87,6 +88,9 @@ class Sending:
         self._shown: dict[int, Exchange] = {}
         """What was sent, by the number of the exchange in the recorded run."""
         self._deltas: dict[int, int] = {}
+        """How far each account's clock is from the one of the recorded run, seconds."""
+        self._moments: dict[Moment, int | float] = {}
+        """What the times became, where no clock can be set."""
         self._endpoints: dict[str, tuple[Account, str, str]] = {}
         """The endpoints that are registered: account, name at the receiver and id, by the id that they had."""
         self._names: dict[str, str] = {}
@@ -171,7 +175,6 @@ class Sending:
         for number in self.steps.accounts:
             start = self.steps.starts.get(number)
             if not self.steps.can_move_clock:
-                self._deltas[number] = self._elapsed_s()
                 continue
             account = Account(self.target, number)
             shown = account.set_clock(frozen=True).object.get("now")
@@ -185,13 +188,36 @@ class Sending:
             if is_integer(shown) and start is not None:
                 self._deltas[number] = shown - start
 
-    def _elapsed_s(self) -> int:
-        """How long ago the recorded run sent its first step, by the machine's clock."""
-        first = next(self.steps.all, None)
+    def _follow_clock(self, step: Step) -> None:
+        """Let the times in a request be as far from the target's clock, which cannot be set, as they were.
+
+        That is done anew for each request: requests that were left out took time, and slow ones take another time.
+        """
+        if self.steps.can_move_clock or step.account is None:
+            return
+        recorded, created = step.exchange, step.exchange.object.get("created")
+        if not (self._opened(recorded) and is_integer(created)):
+            created = math.floor(self._recorded_s(recorded.sent_ns) + self._ahead_s)
+        self._deltas[step.account] = math.floor(time.time_ns() / 1e9 + self._ahead_s) - created
+
+    def _opened(self, exchange: Exchange) -> bool:
+        """Whether an exchange of the recorded run opened a session, rather than showing one that was there."""
+        observed = self.steps.reader.ledger.sessions.get(str(exchange.object.get("id")))
+        return observed is not None and observed.born is exchange and observed.created is not None
+
+    def _recorded_s(self, moment_ns: int) -> float:
+        """What the machine's clock showed at a moment of the recorded run; now, where the trace does not tell."""
         terms = self.steps.history.terms
-        if first is None or terms.wall_ns is None:
-            return 0
-        return round((time.time_ns() - (first.exchange.sent_ns + terms.wall_ns - terms.monotonic_ns)) / 1e9)
+        wall_ns = time.time_ns() if terms.wall_ns is None else terms.wall_ns + moment_ns - terms.monotonic_ns
+        return wall_ns / 1e9
+
+    @cached_property
+    def _ahead_s(self) -> float:
+        """How far the target's clock was ahead of the machine's at least, as the sessions show that it opened."""
+        opened = [e for e in self.steps.history.of(Operation.CREATE) if self._opened(e)]
+        least = max((e.object["created"] - self._recorded_s(e.received_ns) for e in opened), default=0.0)
+        most = min((e.object["created"] + 1 - self._recorded_s(e.sent_ns) for e in opened), default=0.0)
+        return min(max(0.0, least), most)
 
     # Groups.
 
@@ -244,6 +270,7 @@ class Sending:
 
     def _request(self, step: Step) -> Callable[[], Exchange]:
         exchange = step.exchange
+        self._follow_clock(step)
         body = redacted = self._body(step)
         if exchange.operation is Operation.ENDPOINTS and exchange.request.method == "POST":
             body, redacted = self._endpoint(step)
@@ -286,6 +313,8 @@ class Sending:
             self._ids.setdefault(old, new)
             if isinstance(url := exchange.object.get("url"), str):
                 self._pages.setdefault(old, url)
+            if is_integer(was := recorded.object.get("created")) and is_integer(now := exchange.object.get("created")):
+                self._moments.setdefault(Moment(was, recorded.account or 0), now)
         if recorded.operation is Operation.ENDPOINTS and self._receiver is not None and exchange.succeeded:
             if recorded.request.method == "POST":
                 name = self._names[str(recorded.request.json.get("url"))]
@@ -386,7 +415,9 @@ class Sending:
         raise _Unknown
 
     def _moment(self, moment: Moment) -> int | float:
-        return moment.value + self._deltas.get(moment.account, 0)
+        now = moment.value + self._deltas.get(moment.account, 0)
+        # A time stays what it became: a body that is sent twice is the same, a list's bound is the session's time.
+        return now if self.steps.can_move_clock else self._moments.setdefault(moment, now)
 
     def _body(self, step: Step) -> bytes | None:
         if step.body is None or step.exchange.operation is Operation.ENDPOINTS:
