@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self, cast, get_args
 
 from qashier_mock import answers
+from qashier_mock.address import bracketed, reachable
 from qashier_mock.unpatched import refuse_gevent, socket
 
 # pytest shows the line of a test that a wait of ours failed in, not our own frames; --full-trace shows them all.
@@ -128,7 +129,7 @@ class WebhookReceiver:
         self._answer_with = answer_with
         self.secret = secret
         self.url = ""
-        self._bind, self._host = bind, host or bind
+        self._bind, self._host = bind, host or reachable(bind)
         self._arrivals: list[_Arrival] = []
         self._changed = Condition()
         self._script: deque[_Scripted] = deque()
@@ -146,7 +147,7 @@ class WebhookReceiver:
         """
         refuse_gevent("a receiver of webhooks")
         self._server = _Server(self._bind, self._take_in)
-        self.url = f"http://{self._host}:{self._server.server_port}/webhooks"
+        self.url = f"http://{bracketed(self._host)}:{self._server.server_port}/webhooks"
         self._thread = Thread(target=self._server.run, name="qashier-mock-receiver", daemon=True)
         self._thread.start()
         return self
@@ -356,6 +357,8 @@ class _Server(ThreadingHTTPServer):
         self._is_stopping = False
         super().__init__((bind, 0), _Handler, bind_and_activate=False)
         self.socket.close()
+        self.address_family, _, _, _, address = socket.getaddrinfo(bind, 0, type=self.socket_type)[0]
+        self.server_address = cast("tuple[str, int]", address)
         self.socket = socket.socket(self.address_family, self.socket_type)
         self.server_bind()
         self.server_activate()
@@ -392,7 +395,7 @@ class _Server(ThreadingHTTPServer):
     def stop_accepting(self) -> None:
         """End `run` by connecting to it, since it waits for a connection."""
         self._is_stopping = True
-        with socket.create_connection((self.server_name, self.server_port)):
+        with socket.create_connection((reachable(self.server_name), self.server_port)):
             return
 
     def end_connections(self) -> None:

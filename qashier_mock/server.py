@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 
-from qashier_mock.address import BACKLOG, bind, url_of
+from qashier_mock.address import BACKLOG, Listener, bind, url_of
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.machine import steady
 from qashier_mock.pipeline import make_protocol
@@ -104,7 +104,7 @@ class Server(uvicorn.Server):
 
 
 def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
-    """A server for `app`, which calls `on_ready` once it can answer; run it with `serve(sockets=[listener])`."""
+    """A server for `app`, which calls `on_ready` once it can answer; run it with `serve(sockets=…)`."""
     tls = app.settings.tls
     config = uvicorn.Config(
         app.asgi,
@@ -211,7 +211,7 @@ class MockServer:
             self._thread.join(_START_LIMIT)
             self._thread = None
 
-    def _run(self, listener: socket) -> None:
+    def _run(self, listener: Listener) -> None:
         try:
             app = MockApp(self._settings, store=self._store)
             app.listen_on(self.url, host=self._host)
@@ -219,7 +219,7 @@ class MockServer:
                 self._loop = runner.get_loop()
                 self._server = make_server(app, self._ready.set)
                 runner.run(app.open())
-                runner.run(self._server.serve(sockets=[listener]))
+                runner.run(self._server.serve(sockets=list(listener.sockets)))
         except BaseException as error:  # noqa: BLE001 - told to whoever started the thread
             self._failure = error
         finally:

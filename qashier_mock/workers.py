@@ -21,9 +21,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from socket import socket
 from typing import Any, Final, NoReturn
 
+from qashier_mock.address import Listener
 from qashier_mock.app import MockApp
 from qashier_mock.server import make_server, new_event_loop, on_stop_signals
 from qashier_mock.stores.base import StoreUnavailable
@@ -46,7 +46,7 @@ class WorkersFailed(Exception):
 
 
 def run_workers(
-    listener: socket,
+    listener: Listener,
     count: int,
     *,
     make_app: Callable[[], MockApp],
@@ -59,7 +59,7 @@ def run_workers(
     workers then need not do again.
 
     Args:
-        listener: The bound socket.
+        listener: Where to listen.
         count: How many workers.
         make_app: Makes the app of a worker, in its process. Its store must be one that can be shared.
         ready: Called once every worker can answer.
@@ -94,7 +94,7 @@ class _Workers:
     _start_reports: int = -1  # where workers say how their start went
     _parent_pipe: int = -1  # closed by the system when this process dies, which is how the workers learn of it
 
-    def start(self, listener: socket, count: int, make_app: Callable[[], MockApp], prepare: Prepare | None) -> None:
+    def start(self, listener: Listener, count: int, make_app: Callable[[], MockApp], prepare: Prepare | None) -> None:
         self._start_reports, reports = os.pipe()
         parent_pipe, self._parent_pipe = os.pipe()
         gc.freeze()  # what is there is there for good: collecting garbage in a worker need not touch, and so copy, it
@@ -190,7 +190,7 @@ class _Workers:
 class _Worker:
     """One worker, in its own process."""
 
-    def __init__(self, listener: socket, reports: int, parent_pipe: int) -> None:
+    def __init__(self, listener: Listener, reports: int, parent_pipe: int) -> None:
         self._listener = listener
         self._start_reports = reports
         self._parent_pipe = parent_pipe
@@ -230,7 +230,7 @@ class _Worker:
         on_stop_signals(stop)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._parent_pipe, parent_has_died)
-        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        serving = asyncio.create_task(server.serve(sockets=list(self._listener.sockets)))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

@@ -75,6 +75,20 @@ def test_a_flag_in_the_environment_is_a_word(text: str, expected: bool) -> None:
     assert parsed(env={"QASHIER_MOCK_SERVE_LOUD": text})["loud"] is expected
 
 
+def test_what_kubernetes_says_of_a_service_named_like_us_is_no_option() -> None:
+    link = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "4010",
+        "SERVICE_PORT_HTTP": "4010",
+        "PORT": "tcp://10.0.0.1:4010",
+        "PORT_4010_TCP": "tcp://10.0.0.1:4010",
+        "PORT_4010_TCP_PROTO": "tcp",
+        "PORT_4010_TCP_PORT": "4010",
+        "PORT_4010_TCP_ADDR": "10.0.0.1",
+    }
+    assert parsed(env={f"QASHIER_MOCK_SERVE_{name}": value for name, value in link.items()}) == parsed()
+
+
 def test_the_nearest_file_that_speaks_of_us_counts(tmp_path: Path) -> None:
     configured(tmp_path, "[tool.qashier-mock.serve]\nport = 5\n", "pyproject.toml")
     inner = tmp_path / "a" / "b"

@@ -18,6 +18,7 @@ import h11
 
 from qashier_contract.history import TOO_LATE, Delivery, Endpoint, Recorder
 from qashier_contract.interrupts import OutOfTime
+from qashier_contract.listening import listen, url_of
 from qashier_contract.pace import Pace
 
 if TYPE_CHECKING:
@@ -87,15 +88,17 @@ class Receiver:
         self._hold_s, self._patience_s = hold_s, patience_s
         self._news = threading.Condition()
         self._over = threading.Event()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # Many deliveries come at once: with a short queue, some connections would have to be tried again.
-        self._listener = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
-        self.url = (public_url or f"http://{host}:{self._listener.getsockname()[1]}").rstrip("/")
+        self._listeners = listen(host, port)
+        self.url = (public_url or url_of(host, self._listeners[0].getsockname()[1])).rstrip("/")
         self._connections: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self._accept, name="qashier-contract-receiver", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._accept, args=(each,), name="qashier-contract-receiver", daemon=True)
+            for each in self._listeners
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,14 +107,16 @@ class Receiver:
             for hook in self._hooks.values():
                 if hook.endpoint in self.recorder.endpoints and hook.endpoint.removed_ns is None:
                     self._change(hook, replace(hook.endpoint, closed_ns=time.monotonic_ns()))
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
-        self._listener.close()
+        for listener in self._listeners:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+            listener.close()
         with self._news:
             for connection in self._connections:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join(1)
+        for thread in self._threads:
+            thread.join(1)
 
     def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
         """A new path, and its URL. What comes there is answered with `answer(n)`."""
@@ -182,10 +187,10 @@ class Receiver:
 
     # ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         while not self._over.is_set():
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 if self._over.is_set():
                     return

@@ -19,6 +19,7 @@ from qashier_contract.errors import CheckError, LiveKeyRefused
 from qashier_contract.history import Capability, Exchange, History, Recorder, Terms
 from qashier_contract.interim import Enough, Interim
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, stopping_on_signals
+from qashier_contract.listening import listen
 from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace
 from qashier_contract.policy import Policy
 from qashier_contract.settings import Planned, Progress, Settings, is_loopback
@@ -160,6 +161,25 @@ def planned(target_url: str, settings: Settings) -> list[Planned]:
         run.target.close()
 
 
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port or 0)
+
+
+def _refuse_where_nobody_can_listen(address: str) -> None:
+    """Say so before the run: webhooks come last.
+
+    Raises:
+        CheckError: It is no address of this machine, or is taken.
+    """
+    try:
+        for each in listen(*_host_and_port(address)):
+            each.close()
+    except OSError as error:
+        why = error.strerror or error
+        raise CheckError(f"cannot receive webhooks on {address}: {why}. Check --webhook-listen.") from None
+
+
 class Run:
     """One run against one target."""
 
@@ -172,6 +192,8 @@ class Run:
         local = is_loopback(target_url)
         if not keys and not local:
             raise CheckError("no key: set QASHIER_API_KEY, or name a file with --api-key-file")
+        if settings.webhook_listen is not None:
+            _refuse_where_nobody_can_listen(settings.webhook_listen)
         self.settings = settings
         self.wanted = selected(CLAUSES, settings.only, settings.skip)
         self.strict = settings.strict or settings.own
@@ -347,7 +369,7 @@ class Run:
     def context(self) -> RunContext:
         """What the drivers work with."""
         connection, terms = self.connection, self.recorder.terms
-        host, _, port = (self.settings.webhook_listen or "127.0.0.1:0").rpartition(":")
+        host, port = _host_and_port(self.settings.webhook_listen or "127.0.0.1:0")
         free = connection.other_is_made_up and not terms.one_clock
         return RunContext(
             target=self.target,
@@ -359,7 +381,7 @@ class Run:
             second_currency=connection.second_currency,
             capabilities=terms.capabilities,
             receiver_host=host if Capability.WEBHOOKS in terms.capabilities else None,
-            receiver_port=int(port or 0),
+            receiver_port=port,
             receiver_url=self.settings.webhook_public_url,
             strict=self.strict,
             seed=self.seed,

@@ -13,7 +13,7 @@ from typing import Final
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.control import URL
 from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, VARIABLE, account_key
-from qashier_mock.cli.options import Option, http_url, parse
+from qashier_mock.cli.options import Option, host, http_url, parse
 from qashier_mock.client import MockAccount
 from qashier_mock.connections import MockError, MockUnreachable
 from qashier_mock.core.credentials import hint_of
@@ -33,8 +33,10 @@ OPTIONS: Final = (
         parse=http_url,
         help="your application; gets each webhook with its raw body and headers, and its answer is given to the mock",
     ),
-    Option(name="bind", metavar="HOST", default="127.0.0.1", help="the address of this machine to receive on"),
-    Option(name="host", metavar="HOST", help="what the mock calls this machine, where that is not --bind"),
+    Option(
+        name="bind", metavar="HOST", default="127.0.0.1", parse=host, help="the address of this machine to receive on"
+    ),
+    Option(name="host", metavar="HOST", parse=host, help="what the mock calls this machine, where that is not --bind"),
 )
 
 

@@ -103,7 +103,7 @@ def parse(
         raise CommandError(f"{_unknown(unknown, options)} See {parser.prog} --help.")
     layers = [
         _from_environment(command, options, os.environ if environ is None else environ),
-        _from_file(command, options, Path.cwd() if folder is None else folder),
+        _from_file(command, options, _working_folder() if folder is None else folder),
     ]
     for option in options:
         if getattr(typed, option.key) is not None:
@@ -111,6 +111,14 @@ def parse(
         found = next((layer[option.key] for layer in layers if option.key in layer), option.default)
         setattr(typed, option.key, found)
     return typed
+
+
+def _working_folder() -> Path:
+    """Where to begin looking for a configuration file; the root where the working folder was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 def _unknown(typed: Sequence[str], options: Sequence[Option]) -> str:
@@ -143,12 +151,28 @@ def _declare(parser: argparse.ArgumentParser, option: Option) -> None:
     parser.add_argument(*names, help=text, action=action, type=convert, metavar=option.metavar, default=None)
 
 
+_SERVICE_LINK: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
+_SERVICE_PORT: Final = re.compile(r"(tcp|udp|sctp)://.+")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Whether a variable tells of a service named like us: Kubernetes and Docker set those in every container.
+
+    A service `qashier-mock-serve` has `QASHIER_MOCK_SERVE_PORT=tcp://10.0.0.1:4010` and more of that kind.
+
+    Args:
+        name: Without our prefix.
+        value: What it is set to.
+    """
+    return _SERVICE_LINK.fullmatch(name) is not None or (name == "PORT" and _SERVICE_PORT.fullmatch(value) is not None)
+
+
 def _from_environment(command: str, options: Sequence[Option], environ: Mapping[str, str]) -> dict[str, Any]:
     prefix = f"QASHIER_MOCK_{command.upper()}_"
     by_name = {prefix + option.key.upper(): option for option in options}
     found: dict[str, Any] = {}
     for name, value in environ.items():
-        if not name.startswith(prefix):
+        if not name.startswith(prefix) or _is_service_link(name.removeprefix(prefix), value):
             continue
         option = by_name.get(name)
         if option is None:
@@ -328,6 +352,18 @@ def choice(text: str, *, of: Sequence[str]) -> str:
     if text not in of:
         raise ValueError(f"{text!r} is none of {', '.join(of)}")
     return text
+
+
+def host(text: str) -> str:
+    """An address or a name to listen on; brackets around an IPv6 address are left out.
+
+    Raises:
+        ValueError: It is empty, or has a port or a scheme.
+    """
+    bare = text.removeprefix("[").removesuffix("]") if text.startswith("[") and text.endswith("]") else text
+    if not bare or "/" in bare or "]" in bare or bare.count(":") == 1:
+        raise ValueError(f"{text!r} is no host; one looks like 127.0.0.1, ::1 or localhost, without scheme and port")
+    return bare
 
 
 _HTTP_URL: Final = re.compile(

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
-from qashier_mock.cli.options import Option, base_url, choice, http_url, integer, parse
+from qashier_mock.cli.options import Option, base_url, choice, host, http_url, integer, parse
 
 if TYPE_CHECKING:
-    from socket import socket
-
+    from qashier_mock.address import Listener
     from qashier_mock.app import MockApp, Settings
     from qashier_mock.stores.base import Store
 
@@ -62,7 +61,7 @@ def _bug_names() -> Iterable[str]:
 
 
 OPTIONS: Final = (
-    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
+    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", parse=host, help="where to listen"),
     Option(
         name="port",
         short="p",
@@ -109,6 +108,7 @@ OPTIONS: Final = (
         metavar="HOST",
         is_repeatable=True,
         default=(),
+        parse=host,
         help="webhooks may go to HOST; by default anywhere when bound to loopback, else only to the hosts of "
         "--webhook-url; may be repeated",
     ),
@@ -238,7 +238,7 @@ def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
     from qashier_mock.address import is_loopback  # noqa: PLC0415
     from qashier_mock.app import Settings  # noqa: PLC0415 - after the socket is bound
 
-    hosts = {_host(url) for url in options.webhook_url} | {host.lower() for host in options.webhook_allow}
+    hosts = {_host(url) for url in options.webhook_url} | {each.lower() for each in options.webhook_allow}
     anywhere = is_loopback(options.host) and not options.webhook_allow
     return Settings(
         public_url=options.public_url,
@@ -344,7 +344,7 @@ def _store(url: str) -> Store:
         raise CommandError(str(error)) from None
 
 
-def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None) -> None:
+def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | None) -> None:
     import asyncio  # noqa: PLC0415
 
     from qashier_mock.server import make_server, new_event_loop, on_stop_signals  # noqa: PLC0415
@@ -362,7 +362,7 @@ def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None
             server.stop(force=server.should_exit)
 
         on_stop_signals(stop)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving = asyncio.create_task(server.serve(sockets=list(listener.sockets)))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -386,7 +386,7 @@ def _serve(app: MockApp, listener: socket, *, ready: Any, snapshot: bytes | None
 def _serve_with_workers(
     options: argparse.Namespace,
     make_app: Callable[[], MockApp],
-    listener: socket,
+    listener: Listener,
     *,
     ready: Any,
     snapshot: bytes | None,

@@ -13,11 +13,11 @@ from qashier_mock.cli import CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
 from qashier_mock.cli.judging import JUDGING, finish, policy
-from qashier_mock.cli.options import Option, base_url, integer, parse
+from qashier_mock.cli.options import Option, base_url, host, integer, parse
 
 _SWITCH_S: Final = 0.0005
 OPTIONS: Final = (
-    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", help="where to listen"),
+    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", parse=host, help="where to listen"),
     Option(
         name="port",
         short="p",

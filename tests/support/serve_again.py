@@ -13,10 +13,9 @@ import asyncio
 import os
 import signal
 import sys
-from socket import socket
 from typing import NoReturn
 
-from qashier_mock.address import bind, url_of
+from qashier_mock.address import Listener, bind, url_of
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.machine import MachineClock, wall
 from qashier_mock.server import make_server, new_event_loop
@@ -25,7 +24,7 @@ from qashier_mock.stores.factory import open_store
 HOUR = 3_600
 
 
-def serve(listener: socket, store: str, ready: int) -> NoReturn:
+def serve(listener: Listener, store: str, ready: int) -> NoReturn:
     """Be a server, until SIGTERM or SIGKILL."""
     code = 1
     try:
@@ -51,7 +50,7 @@ def serve(listener: socket, store: str, ready: int) -> NoReturn:
                 server.should_exit = True
 
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=list(listener.sockets))
 
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(main())
@@ -61,7 +60,7 @@ def serve(listener: socket, store: str, ready: int) -> NoReturn:
         os._exit(code)
 
 
-def start(listener: socket, store: str) -> int:
+def start(listener: Listener, store: str) -> int:
     """Fork a server and wait until it can answer."""
     reading, writing = os.pipe()
     pid = os.fork()

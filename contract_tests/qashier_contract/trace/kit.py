@@ -179,9 +179,14 @@ class Hook:
                 pass
 
         host = os.environ.get("QASHIER_WEBHOOK_HOST", "127.0.0.1")
-        self.server = ThreadingHTTPServer((host, 0), Handler)
-        self.server.daemon_threads = True
-        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{host}:{self.server.server_address[1]}/"
+
+        class Server(ThreadingHTTPServer):
+            address_family = AF_INET6 if ":" in host else AF_INET
+            daemon_threads = True
+
+        self.server = Server((host, 0), Handler)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{shown}:{self.server.server_port}/"
         self.id = None
 
     def __enter__(self):
@@ -271,6 +276,7 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"Barrier\(": "from threading import Barrier",
     r"Condition\(": "from threading import Condition, Thread",
     r"pairwise\(": "from itertools import pairwise",
+    r"AF_INET6": "from socket import AF_INET, AF_INET6",
     r"nullcontext": "from contextlib import nullcontext",
     r"unescape\(": "from html import unescape",
     r"urljoin": "from urllib.parse import urljoin",

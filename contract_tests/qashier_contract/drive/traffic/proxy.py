@@ -21,6 +21,7 @@ import h11
 from qashier_contract.addresses import Origin, origin_of
 from qashier_contract.drive.traffic.exchanges import Seen
 from qashier_contract.history import NOT_RECORDED, Reply
+from qashier_contract.listening import listen
 from qashier_contract.transport import decoded, path_of
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class ForwardingProxy:
         self._netloc = urlsplit(target_url).netloc.encode("idna" if not target_url.isascii() else "ascii")
         self._seen = seen
         self._count = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._halves: set[_Half] = set()
         self._tls = ssl.create_default_context() if origin.scheme == "https" else None
 
@@ -148,14 +149,15 @@ class ForwardingProxy:
         Raises:
             OSError: The address cannot be had.
         """
-        self._server = await asyncio.start_server(self._serve, host, port)
-        number: int = self._server.sockets[0].getsockname()[1]
+        for each in listen(host, port):
+            self._servers.append(await asyncio.start_server(self._serve, sock=each))
+        number: int = self._servers[0].sockets[0].getsockname()[1]
         return number
 
     async def stop(self) -> None:
         """Listen no more, and hang up."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for half in tuple(self._halves):
             half.close()
         await asyncio.sleep(0)

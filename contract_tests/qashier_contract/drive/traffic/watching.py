@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 from qashier_contract.drive.traffic.proxy import ForwardingProxy
 from qashier_contract.errors import CheckError
 from qashier_contract.interrupts import Interrupted
+from qashier_contract.listening import url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ class Watching:
         except OSError as error:
             self._thread.join()
             raise CheckError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{number}"
+        self.url = url_of(host, number)
         return self
 
     def __exit__(self, *_: object) -> None:
