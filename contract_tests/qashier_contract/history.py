@@ -151,6 +151,11 @@ class Request:
     def operation(self) -> Operation:
         return operation_of(self.method, self.path)
 
+    @property
+    def target(self) -> str:
+        """The path with its query, as it is sent."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
     @cached_property
     def parameters(self) -> Mapping[str, str]:
         """The query's parameters, decoded; of a repeated one the last."""
@@ -309,9 +314,7 @@ class Exchange:
         return not self.is_before(other) and not other.is_before(self)
 
     def __str__(self) -> str:
-        query = f"?{self.request.query}" if self.request.query else ""
-        outcome = self.failure or self.status
-        return f"#{self.number} {self.request.method} {self.request.path}{query} -> {outcome}"
+        return f"#{self.number} {self.request.method} {self.request.target} -> {self.failure or self.status}"
 
 
 def overlap(exchanges: Sequence[Exchange]) -> bool:

@@ -57,6 +57,11 @@ class Violation:
         return self.expected.partition(":")[0] if self.finding is None else self.finding.key
 
     @property
+    def failing_exchange(self) -> Exchange | None:
+        """The exchange at which it shows, if its finding names one."""
+        return None if self.finding is None else self.finding.failing_exchange
+
+    @property
     def request_ids(self) -> tuple[str, ...]:
         return tuple(exchange.request_id for exchange in self.exchanges if exchange.request_id)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from qashier_contract.verdicts import ClauseReport, Report, Violation
 
@@ -29,19 +29,43 @@ TITLES: Final[Mapping[str, str]] = {
 }
 """What each group of clauses is about."""
 
+_Key = TypeVar("_Key", str, int)
 WORST_FIRST: Final = (Verdict.FAILED, Verdict.WARNED, Verdict.NOT_EXERCISED, Verdict.PASSED)
 
 
-def counts(report: Report) -> Mapping[Verdict, int]:
-    """How many clauses have each verdict, the worst first; every verdict is there."""
-    found = Counter(entry.verdict for entry in report.clauses)
+def counts(entries: Iterable[ClauseReport]) -> Mapping[Verdict, int]:
+    """How many of some clauses have each verdict, the worst first; every verdict is there."""
+    found = Counter(entry.verdict for entry in entries)
     return {verdict: found[verdict] for verdict in WORST_FIRST}
 
 
 def counted(report: Report) -> str:
     """The counts in words: `2 failed, 1 warned, 70 passed`."""
-    shown = [f"{count} {verdict}" for verdict, count in counts(report).items() if count]
+    shown = [f"{count} {verdict}" for verdict, count in counts(report.clauses).items() if count]
     return ", ".join(shown) or "no clause"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was visited, as a table: how often, by what a row and a column say."""
+
+    title: str
+    corner: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[int]]]
+
+
+def tables(report: Report) -> Sequence[Table]:
+    """What was visited, in tables; without those that would be empty."""
+    visited = _table("How often each operation met a session of each status", "on a session that was", report.visited)
+    answers = _table("How often each operation was answered with each HTTP status", "answered with", report.matrix)
+    return [table for table in (visited, answers) if table.rows]
+
+
+def _table(title: str, corner: str, found: Mapping[str, Mapping[_Key, int]]) -> Table:
+    columns = sorted({column for row in found.values() for column in row}, key=str)
+    rows = [(name, [row.get(column, 0) for column in columns]) for name, row in found.items()]
+    return Table(title, corner, [str(column) for column in columns], rows)
 
 
 def groups(report: Report) -> Mapping[str, tuple[ClauseReport, ...]]:
@@ -191,10 +215,8 @@ def _places(violation: Violation) -> list[tuple[int, str]]:
 
 def _failing(violation: Violation) -> int | None:
     """The number of the exchange at which a violation shows."""
-    named = violation.finding.failing_exchange if violation.finding is not None else None
-    if named is not None:
-        return named.number
-    return violation.exchanges[-1].number if violation.exchanges else None
+    shown = violation.failing_exchange or next(reversed(violation.exchanges), None)
+    return None if shown is None else shown.number
 
 
 def _first_failure(entry: ClauseReport) -> int:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import base64
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from qashier_contract.history import CONTROL_PATH
 from qashier_contract.report.timestamps import iso_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from qashier_contract.history import Delivery, Exchange, History, Reply
+    from qashier_contract.history import Delivery, Exchange, History
     from qashier_contract.values import Json
     from qashier_contract.verdicts import Report
+
+    _Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def as_har(report: Report) -> dict[str, Json]:
@@ -49,38 +49,29 @@ def render(report: Report) -> str:
 
 
 def _exchange(report: Report, exchange: Exchange) -> dict[str, Json]:
-    request = exchange.request
-    time_ms = round((exchange.received_ns - exchange.sent_ns) / 1e6, 3)
-    query = f"?{request.query}" if request.query else ""
-    sent: dict[str, Json] = {
-        "method": request.method,
-        "url": f"{_base(report, request.path)}{request.path}{query}",
-        "httpVersion": "HTTP/1.1",
-        "cookies": [],
-        "headers": _headers(request.headers),
-        "queryString": [
-            {"name": name, "value": value} for name, value in parse_qsl(request.query, keep_blank_values=True)
-        ],
-        "headersSize": -1,
-        "bodySize": len(request.body or b""),
-    }
-    if request.body is not None:
-        kind = request.header("Content-Type") or ""
-        sent["postData"] = {"mimeType": kind, "params": [], **_text(request.body, encoding="_encoding")}
-    entry = {
-        "startedDateTime": iso_time(report.history, exchange.sent_ns),
-        "time": time_ms,
-        "request": sent,
-        "response": _response(exchange.reply, exchange.failure),
-        "cache": {},
-        "timings": {"send": 0, "wait": time_ms, "receive": 0},
-        "_number": exchange.number,
-        "_scenario": exchange.scenario,
-        "_account": exchange.account,
-    }
-    if exchange.page_of is not None:
-        entry["_hostedPageOf"] = exchange.page_of
-    return entry
+    request, reply = exchange.request, exchange.reply
+    url = _base(report, request.path) + request.target
+    entry = _entry(
+        iso_time(report.history, exchange.sent_ns),
+        round((exchange.received_ns - exchange.sent_ns) / 1e6, 3),
+        _request(request.method, url, request.query, request.headers, request.body),
+        # HAR writes a missing answer as status 0; why it is missing stands beside it.
+        {**_response(0, (), b"", size=-1), "_error": exchange.failure or "no answer"}
+        if reply is None
+        else _response(reply.status, reply.headers, reply.body, size=len(reply.body)),
+    )
+    entry |= {"_number": exchange.number, "_scenario": exchange.scenario, "_account": exchange.account}
+    return entry if exchange.page_of is None else entry | {"_hostedPageOf": exchange.page_of}
+
+
+def _delivery(history: History, delivery: Delivery) -> dict[str, Json]:
+    entry = _entry(
+        iso_time(history, delivery.received_ns),
+        0,
+        _request(delivery.method, delivery.endpoint.url, "", delivery.headers, delivery.body),
+        _response(max(0, delivery.answered), (), b"", size=0),
+    )
+    return entry | {"_number": delivery.number, "_webhook": True, "_account": delivery.endpoint.account}
 
 
 def _base(report: Report, path: str) -> str:
@@ -91,76 +82,56 @@ def _base(report: Report, path: str) -> str:
     return report.target
 
 
-def _response(reply: Reply | None, failure: str | None) -> dict[str, Json]:
-    if reply is None:
-        # HAR writes a missing answer as status 0; why it is missing stands beside it.
-        return {
-            "status": 0,
-            "statusText": "",
-            "httpVersion": "HTTP/1.1",
-            "cookies": [],
-            "headers": [],
-            "content": {"size": 0, "mimeType": "x-unknown"},
-            "redirectURL": "",
-            "headersSize": -1,
-            "bodySize": -1,
-            "_error": failure or "no answer",
-        }
-    content: dict[str, Json] = {"size": len(reply.body), "mimeType": reply.header("content-type") or "x-unknown"}
-    if reply.body:
-        content |= _text(reply.body, encoding="encoding")
+def _entry(started: str, time_ms: float, request: Json, response: Json) -> dict[str, Json]:
     return {
-        "status": reply.status,
-        "statusText": _phrase(reply.status),
+        "startedDateTime": started,
+        "time": time_ms,
+        "request": request,
+        "response": response,
+        "cache": {},
+        "timings": {"send": 0, "wait": time_ms, "receive": 0},
+    }
+
+
+def _request(method: str, url: str, query: str, headers: _Headers, body: bytes | None) -> dict[str, Json]:
+    sent: dict[str, Json] = {
+        "method": method,
+        "url": url,
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": _headers(reply.headers),
-        "content": content,
-        "redirectURL": reply.header("location") or "",
+        "headers": _headers(headers),
+        "queryString": [{"name": name, "value": value} for name, value in parse_qsl(query, keep_blank_values=True)],
         "headersSize": -1,
-        "bodySize": len(reply.body),
+        "bodySize": len(body or b""),
     }
+    if body is not None:
+        kind = _header(headers, "content-type") or ""
+        sent["postData"] = {"mimeType": kind, "params": [], **_text(body, encoding="_encoding")}
+    return sent
 
 
-def _delivery(history: History, delivery: Delivery) -> dict[str, Json]:
+def _response(status: int, headers: _Headers, body: bytes, *, size: int) -> dict[str, Json]:
+    content: dict[str, Json] = {"size": len(body), "mimeType": _header(headers, "content-type") or "x-unknown"}
+    if body:
+        content |= _text(body, encoding="encoding")
     return {
-        "startedDateTime": iso_time(history, delivery.received_ns),
-        "time": 0,
-        "request": {
-            "method": delivery.method,
-            "url": delivery.endpoint.url,
-            "httpVersion": "HTTP/1.1",
-            "cookies": [],
-            "headers": _headers(delivery.headers),
-            "queryString": [],
-            "postData": {
-                "mimeType": delivery.header("content-type") or "",
-                "params": [],
-                **_text(delivery.body, encoding="_encoding"),
-            },
-            "headersSize": -1,
-            "bodySize": len(delivery.body),
-        },
-        "response": {
-            "status": max(0, delivery.answered),
-            "statusText": _phrase(max(0, delivery.answered)),
-            "httpVersion": "HTTP/1.1",
-            "cookies": [],
-            "headers": [],
-            "content": {"size": 0, "mimeType": "x-unknown"},
-            "redirectURL": "",
-            "headersSize": -1,
-            "bodySize": 0,
-        },
-        "cache": {},
-        "timings": {"send": 0, "wait": 0, "receive": 0},
-        "_number": delivery.number,
-        "_webhook": True,
-        "_account": delivery.endpoint.account,
+        "status": status,
+        "statusText": _phrase(status),
+        "httpVersion": "HTTP/1.1",
+        "cookies": [],
+        "headers": _headers(headers),
+        "content": content,
+        "redirectURL": _header(headers, "location") or "",
+        "headersSize": -1,
+        "bodySize": size,
     }
 
 
-def _headers(headers: Iterable[tuple[str, str]]) -> list[Json]:
+def _header(headers: _Headers, name: str) -> str | None:
+    return next((value for key, value in headers if key.lower() == name), None)
+
+
+def _headers(headers: _Headers) -> list[Json]:
     return [{"name": name, "value": value} for name, value in headers]
 
 

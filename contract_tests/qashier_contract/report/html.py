@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from qashier_contract.report.facts import TITLES, again, broken, counts, duration, groups, judgement, unexercised
+from qashier_contract.report.facts import (
+    TITLES,
+    again,
+    broken,
+    counts,
+    duration,
+    groups,
+    judgement,
+    tables,
+    unexercised,
+)
 from qashier_contract.report.lanes import lanes
 from qashier_contract.report.reproduction import reproduce
-from qashier_contract.report.timeline import timeline
+from qashier_contract.report.story import story
 from qashier_contract.report.timestamps import iso_time
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from qashier_contract.values import Json
     from qashier_contract.verdicts import ClauseReport, Report, Violation
@@ -55,7 +65,7 @@ def render(report: Report) -> str:
         headline=judgement(report),
         tone=_CLASSES[report.verdict],
         sign=_SIGNS[report.verdict],
-        counts=[(str(verdict), _CLASSES[verdict], _SIGNS[verdict], n) for verdict, n in counts(report).items()],
+        counts=_tallies(report.clauses),
         duration=duration(report.duration_s),
         when=iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
         if report.history.terms.wall_ns
@@ -63,42 +73,28 @@ def render(report: Report) -> str:
         broken=_slim([_entry(report, entry) for entry in broken(report)]),
         groups=[_group(name, entries) for name, entries in groups(report).items()],
         unexercised=unexercised(report),
-        answers=_table({name: {str(k): n for k, n in row.items()} for name, row in report.matrix.items()}),
-        visited=_table(report.visited, ("open", "complete", "expired")),
+        tables=[(table.title, table.corner, table.columns, table.rows) for table in tables(report)],
         again=again(report),
     )
     # What a target says may hold half of a surrogate pair, which no file can, and characters that no page may have.
     return _NO_HTML.sub("\N{REPLACEMENT CHARACTER}", page.encode("utf-8", "replace").decode("utf-8"))
 
 
+def _tallies(entries: Sequence[ClauseReport]) -> list[tuple[str, str, str, int]]:
+    return [(str(verdict), _CLASSES[verdict], _SIGNS[verdict], count) for verdict, count in counts(entries).items()]
+
+
 def _group(name: str, entries: tuple[ClauseReport, ...]) -> dict[str, Json]:
-    tallies = [
-        (str(verdict), _CLASSES[verdict], _SIGNS[verdict], sum(entry.verdict is verdict for entry in entries))
-        for verdict in (Verdict.FAILED, Verdict.WARNED, Verdict.PASSED, Verdict.NOT_EXERCISED)
-    ]
     return {
         "name": name,
         "title": TITLES.get(name, name),
-        "tallies": [tally for tally in tallies if tally[3]],
+        "tallies": [tally for tally in _tallies(entries) if tally[3]],
         "is_open": any(entry.violations for entry in entries),
-        "clauses": [
-            {
-                "id": entry.clause.id,
-                "source": entry.clause.source.value,
-                "statement": entry.clause.statement,
-                "verdict": str(entry.verdict),
-                "tone": _CLASSES[entry.verdict],
-                "sign": _SIGNS[entry.verdict],
-                "exercised": entry.exercised,
-                "reason": entry.reason,
-                "is_broken": bool(entry.violations),
-            }
-            for entry in entries
-        ],
+        "clauses": [_clause(entry) for entry in entries],
     }
 
 
-def _entry(report: Report, entry: ClauseReport) -> dict[str, Json]:
+def _clause(entry: ClauseReport) -> dict[str, Json]:
     return {
         "id": entry.clause.id,
         "source": entry.clause.source.value,
@@ -106,7 +102,15 @@ def _entry(report: Report, entry: ClauseReport) -> dict[str, Json]:
         "verdict": str(entry.verdict),
         "tone": _CLASSES[entry.verdict],
         "sign": _SIGNS[entry.verdict],
+        "exercised": entry.exercised,
         "reason": entry.reason,
+        "is_broken": bool(entry.violations),
+    }
+
+
+def _entry(report: Report, entry: ClauseReport) -> dict[str, Json]:
+    return {
+        **_clause(entry),
         "again": again(report, entry.clause.id),
         "violations": [_violation(report, violation) for violation in entry.violations[:_MOST_SHOWN]],
         "left": max(0, len(entry.violations) - _MOST_SHOWN),
@@ -115,13 +119,14 @@ def _entry(report: Report, entry: ClauseReport) -> dict[str, Json]:
 
 def _violation(report: Report, violation: Violation) -> dict[str, Json]:
     reproduction = reproduce(report, violation)
+    rows = story(reproduction)
     return {
         "expected": violation.expected,
         "seen": violation.seen,
         "request_ids": violation.request_ids,
         "sent_again": reproduction.outcome,
-        "timeline": timeline(reproduction),
-        "lanes": lanes(reproduction),
+        "rows": rows,
+        "lanes": lanes(rows),
         "curl": "\n".join(reproduction.curl),
         "pytest": reproduction.pytest,
     }
@@ -148,15 +153,14 @@ def _slim(entries: list[dict[str, Json]]) -> list[dict[str, Json]]:
 
 def _fit(violation: dict[str, Json], most: int) -> int:
     """Make a violation fit into so many bytes, as far as it can be; how many it takes then."""
-    rows = violation["timeline"].rows
+    rows = violation["rows"]
     bodies = _bytes(*(text for row in rows for text in (row.sent, row.received)))
     again = _bytes(violation["curl"], violation["pytest"])
     least = _bytes(violation["lanes"], violation["expected"], violation["seen"], *(row.line for row in rows))
     least += _STEP_BYTES * len(rows)
     violation["is_cut"] = least + again + bodies > most
     if violation["is_cut"]:
-        slim = tuple(replace(row, sent=None, received=None) for row in rows)
-        violation["timeline"] = replace(violation["timeline"], rows=slim)
+        violation["rows"] = tuple(replace(row, sent=None, received=None) for row in rows)
         bodies = 0
     if least + again > most:
         violation.update(curl="", pytest="")
@@ -167,11 +171,6 @@ def _fit(violation: dict[str, Json], most: int) -> int:
 def _bytes(*texts: str | None) -> int:
     """How much some texts add to a page."""
     return sum(len(escape(text).encode("utf-8", "replace")) for text in texts if text)
-
-
-def _table(rows: Mapping[str, Mapping[str, int]], columns: tuple[str, ...] = ()) -> dict[str, Json]:
-    found = columns or tuple(sorted({column for row in rows.values() for column in row}))
-    return {"columns": found, "rows": [(name, [row.get(column, 0) for column in found]) for name, row in rows.items()]}
 
 
 def _spans(text: str) -> Markup:

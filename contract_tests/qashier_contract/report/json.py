@@ -63,13 +63,12 @@ def _violation(report: Report, violation: Violation) -> dict[str, Json]:
 
 def _exchange(exchange: Exchange) -> dict[str, Json]:
     request, reply = exchange.request, exchange.reply
-    query = f"?{request.query}" if request.query else ""
     return {
         "number": exchange.number,
         "scenario": exchange.scenario,
         "account": exchange.account,
         "method": request.method,
-        "path": request.path + query,
+        "path": request.target,
         "headers": [list(header) for header in request.headers],
         "body": text(request.body),
         "status": exchange.status,

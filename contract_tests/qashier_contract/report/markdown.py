@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.report.facts import TITLES, again, causes, counts, duration, groups, judgement, unexercised
+from qashier_contract.report.facts import (
+    TITLES,
+    WORST_FIRST,
+    again,
+    causes,
+    counts,
+    extent,
+    groups,
+    judgement,
+    tables,
+    unexercised,
+)
 from qashier_contract.report.reproduction import reproduce
-from qashier_contract.verdicts import Verdict
+from qashier_contract.verdicts import Verdict, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
     from qashier_contract.report.facts import Cause
     from qashier_contract.verdicts import Report
@@ -49,20 +60,23 @@ def _bytes(text: str) -> int:
 def _head(report: Report) -> Iterator[str]:
     yield f"## {MARKS[report.verdict]} {judgement(report)}"
     yield ""
-    seed = "" if report.seed is None else f", seed {report.seed}"
-    yield f"{_code(report.target)}{seed}, {report.requests} requests in {duration(report.duration_s)}."
+    yield f"{_code(report.target)}{extent(report).removeprefix(report.target)}."
     yield ""
     for note in report.notes:
         yield f"> {_escaped(note)}"
         yield ""
-    yield "| | group | " + " | ".join(str(verdict) for verdict in counts(report)) + " |"
-    yield "|---|---|" + "---:|" * len(counts(report))
-    for name, entries in groups(report).items():
-        row = [sum(entry.verdict is verdict for entry in entries) for verdict in counts(report)]
-        worst = next(verdict for verdict, count in zip(counts(report), row, strict=True) if count)
-        cells = " | ".join(str(count) if count else "" for count in row)
-        yield f"| {MARKS[worst]} | {name}: {TITLES.get(name, name)} | {cells} |"
-    yield ""
+    yield from _table(
+        ("", "group", *WORST_FIRST),
+        2,
+        [
+            (
+                MARKS[worst(entry.verdict for entry in entries)],
+                f"{name}: {TITLES.get(name, name)}",
+                *counts(entries).values(),
+            )
+            for name, entries in groups(report).items()
+        ],
+    )
 
 
 def _broken(report: Report, cause: Cause, *, reproduces: bool = True) -> Iterator[str]:
@@ -116,21 +130,19 @@ def _tail(report: Report) -> Iterator[str]:
         yield ""
     yield "<details><summary>What was visited</summary>"
     yield ""
-    yield from _matrix("answers", {name: {str(k): n for k, n in row.items()} for name, row in report.matrix.items()})
-    yield from _matrix("session was", report.visited)
+    for table in tables(report):
+        yield from _table((table.corner, *table.columns), 1, [(name, *cells) for name, cells in table.rows])
     yield "</details>"
     yield ""
     yield f"Again: {_code(again(report))}"
 
 
-def _matrix(corner: str, rows: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    columns = sorted({column for row in rows.values() for column in row})
-    if not columns:
-        return
-    yield f"| {corner} | " + " | ".join(columns) + " |"
-    yield "|---|" + "---:|" * len(columns)
-    for name, row in rows.items():
-        yield f"| {name} | " + " | ".join(str(row.get(column, "")) for column in columns) + " |"
+def _table(head: Sequence[str], words: int, rows: Iterable[Sequence[str | int]]) -> Iterator[str]:
+    """A table whose first columns are words and the others numbers."""
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * words + "---:|" * (len(head) - words)
+    for row in rows:
+        yield f"| {' | '.join(str(cell or '') for cell in row)} |"
     yield ""
 
 

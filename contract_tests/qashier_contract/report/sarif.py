@@ -91,9 +91,13 @@ def _places(report: Report, violation: Violation) -> dict[str, Json]:
         return {"locations": [_location(url, "webhook")]}
     last = violation.exchanges[-1]
     return {
-        "locations": [_location(_url(report, last), last.operation.value)],
+        "locations": [_location(_url(report, last.request.path), last.operation.value)],
         "relatedLocations": [
-            {"id": number, "message": {"text": str(exchange)}, **_location(_url(report, exchange), exchange.operation)}
+            {
+                "id": number,
+                "message": {"text": str(exchange)},
+                **_location(_url(report, exchange.request.path), exchange.operation),
+            }
             for number, exchange in enumerate(violation.exchanges[:-1], 1)
         ],
         **_web(report, last),
@@ -107,21 +111,19 @@ def _location(url: str, operation: str) -> dict[str, Json]:
     }
 
 
-def _url(report: Report, exchange: Exchange) -> str:
-    path = exchange.request.path
+def _url(report: Report, path: str) -> str:
     return path if path.startswith(("http://", "https://")) else f"{report.target}{path}"
 
 
 def _web(report: Report, exchange: Exchange) -> dict[str, Json]:
     """Request and answer, as SARIF has them. Of several headers of one name the last is shown."""
     request, reply = exchange.request, exchange.reply
-    query = f"?{request.query}" if request.query else ""
     web: dict[str, Json] = {
         "webRequest": {
             "protocol": "HTTP",
             "version": "1.1",
             "method": request.method,
-            "target": _url(report, exchange) + query,
+            "target": _url(report, exchange.request.target),
             "headers": dict(request.headers),
             **({"body": _body(request.body)} if request.body else {}),
         }
