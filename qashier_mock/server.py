@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from socket import socket
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -127,12 +128,13 @@ def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
     return Server(config, on_ready, close)
 
 
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """The fastest event loop there is here."""
+def new_event_loop(store: Store | None = None) -> asyncio.AbstractEventLoop:
+    """The fastest event loop there is here that a store works on."""
     try:
         import uvloop  # noqa: PLC0415 - there is none on Windows
     except ImportError:
-        loop = asyncio.new_event_loop()
+        selects = store is not None and store.needs_selector
+        loop = asyncio.SelectorEventLoop() if selects else asyncio.new_event_loop()
         loop.time = steady  # type: ignore[method-assign]  # its own is `time.monotonic`, which a test may have stopped
         return loop
     return uvloop.new_event_loop()
@@ -215,7 +217,7 @@ class MockServer:
         try:
             app = MockApp(self._settings, store=self._store)
             app.listen_on(self.url, host=self._host)
-            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=partial(new_event_loop, app.store)) as runner:
                 self._loop = runner.get_loop()
                 self._server = make_server(app, self._ready.set)
                 runner.run(app.open())

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pytest
 import yaml
+
+from qashier_mock.server import new_event_loop
+from qashier_mock.stores.memory import MemoryStore
+from qashier_mock.stores.postgres import PostgresStore
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SOURCES: Final = [
@@ -114,6 +120,23 @@ def test_the_workflow_names_tests_that_exist_on_all_three_systems() -> None:
     named = [word for step in job["steps"] for word in step.get("run", "").split() if word.startswith("tests/")]
     assert named
     assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+class Proactor(asyncio.SelectorEventLoop):
+    """Stands for the usual event loop of Windows, which cannot watch a socket."""
+
+    def add_reader(self, *_: object) -> NoReturn:
+        raise NotImplementedError
+
+
+def test_a_store_whose_driver_watches_sockets_gets_an_event_loop_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    monkeypatch.setattr(asyncio, "new_event_loop", Proactor)
+    chosen = []
+    for store in (None, MemoryStore(), PostgresStore("postgresql://nobody@127.0.0.1:1/x")):
+        with closing(new_event_loop(store)) as loop:
+            chosen.append(type(loop))
+    assert chosen == [Proactor, Proactor, asyncio.SelectorEventLoop]
 
 
 def imported_at_the_top(path: Path) -> set[str]:

@@ -379,7 +379,7 @@ def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | No
             raise
         await serving
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=partial(new_event_loop, app.store)) as runner:
         runner.run(main())
 
 

@@ -271,11 +271,13 @@ class Store(Protocol):
             have left something there. None: nobody else works on this store.
         incarnation: Once it is open, a text that no other process has or had that worked on what it keeps; empty where
             nothing outlives the process.
+        needs_selector: Whether its driver needs an event loop that watches sockets, which Windows' usual one does not.
     """
 
     name: str
     look_every: float | None
     incarnation: str
+    needs_selector: bool
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, key: str | None = None

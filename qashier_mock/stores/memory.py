@@ -317,6 +317,7 @@ class MemoryStore:
     name = "memory"
     look_every: float | None = None
     incarnation = ""
+    needs_selector = False
 
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}

@@ -66,6 +66,7 @@ class PostgresStore(SqlStore):
     """Every account, in a database: see `Store`."""
 
     name = "postgresql"
+    needs_selector = True
     skipping_locked = "FOR UPDATE SKIP LOCKED"
 
     def __init__(self, url: str, *, alive_for: float = _ALIVE_FOR) -> None:

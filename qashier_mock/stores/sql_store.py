@@ -73,6 +73,7 @@ class SqlStore:
 
     name: str
     look_every: float | None = 1.0
+    needs_selector = False
     skipping_locked = ""
     """What a query ends with that locks what it finds, and leaves out what others have locked."""
 
