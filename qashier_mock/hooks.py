@@ -299,7 +299,7 @@ _TOO_MANY: Final = 429
 _CLIENT_ERRORS: Final = 400
 _SERVER_ERRORS: Final = 500
 _SCRIPTED_CODES: Final = {404: "not_found", 413: "body_too_large", 415: "media_type_unsupported"}
-_CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="UTF-8", Bearer realm="qashier"')
+_CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="utf-8", Bearer realm="qashier"')
 _WHERE_THINGS_ARE: Final = (
     f" The API is at {wire.LIST_URL}, also below {PRODUCTION_PREFIX}; the control API is at /_mock/v1, "
     "and the inspector, for browsers, at /_mock/."
