@@ -17,13 +17,15 @@ from qashier_contract.pace import OutOfSessions
 from qashier_contract.run import Run
 from qashier_contract.settings import Settings
 from qashier_contract.trace.file import Trace
-from qashier_contract.trace.replay import send_again
+from qashier_contract.trace.replay import exercising, send_again
 from qashier_contract.trace.sending import Sending
 from qashier_contract.trace.steps import steps_of
 from qashier_contract.verdicts import ClauseReport, Report, Result, SentAgain, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from qashier_contract.clauses import Clause
 
 _NOT_REACHED: Final = "no request reached it"
 
@@ -35,6 +37,7 @@ def replay(
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
     strict: bool = False,
+    tell: Callable[[str], object] | None = None,
     **settings: Any,
 ) -> Report:
     """Send a recorded trace to a target, with fresh ids, keys and times, and let the clauses judge what comes of it.
@@ -43,9 +46,10 @@ def replay(
         recording: A trace, or the path of a file that holds one, or a HAR 1.2 file.
         target_url: The base URL of the target.
         only: Patterns of clause ids. Where the trace breaks one of these, just its violation is sent, cut down to what
-            shows it; otherwise the whole trace is sent, and judged by these.
+            shows it; otherwise what these clauses judge of the trace. Without it the whole trace is sent.
         skip: Patterns of clause ids to leave out.
         strict: Let assumed clauses fail instead of warn.
+        tell: Told what is sent where that may surprise, before it is sent.
         settings: What else `check` takes: keys, the most time, and so on.
 
     Returns:
@@ -60,20 +64,23 @@ def replay(
     run = Run(target_url, Settings(only=only, skip=skip, strict=strict, seed=trace.seed, **settings))
     if not run.wanted:
         raise CheckError("no clause is left to judge by: look at --only and --skip")
-    judged = verdicts.judge(trace.history, [CLAUSES[i] for i in run.wanted], strict=strict)
-    broken = [entry for entry in judged if entry.violations] if only else []
+    clauses = [CLAUSES[identifier] for identifier in run.wanted]
+    judged = verdicts.judge(trace.history, clauses, strict=strict) if only else ()
+    broken = [entry for entry in judged if entry.violations]
+    to_send = trace.history if broken or not only else _kept(trace.history, clauses, run, tell)
     reasons = dict.fromkeys(CLAUSES, "skipped") | dict.fromkeys(run.wanted, _NOT_REACHED)
     found: Mapping[str, ClauseReport] = {}
     history, sent_again, interrupted = History(), dict[str, SentAgain](), False
     with stopping_on_signals(run.stop) if settings.get("stop") is None else nullcontext():
         try:
-            run.connect()
+            if to_send.exchanges:
+                run.connect()
             if broken:
                 sent_again = dict(send_again(broken, trace.history, run.sites()))
                 found = {entry.clause.id: _again(entry, sent_again.get(entry.clause.id)) for entry in broken}
                 history = next((one.part for one in sent_again.values()), history)
-            else:
-                history = _sent(trace.history, run)
+            elif to_send.exchanges:
+                history = _sent(to_send, run)
         except Interrupted:
             interrupted = True
         except (OutOfTime, OutOfSessions):
@@ -81,7 +88,6 @@ def replay(
         finally:
             _leave(run)
     if not broken:
-        clauses = [CLAUSES[identifier] for identifier in run.wanted]
         found = {entry.clause.id: entry for entry in verdicts.judge(history, clauses, strict=strict, reasons=reasons)}
     left = {entry.clause.id: entry for entry in verdicts.judge(History(), CLAUSES.values(), reasons=reasons)}
     return Report(
@@ -95,6 +101,20 @@ def replay(
         history=history,
         sent_again=sent_again,
     )
+
+
+def _kept(history: History, clauses: Sequence[Clause], run: Run, tell: Callable[[str], object] | None) -> History:
+    """What some clauses judge of a trace that does not break them; said, because a violation was asked for."""
+    part = exercising(clauses, history)
+    names = ", ".join(clause.id for clause in clauses)
+    if part is None:
+        said = f"the trace reaches none of {names}: nothing is sent"
+    else:
+        said = f"the trace keeps {names}: only what is judged there is sent, {steps_of(part).requests} requests"
+    run.notes.append(said)
+    if tell is not None:
+        tell(said)
+    return part or History()
 
 
 def _sent(history: History, run: Run) -> History:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -48,6 +49,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
             only=options.only,
             skip=options.skip,
             strict=options.strict,
+            tell=lambda text: sys.stderr.write(f"{text}\n"),
             keys=check_command.read_keys(options.api_key_file),
             max_time_s=float(options.max_time),
             rate=options.rate_limit,
