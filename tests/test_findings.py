@@ -22,7 +22,19 @@ from qashier_contract.findings import (
     expect,
 )
 from qashier_contract.history import Delivery, Endpoint, Exchange, Reply, Request
-from qashier_contract.places import ABSENT, EACH, At, Part, Sum, Where, asked_in, header_of, in_body, parameter_of
+from qashier_contract.places import (
+    ABSENT,
+    EACH,
+    At,
+    Entry,
+    Part,
+    Sum,
+    Where,
+    asked_in,
+    header_of,
+    in_body,
+    parameter_of,
+)
 from qashier_contract.statuses import NO_FAULT, REFUSED, SUCCESS, anything_but, exactly
 from qashier_contract.values import as_words, differing_paths
 
@@ -87,6 +99,7 @@ KEPT: list[Expectation] = [
     Equals(parameter_of(LIST, "limit"), "2"),
     Equals(in_body(LIST, "data", Where(("id",), "cs_1"), "created"), [9]),
     Equals(in_body(LIST, "data", Where(("id",), in_body(CREATE, "id")), "created"), [9]),
+    Equals(in_body(LIST, "data", Entry(1, ("id",), "cs_1"), "created"), 9),
     Differs(in_body(READ, "created"), in_body(CREATE, "created")),
     HasShape(in_body(CREATE, "line_items"), "object"),
     HasShape(in_body(CREATE, "id"), "string", r"cs_\d"),
@@ -128,6 +141,11 @@ BROKEN: list[tuple[Expectation, str, str]] = [
         Differs(in_body(READ, "id"), in_body(CREATE, "id")),
         'id: another value than "cs_1", as create returned it',
         "id: the same value",
+    ),
+    (
+        Equals(in_body(LIST, "data", Entry(1, ("id",), "cs_1", nth=1), "created"), 7),
+        'data[id "cs_1", number 2].created: 7',
+        'data[id "cs_1", number 2].created: 9',
     ),
     (HasShape(in_body(CREATE, "id"), "integer"), "id: an integer", 'id: "cs_1"'),
     (HasShape(in_body(CREATE, "id"), "string", "x", "an id such as x1"), "id: an id such as x1", 'id: "cs_1"'),

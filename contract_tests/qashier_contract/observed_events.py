@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservedEvent:
-    """An event as it was seen: in the control API's list, at `place` of its `data`, or in a delivery."""
+    """An event as it was seen: in the control API's list, at `place` of its `data`, or in a delivery.
+
+    `nth` says how many before it in that list tell of the same session.
+    """
 
     event: Mapping[str, Json]
     account: int
     exchange: Exchange | None = None
     delivery: Delivery | None = None
     place: int = 0
+    nth: int = 0
 
     @property
     def session(self) -> Mapping[str, Json]:
@@ -65,9 +69,12 @@ def tells_of(feed: Exchange, session_id: str) -> bool:
 def observed_events(history: History) -> Iterator[ObservedEvent]:
     """Every event that was seen: those of the last list of each account, and each delivery."""
     for exchange in last_feeds(history).values():
+        told: Counter[str] = Counter()
         for place, event in enumerate(exchange.object["data"]):
             shown = event if isinstance(event, dict) else {}
-            yield ObservedEvent(shown, exchange.account or 0, exchange, place=place)
+            subject = str(session_of(shown).get("id"))
+            yield ObservedEvent(shown, exchange.account or 0, exchange, place=place, nth=told[subject])
+            told[subject] += 1
     for delivery in history.deliveries:
         yield ObservedEvent(delivery.event, delivery.endpoint.account, None, delivery)
 

@@ -1,7 +1,8 @@
 """Where something stands in what was observed: `At` names a place and reads the value there.
 
 A place is a part of an exchange or of a delivery, and a path into it: `in_body(exchange, "line_items", "data", 0)`. A
-path may go through each entry of a list (`EACH`) or through those that have a property (`Where`).
+path may go through each entry of a list (`EACH`), through those that have a property (`Where`), or to one of these
+(`Entry`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,20 @@ class Where:
     value: Json
 
 
-Step: TypeAlias = str | int | _Each | Where
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A step of a path: to the entry at `place` of a list.
+
+    Told apart by the `value` that it holds at `path`, of several by which of them it is: places change from run to run.
+    """
+
+    place: int
+    path: tuple[str, ...]
+    value: Json
+    nth: int = 0
+
+
+Step: TypeAlias = str | int | _Each | Where | Entry
 
 
 class Part(StrEnum):
@@ -223,6 +237,9 @@ def path_words(path: Sequence[Step]) -> str:
             words += f".{step}"
         elif isinstance(step, int):
             words += f"[{step}]"
+        elif isinstance(step, Entry):
+            which = f", number {step.nth + 1}" if step.nth else ""
+            words += f"[{path_words(step.path)} {as_words(step.value)}{which}]"
         elif isinstance(step, Where):
             words += f"[{path_words(step.path)} {as_words(value_of(step.value))}]"
         else:
@@ -250,9 +267,10 @@ def _walk(value: Json, path: tuple[Step, ...]) -> Json:
                 entries = [entry for entry in value if same(_walk(entry, step.path), wanted)]
             return [None if (found := _walk(entry, rest)) is ABSENT else found for entry in entries]
         else:
-            if not isinstance(value, list) or step >= len(value):
+            number = step.place if isinstance(step, Entry) else step
+            if not isinstance(value, list) or number >= len(value):
                 return ABSENT
-            value = value[step]
+            value = value[number]
     return value
 
 
@@ -286,6 +304,7 @@ __all__ = [
     "EACH",
     "NOT_JSON",
     "At",
+    "Entry",
     "Expected",
     "Part",
     "Step",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, Findings, clause
-from qashier_contract.clauses.telling import cause_of, in_event, in_its_session, listening, told_in
+from qashier_contract.clauses.telling import cause_of, entry_of, in_event, in_its_session, listening, told_in
 from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape, OneOf, Within, expect
 from qashier_contract.history import Capability, Delivery, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, documented, lasting
@@ -50,7 +50,7 @@ def _of_sessions(ledger: Ledger) -> Iterator[tuple[ObservedEvent, ObservedSessio
 def an_event_has_its_shape(ledger: Ledger) -> Findings:
     first_seen: dict[str, ObservedEvent] = {}
     for seen in observed_events(ledger.history):
-        prefix: tuple[Step, ...] = () if seen.delivery is not None else ("data", seen.place)
+        prefix: tuple[Step, ...] = () if seen.delivery is not None else ("data", entry_of(seen))
         message = seen.delivery or seen.exchange
         assert message is not None
         session = (*prefix, "data", "object")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qashier_contract.clauses.table import Findings
 from qashier_contract.findings import Counts, Equals, expect
 from qashier_contract.observed_events import last_feeds, session_of, tells_of
-from qashier_contract.places import At, Step, Where, in_body
+from qashier_contract.places import At, Entry, Step, Where, in_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,13 @@ def in_event(seen: ObservedEvent, *path: Step) -> At:
     if seen.delivery is not None:
         return in_body(seen.delivery, *path)
     assert seen.exchange is not None
-    return in_body(seen.exchange, "data", seen.place, *path)
+    return in_body(seen.exchange, "data", entry_of(seen), *path)
+
+
+def entry_of(seen: ObservedEvent) -> Step:
+    """An event's entry in a list of events, by the session that it tells of."""
+    subject = seen.session.get("id")
+    return Entry(seen.place, _SESSION, subject, seen.nth) if isinstance(subject, str) else seen.place
 
 
 def in_its_session(seen: ObservedEvent, *path: Step) -> At:

@@ -20,7 +20,7 @@ from qashier_contract.findings import (
     Within,
 )
 from qashier_contract.history import Delivery, Exchange
-from qashier_contract.places import ABSENT, EACH, At, Part, Sum, Where, value_of
+from qashier_contract.places import ABSENT, EACH, At, Entry, Part, Sum, Where, value_of
 from qashier_contract.trace.literals import literal
 from qashier_contract.trace.units import subject_of
 
@@ -85,13 +85,13 @@ class Assertion:
 
     def _of_entry(self, wanted: HasShape | Equals | Differs | OneOf | Within) -> list[str]:
         """What holds for an entry of a list, if there is one: where the clause is kept, the list may be shorter."""
-        data, place = (
-            f'{self.names.reply(cast("Exchange", wanted.at.message))}.json()["data"]',
-            cast("int", wanted.at.path[1]),
-        )
-        one = self._path(
-            "one", wanted.at.path[2:], wanted.at.message.account if isinstance(wanted.at.message, Exchange) else 0
-        )
+        exchange, step = cast("Exchange", wanted.at.message), wanted.at.path[1]
+        data = f'{self.names.reply(exchange)}.json()["data"]'
+        if isinstance(step, Entry):
+            data, place = self._those("one", data, step, exchange.account), step.nth
+        else:
+            place = cast("int", step)
+        one = self._path("one", wanted.at.path[2:], exchange.account)
         lines = self._shape(wanted, one) if isinstance(wanted, HasShape) else self._compared(wanted, one)
         return ["\n".join([f"for one in {data}[{place}:{place + 1}]:", *(f"    {line}" for line in lines)])]
 
@@ -248,21 +248,26 @@ class Assertion:
     def _path(self, root: str, path: tuple[Step, ...], account: int | None) -> str:
         """An expression that walks a path, through every entry of a list where it says so."""
         for place, step in enumerate(path):
-            rest = path[place + 1 :]
             if step is EACH or isinstance(step, Where):
-                inner = self._path("one", rest, account)
-                test = ""
-                if isinstance(step, Where):
-                    test = f" if {self._path('one', step.path, account)} == {self.expected(step.value)}"
-                return f"[{inner} for one in {root}{test}]"
-            root += f"[{step!r}]".replace("'", '"')
+                return self._those(self._path("one", path[place + 1 :], account), root, step, account)
+            if isinstance(step, Entry):
+                root = f"{self._those('one', root, step, account)}[{step.nth}]"
+            else:
+                root += f"[{step!r}]".replace("'", '"')
         return root
+
+    def _those(self, inner: str, root: str, step: Step, account: int | None) -> str:
+        """What stands in each entry of a list, or in those that a step chooses, as a list."""
+        test = ""
+        if isinstance(step, Where | Entry):
+            test = f" if {self._path('one', step.path, account)} == {self.expected(step.value)}"
+        return f"[{inner} for one in {root}{test}]"
 
 
 def _is_entry(at: At) -> bool:
     """Whether a place is in one entry of a list that was answered with."""
     in_answer = isinstance(at.message, Exchange) and at.part is Part.BODY
-    return in_answer and len(at.path) > 1 and at.path[0] == "data" and isinstance(at.path[1], int)
+    return in_answer and len(at.path) > 1 and at.path[0] == "data" and isinstance(at.path[1], int | Entry)
 
 
 def _bounds(what: str, least: int, most: int | None) -> str:
