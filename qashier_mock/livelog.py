@@ -7,11 +7,12 @@ out, a webhook's query is left out, and control characters are escaped: what a c
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
 
 from qashier_mock.core.journal import redacted
 
@@ -29,6 +30,9 @@ _KEY: Final = re.compile(r"sk_(test|live)_[A-Za-z0-9_-]+")
 
 _LONGEST: Final = 300
 """Characters of one text in a line."""
+
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
+"""What stands escaped in JSON: standard error may have any encoding."""
 
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "\033[31m", "\033[32m", "\033[33m", "\033[2m", "\033[0m"
 _REFUSED: Final = 400
@@ -86,6 +90,7 @@ class LiveLog:
         self._began = 0.0
         self._second = -1
         self._clock = ""
+        self._moment = (-1.0, "")
 
     # what is told
 
@@ -128,14 +133,19 @@ class LiveLog:
         message = _clean(_KEY.sub(r"sk_\1_***", seen.message)) if seen.message else ""
         advice = [f"{each.kind.value}: {_clean(each.message)}" for each in seen.advice] if seen.advice else ()
         if self._as_json:
-            told = {
+            told: dict[str, object] = {
                 "method": seen.method,
                 "path": path,
                 "status": seen.status,
                 "duration_ms": round(seen.duration_ms, 1),
             }
-            more = {"account": seen.account, "message": message, "advice": advice}
-            return self._line(at, "request", "", {**told, **{name: value for name, value in more.items() if value}})
+            if seen.account:
+                told["account"] = seen.account
+            if message:
+                told["message"] = message
+            if advice:
+                told["advice"] = advice
+            return self._line(at, "request", "", told)
         status = "no answer" if seen.status is None else str(seen.status)
         bad = seen.status is None or seen.status >= _REFUSED
         text = f"{seen.method} {path} {self._in(_RED if bad else _GREEN, status)} {seen.duration_ms:.1f} ms"
@@ -166,8 +176,9 @@ class LiveLog:
 
     def _line(self, at: float, event: str, text: str, fields: dict[str, object]) -> str:
         if self._as_json:
-            moment = datetime.fromtimestamp(at, UTC)
-            return json.dumps({"event": event, "at": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}", **fields}) + "\n"
+            if self._moment[0] != at:  # the same for all lines that are written together
+                self._moment = (at, f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
+            return _as_json({"event": event, "at": self._moment[1], **fields}) + "\n"
         if int(at) != self._second:
             self._second = int(at)
             self._clock = self._in(_DIM, f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}")
@@ -180,8 +191,13 @@ class LiveLog:
 def left_out_line(lines: int, *, as_json: bool) -> str:
     """What stands where lines are missing that nobody read in time."""
     if as_json:
-        return json.dumps({"event": "left_out", "lines": lines}) + "\n"
+        return _as_json({"event": "left_out", "lines": lines}) + "\n"
     return f"{lines} lines were left out: nobody read them in time\n"
+
+
+def _as_json(fields: Mapping[str, object]) -> str:
+    text = orjson.dumps(fields).decode()
+    return text if text.isascii() else _BEYOND_ASCII.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _clean(text: str) -> str:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from qashier_contract import CheckError
+from qashier_contract import CheckError, listening
 from qashier_contract.drive.traffic.exchanges import Traffic
 from qashier_contract.drive.traffic.watching import Watching
 from qashier_contract.history import Recorder, Terms
-from qashier_contract.listening import listen
 from qashier_contract.receiver import Receiver
 from qashier_contract.run import check
 
 from qashier_mock import MockAccount, MockServer, address
 from qashier_mock.address import AddressUnavailable, bind, is_loopback, url_of
-from qashier_mock.cli import main
-from qashier_mock.cli.options import host
+from qashier_mock.cli import listen, main, serve, watch
+from qashier_mock.cli.options import Option, host
 from qashier_mock.receiver import WebhookReceiver
 
 ANY: str = "0.0.0.0"  # noqa: S104 - bound for a moment, by a test of just that
@@ -106,7 +105,7 @@ def test_a_port_that_is_taken_in_the_other_family_is_not_half_taken() -> None:
             bind("localhost", port)
         bind("127.0.0.1", port).close()
         with pytest.raises(OSError, match="in use"):
-            listen("localhost", port)
+            listening.listen("localhost", port)
 
 
 def test_a_free_port_is_one_that_is_free_in_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,12 +149,19 @@ def test_an_ipv6_host_may_have_brackets(text: str, bare: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "127.0.0.1:4010", "[::1]:4010", "http://localhost", "localhost/"])
 @pytest.mark.parametrize(
-    "command",
-    [["serve", "--host"], ["watch", "http://x", "--host"], ["listen", "--bind"], ["serve", "--webhook-allow"]],
+    ("options", "name"),
+    [
+        (serve.OPTIONS, "host"),
+        (serve.OPTIONS, "webhook-allow"),
+        (watch.OPTIONS, "host"),
+        (listen.OPTIONS, "bind"),
+        (listen.OPTIONS, "host"),
+    ],
 )
-def test_what_is_no_host_is_refused_in_words(command: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*command, text]) == 2
-    assert "one looks like 127.0.0.1, ::1 or localhost" in capsys.readouterr().err
+def test_what_is_no_host_is_refused_in_words(options: Sequence[Option], name: str, text: str) -> None:
+    (option,) = (each for each in options if each.name == name)
+    with pytest.raises(ValueError, match=r"one looks like 127\.0\.0\.1, ::1 or localhost"):
+        option.parse(text)
 
 
 def test_where_no_webhook_can_be_received_is_said_before_the_run() -> None:

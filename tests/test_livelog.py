@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
+from types import FrameType
 
 import pytest
+from mock_harness import Client
 
-from qashier_mock import MockAccount
+from qashier_mock import MockAccount, livelog
+from qashier_mock.cli import background
 from qashier_mock.cli.background import BackgroundWriter
 from qashier_mock.connections import MockRefused
 from qashier_mock.core.advice import Advice, AdviceKind
@@ -112,6 +116,38 @@ def test_serve_shows_requests_and_expiries_unless_it_is_quiet(options: tuple[str
     assert {each["event"] for each in seen} == {"request", "expired"}
     assert [each["session"] for each in seen if each["event"] == "expired"] == [session["id"]]
     assert [each["status"] for each in seen if each["event"] == "request"] == [200, 200, 404]
+
+
+def calls_of_a_retrieve(client: Client) -> int:
+    """How many functions of the live log a retrieve calls."""
+    path = f"/checkout/sessions/{client.create()['id']}"
+    live = client.app.hooks.live
+    calls = 0
+
+    def count(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_filename in {livelog.__file__, background.__file__}
+
+    if live is not None:
+        live.flush()
+    sys.setprofile(count)
+    try:
+        client.get(path)
+        if live is not None:
+            live.flush()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_live_log_that_is_off_costs_nothing_and_one_that_is_on_little(
+    make_client: Callable[..., Client],
+) -> None:
+    """What it costs in time, `python -m benchmarks.livelog` measures."""
+    client = make_client()
+    assert calls_of_a_retrieve(client) == 0
+    client.app.show_on(LiveLog(lambda _: None, lambda: NOW, as_json=False))
+    assert 0 < calls_of_a_retrieve(client) <= 10
 
 
 def test_serve_answers_and_ends_although_nobody_reads_its_log() -> None:
