@@ -30,6 +30,7 @@ from typing import Any, Final
 import orjson
 import psycopg
 
+from qashier_mock.core.account import AccountState
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.lifecycle import LONGEST_LIFE, open_session
 from qashier_mock.core.model import AccountId, CheckoutSession, Profile, Status
@@ -41,7 +42,6 @@ from qashier_mock.service import CheckoutService
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.factory import open_store
-from qashier_mock.stores.state import AccountState
 from qashier_mock.web import wire
 
 STORES: Final = ("memory", "sqlite", "postgresql")
@@ -103,7 +103,7 @@ class Load:
 
     async def create(self, account: AccountId) -> CheckoutSession:
         """What `POST /checkout/sessions` does, from the parsed body on."""
-        return await self.service.create(account, wire.parse_create(orjson.loads(BODY)), self._request())
+        return (await self.service.create(account, wire.parse_create(orjson.loads(BODY)), self._request()))[0]
 
     async def fill(self, size: int) -> None:
         """Have so many sessions, each with an idempotency key."""
@@ -148,7 +148,8 @@ class Load:
                     )
             async with connection.cursor().copy("COPY mock_accounts (no, id, head, wake_at) FROM STDIN") as copy:
                 for number, account, state in states:
-                    await copy.write_row((number, account, rows.pack(state), state.wake_at()))
+                    wake_at = state.wake_at(state.deadline, state.delivery_due)
+                    await copy.write_row((number, account, rows.pack(state), wake_at))
             async with connection.cursor().copy(f"COPY mock_records ({RECORD}) FROM STDIN") as copy:
                 for place, (_, session_id) in enumerate(self.sessions):
                     number = numbers[place // each]

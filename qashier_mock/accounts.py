@@ -158,7 +158,7 @@ class AccountService:
     async def settings(self, account: AccountId) -> Profile:
         """The account's settings."""
         async with self._store.transaction(account, reading=True) as tx:
-            return replace(tx.profile(), strict=self._service.is_strict(tx))
+            return replace(tx.profile(), strict=self._service.advisor.is_strict(tx))
 
     async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
         """Change what is not None; return the settings afterwards."""
@@ -169,7 +169,7 @@ class AccountService:
             if seed is not None:
                 profile = replace(profile, seed=seed)
             await tx.save_profile(profile)
-            return replace(profile, strict=self._service.is_strict(tx))
+            return replace(profile, strict=self._service.advisor.is_strict(tx))
 
     # webhooks
 
@@ -287,7 +287,7 @@ class AccountService:
         async with self._store.transaction(account, reading=True) as tx:
             return AccountSnapshot(
                 clock=await self._reading(tx),
-                profile=replace(tx.profile(), strict=self._service.is_strict(tx)),
+                profile=replace(tx.profile(), strict=self._service.advisor.is_strict(tx)),
                 sessions=await tx.sessions(),
                 records=await tx.records(),
                 events=await tx.events(),

@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 from urllib.parse import quote, urlencode
 
 from qashier_mock import answers
 from qashier_mock.connections import Connections, MockRefused, SecretHeaders
+from qashier_mock.instants import epoch_seconds, whole_seconds
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
@@ -401,36 +402,6 @@ class MockAccount:
 
     def __repr__(self) -> str:  # without the key: reports and logs show this
         return f"<{type(self).__name__} on {self.base_url}>"
-
-
-def whole_seconds(seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> int:
-    """A length of time in seconds.
-
-    Raises:
-        ValueError: It is negative, or not a whole number of seconds.
-    """
-    total = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days).total_seconds()
-    if total < 0 or total != int(total):
-        raise ValueError(f"a clock moves forward by whole seconds, not by {total:g}")
-    return int(total)
-
-
-def epoch_seconds(instant: datetime | float | str) -> int:
-    """An instant in whole epoch seconds.
-
-    Raises:
-        ValueError: It has no time zone, or is not a time.
-    """
-    if isinstance(instant, int | float):
-        return int(instant)
-    if isinstance(instant, str):
-        try:
-            instant = datetime.fromisoformat(instant)
-        except ValueError:
-            raise ValueError(f"{instant!r} is no time in ISO 8601, like 2026-01-01T00:00:00Z") from None
-    if instant.tzinfo is None:
-        raise ValueError(f"{instant.isoformat()} has no time zone, so it names no instant: add one, like Z for UTC")
-    return int(instant.timestamp())
 
 
 def _id_of(session: str | Mapping[str, Any]) -> str:

@@ -112,14 +112,14 @@ class Clocks:
                 target = now + by if to is None else to
                 if target > LATEST:
                     raise ClockOutOfRange(target)
-                if await tx.begin_clock_move(stands=stands):
+                if (await tx.change()).begin_move(tx.worker, stands=stands):
                     expired = [*expired, *await self._service.set_clock(tx, AccountClock(frozen_at=now))]
                     return _Move(now, target, stands, expired)
             await asyncio.sleep(POLL_INTERVAL)
 
     async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> Sequence[str]:
         async with self._store.transaction(account) as tx:
-            await tx.end_clock_move()
+            (await tx.change()).end_move(tx.worker)
             if tx.profile().clock != shown:
                 return ()
             clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
@@ -134,16 +134,16 @@ class Clocks:
     async def resume(self, account: AccountId) -> None:
         """Release a clock that a process was moving when it died."""
         async with self._store.transaction(account, reading=True) as tx:
-            if await tx.abandoned_clock_move() is None:
+            if tx.state.abandoned_move() is None:
                 return
         async with self._store.transaction(account) as tx:
             await self._resume_abandoned(tx)
 
     async def _resume_abandoned(self, tx: Transaction, *, by_us: bool = False) -> Sequence[str]:
-        stands = await tx.abandoned_clock_move(by_us=by_us)
+        stands = tx.state.abandoned_move(tx.worker if by_us else None)
         if stands is None:
             return ()
-        await tx.end_clock_move()
+        (await tx.change()).end_move(tx.worker)
         now = tx.profile().clock.frozen_at
         if stands or now is None:
             return ()

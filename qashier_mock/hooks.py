@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from qashier_mock.accounts import AccountService
-from qashier_mock.core.advice import name_fields
+from qashier_mock.core.advice import Advice, name_fields
 from qashier_mock.core.credentials import account_of, hint_of, key_of
 from qashier_mock.core.errors import (
     ApiError,
@@ -24,7 +24,6 @@ from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.journal import PAGE, JournalEntry, cut
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.policy import Policy
-from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.livelog import LiveLog, SeenRequest
 from qashier_mock.machine import steady
@@ -169,7 +168,7 @@ class AppHooks:
         if request_id != call.request_id:
             raise IdempotencyKeyInUse
 
-    def render_error(self, error: Exception, call: Call | None) -> Reply:  # noqa: ARG002 - the pipeline's signature
+    def render_error(self, error: Exception, call: Call | None) -> Reply:
         """Render an error as the envelope; every refusal leaves through here (HTTP-3)."""
         headers: tuple[tuple[bytes, bytes], ...] = ()
         if isinstance(error, StoreUnavailable):
@@ -184,6 +183,8 @@ class AppHooks:
             error = RequestInvalid(error.message + hint, code=code, kind=kind, param=error.param)
         if not isinstance(error, ApiError):
             raise error
+        if call is not None:
+            call.context = error.advice
         if error.kind is ErrorKind.UNAUTHENTICATED:
             headers = (*headers, _CHALLENGE)
         return Reply(self._policy.status(error.kind), wire.error_to_json(error), headers)
@@ -200,8 +201,7 @@ class AppHooks:
 
         The journal leaves out calls of the control API and calls without an account; the live log shows them.
         """
-        request: RequestRef | None = call.context
-        earned = [] if request is None else request.earned
+        advice: Sequence[Advice] = call.context or ()
         is_sent = reply.transmit is not Transmit.DROPPED
         path = call.path.encode("latin-1")
         if call.query:
@@ -215,7 +215,7 @@ class AppHooks:
                     status,
                     (steady() - call.started) * 1000,
                     _what_is_wrong(reply),
-                    earned,
+                    advice,
                     self.hints.get(call.principal, ""),
                 )
             )
@@ -235,10 +235,10 @@ class AppHooks:
                 None if key is None else key.decode("latin-1"),
                 cut(call.raw_body),
                 cut(body) if is_sent else None,
-                tuple(dict.fromkeys(each.kind.value for each in earned)) if earned else (),
+                tuple(dict.fromkeys(each.kind.value for each in advice)) if advice else (),
             ),
         )
-        return ((_ADVICE, wire.advice_to_header(earned)),) if earned else ()
+        return ((_ADVICE, wire.advice_to_header(advice)),) if advice else ()
 
     def observe_page(self, account: AccountId, request: Request, status: int, began: float) -> None:
         """Write a request for a session's hosted page into the journal, for the inspector."""

@@ -11,60 +11,27 @@ nothing here sleeps or polls.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from threading import Condition, Lock, Thread
+from threading import Condition, Thread
 from types import TracebackType
 from typing import Any, Final, Self, cast, get_args
 
 from qashier_mock import answers
 from qashier_mock.address import bracketed, reachable
-from qashier_mock.unpatched import refuse_gevent, socket
+from qashier_mock.unpatched import refuse_gevent
+from qashier_mock.webhook_server import ReceivedWebhook, WebhookServer
+
+__all__ = ["ReceivedWebhook", "WebhookReceiver", "WebhookTimeout"]
 
 # pytest shows the line of a test that a wait of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
 
-_LONGEST_CHUNK_LINE: Final = 1_024
-_LARGEST_BODY: Final = 16 * 1024 * 1024
-_SILENCE_S: Final = 5.0
-"""Seconds of silence after which a sender's connection, which occupies a thread, is closed."""
-
 
 class WebhookTimeout(TimeoutError):
     """The expected webhook did not arrive; the message lists what did."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedWebhook:
-    """One delivery, as it came.
-
-    Attributes:
-        event: The parsed body.
-        body: The bytes that were signed.
-        headers: Names in lower case.
-        path: Where it was sent to.
-    """
-
-    event: answers.Event
-    body: bytes
-    headers: Mapping[str, str]
-    path: str
-
-    def is_signed_with(self, secret: str, *, header: str = "x-qashier-sign", encoding: str = "base64") -> bool:
-        """Whether its signature, written in `base64` or `hex`, is the one that `secret` makes of its body (EVT-7)."""
-        from hmac import compare_digest  # noqa: PLC0415 - few tests ask, and these two cost start-up time
-
-        from qashier_mock.webhooks import sign  # noqa: PLC0415
-
-        return compare_digest(
-            sign(self.body, secret, encoding=encoding).encode(), self.headers.get(header, "").encode()
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +103,7 @@ class WebhookReceiver:
         self._usual = _Answer()
         self._releases = 0
         self._is_closed = False
-        self._server: _Server | None = None
+        self._server: WebhookServer | None = None
         self._thread: Thread | None = None
 
     def start(self) -> Self:
@@ -146,7 +113,7 @@ class WebhookReceiver:
             RuntimeError: gevent has patched threading.
         """
         refuse_gevent("a receiver of webhooks")
-        self._server = _Server(self._bind, self._take_in)
+        self._server = WebhookServer(self._bind, self._take_in)
         self.url = f"http://{bracketed(self._host)}:{self._server.server_port}/webhooks"
         self._thread = Thread(target=self._server.run, name="qashier-mock-receiver", daemon=True)
         self._thread.start()
@@ -342,131 +309,3 @@ def _session_of(event: Mapping[str, Any]) -> str | None:
     data = event.get("data")
     session = data.get("object") if isinstance(data, dict) else None
     return session.get("id") if isinstance(session, dict) else None
-
-
-class _Server(ThreadingHTTPServer):
-    """A thread that accepts, one per connection, and a way to end them all at once."""
-
-    request_queue_size = 128
-    daemon_threads = True
-
-    def __init__(self, bind: str, take_in: Callable[[ReceivedWebhook], int | None]) -> None:
-        self.take_in = take_in
-        self._connections: dict[socket.socket, Thread] = {}
-        self._lock = Lock()
-        self._is_stopping = False
-        super().__init__((bind, 0), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.address_family, _, _, _, address = socket.getaddrinfo(bind, 0, type=self.socket_type)[0]
-        self.server_address = cast("tuple[str, int]", address)
-        self.socket = socket.socket(self.address_family, self.socket_type)
-        self.server_bind()
-        self.server_activate()
-
-    def server_bind(self) -> None:
-        # HTTPServer would ask the name service for its own name, which can take seconds.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def run(self) -> None:
-        """Accept until stopped; unlike `serve_forever`, without looking up twice a second."""
-        while not self._is_stopping:
-            self.handle_request()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        thread = Thread(
-            target=self.process_request_thread,
-            args=(request, client_address),
-            name="qashier-mock-receiver",
-            daemon=True,
-        )
-        with self._lock:
-            self._connections[request] = thread
-            thread.start()
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.pop(request, None)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore connections that break: tests break them on purpose."""
-
-    def stop_accepting(self) -> None:
-        """End `run` by connecting to it, since it waits for a connection."""
-        self._is_stopping = True
-        with socket.create_connection((reachable(self.server_name), self.server_port)):
-            return
-
-    def end_connections(self) -> None:
-        """Break every connection, and wait for its thread."""
-        with self._lock:
-            connections = dict(self._connections)
-        for connection, thread in connections.items():
-            with suppress(OSError):  # it may have ended meanwhile
-                connection.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    timeout = _SILENCE_S
-
-    def do_POST(self) -> None:
-        try:
-            body = self._chunks() if "chunked" in self.headers.get("Transfer-Encoding", "").lower() else self._whole()
-        except ValueError:  # where the body ends is not known, so nothing can follow it
-            self.close_connection = True
-            self._send(400)
-            return
-        try:
-            event = json.loads(body)
-        except (ValueError, RecursionError):
-            event = None
-        if not isinstance(event, dict):
-            self._send(400)
-            return
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        status = self.server.take_in(ReceivedWebhook(cast("answers.Event", event), body, headers, self.path))
-        if status is None:
-            self.close_connection = True
-        else:
-            self._send(status)
-
-    def _whole(self) -> bytes:
-        """Read a body of a length that was told; ValueError for a length that is none, or too large."""
-        return self._read(self._size(self.headers.get("Content-Length", "0"), 10))
-
-    def _chunks(self) -> bytes:
-        content = bytearray()
-        while size := self._size(self.rfile.readline(_LONGEST_CHUNK_LINE).partition(b";")[0].decode("latin-1"), 16):
-            content += self._read(size, before=len(content))
-            self.rfile.readline(_LONGEST_CHUNK_LINE)
-        while self.rfile.readline(_LONGEST_CHUNK_LINE).strip():
-            pass  # trailers
-        return bytes(content)
-
-    @staticmethod
-    def _size(text: str, base: int) -> int:
-        if not text.strip().isalnum():  # a sign, a blank or an underline would please `int`
-            raise ValueError(f"{text!r} is no length")
-        return int(text, base)
-
-    def _read(self, size: int, *, before: int = 0) -> bytes:
-        if before + size > _LARGEST_BODY:
-            raise ValueError(f"more than {_LARGEST_BODY} bytes")
-        content = self.rfile.read(size)
-        if len(content) < size:
-            raise ValueError("the body ended early")
-        return content
-
-    def _send(self, status: int) -> None:
-        self.send_response_only(status)
-        if status != 204:  # noqa: PLR2004 - the status without a body has no length either
-            self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""

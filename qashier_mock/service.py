@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
-from qashier_mock.core import advice as advised
+from qashier_mock.advising import Advisor
+from qashier_mock.core.advice import REUSED_KEY, TIGHT_POLLING, Advice
 from qashier_mock.core.delivery import plan
 from qashier_mock.core.errors import (
+    ApiError,
     CurrencyUnavailable,
     CursorsExclusive,
     CursorUnknown,
     IdempotencyKeyReused,
-    RequestInvalid,
     SessionNotFound,
     SessionNotOpen,
 )
@@ -42,6 +43,9 @@ from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import Clock, IdSource
 from qashier_mock.stores.base import Store, Transaction
 
+Advised = tuple[CheckoutSession, Sequence[Advice]]
+"""The answer to an API command: the session, and the advice that is new to the account."""
+
 Wake = Callable[[AccountId, int], None]
 """Called after a commit, with an instant of the machine's clock at which something of the account falls due."""
 
@@ -49,7 +53,8 @@ Wake = Callable[[AccountId, int], None]
 class CheckoutService:
     """Checkout sessions of all accounts.
 
-    Every method works on the account that it is given, and raises `SessionNotFound` for another account's session.
+    Every method works on the account that it is given, and raises `SessionNotFound` for another account's session. A
+    command of the API returns its advice, too; where it is refused, the error has it (`ApiError.advice`).
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class CheckoutService:
         self._policy = policy
         self._public_url = public_url
         self._common_endpoints = tuple(common_endpoints)
-        self._strict = strict
+        self.advisor = Advisor(clock, strict=strict)
         self._rules = rules
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
@@ -100,7 +105,7 @@ class CheckoutService:
 
     # the API
 
-    async def create(self, account: AccountId, params: CreateSession, request: RequestRef) -> CheckoutSession:
+    async def create(self, account: AccountId, params: CreateSession, request: RequestRef) -> Advised:
         """Open a session. A remembered idempotency key gets its first answer again and opens none.
 
         Raises:
@@ -113,34 +118,38 @@ class CheckoutService:
         async with self._store.transaction(account, key=key) as tx:
             # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4).
             now = max(await self._sync_clock(tx), tx.newest())
-            await self._apply_advice(tx, request, now)
-            replayed = await self._replay(tx, request, now)
-            if replayed is not None:
-                return replayed
-            session = self._rules.open_session(
-                params,
-                session_id=await self.draw(tx, "cs_test_"),
-                account=account,
-                sequence=tx.next_sequence(),
-                now=now,
-                pay_url=self._public_url() + "/pay/",
-            )
-            await tx.add_session(session)
+            advice = await self.advisor.about(tx, request, now)
+            try:
+                replayed = await self._replay(tx, request, now, advice)
+                if replayed is not None:
+                    return replayed
+                session = self._rules.open_session(
+                    params,
+                    session_id=await self.draw(tx, "cs_test_"),
+                    account=account,
+                    sequence=tx.next_sequence(),
+                    now=now,
+                    pay_url=self._public_url() + "/pay/",
+                )
+                await tx.add_session(session)
+            except ApiError as error:
+                error.advice = advice
+                raise
             await self._remember(tx, request, session, now)
             await self.announce(tx)
-            return session
+            return session, advice
 
-    async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> CheckoutSession:
+    async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> Advised:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
             session = await _found(tx, session_id)
             if session.is_open:
-                if tx.polls().note(session_id, self._clock()):
-                    await self._advise(tx, advised.TIGHT_POLLING, request, now)
+                if self.advisor.is_polling(account, session_id):
+                    return session, await self.advisor.new(tx, (TIGHT_POLLING,), request, now)
             else:
                 await tx.set_unconfirmed(session_id, unconfirmed=False)
-            return session
+            return session, ()
 
     async def list_sessions(self, account: AccountId, query: ListQuery) -> Page:
         """A page of the account's sessions, as of now (LIS-1 to LIS-14).
@@ -162,7 +171,7 @@ class CheckoutService:
                 raise CursorUnknown(name, cursor)
             return await tx.page(query, marked.sequence)
 
-    async def expire(self, account: AccountId, session_id: str, request: RequestRef) -> CheckoutSession:
+    async def expire(self, account: AccountId, session_id: str, request: RequestRef) -> Advised:
         """Expire an open session (EXP-1).
 
         Raises:
@@ -173,15 +182,19 @@ class CheckoutService:
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
             now = await self._sync_clock(tx)
-            await self._apply_advice(tx, request, now)
-            session = await _found(tx, session_id)
-            replayed = await self._replay(tx, request, now)
-            if replayed is not None:
-                return replayed
-            expired = await self._move(tx, session, Trigger.EXPIRE_REQUESTED, now, request)
+            advice = await self.advisor.about(tx, request, now)
+            try:
+                session = await _found(tx, session_id)
+                replayed = await self._replay(tx, request, now, advice)
+                if replayed is not None:
+                    return replayed
+                expired = await self._move(tx, session, Trigger.EXPIRE_REQUESTED, now, request)
+            except ApiError as error:
+                error.advice = advice
+                raise
             await self._remember(tx, request, expired, now)
             await self.announce(tx)
-            return expired
+            return expired, advice
 
     # the customer and the clock
 
@@ -253,11 +266,6 @@ class CheckoutService:
     def time_of(self, account: AccountId) -> int:
         """What the account's clock shows, as far as this process knows. Costs no transaction."""
         return self._clocks.get(account, MACHINE_CLOCK).read(self._clock())
-
-    def is_strict(self, tx: Transaction) -> bool:
-        """Whether advice about a request is a refusal in this account."""
-        strict = tx.profile().strict
-        return self._strict if strict is None else strict
 
     async def draw(self, tx: Transaction, prefix: str) -> str:
         """Draw an id that no account was ever given (CRE-10)."""
@@ -369,47 +377,31 @@ class CheckoutService:
     ) -> CheckoutSession:
         moved, event_type = self._rules.advance(session, trigger, now)
         if moved is not session:
-            await tx.replace_session(moved)
+            await tx.replace_session(session, moved)
         if event_type is not None:
             await self.record_event(tx, moved, event_type, now, request)
         return moved
 
-    async def _replay(self, tx: Transaction, request: RequestRef, now: int) -> CheckoutSession | None:
+    async def _replay(self, tx: Transaction, request: RequestRef, now: int, advice: Sequence[Advice]) -> Advised | None:
+        """The first answer to the request's key, if it is remembered, with what is new in the advice."""
         if request.idempotency_key is None:
             return None
         await tx.forget(now - MEMORY)
         record = await tx.recall(request.idempotency_key)
-        reject = self._policy.idempotency_reuse == "reject" or self.is_strict(tx)
+        reject = self._policy.idempotency_reuse == "reject" or self.advisor.is_strict(tx)
         match self._rules.decide(record, request.fingerprint, now=now, reject_reuse=reject):
             case Decision.RUN:
                 return None
             case Decision.REFUSE:
                 raise IdempotencyKeyReused
             case Decision.REPLAY_DIFFERENT:
-                await self._advise(tx, advised.REUSED_KEY, request, now)
+                advice = [*advice, *await self.advisor.new(tx, (REUSED_KEY,), request, now)]
         assert record is not None  # noqa: S101 - decide() replays only what is remembered
-        return record.session
+        return record.session, advice
 
     async def _remember(self, tx: Transaction, request: RequestRef, session: CheckoutSession, now: int) -> None:
         if request.idempotency_key is not None:
             await tx.remember(IdempotencyRecord(request.idempotency_key, request.fingerprint, session, now))
-
-    async def _apply_advice(self, tx: Transaction, request: RequestRef, now: int) -> None:
-        """Remember the advice about the request; in a strict account, refuse the request instead."""
-        if not request.advice:
-            return
-        if self.is_strict(tx):
-            raise _refusal(request.advice)
-        for each in request.advice:
-            await self._advise(tx, each, request, now)
-
-    async def _advise(self, tx: Transaction, advice: advised.Advice, request: RequestRef, now: int) -> None:
-        if advice.kind is advised.AdviceKind.UNKNOWN_FIELD:
-            known = {note.advice.subject for note in await tx.advice()}
-            if advice.subject not in known and len(known) >= advised.MOST_PIECES:
-                return
-        if await tx.note_advice(advice, request.id, now):
-            request.earned.append(advice)
 
     def _check_currency(self, params: CreateSession) -> None:
         allowed = self._policy.currencies
@@ -425,24 +417,6 @@ async def _found(tx: Transaction, session_id: str) -> CheckoutSession:
     if session is None:
         raise SessionNotFound(session_id)
     return session
-
-
-_STRICT_CODES = {
-    advised.AdviceKind.IDEMPOTENCY_KEY_MISSING: "parameter_missing",
-    advised.AdviceKind.UNKNOWN_FIELD: "parameter_unknown",
-}
-
-
-def _refusal(advice: Sequence[advised.Advice]) -> RequestInvalid:
-    first = advice[0]
-    message = first.message
-    if first.kind is advised.AdviceKind.UNKNOWN_FIELD:
-        message = advised.name_fields((each.param or "", each.nearest) for each in advice if each.kind is first.kind)
-    return RequestInvalid(
-        f"Refused in strict mode: {message}",
-        code=_STRICT_CODES.get(first.kind, "parameter_invalid"),
-        param=first.param,
-    )
 
 
 def _nobody(_account: AccountId, _machine_instant: int) -> None:

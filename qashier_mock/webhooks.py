@@ -1,24 +1,22 @@
-"""Webhooks on their way: the signature, and the dispatcher that empties the outbox."""
+"""Webhooks on their way: the dispatcher that empties the outboxes."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from heapq import heappop, heappush
-from hmac import new as hmac
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from qashier_mock.core.advice import SIGNATURE_HINT
-from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, Outcome, is_success
+from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, attempt_of
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
+from qashier_mock.core.signing import sign
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -54,18 +52,6 @@ _RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
 
 Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
 """Posts a body with headers to a URL; the status of the answer."""
-
-
-def sign(body: bytes, secret: str, *, encoding: str = "base64") -> str:
-    """The signature of a webhook's raw body: HMAC-SHA256, keyed with the secret's UTF-8 bytes (EVT-7).
-
-    Args:
-        body: As it is sent.
-        secret: The endpoint's.
-        encoding: `base64` or `hex`, as the policy's `signature_encoding`.
-    """
-    digest = hmac(secret.encode(), body, sha256).digest()
-    return digest.hex() if encoding == "hex" else b64encode(digest).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,24 +362,14 @@ class Dispatcher:
         later = (
             self._rules.after_attempt(delivery, started_at=claimed.started_at, status=status) if is_pending else None
         )
-        attempt = Attempt(
-            delivery_id=delivery.id,
-            event_id=event.id,
-            event_type=event.type.value,
-            session_id=event.session.id,
-            endpoint_id=endpoint.id,
-            url=endpoint.url,
-            number=delivery.number + 1,
-            at=claimed.started_at,
-            due=delivery.due,
+        attempt = attempt_of(
+            delivery,
+            event,
+            endpoint,
+            started_at=claimed.started_at,
             status=status,
             error=error,
             duration_ms=duration_ms,
-            outcome=Outcome.DROPPED
-            if delivery.is_dropped
-            else Outcome.DELIVERED
-            if is_success(status)
-            else Outcome.FAILED,
             next_try=None if later is None else later.due,
         )
         if self._tell is not None:

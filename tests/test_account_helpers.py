@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from qashier_mock.core.signing import sign
 from qashier_mock.testing import QashierMock, QashierMockServer
-from qashier_mock.webhooks import sign
 
 SECRET = "whsec_in_process"
 

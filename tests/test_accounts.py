@@ -103,20 +103,20 @@ def test_a_rule_counts_how_often_it_was_applied_until_it_is_used_up(harness: Har
 
 
 def test_a_snapshot_that_is_refused_leaves_the_account_as_it_was(harness: Harness) -> None:
-    theirs = drive(harness.service.create(OTHER_ACCOUNT, order(), request()))
-    mine = drive(harness.service.create(ACCOUNT, order(), request()))
+    theirs = drive(harness.service.create(OTHER_ACCOUNT, order(), request()))[0]
+    mine = drive(harness.service.create(ACCOUNT, order(), request()))[0]
     with pytest.raises(IdTaken, match=theirs.id):
         drive(harness.accounts.restore(ACCOUNT, drive(harness.accounts.snapshot(OTHER_ACCOUNT))))
-    assert drive(harness.service.retrieve(ACCOUNT, mine.id, request())) == mine
-    assert drive(harness.service.retrieve(OTHER_ACCOUNT, theirs.id, request())) == theirs
+    assert drive(harness.service.retrieve(ACCOUNT, mine.id, request()))[0] == mine
+    assert drive(harness.service.retrieve(OTHER_ACCOUNT, theirs.id, request()))[0] == theirs
 
 
 def test_the_counter_of_ids_never_goes_back(harness: Harness) -> None:
     snapshot = drive(harness.accounts.snapshot(ACCOUNT))
-    ids = [drive(harness.service.create(ACCOUNT, order(), request())).id for _ in range(3)]
+    ids = [drive(harness.service.create(ACCOUNT, order(), request()))[0].id for _ in range(3)]
     drive(harness.accounts.restore(ACCOUNT, snapshot))
     drive(harness.accounts.reset(ACCOUNT))
-    assert drive(harness.service.create(ACCOUNT, order(), request())).id not in ids
+    assert drive(harness.service.create(ACCOUNT, order(), request()))[0].id not in ids
 
 
 def test_a_snapshot_with_a_huge_counter_can_be_put_back_after_more_ids_were_drawn(harness: Harness) -> None:
@@ -124,17 +124,17 @@ def test_a_snapshot_with_a_huge_counter_can_be_put_back_after_more_ids_were_draw
     huge = replace(snapshot, profile=replace(snapshot.profile, drawn=2**52))
     drive(harness.accounts.restore(ACCOUNT, huge))
     for _ in range(2):
-        session = drive(harness.service.create(ACCOUNT, order(), request()))
+        session = drive(harness.service.create(ACCOUNT, order(), request()))[0]
         again = drive(harness.accounts.snapshot(ACCOUNT))
         assert again.profile.drawn < 2**52
         drive(harness.accounts.reset(ACCOUNT))
         drive(harness.accounts.restore(ACCOUNT, again))
-        assert drive(harness.service.retrieve(ACCOUNT, session.id, request())) == session
+        assert drive(harness.service.retrieve(ACCOUNT, session.id, request()))[0] == session
 
 
 def test_restored_deliveries_are_still_to_be_made(harness: Harness) -> None:
     drive(harness.accounts.add_endpoint(ACCOUNT, "http://127.0.0.1:9", secret="whsec", types=BOTH))
-    session = drive(harness.service.create(ACCOUNT, order(), request()))
+    session = drive(harness.service.create(ACCOUNT, order(), request()))[0]
     drive(harness.service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
     snapshot = drive(harness.accounts.snapshot(ACCOUNT))
     due: list[int] = []

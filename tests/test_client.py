@@ -12,8 +12,9 @@ from itertools import count
 import pytest
 
 from qashier_mock import MockServer
-from qashier_mock.client import MockAccount, epoch_seconds, whole_seconds
+from qashier_mock.client import MockAccount
 from qashier_mock.connections import Connections, MockRefused, MockUnreachable
+from qashier_mock.instants import epoch_seconds, whole_seconds
 
 KEYS = count()
 

@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 
 from qashier_mock.cli import COMMANDS, DONE, main
+from qashier_mock.core.signing import sign
 from qashier_mock.drill import DRILLS
-from qashier_mock.webhooks import sign
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BODY: Final = b'{"name": "caf\\u00e9"}'

@@ -55,7 +55,7 @@ class Account:
         params = CreateSession(
             line_items=(line,), success_url="https://shop.example/thanks", return_url="https://shop.example/order"
         )
-        self.ids.append((await self.service.create(ACCOUNT, params, self.request())).id)
+        self.ids.append((await self.service.create(ACCOUNT, params, self.request()))[0].id)
 
     def request(self) -> RequestRef:
         return RequestRef(id="req_growth")
@@ -84,7 +84,7 @@ async def measure(size: int) -> dict[str, int]:
     await account.fill(size)
     service, ids = account.service, account.ids
     oldest, middle = ids[0], ids[size // 2]
-    first_second = (await service.retrieve(ACCOUNT, oldest, account.request())).created
+    first_second = (await service.retrieve(ACCOUNT, oldest, account.request()))[0].created
     pages = {
         "first page": ListQuery(limit=10),
         "page in the middle": ListQuery(limit=10, starting_after=middle),

@@ -105,7 +105,7 @@ class Shop:
         cancel_url: str | None = CANCEL_URL,
     ) -> CheckoutSession:
         params = CreateSession(lines or (COFFEE, FILTERS), success_url, return_url, cancel_url)
-        return asyncio.run(self.service.create(ACCOUNT, params, RequestRef("req_1")))
+        return asyncio.run(self.service.create(ACCOUNT, params, RequestRef("req_1")))[0]
 
     def apply(self, session: CheckoutSession, trigger: Trigger) -> None:
         asyncio.run(self.service.apply(ACCOUNT, session.id, trigger))
@@ -114,7 +114,7 @@ class Shop:
         asyncio.run(self.service.expire(ACCOUNT, session.id, RequestRef("req_2")))
 
     def now(self, session: CheckoutSession) -> CheckoutSession:
-        return asyncio.run(self.service.retrieve(ACCOUNT, session.id, RequestRef("req_3")))
+        return asyncio.run(self.service.retrieve(ACCOUNT, session.id, RequestRef("req_3")))[0]
 
     def event_count(self) -> int:
         async def count() -> int:

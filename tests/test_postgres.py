@@ -56,7 +56,7 @@ class Processes:
         store = mock.store
         assert isinstance(store, PostgresStore)
         self.stores.remove(store)
-        tasks = [each for each in (store._beating, store._shared.journals._task) if each is not None]
+        tasks = [each for each in (store._beating, store._journals._task) if each is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -88,11 +88,11 @@ async def test_of_a_payment_and_an_expiry_at_the_same_time_one_wins(processes: P
         session = await one.create()
         ended = await asyncio.gather(
             outcome(one.service.apply(ONE, session.id, Trigger.PAYMENT_SUCCEEDED)),
-            outcome(other.service.expire(ONE, session.id, RequestRef("req_2"))),
+            outcome(other.expire(session)),
         )
         (won,) = [each for each in ended if isinstance(each, Status)]
         assert SessionNotOpen in ended
-        assert (await other.service.retrieve(ONE, session.id, RequestRef("req_3"))).status is won
+        assert (await other.service.retrieve(ONE, session.id, RequestRef("req_3")))[0].status is won
         wins.append(won)
     events = await one.accounts.events(ONE)
     assert [event.session.status for event in events] == wins, "one event each"
@@ -143,7 +143,7 @@ async def test_reading_waits_for_nobody(processes: Processes) -> None:
     session = await one.create()
     async with one.store.transaction(ONE) as tx:
         await tx.save_profile(tx.profile())
-        assert await other.service.retrieve(ONE, session.id, RequestRef("req_2")) == session
+        assert (await other.service.retrieve(ONE, session.id, RequestRef("req_2")))[0] == session
         assert (await other.service.list_sessions(ONE, ListQuery())).sessions == (session,)
         assert not await other.store.has_faults(ONE)
 
@@ -181,7 +181,7 @@ async def test_who_reads_a_journal_waits_for_what_is_being_written_to_it(process
         store.record(ONE, entry)
 
         async def is_being_written() -> bool:
-            return not store._shared.journals._waiting
+            return not store._journals._waiting
 
         await until(is_being_written)
         reading = asyncio.create_task(store.journal(ONE))
@@ -194,7 +194,7 @@ async def test_who_reads_a_journal_waits_for_what_is_being_written_to_it(process
 async def test_processes_that_start_at_the_same_time_share_the_tables(database: Place) -> None:
     stores = [PostgresStore(database.url) for _ in range(5)]
     await asyncio.gather(*(store.open() for store in stores))
-    numbers = {store._shared.worker for store in stores}
+    numbers = {store.worker for store in stores}
     await asyncio.gather(*(store.close() for store in stores))
     assert len(numbers) == 5
 
@@ -273,7 +273,7 @@ async def test_a_process_that_was_taken_for_dead_does_not_undo_what_another_did(
         await until(is_claimed)
         assert isinstance(other.store, PostgresStore)
         assert isinstance(one.store, PostgresStore)
-        await other.store.release_worker(one.store._shared.worker)
+        await other.store.release_worker(one.store.worker)
         async with other.store.transaction(ONE) as tx:
             (stolen,) = await tx.claim_deliveries(NOW, 9)
         release.set()
@@ -301,10 +301,10 @@ async def test_a_clock_that_a_dead_process_was_moving_can_be_moved_on(processes:
     one, other = await processes.start(), await processes.start()
     await one.create()
     async with one.store.transaction(ONE) as tx:
-        assert await tx.begin_clock_move(stands=False)
+        assert (await tx.change()).begin_move(tx.worker, stands=False)
         await one.service.set_clock(tx, AccountClock(frozen_at=NOW + 500))
     async with other.store.transaction(ONE) as tx:
-        assert not await tx.begin_clock_move(stands=False)
+        assert not (await tx.change()).begin_move(tx.worker, stands=False)
     async with other.dispatcher.running():
         moving = asyncio.create_task(other.clocks.advance(ONE, by=10))
         await asyncio.sleep(2 * SOON)
@@ -582,7 +582,7 @@ async def test_a_full_disk_is_no_mistake_of_ours(processes: Processes) -> None:
         )
         with pytest.raises(StoreUnavailable, match="No space left"):
             await mock.pay(session)
-        assert (await mock.service.retrieve(ONE, session.id, RequestRef("req_1"))).status is Status.OPEN
+        assert (await mock.service.retrieve(ONE, session.id, RequestRef("req_1")))[0].status is Status.OPEN
         await connection.execute("DROP TRIGGER full_disk ON mock_events")
     assert (await mock.pay(session)).status is Status.COMPLETE
 
@@ -609,7 +609,7 @@ async def test_a_database_of_an_older_version_is_upgraded_with_all_that_is_in_it
             marks = ", ".join(["%s"] * len(values))
             await connection.execute(f"INSERT INTO {columns} VALUES ({marks})".encode(), values)  # noqa: S608
     mock = await processes.start()
-    session = await mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1"))
+    session = (await mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1")))[0]
     assert session.status is Status.COMPLETE
     assert (await mock.create(key="key 1")).id == "cs_test_old"
     (attempt,) = await mock.dispatcher.flush(ONE)
@@ -671,7 +671,7 @@ async def test_every_text_is_kept_whatever_encoding_the_client_is_told(
             mock = Mock(store)
             session = await mock.create(success_url="https://shop.example/\N{TEACUP WITHOUT HANDLE}")
             assert (await mock.pay(session)).status is Status.COMPLETE
-            kept = await mock.service.retrieve(ONE, session.id, RequestRef("req_1"))
+            kept = (await mock.service.retrieve(ONE, session.id, RequestRef("req_1")))[0]
             assert kept.success_url == session.success_url
             await store.close()
 

@@ -17,8 +17,9 @@ import pytest
 
 from qashier_mock import MockServer
 from qashier_mock.client import MockAccount
-from qashier_mock.receiver import WebhookReceiver, WebhookTimeout, _Handler
-from qashier_mock.webhooks import sign
+from qashier_mock.core.signing import sign
+from qashier_mock.receiver import WebhookReceiver, WebhookTimeout
+from qashier_mock.webhook_server import _Handler
 
 COMPLETED: Final = "checkout.session.completed"
 EXPIRED: Final = "checkout.session.expired"

@@ -40,7 +40,7 @@ CUSTOMER = (Trigger.PAYMENT_SUCCEEDED, Trigger.PAYMENT_FAILED, Trigger.PAYMENT_C
 
 def create(service: CheckoutService, *, life: int | None = None, account: AccountId = ACCOUNT) -> CheckoutSession:
     expires_at = None if life is None else NOW + life
-    return drive(service.create(account, order(expires_at=expires_at), request()))
+    return drive(service.create(account, order(expires_at=expires_at), request()))[0]
 
 
 def events(store: MemoryStore, account: AccountId = ACCOUNT) -> list[Event]:
@@ -57,7 +57,7 @@ def test_sweeping_expires_what_is_overdue_earliest_deadline_first(service: Check
     clock.now += 3_600
     assert list(drive(service.sweep(ACCOUNT))) == [soon, late]
     assert list(drive(service.sweep(ACCOUNT))) == []
-    assert drive(service.retrieve(ACCOUNT, kept, request())).is_open
+    assert drive(service.retrieve(ACCOUNT, kept, request()))[0].is_open
 
 
 def test_sessions_of_one_deadline_expire_in_order_of_creation(service: CheckoutService, clock: ManualClock) -> None:
@@ -112,8 +112,8 @@ def test_a_service_follows_the_rules_that_it_is_handed() -> None:
     rules = replace(DEFAULT_RULES, advance=lambda session, _trigger, _now: (session, None))
     service, _ = make_service(rules=rules)
     session = create(service)
-    assert drive(service.expire(ACCOUNT, session.id, request())) == session
-    assert drive(make_service()[0].create(ACCOUNT, order(), request())).is_open
+    assert drive(service.expire(ACCOUNT, session.id, request()))[0] == session
+    assert drive(make_service()[0].create(ACCOUNT, order(), request()))[0].is_open
 
 
 def test_finding_a_session_needs_no_account(service: CheckoutService) -> None:
@@ -143,7 +143,7 @@ def test_a_refused_create_adds_nothing(service: CheckoutService) -> None:
 def test_an_account_may_be_limited_to_currencies() -> None:
     service, _ = make_service(policy=replace(Policy(), currencies=("MYR",)))
     lines = (LineItem("Tea", None, "MYR", 1, 1), LineItem("Tea", None, "SGD", 1, 1))
-    assert drive(service.create(ACCOUNT, order(line_items=lines[:1]), request())).currency == "MYR"
+    assert drive(service.create(ACCOUNT, order(line_items=lines[:1]), request()))[0].currency == "MYR"
     with pytest.raises(CurrencyUnavailable) as refused:
         drive(service.create(ACCOUNT, order(line_items=lines), request()))
     assert refused.value.param == "line_items[1].price_data.currency"
@@ -222,10 +222,20 @@ def test_a_strict_service_refuses_what_is_advised_against_and_remembers_nothing(
     store = MemoryStore()
     service, _ = make_service(store=store, strict=True)
     asked = request(advice=[MISSING_KEY])
-    with pytest.raises(RequestInvalid, match="Refused in strict mode: A POST came without"):
+    with pytest.raises(RequestInvalid, match="Refused in strict mode: A POST came without") as refused:
         drive(service.create(ACCOUNT, order(), asked))
-    assert asked.earned == []
+    assert refused.value.advice == ()
     assert drive(store.transaction(ACCOUNT).advice()) == ()
+
+
+def test_a_refusal_carries_the_advice_that_was_new(service: CheckoutService) -> None:
+    from qashier_mock.core.advice import MISSING_KEY
+
+    with pytest.raises(ExpiresAtOutOfRange) as refused:
+        drive(service.create(ACCOUNT, order(expires_at=NOW), request(advice=[MISSING_KEY])))
+    assert refused.value.advice == [MISSING_KEY]
+    _, advice = drive(service.create(ACCOUNT, order(), request(advice=[MISSING_KEY])))
+    assert advice == [], "it was given before"
 
 
 def test_the_clock_last_seen_follows_every_move() -> None:
@@ -266,7 +276,7 @@ class History(RuleBasedStateMachine):
     @rule(life=st.none() | st.integers(1_800, 5_000))
     def create(self, life: int | None) -> None:
         expires_at = None if life is None else self.clock.now + life
-        session = drive(self.service.create(ACCOUNT, order(expires_at=expires_at), request()))
+        session = drive(self.service.create(ACCOUNT, order(expires_at=expires_at), request()))[0]
         self._pass_deadlines()
         assert session.sequence == len(self.expected)
         assert session.id not in {each.id for each in self.expected}
@@ -284,7 +294,7 @@ class History(RuleBasedStateMachine):
         session = self.expected[index]
         try:
             if trigger is Trigger.EXPIRE_REQUESTED:
-                after = drive(self.service.expire(ACCOUNT, session.id, request()))
+                after = drive(self.service.expire(ACCOUNT, session.id, request()))[0]
             else:
                 after = drive(self.service.apply(ACCOUNT, session.id, trigger))
         except SessionNotOpen:

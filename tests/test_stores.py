@@ -31,6 +31,7 @@ from store_harness import (
 )
 
 from qashier_mock.app import MockApp, Settings
+from qashier_mock.core.account import AccountState, ClockMove
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery, Outcome
 from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
@@ -57,7 +58,6 @@ from qashier_mock.stores.factory import StoreUrlError, is_shared, open_store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.schema import VERSION, VERSION_1
 from qashier_mock.stores.sqlite import SqliteStore
-from qashier_mock.stores.state import AccountState, ClockMove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,7 +247,7 @@ async def test_what_failed_on_the_way_has_not_happened(lasting: Place) -> None:
 
     async def fail() -> None:
         async with mock.store.transaction(ONE) as tx:
-            await tx.replace_session(dataclasses.replace(await found(tx, session.id), status=Status.COMPLETE))
+            await tx.replace_session(session, dataclasses.replace(session, status=Status.COMPLETE))
             await tx.add_session(dataclasses.replace(SESSION, sequence=1))
             await tx.save_profile(Profile(drawn=99))
             raise ZeroDivisionError
@@ -361,7 +361,7 @@ def test_accounts_that_never_had_anything_do_not_fill_the_memory(monkeypatch: py
     assert isinstance(mock.store, MemoryStore)
     assert len(mock.store._every()) <= 52
     assert drive(mock.store.journal(AccountId("acct_499"))) == (ENTRY,), "the latest are still there"
-    assert drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1"))) == session
+    assert drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1")))[0] == session
 
 
 def test_a_visitor_that_begins_to_have_something_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -497,7 +497,7 @@ async def test_a_clock_goes_on_that_a_process_was_moving_when_it_died(lasting: P
     await before.store.open()
     await before.create()
     async with before.store.transaction(ONE) as tx:
-        assert await tx.begin_clock_move(stands=False)
+        assert (await tx.change()).begin_move(tx.worker, stands=False)
         await before.service.set_clock(tx, AccountClock(frozen_at=NOW + 500))
     await before.store.close()
     after = Mock(lasting.store(), before.clock)
@@ -519,7 +519,7 @@ async def test_a_clock_that_was_to_stand_in_the_end_goes_on_standing(lasting: Pl
     before = Mock(lasting.store())
     await before.store.open()
     async with before.store.transaction(ONE) as tx:
-        assert await tx.begin_clock_move(stands=True)
+        assert (await tx.change()).begin_move(tx.worker, stands=True)
         await before.service.set_clock(tx, AccountClock(frozen_at=NOW + 500))
     await before.store.close()
     after = Mock(lasting.store(), before.clock)
@@ -744,7 +744,7 @@ def test_a_file_of_an_older_version_is_upgraded_with_all_that_is_in_it(file: Pat
     database.close()
     mock = Mock(SqliteStore(file))
     drive(mock.store.open())
-    session = drive(mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1")))
+    session = drive(mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1")))[0]
     assert (session.status, session.payment_status, session.amount_total) == (Status.COMPLETE, PaymentStatus.PAID, 360)
     replayed = drive(mock.create(key="key 1"))
     assert (replayed.id, replayed.status) == ("cs_test_old", Status.OPEN)
@@ -846,7 +846,7 @@ async def test_a_full_disk_refuses_a_command_whole_and_takes_the_next(file: Path
     refused = len(kept)
     page = await mock.service.list_sessions(ONE, ListQuery(limit=100))
     assert [each.id for each in page.sessions] == [each.id for each in reversed(kept)][:100], "reading goes on"
-    assert (await mock.service.retrieve(ONE, kept[3].id, RequestRef("req_1"))) == kept[3]
+    assert (await mock.service.retrieve(ONE, kept[3].id, RequestRef("req_1")))[0] == kept[3]
     store._database.execute("PRAGMA max_page_count = 1000000")
     kept.append(await mock.create(key=f"key {refused}"))
     again = [await mock.create(key=f"key {each}") for each in range(len(kept))]

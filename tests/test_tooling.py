@@ -182,6 +182,20 @@ def test_a_part_made_from_something_else_is_made_again(set_up: ModuleType, tmp_p
     assert not set_up.stamp_fits(stamp, set_up.digest_of(["pytest>=10"]))
 
 
+def test_an_environment_is_made_again_when_packages_move_and_not_for_the_linters_settings(set_up: ModuleType) -> None:
+    def digest(change: tuple[str, str] | None = None) -> str:
+        text = (ROOT / "pyproject.toml").read_text("utf-8")
+        if change is not None:
+            assert change[0] in text
+            text = text.replace(*change)
+        return str(set_up.digest_of(set_up.environment_of(Path("venv"), tomllib.loads(text))))
+
+    assert digest() == digest(("line-length = 120", "line-length = 100"))
+    moved = '"contract_tests/qashier_contract"]', '"elsewhere/qashier_contract"]'
+    for change in (moved, ("hatchling>=1.27", "hatchling>=1.28"), ("httpretty>=1.1", "httpretty>=1.2")):
+        assert digest() != digest(change), change
+
+
 def test_a_part_that_still_fits_is_touched_for_make(set_up: ModuleType, tmp_path: Path) -> None:
     stamp = tmp_path / "stamp"
     stamp.write_text(set_up.digest_of("same"))

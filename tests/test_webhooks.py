@@ -18,9 +18,9 @@ from mock_harness import HANG, NOW, Client, Json, Received, Receiver, basket
 
 from qashier_mock import MockApp, webhooks
 from qashier_mock.core.policy import Policy
+from qashier_mock.core.signing import sign
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.machine import MachineClock
-from qashier_mock.webhooks import sign
 
 MakeClient = Callable[..., Client]
 RETRIES = [10, 60, 300, 1_800, 7_200, 21_600, 43_200]

@@ -108,9 +108,7 @@ def install_python_packages(venv: Path, purpose: str) -> None:
     """Install this project, editable, and what the purpose needs. Its stamp is `.set-up-<purpose>` there."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         pyproject = tomllib.load(file)
-    # The place belongs to the digest: an environment's scripts and the link to this checkout name it in full.
-    made_from = [str(venv), str(ROOT), sys.version, pyproject["project"], pyproject["dependency-groups"]]
-    digest = digest_of(made_from)
+    digest = digest_of(environment_of(venv, pyproject))
     serve_stamp, develop_stamp = venv / ".set-up-serve", venv / ".set-up-develop"
     stamp = serve_stamp if purpose == "serve" else develop_stamp
     if stamp_fits(stamp, digest):
@@ -125,6 +123,16 @@ def install_python_packages(venv: Path, purpose: str) -> None:
         pip_install(venv, "--editable", f"{ROOT}[all]", *requirements)
         develop_stamp.write_text(digest)
     serve_stamp.write_text(digest)
+
+
+def environment_of(venv: Path, pyproject: dict[str, Any]) -> list[Any]:
+    """All that decides what an installed environment is: where, for which Python, from what, and who builds it how.
+
+    The place belongs to it, because an environment's scripts and the link to this checkout name it in full; so do the
+    packages that the build is told of, because that link names their folders.
+    """
+    built = [pyproject["build-system"], pyproject["tool"]["hatch"]]
+    return [str(venv), str(ROOT), sys.version, pyproject["project"], pyproject["dependency-groups"], built]
 
 
 def create_environment(venv: Path) -> None:

@@ -16,7 +16,7 @@ from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
-from qashier_mock.webhooks import sign
+from qashier_mock.core.signing import sign
 
 
 def _signature(make: Callable[[bytes, str], str]) -> Change:

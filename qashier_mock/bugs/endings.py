@@ -49,7 +49,7 @@ def _expired_again(when: Callable[[CheckoutSession, int], bool]) -> Change:
             session, now = await parts.stored(account, session_id)
             if session is None or session.status is not Status.EXPIRED or not when(session, now):
                 raise
-            return session
+            return session, ()
 
     return command("expire")(expire)
 
@@ -124,7 +124,7 @@ async def refused_expire_ends_a_complete_session(
         async with parts.store.transaction(account) as tx:
             session = await tx.session(session_id)
             if session is not None:
-                await tx.replace_session(replace(session, status=Status.EXPIRED))
+                await tx.replace_session(session, replace(session, status=Status.EXPIRED))
         raise
 
 

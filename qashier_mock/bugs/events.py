@@ -90,9 +90,9 @@ def event_names_the_create(parts: Parts) -> None:
     creates: dict[str, RequestRef] = {}
 
     async def create(inner: Inner, account: AccountId, params: object, ref: RequestRef) -> object:
-        session = await inner(account, params, ref)
+        session, advice = await inner(account, params, ref)
         creates.setdefault(session.id, ref)
-        return session
+        return session, advice
 
     def name(event: Event) -> Event:
         ref = creates.get(event.session.id)
@@ -124,10 +124,10 @@ async def replayed_expire_tells_again(
 ) -> object:
     """Repeating an expire with its idempotency key sends `checkout.session.expired` again."""
     is_repeated = await parts.remembered(account, ref) is not None
-    session = await inner(account, session_id, ref)
+    session, advice = await inner(account, session_id, ref)
     if is_repeated and session.status is Status.EXPIRED:
         await parts.record_expiry(account, session, ref)
-    return session
+    return session, advice
 
 
 @defect("EVT-5", transaction("overdue"))

@@ -23,9 +23,10 @@ from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import IdempotencyKeyReused, RequestInvalid, SessionNotOpen
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
-from qashier_mock.core.model import AccountId, CheckoutSession, CreateSession
+from qashier_mock.core.model import AccountId, CreateSession
 from qashier_mock.core.request import RequestRef
 from qashier_mock.pipeline import Call, Reply
+from qashier_mock.service import Advised
 
 KEY = b"idempotency-key"
 
@@ -47,7 +48,7 @@ def _create_under(key: Callable[[str], str | None]) -> Change:
 
     async def create(_parts: Parts, inner: Inner, account: AccountId, params: object, ref: RequestRef) -> object:
         sent = ref.idempotency_key
-        return await inner(account, params, replace(ref, idempotency_key=None if sent is None else key(sent)))
+        return await inner(account, params, ref._replace(idempotency_key=None if sent is None else key(sent)))
 
     return command("create")(create)
 
@@ -127,8 +128,8 @@ async def replay_shows_the_session_as_it_is(
     parts: Parts, inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef
 ) -> object:
     """A repeated create answers with the session as it is by then, instead of the first answer."""
-    session = await inner(account, params, ref)
-    return (await parts.stored(account, session.id))[0] or session
+    session, advice = await inner(account, params, ref)
+    return (await parts.stored(account, session.id))[0] or session, advice
 
 
 @defect("IDM-1", command("create"))
@@ -144,7 +145,7 @@ async def repeated_create_is_a_conflict(
 @defect("IDM-2")
 def same_body_same_session(parts: Parts) -> None:
     """A create whose body was sent before gets that session, though it has another key."""
-    made: dict[tuple[AccountId, CreateSession], CheckoutSession] = {}
+    made: dict[tuple[AccountId, CreateSession], Advised] = {}
 
     async def create(inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef) -> object:
         if ref.idempotency_key is None:
@@ -195,10 +196,10 @@ async def same_key_at_once_opens_two(
     if key is None or await parts.remembered(account, ref) is not None:
         return await inner(account, params, ref)
     await asyncio.sleep(RACE_S)
-    session = await inner(account, params, replace(ref, idempotency_key=None))
+    session, advice = await inner(account, params, ref._replace(idempotency_key=None))
     async with parts.store.transaction(account) as tx:
         await tx.remember(IdempotencyRecord(key, ref.fingerprint, session, parts.service.now(tx)))
-    return session
+    return session, advice
 
 
 @defect("IDM-6")
@@ -247,10 +248,10 @@ def key_of_another_account_refused(parts: Parts) -> None:
         key = ref.idempotency_key
         if key is not None and owners.get(key, account) != account:
             raise IdempotencyKeyReused
-        session = await inner(account, params, ref)
+        answer = await inner(account, params, ref)
         if key is not None:
             owners[key] = account
-        return session
+        return answer
 
     parts.on_method("service", "create", create)
 

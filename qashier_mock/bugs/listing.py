@@ -115,9 +115,9 @@ def last_changed_first(parts: Parts) -> None:
     changes: dict[str, int] = {}
     numbers = count()
 
-    async def changed(inner: Inner, _tx: Any, session: CheckoutSession) -> None:
+    async def changed(inner: Inner, _tx: Any, before: CheckoutSession, session: CheckoutSession) -> None:
         changes[session.id] = next(numbers)
-        await inner(session)
+        await inner(before, session)
 
     parts.on_transaction("replace_session", changed)
     _ordered_by(lambda session: (-changes.get(session.id, -1), -session.sequence))(parts)

@@ -15,6 +15,7 @@ from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger, advance
 from qashier_mock.core.model import AccountId, CheckoutSession, Status
 from qashier_mock.core.paging import ListQuery, Page
+from qashier_mock.service import Advised
 
 
 async def _look(parts: Parts, account: AccountId, session_id: str) -> CheckoutSession | None:
@@ -43,7 +44,7 @@ async def expire_beside_a_payment(
         session, _ = await parts.stored(account, session_id)
         if session is None or session.status is not Status.COMPLETE:
             raise
-        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost)
+        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost), ()
 
 
 @defect("CON-1", command("expire"))
@@ -53,7 +54,7 @@ async def two_expires_at_once(parts: Parts, inner: Inner, account: AccountId, se
     try:
         return await inner(account, session_id, ref)
     except SessionNotOpen as lost:
-        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost)
+        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost), ()
 
 
 @defect("CON-1", command("apply"))
@@ -87,15 +88,15 @@ def concurrent_create_not_listed(parts: Parts) -> None:
     known: set[str] = set()
     lost: set[str] = set()
 
-    async def create(inner: Inner, account: AccountId, *arguments: Any) -> CheckoutSession:
+    async def create(inner: Inner, account: AccountId, *arguments: Any) -> Advised:
         under_way[account] += 1
         try:
             await asyncio.sleep(RACE_S)
-            session: CheckoutSession = await inner(account, *arguments)
+            session, advice = await inner(account, *arguments)
             if under_way[account] > 1 and session.id not in known:
                 lost.add(session.id)
             known.add(session.id)
-            return session
+            return session, advice
         finally:
             under_way[account] -= 1
 

@@ -10,6 +10,7 @@ from qashier_mock.bugs.parts import Inner, Json, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.lifecycle import LONGEST_LIFE, Trigger, advance
 from qashier_mock.core.model import AccountId, CheckoutSession
+from qashier_mock.service import Advised
 
 
 def _per_read(change: Callable[[Json, int], object]) -> Change:
@@ -53,16 +54,16 @@ def retrieve_is_cached(parts: Parts) -> None:
     cached: dict[str, CheckoutSession] = {}
     expired: set[str] = set()
 
-    async def retrieve(inner: Inner, account: AccountId, session_id: str, ref: object) -> CheckoutSession:
-        session: CheckoutSession = await inner(account, session_id, ref)
+    async def retrieve(inner: Inner, account: AccountId, session_id: str, ref: object) -> Advised:
+        session, advice = await inner(account, session_id, ref)
         if session.is_open:
             cached[session_id] = session
-        return cached.get(session_id, session) if session_id in expired else session
+        return (cached.get(session_id, session) if session_id in expired else session), advice
 
     async def expire(inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
-        session = await inner(account, session_id, ref)
+        answer = await inner(account, session_id, ref)
         expired.add(session_id)
-        return session
+        return answer
 
     parts.on_method("service", "retrieve", retrieve)
     parts.on_method("service", "expire", expire)
@@ -74,4 +75,4 @@ async def expire_is_not_saved(parts: Parts, inner: Inner, account: AccountId, se
     session, now = await parts.stored(account, session_id)
     if session is None or not session.is_open or now >= session.expires_at:
         return await inner(account, session_id, ref)
-    return advance(session, Trigger.EXPIRE_REQUESTED, now)[0]
+    return advance(session, Trigger.EXPIRE_REQUESTED, now)[0], ()

@@ -224,7 +224,7 @@ class CommandShop:
         from urllib.error import HTTPError  # noqa: PLC0415 - one drill needs it
         from urllib.request import Request, urlopen  # noqa: PLC0415
 
-        from qashier_mock.webhooks import sign  # noqa: PLC0415
+        from qashier_mock.core.signing import sign  # noqa: PLC0415
 
         headers = {"Content-Type": "application/json"}
         if secret is not None:

@@ -116,6 +116,37 @@ def is_success(status: int | None) -> bool:
     return status is not None and status // 100 == 2  # noqa: PLR2004 - the class of statuses called 2xx
 
 
+def attempt_of(
+    delivery: Delivery,
+    event: Event,
+    endpoint: WebhookEndpoint,
+    *,
+    started_at: int,
+    status: int | None,
+    error: str | None,
+    duration_ms: float,
+    next_try: int | None,
+) -> Attempt:
+    """The result of an attempt; see `Attempt`."""
+    outcome = Outcome.DELIVERED if is_success(status) else Outcome.FAILED
+    return Attempt(
+        delivery_id=delivery.id,
+        event_id=event.id,
+        event_type=event.type.value,
+        session_id=event.session.id,
+        endpoint_id=endpoint.id,
+        url=endpoint.url,
+        number=delivery.number + 1,
+        at=started_at,
+        due=delivery.due,
+        status=status,
+        error=error,
+        duration_ms=duration_ms,
+        outcome=Outcome.DROPPED if delivery.is_dropped else outcome,
+        next_try=next_try,
+    )
+
+
 def after_attempt(delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
     """What is still to be delivered after an attempt; None once it was acknowledged or is given up.
 

@@ -18,8 +18,11 @@ Source: "How the mock refuses" of the contract, HTTP-3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
+
+from qashier_mock.core.advice import Advice
 
 
 class ErrorType(StrEnum):
@@ -57,11 +60,13 @@ class ApiError(Exception):
         param: The path of the field to blame (`line_items[0].quantity`), if one is.
         kind: The situation, from which the policy derives the status.
         type: The `error.type` of the envelope.
+        advice: Advice about the refused request that is new to the account.
     """
 
     type: ClassVar[ErrorType] = ErrorType.API
     kind: ErrorKind
     code: str
+    advice: Sequence[Advice] = ()
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from qashier_mock.core.advice import Advice
 
 
-@dataclass(slots=True)
-class RequestRef:
+class RequestRef(NamedTuple):
     """The API request that a command came with.
 
     Attributes:
@@ -17,11 +16,9 @@ class RequestRef:
         idempotency_key: As sent, or None.
         fingerprint: Identifies operation, session and parsed body, to tell a repeat from another request (IDM-9).
         advice: Advice about the request itself; strict accounts refuse it instead.
-        earned: Filled by the service: the advice that is new to the account. The answer carries it.
     """
 
     id: str
     idempotency_key: str | None = None
     fingerprint: bytes = b""
     advice: Sequence[Advice] = ()
-    earned: list[Advice] = field(default_factory=list)

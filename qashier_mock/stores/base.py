@@ -11,14 +11,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
-from qashier_mock.core.advice import Advice, AdviceNote, PollWatch
+from qashier_mock.core.account import AccountState
+from qashier_mock.core.advice import Advice, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, WebhookEndpoint
-from qashier_mock.core.paging import ListQuery, Page
-from qashier_mock.stores.state import AccountState, ClockMove
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status, WebhookEndpoint
+from qashier_mock.core.paging import Interval, ListQuery, Page, take
 
 T = TypeVar("T", bound=FaultRule | WebhookEndpoint)
 
@@ -77,14 +77,26 @@ class Transaction(Protocol):
     async def add_session(self, session: CheckoutSession) -> None:
         """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
 
-    async def replace_session(self, session: CheckoutSession) -> None:
-        """Put a changed session in the place of the one with its id."""
+    async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
+        """Put a changed session in the place of what it was."""
 
     async def overdue(self, now: int) -> CheckoutSession | None:
         """The open session with the earliest `expires_at`, if that is at or before `now`."""
 
     async def page(self, query: ListQuery, cursor: int | None) -> Page:
         """The answer to a list query; `cursor` is the `sequence` of the session that the query's cursor names."""
+        since, until = query.created.since, query.created.until
+        first = 0 if since is None else await self._first_since(since)
+        end = self.state.sessions if until is None else await self._first_since(until)
+        interval = Interval(first, end, newest_first=True).after_cursor(query, cursor)
+        walk = await self._walk(interval, query.status, query.limit + 1)
+        return Page(*take(walk, query.limit, newest_first=interval.newest_first))
+
+    async def _first_since(self, created: int) -> int:
+        """The sequence of the first session created at or after an instant: sequences grow with creation."""
+
+    async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
+        """The first sessions of an interval that have the status."""
 
     async def sessions(self) -> Sequence[CheckoutSession]:
         """All of the account's, in order of creation; O(n)."""
@@ -165,37 +177,6 @@ class Transaction(Protocol):
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
         """The last 10,000, oldest first, without the first `after` that were ever added."""
 
-    # the clock
-
-    async def begin_clock_move(self, *, stands: bool) -> bool:
-        """Say that this process moves the clock in steps; False, and nothing said, while another does.
-
-        Args:
-            stands: Whether the clock is to stand when the move has ended.
-        """
-        state = await self.change()
-        if state.move is not None and state.move.worker != self.worker:
-            return False
-        state.move = ClockMove(self.worker, stands)
-        return True
-
-    async def end_clock_move(self) -> None:
-        """End the move of this process, or one that was abandoned."""
-        state = await self.change()
-        if state.move is not None and state.move.worker in (None, self.worker):
-            state.move = None
-
-    async def abandoned_clock_move(self, *, by_us: bool = False) -> bool | None:
-        """The `stands` of a move whose process died on the way, or None.
-
-        Args:
-            by_us: A move of this process counts, too: it is known to have failed.
-        """
-        move = self.state.move
-        if move is None or not (move.worker is None or (by_us and move.worker == self.worker)):
-            return None
-        return move.stands
-
     # faults and advice
 
     def faults(self) -> Sequence[FaultRule]:
@@ -211,14 +192,8 @@ class Transaction(Protocol):
         state.faults = tuple([each for each in state.faults if each.id != rule_id])
 
     async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
-        """Remember an advice, earned `count` times more; True when its subject is new to the account."""
-        state = await self.change()
-        for note in state.advice:
-            if note.advice.kind is advice.kind and note.advice.subject == advice.subject:
-                note.count += count
-                return False
-        state.advice = (*state.advice, AdviceNote(advice, request_id, at, count))
-        return True
+        """See `AccountState.note_advice`."""
+        return (await self.change()).note_advice(advice, request_id, at, count=count)
 
     async def advice(self) -> Sequence[AdviceNote]:
         """In the order in which they were first earned."""
@@ -228,9 +203,6 @@ class Transaction(Protocol):
         """Ids of sessions that have ended with a webhook and were not retrieved since."""
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None: ...
-
-    def polls(self) -> PollWatch:
-        """The watch over polling; it is changed in place, and may be forgotten at any time."""
 
     # ids
 

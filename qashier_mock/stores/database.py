@@ -1,17 +1,26 @@
-"""What units of work on an SQL database need: the account's row, a way in, and what those of a store share."""
+"""A unit of work on an SQL database: how it gets in, locks the account's row, and ends.
+
+A database differs from another in how statements get there, how a row is locked and how a transaction ends. All of
+that is `Rows`, which each store implements; the statements are the same, with `?` for each value.
+"""
+
+# ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
 
-from qashier_mock.core.advice import PollWatch
+from qashier_mock.core.account import AccountState
+from qashier_mock.core.errors import ApiError
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
+from qashier_mock.stores.base import Transaction
 from qashier_mock.stores.journals import JournalWriter
 from qashier_mock.stores.rows import Row
-from qashier_mock.stores.state import AccountState
 
 READ_ACCOUNT: Final = "SELECT no, head, wake_at FROM mock_accounts WHERE id = ?"
 
@@ -71,16 +80,116 @@ class Rows(Protocol):
         """
 
 
-@dataclass(slots=True)
-class Shared:
-    """What all units of work of a store have in common.
+class SqlUnit(Transaction):
+    """One account's unit of work, without what it finds and keeps: that is `SqlTransaction`.
 
-    Attributes:
-        journals: What is still to be written to the journals.
-        worker: This process, as the store numbers those that work on it.
-        polls: Watches over polling, which need not outlive the process.
+    Nearly every command needs the account's own row, and a command that writes locks that row first: commands on one
+    account happen one after the other, commands on others beside it.
     """
 
-    journals: JournalWriter
-    worker: int = 0
-    polls: dict[AccountId, PollWatch] = field(default_factory=dict)
+    __slots__ = (
+        "_is_changed", "_is_due_known", "_is_locked", "_journals", "_reading", "_rows", "account", "row", "state",
+        "worker",
+    )  # fmt: skip
+
+    def __init__(self, account: AccountId, rows_: Rows, journals: JournalWriter, *, worker: int, reading: bool) -> None:
+        """Work on `account`.
+
+        Args:
+            account: Whose.
+            rows_: How to get at the database.
+            journals: What is still to be written to the journals.
+            worker: This process, as the store numbers those that work on it.
+            reading: See `Store.transaction`.
+        """
+        self.account = account
+        self.worker = worker
+        self._rows = rows_
+        self._journals = journals
+        self._reading = reading
+        self._is_changed = False
+        self._is_due_known = True  # else the state's `delivery_due` has to be found again
+
+    async def __aenter__(self) -> Self:
+        # Without a lock the row is read again once something is to be changed.
+        self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading)
+        self.state = self.row.state
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        row = None
+        try:
+            if error is None or isinstance(error, ApiError):
+                error = None
+                await self._write_back()
+                await self._rows.commit()
+                row = self.row
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            await self._rows.leave(self.account, row, is_sound=error is None or isinstance(error, Exception))
+
+    async def lock(self) -> AccountState:
+        """The state, locked."""
+        if not self._is_locked:
+            self.row = await self._rows.lock(self.account, self.row)
+            self.state = self.row.state
+            self._is_locked = True
+        return self.state
+
+    async def change(self) -> AccountState:
+        self._is_changed = True
+        return self.state if self._is_locked else await self.lock()
+
+    async def _write_back(self) -> None:
+        """Put the state into the account's row, if it has changed."""
+        if not self._is_locked:
+            return
+        delivery_due, state = await self.next_delivery_due(), self.state
+        wake_at = state.wake_at(state.deadline, delivery_due)
+        if not self._is_changed and wake_at == self.row.wake_at:
+            return
+        await self._rows.run(
+            "UPDATE mock_accounts SET head = ?, wake_at = ?, mover = ? WHERE no = ?",
+            rows.pack(state),
+            wake_at,
+            None if state.move is None else state.move.worker,
+            self.row.number,
+        )
+        self.row.wake_at = wake_at
+
+    # statements whose first value is the account's number
+
+    async def _write(self, sql: str, *values: Any) -> int:
+        """Change rows; how many."""
+        if not self._is_locked:
+            await self.lock()
+        return await self._rows.run(sql, self.row.number, *values)
+
+    async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
+        """Add a row of the account; where there is one with the same `replacing`, put it in its place."""
+        await self._write(_insertion(table, tuple(values), replacing), *values.values())
+
+    async def _delete(self, table: str, where: str = "", *values: Any) -> None:
+        await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
+        self._is_due_known = self._is_due_known and table != "deliveries"
+
+    async def _all(self, sql: str, *values: Any) -> list[Row]:
+        return await self._rows.all(sql, self.row.number, *values)
+
+    async def _one(self, sql: str, *values: Any) -> Row | None:
+        found = await self._rows.all(sql, self.row.number, *values)
+        return found[0] if found else None
+
+
+@lru_cache(maxsize=100)
+def _insertion(table: str, columns: Sequence[str], replacing: str | None) -> str:
+    """A statement that adds a row with `account` and these columns."""
+    sql = f"INSERT INTO mock_{table} (account, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
+    if replacing is None:
+        return sql
+    changes = ", ".join(f"{each} = excluded.{each}" for each in columns)
+    return f"{sql} ON CONFLICT (account, {replacing}) DO UPDATE SET {changes}"

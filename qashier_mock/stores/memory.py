@@ -6,7 +6,7 @@ A transaction never suspends, so each command is atomic on the app's single even
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sortedcontainers import SortedList
 
-from qashier_mock.core.advice import PollWatch
+from qashier_mock.core.account import NEW, AccountState
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import (
     AccountId,
@@ -24,9 +24,8 @@ from qashier_mock.core.model import (
     Profile,
     Status,
 )
-from qashier_mock.core.paging import Interval, ListQuery, Page, take
+from qashier_mock.core.paging import Interval
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
-from qashier_mock.stores.state import NEW, AccountState
 
 if TYPE_CHECKING:
     from qashier_mock.core.delivery import Attempt, Delivery
@@ -44,7 +43,7 @@ class MemoryAccount(Transaction):
     """
 
     __slots__ = (
-        "_attempts", "_by_status", "_claimed", "_deadlines", "_deliveries", "_due", "_events", "_held", "_polls",
+        "_attempts", "_by_status", "_claimed", "_deadlines", "_deliveries", "_due", "_events", "_held",
         "_records", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
     )  # fmt: skip
     worker = 0
@@ -57,17 +56,16 @@ class MemoryAccount(Transaction):
     def _empty(self, profile: Profile) -> None:
         self.state = AccountState(profile)
         self._sessions: list[CheckoutSession] = []  # by sequence
-        self._by_status: dict[Status, SortedList] = {}  # of sequences
+        self._by_status: defaultdict[Status, SortedList] = defaultdict(SortedList)  # of sequences
         self._deadlines: list[tuple[int, int]] = []  # a heap of (expires_at, sequence); ended sessions leave it late
         self._records: dict[str, IdempotencyRecord] = {}  # in the order of their answers
         self._events: list[Event] = []
         self._deliveries: dict[str, Delivery] = {}
         self._due: SortedList | None = None  # of (due, delivery id), without those that are being attempted
-        self._claimed: set[str] | None = None  # ids of deliveries that are
-        self._held: dict[str, None] | None = None  # ids of deliveries that are held, as they were put
+        self._claimed: dict[str, None] = {}  # ids of deliveries that are
+        self._held: dict[str, None] = {}  # ids of deliveries that are held, as they were put
         self._attempts: deque[Attempt] | None = None
-        self._unconfirmed: set[str] | None = None
-        self._polls: PollWatch | None = None
+        self._unconfirmed: dict[str, None] = {}
         self.journal: deque[JournalEntry] | None = None
 
     def is_new(self) -> bool:
@@ -94,23 +92,16 @@ class MemoryAccount(Transaction):
         self.state.sessions += 1
         self.state.newest = session.created
         self._store.sessions[session.id] = session
-        self._sequences(session.status).add(session.sequence)
+        self._by_status[session.status].add(session.sequence)
         if session.is_open:
             heappush(self._deadlines, (session.expires_at, session.sequence))
 
-    async def replace_session(self, session: CheckoutSession) -> None:
-        before = self._sessions[session.sequence]
+    async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         self._sessions[session.sequence] = session
         self._store.sessions[session.id] = session
         if before.status is not session.status:
             self._by_status[before.status].remove(session.sequence)
-            self._sequences(session.status).add(session.sequence)
-
-    def _sequences(self, status: Status) -> SortedList:
-        found = self._by_status.get(status)
-        if found is None:
-            found = self._by_status[status] = SortedList()
-        return found
+            self._by_status[session.status].add(session.sequence)
 
     def _earliest_open(self) -> CheckoutSession | None:
         while self._deadlines:
@@ -130,28 +121,19 @@ class MemoryAccount(Transaction):
         session = self._earliest_open()
         return None if session is None else session.expires_at
 
-    async def page(self, query: ListQuery, cursor: int | None) -> Page:
-        interval = self._created_interval(query).after_cursor(query, cursor)
-        positions: Iterable[int]
-        if query.status is not None:
-            positions = self._sequences(query.status).irange(
-                interval.first, interval.end, inclusive=(True, False), reverse=interval.newest_first
-            )
+    async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
+        first, end, sessions = interval.first, interval.end, self._sessions
+        places: Iterable[int]
+        if status is not None:
+            places = self._by_status[status].irange(first, end, inclusive=(True, False), reverse=interval.newest_first)
         elif interval.newest_first:
-            positions = range(interval.end - 1, interval.first - 1, -1)
+            places = range(end - 1, first - 1, -1)
         else:
-            positions = range(interval.first, interval.end)
-        chosen, has_more = take(positions, query.limit, newest_first=interval.newest_first)
-        sessions = self._sessions
-        return Page(tuple([sessions[position] for position in chosen]), has_more)
+            places = range(first, end)
+        return [sessions[place] for place in islice(places, limit)]
 
-    def _created_interval(self, query: ListQuery) -> Interval:
-        first, end = 0, len(self._sessions)
-        if query.created.since is not None:
-            first = bisect_left(self._sessions, query.created.since, key=_created)
-        if query.created.until is not None:
-            end = bisect_left(self._sessions, query.created.until, key=_created)
-        return Interval(first, end, newest_first=True)
+    async def _first_since(self, created: int) -> int:
+        return bisect_left(self._sessions, created, key=_created)
 
     async def sessions(self) -> Sequence[CheckoutSession]:
         return tuple(self._sessions)
@@ -207,8 +189,6 @@ class MemoryAccount(Transaction):
             self._due = SortedList()
         self._due.add((delivery.due, delivery.id))
         if delivery.is_held:
-            if self._held is None:
-                self._held = {}
             self._held[delivery.id] = None
 
     async def remove_delivery(self, delivery_id: str) -> None:
@@ -216,10 +196,10 @@ class MemoryAccount(Transaction):
         if delivery is None:
             return
         del self._store.deliveries[delivery_id]
-        if delivery.is_held and self._held is not None:
+        if delivery.is_held:
             del self._held[delivery_id]
-        if self._claimed is not None and delivery_id in self._claimed:
-            self._claimed.remove(delivery_id)
+        if delivery_id in self._claimed:
+            del self._claimed[delivery_id]
         elif self._due is not None:
             self._due.remove((delivery.due, delivery_id))
 
@@ -227,15 +207,13 @@ class MemoryAccount(Transaction):
         if not self._due:
             return ()
         chosen = list(islice(self._due.irange(None, (now + 1, "")), limit))
-        if self._claimed is None:
-            self._claimed = set()
         for each in chosen:
             self._due.remove(each)
-            self._claimed.add(each[1])
+            self._claimed[each[1]] = None
         return tuple(self._deliveries[delivery_id] for _, delivery_id in chosen)
 
     async def is_claimed(self, delivery_id: str) -> bool:
-        return self._claimed is not None and delivery_id in self._claimed
+        return delivery_id in self._claimed
 
     async def is_attempted_elsewhere(self) -> bool:
         return False
@@ -244,8 +222,7 @@ class MemoryAccount(Transaction):
         return self._due[0][0] if self._due else None
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        claimed = self._claimed or ()
-        held = [self._deliveries[delivery_id] for delivery_id in self._held or () if delivery_id not in claimed]
+        held = [self._deliveries[delivery_id] for delivery_id in self._held if delivery_id not in self._claimed]
         return tuple([each for each in held if each.endpoint_id == endpoint_id])
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
@@ -255,10 +232,10 @@ class MemoryAccount(Transaction):
         """Take back every claim: whoever made them is gone."""
         if self.state.move is not None:
             self.state.move.worker = None
-        for delivery_id in self._claimed or ():
+        for delivery_id in self._claimed:
             assert self._due is not None  # noqa: S101 - what is claimed was due
             self._due.add((self._deliveries[delivery_id].due, delivery_id))
-        self._claimed = None
+        self._claimed = {}
 
     async def add_attempt(self, attempt: Attempt) -> None:
         if self._attempts is None:
@@ -271,20 +248,13 @@ class MemoryAccount(Transaction):
         return tuple(islice(kept, max(0, after - (self.state.attempts - len(kept))), None))
 
     async def unconfirmed(self) -> Collection[str]:
-        return self._unconfirmed or ()
+        return self._unconfirmed
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
         if unconfirmed:
-            if self._unconfirmed is None:
-                self._unconfirmed = set()
-            self._unconfirmed.add(session_id)
-        elif self._unconfirmed:
-            self._unconfirmed.discard(session_id)
-
-    def polls(self) -> PollWatch:
-        if self._polls is None:
-            self._polls = PollWatch()
-        return self._polls
+            self._unconfirmed[session_id] = None
+        else:
+            self._unconfirmed.pop(session_id, None)
 
     # ids
 
@@ -383,16 +353,12 @@ class MemoryStore:
     async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
         return tuple([entry.redacted() for entry in self.transaction(account).journal or ()])
 
-    async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
+    async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:  # noqa: ARG002 - all, whenever due
         found: dict[AccountId, int] = {}
         for account in self._every():
-            instants = [account.next_deadline(), await account.next_delivery_due()]
-            known = [instant for instant in instants if instant is not None]
-            clock = account.profile().clock
-            if known and clock.frozen_at is None:
-                found[account.account] = min(known) - clock.offset
-            elif known and min(known) <= clock.read(machine_now):
-                found[account.account] = machine_now
+            wake_at = account.state.wake_at(account.next_deadline(), await account.next_delivery_due())
+            if wake_at is not None:
+                found[account.account] = wake_at
         return found
 
     async def open(self) -> None:

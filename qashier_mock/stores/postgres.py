@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Self
 from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
@@ -35,8 +35,8 @@ from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql_store import SqlStore, SqlUnit
-from qashier_mock.stores.state import AccountState
+from qashier_mock.stores.sql import SqlTransaction
+from qashier_mock.stores.sql_store import SqlStore
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class PostgresStore(SqlStore):
 
     async def _refuse_unusable(self) -> None:
         """Refuse a database that cannot hold every text, and a pooler that shares connections between transactions."""
-        async with _rows_of(self._pool) as one, _rows_of(self._pool) as other:
+        async with _PostgresRows(self._pool) as one, _PostgresRows(self._pool) as other:
             encoding = one.parameter("server_encoding")
             if encoding not in {"UTF8", "SQL_ASCII"}:
                 raise StoreUnavailable(
@@ -172,7 +172,7 @@ class PostgresStore(SqlStore):
             self._beating = None
             await self._close_journals()
             try:
-                await self.release_worker(self._shared.worker)
+                await self.release_worker(self.worker)
             except StoreUnavailable as error:
                 _log.warning("the store is gone before it was closed: %s", error)
         await self._close_connections()
@@ -191,11 +191,11 @@ class PostgresStore(SqlStore):
         while True:
             await asyncio.sleep(min(_BEAT_EVERY, self._alive_for / 5))
             try:
-                async with _rows_of(self._heart) as rows_:
+                async with _PostgresRows(self._heart) as rows_:
                     await rows_.run(
                         f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {_NOW} + ?) "
                         "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until",
-                        self._shared.worker,
+                        self.worker,
                         self._lease_ms(),
                     )
             except StoreUnavailable:
@@ -216,16 +216,16 @@ class PostgresStore(SqlStore):
 
     # transactions
 
-    def rows(self) -> AbstractAsyncContextManager[_PostgresRows]:
-        return _rows_of(self._pool)
+    def rows(self) -> _PostgresRows:
+        return _PostgresRows(self._pool)
 
-    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlUnit:
+    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlTransaction:
         turn = None
         if not reading and key is None:
             turn = self._turns.get(account)
             if turn is None:
                 turn = self._turns[account] = asyncio.Lock()
-        return SqlUnit(account, _PostgresRows(self._pool, key=key, turn=turn), self._shared, reading=reading)
+        return self._unit(account, _PostgresRows(self._pool, key=key, turn=turn), reading=reading)
 
     def is_faultless(self, account: AccountId) -> bool:  # noqa: ARG002 - another process may have made some
         return False
@@ -268,6 +268,13 @@ class _PostgresRows:
             if isinstance(error, TimeoutError):
                 raise StoreUnavailable(f"{self._pool.where} does not keep up with the commands.") from None
             raise
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.give_back(is_sound=kind is None)
 
     async def give_back(self, *, is_sound: bool) -> None:
         """Undo what was not committed, and give the connection back, unless it is broken."""
@@ -360,19 +367,6 @@ class _PostgresRows:
         except psycopg.Error as error:
             raise self._pool.translated(error) from error
         await self.run("DELETE FROM mock_under_way WHERE account = ? AND key = ?", account, key)
-
-
-@asynccontextmanager
-async def _rows_of(pool: Pool) -> AsyncIterator[_PostgresRows]:
-    """A way in for statements that are each a transaction of their own, or that begin one themselves."""
-    rows = _PostgresRows(pool)
-    await rows.connect()
-    is_sound = False
-    try:
-        yield rows
-        is_sound = True
-    finally:
-        await rows.give_back(is_sound=is_sound)
 
 
 async def _have_a_task() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import orjson
 
+from qashier_mock.core.account import AccountState, ClockMove
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery, Outcome
 from qashier_mock.core.faults import FaultAction, FaultRule
@@ -31,7 +32,6 @@ from qashier_mock.core.model import (
     WebhookEndpoint,
 )
 from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.stores.state import AccountState, ClockMove
 
 Row = Sequence[Any]
 P = ParamSpec("P")

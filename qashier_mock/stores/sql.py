@@ -1,39 +1,27 @@
-"""One account's unit of work on an SQL database, whichever it is.
-
-A database differs from another in how statements get there, how a row is locked and how a transaction ends. All of
-that is `Rows` (`database.py`), which each store implements; the statements are the same, with `?` for each value.
-
-Nearly every command needs the account's own row, and a command that writes locks that row first: commands on one
-account happen one after the other, commands on others beside it.
-"""
+"""What a unit of work on an SQL database finds and keeps: all statements on one account, alike for each database."""
 
 # ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
-from qashier_mock.core.advice import PollWatch
+from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status
-from qashier_mock.core.paging import Interval, ListQuery, Page, take
+from qashier_mock.core.model import CheckoutSession, Event, EventType, Profile, Status
+from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
-from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
-from qashier_mock.stores.database import AccountRow, Rows, Shared
-from qashier_mock.stores.rows import SESSION, Row
-from qashier_mock.stores.state import AccountState
+from qashier_mock.stores.base import ATTEMPTS_KEPT
+from qashier_mock.stores.database import SqlUnit
+from qashier_mock.stores.rows import SESSION
 
 _CHUNK: Final = 500
 """Values that one statement lists at most."""
 
 _PRUNE_EVERY: Final = 100
 """Attempts that are added before those that are too many are removed."""
-
-_POLLS_KEPT: Final = 10_000
-"""Accounts whose polling is watched."""
 
 _JOINED: Final = ", ".join(f"s.{column}" for column in SESSION.split(", "))
 
@@ -52,117 +40,28 @@ _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES
 _FIRST_OPEN: Final = "FROM mock_sessions WHERE account = ? AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
 
-class SqlTransaction(Transaction):
+class SqlTransaction(SqlUnit):
     """See `Transaction`."""
 
-    __slots__ = (
-        "_is_changed",
-        "_is_due_known",
-        "_is_locked",
-        "_rows",
-        "_seen",
-        "_shared",
-        "account",
-        "row",
-        "state",
-        "worker",
-    )
-
-    def __init__(self, account: AccountId, rows_: Rows, row: AccountRow, shared: Shared, *, is_locked: bool) -> None:
-        """Work on `account`.
-
-        Args:
-            account: Whose.
-            rows_: How to get at the database.
-            row: The account's row, as it was read.
-            shared: Of the store.
-            is_locked: The row is locked; else it is read again once something is to be changed.
-        """
-        self.account = account
-        self.worker = shared.worker
-        self.row = row
-        self.state = row.state
-        self._rows = rows_
-        self._shared = shared
-        self._is_locked = is_locked
-        self._is_changed = False
-        self._is_due_known = True  # else the state's `delivery_due` has to be found again
-        self._seen: dict[str, str] = {}  # the status that a session was read with
-
-    async def lock(self) -> AccountState:
-        """The state, locked."""
-        if not self._is_locked:
-            self.row = await self._rows.lock(self.account, self.row)
-            self.state = self.row.state
-            self._is_locked = True
-        return self.state
-
-    async def change(self) -> AccountState:
-        self._is_changed = True
-        return self.state if self._is_locked else await self.lock()
-
-    async def _write(self, sql: str, *values: Any) -> int:
-        """Run a statement whose first value is the account's number."""
-        if not self._is_locked:
-            await self.lock()
-        return await self._rows.run(sql, self.row.number, *values)
-
-    async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
-        """Add a row of the account; where there is one with the same `replacing`, put it in its place."""
-        await self._write(_insertion(table, tuple(values), replacing), *values.values())
-
-    async def _delete(self, table: str, where: str = "", *values: Any) -> None:
-        await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
-        self._is_due_known = self._is_due_known and table != "deliveries"
-
-    async def _all(self, sql: str, *values: Any) -> list[Row]:
-        """Run a query whose first value is the account's number."""
-        return await self._rows.all(sql, self.row.number, *values)
-
-    async def _one(self, sql: str, *values: Any) -> Row | None:
-        found = await self._all(sql, *values)
-        return found[0] if found else None
-
-    async def finish(self) -> None:
-        """Write the state back, if it has changed; to be called before the commit."""
-        if not self._is_locked:
-            return
-        await self.next_delivery_due()
-        state, wake_at = self.state, self.state.wake_at()
-        if not self._is_changed and wake_at == self.row.wake_at:
-            return
-        await self._rows.run(
-            "UPDATE mock_accounts SET head = ?, wake_at = ?, mover = ? WHERE no = ?",
-            rows.pack(state),
-            wake_at,
-            None if state.move is None else state.move.worker,
-            self.row.number,
-        )
-        self.row.wake_at = wake_at
+    __slots__ = ()
 
     # sessions
-
-    def _session(self, row: Row) -> CheckoutSession:
-        self._seen[row[0]] = row[2]
-        return rows.unpack_session(row, self.account)
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         if not rows.is_text(session_id):
             return None
         row = await self._one(f"SELECT {SESSION} FROM mock_sessions WHERE account = ? AND id = ?", session_id)
-        return None if row is None else self._session(row)
+        return None if row is None else rows.unpack_session(row, self.account)
 
     async def add_session(self, session: CheckoutSession) -> None:
         await self._write(_INSERT_SESSION, *rows.pack_session(session))
         state = await self.change()
         state.sessions = session.sequence + 1
         state.newest = session.created
-        self._seen[session.id] = session.status.value
         if session.is_open and (state.deadline is None or session.expires_at < state.deadline):
             state.deadline = session.expires_at
 
-    async def replace_session(self, session: CheckoutSession) -> None:
-        before = self._seen[session.id]
+    async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         state = await self.change()
         changed = await self._rows.run(
             "UPDATE mock_sessions SET status = ?, payment_status = ? WHERE account = ? AND id = ? AND status = ?",
@@ -170,12 +69,11 @@ class SqlTransaction(Transaction):
             session.payment_status.value,
             self.row.number,
             session.id,
-            before,
+            before.status.value,
         )
         if changed != 1:
-            raise RuntimeError(f"session {session.id} is no longer {before}, although its account is locked")
-        self._seen[session.id] = session.status.value
-        if before == Status.OPEN.value and not session.is_open and state.deadline == session.expires_at:
+            raise RuntimeError(f"session {session.id} is no longer {before.status}, although its account is locked")
+        if before.is_open and not session.is_open and state.deadline == session.expires_at:
             earliest = await self._one(f"SELECT expires_at {_FIRST_OPEN}")
             state.deadline = None if earliest is None else earliest[0]
 
@@ -186,7 +84,7 @@ class SqlTransaction(Transaction):
         if not self._may_be_overdue(now):
             return None
         row = await self._one(f"SELECT {SESSION} {_FIRST_OPEN}")
-        return None if row is None else self._session(row)
+        return None if row is None else rows.unpack_session(row, self.account)
 
     def _may_be_overdue(self, now: int) -> bool:
         return self.state.deadline is not None and self.state.deadline <= now
@@ -194,29 +92,18 @@ class SqlTransaction(Transaction):
     def next_deadline(self) -> int | None:
         return self.state.deadline
 
-    async def page(self, query: ListQuery, cursor: int | None) -> Page:
-        interval = Interval(
-            await self._first_since(query.created.since, otherwise=0),
-            await self._first_since(query.created.until, otherwise=self.state.sessions),
-            newest_first=True,
-        ).after_cursor(query, cursor)
+    async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
         order = "DESC" if interval.newest_first else "ASC"
-        of_status, status = ("", []) if query.status is None else (" AND status = ?", [query.status.value])
-        found = await self._all(
-            f"SELECT {SESSION} FROM mock_sessions WHERE account = ?{of_status} AND sequence >= ? AND sequence < ? "
-            f"ORDER BY sequence {order} LIMIT ?",
-            *status,
+        of_status, value = ("", ()) if status is None else (" AND status = ?", (status.value,))
+        return await self._sessions(
+            f"{of_status} AND sequence >= ? AND sequence < ? ORDER BY sequence {order} LIMIT ?",
+            *value,
             interval.first,
             interval.end,
-            query.limit + 1,
+            limit,
         )
-        chosen, has_more = take(found, query.limit, newest_first=interval.newest_first)
-        return Page(tuple([rows.unpack_session(row, self.account) for row in chosen]), has_more)
 
-    async def _first_since(self, created: int | None, *, otherwise: int) -> int:
-        """The sequence of the first session created at or after an instant: sequences grow with creation."""
-        if created is None:
-            return otherwise
+    async def _first_since(self, created: int) -> int:
         row = await self._one(
             "SELECT sequence FROM mock_sessions WHERE account = ? AND created >= ? ORDER BY created, sequence LIMIT 1",
             created,
@@ -224,7 +111,10 @@ class SqlTransaction(Transaction):
         return self.state.sessions if row is None else int(row[0])
 
     async def sessions(self) -> Sequence[CheckoutSession]:
-        found = await self._all(f"SELECT {SESSION} FROM mock_sessions WHERE account = ? ORDER BY sequence")
+        return await self._sessions(" ORDER BY sequence")
+
+    async def _sessions(self, where: str, *values: Any) -> Sequence[CheckoutSession]:
+        found = await self._all(f"SELECT {SESSION} FROM mock_sessions WHERE account = ?{where}", *values)
         return tuple([rows.unpack_session(row, self.account) for row in found])
 
     # idempotency
@@ -394,15 +284,6 @@ class SqlTransaction(Transaction):
         elif await self._one("SELECT 1 FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id):
             await self._delete("unconfirmed", " AND session_id = ?", session_id)
 
-    def polls(self) -> PollWatch:
-        watches = self._shared.polls
-        found = watches.get(self.account)
-        if found is None:
-            if len(watches) >= _POLLS_KEPT:
-                watches.clear()
-            found = watches[self.account] = PollWatch()
-        return found
-
     # ids
 
     async def hold(self, object_id: str) -> None:
@@ -449,21 +330,9 @@ class SqlTransaction(Transaction):
         for table in ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed"):
             await self._delete(table)
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
-        self._shared.journals.drop(self.account)
-        self._shared.polls.pop(self.account, None)
-        self._seen.clear()
+        self._journals.drop(self.account)
         self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
         self._is_due_known = True
-
-
-@lru_cache(maxsize=100)
-def _insertion(table: str, columns: Sequence[str], replacing: str | None) -> str:
-    """A statement that adds a row with `account` and these columns."""
-    sql = f"INSERT INTO mock_{table} (account, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
-    if replacing is None:
-        return sql
-    changes = ", ".join(f"{each} = excluded.{each}" for each in columns)
-    return f"{sql} ON CONFLICT (account, {replacing}) DO UPDATE SET {changes}"
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -12,15 +12,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Final
 
-from qashier_mock.core.errors import ApiError
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
-from qashier_mock.stores.database import Rows, Shared
+from qashier_mock.stores.database import Rows
 from qashier_mock.stores.journals import Entries, JournalWriter
 from qashier_mock.stores.sql import SqlTransaction
 
@@ -35,39 +33,6 @@ _HANDED_OUT_FOR: Final = 5
 _INSERT_ENTRY: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
 
 
-class SqlUnit:
-    """A transaction as a context: see `Store`."""
-
-    __slots__ = ("_account", "_reading", "_rows", "_shared", "_tx")
-
-    def __init__(self, account: AccountId, rows_: Rows, shared: Shared, *, reading: bool) -> None:
-        self._account = account
-        self._rows = rows_
-        self._shared = shared
-        self._reading = reading
-
-    async def __aenter__(self) -> SqlTransaction:
-        row, is_locked = await self._rows.enter(self._account, reading=self._reading)
-        self._tx = SqlTransaction(self._account, self._rows, row, self._shared, is_locked=is_locked)
-        return self._tx
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        row = None
-        try:
-            if error is None or isinstance(error, ApiError):
-                error = None
-                await self._tx.finish()
-                await self._rows.commit()
-                row = self._tx.row
-        except BaseException as failure:
-            error = failure
-            raise
-        finally:
-            await self._rows.leave(self._account, row, is_sound=error is None or isinstance(error, Exception))
-
-
 class SqlStore:
     """Every account, in a database: see `Store`."""
 
@@ -79,7 +44,8 @@ class SqlStore:
 
     def __init__(self) -> None:
         self.incarnation = ""
-        self._shared = Shared(JournalWriter(self._write_journals))
+        self.worker = 0
+        self._journals = JournalWriter(self._write_journals)
         self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
 
     # what differs from database to database
@@ -88,8 +54,11 @@ class SqlStore:
         """A way in for statements that are each a transaction of their own, or that begin one themselves."""
         raise NotImplementedError
 
-    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlUnit:
+    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlTransaction:
         raise NotImplementedError
+
+    def _unit(self, account: AccountId, rows_: Rows, *, reading: bool) -> SqlTransaction:
+        return SqlTransaction(account, rows_, self._journals, worker=self.worker, reading=reading)
 
     # workers
 
@@ -97,7 +66,7 @@ class SqlStore:
         """Say that this process works on the database, until `lease`, an expression of the database's clock."""
         async with self.rows() as rows_:
             ((worker,),) = await rows_.all(f"INSERT INTO mock_workers (alive_until) VALUES ({lease}) RETURNING no")
-        self._shared.worker = worker
+        self.worker = worker
         self.incarnation = str(worker)
 
     async def _release_dead_workers(self, dead: str) -> None:
@@ -155,10 +124,10 @@ class SqlStore:
     # the journals
 
     def record(self, account: AccountId, entry: JournalEntry) -> None:
-        self._shared.journals.add(account, entry)
+        self._journals.add(account, entry)
 
     async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        await self._shared.journals.flush()
+        await self._journals.flush()
         async with self.rows() as rows_:
             found = await rows_.all(
                 "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?",
@@ -169,7 +138,7 @@ class SqlStore:
 
     async def _close_journals(self) -> None:
         try:
-            await self._shared.journals.close()
+            await self._journals.close()
         except StoreUnavailable as error:
             _log.warning("the store is gone before it was closed, and requests are missing in the journal: %s", error)
 

@@ -27,7 +27,8 @@ from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql_store import SqlStore, SqlUnit
+from qashier_mock.stores.sql import SqlTransaction
+from qashier_mock.stores.sql_store import SqlStore
 
 _APPLICATION_ID: Final = 0x51534D4B
 """Stands in the header of a file, so that another program's is not taken for one of ours."""
@@ -66,7 +67,7 @@ class SqliteStore(SqlStore):
             self._rows = _SqliteRows(self._path, self._database)
             await self._register("0")
             # As the file was free, every other process that has worked on it is gone.
-            await self._release_dead_workers(f"no <> {self._shared.worker}")
+            await self._release_dead_workers(f"no <> {self.worker}")
         except (OSError, sqlite3.Error) as error:
             await self._close_file()
             raise StoreUnavailable(_told(self._path, error)) from error
@@ -106,8 +107,8 @@ class SqliteStore(SqlStore):
         *,
         reading: bool = False,
         key: str | None = None,  # noqa: ARG002 - a transaction never suspends, so that no key is ever under way
-    ) -> SqlUnit:
-        return SqlUnit(account, self._open_rows(), self._shared, reading=reading)
+    ) -> SqlTransaction:
+        return self._unit(account, self._open_rows(), reading=reading)
 
     def is_faultless(self, account: AccountId) -> bool:
         row = self._rows.kept.get(account) if self._rows is not None else None

@@ -53,7 +53,7 @@ class QashierMock(MockAccount):
     @staticmethod
     def sign(body: bytes | str, secret: str, *, encoding: Literal["base64", "hex"] = "base64") -> str:
         """The signature of a webhook's body (a `str` as UTF-8), for unit tests of a handler (EVT-7)."""
-        from qashier_mock.webhooks import sign  # noqa: PLC0415 - needs more than most tests do
+        from qashier_mock.core.signing import sign  # noqa: PLC0415 - needs more than most tests do
 
         return sign(body.encode() if isinstance(body, str) else body, secret, encoding=encoding)
 

@@ -15,7 +15,7 @@ from qashier_mock.web import wire
 class ApiHandlers:
     """Handlers over a checkout service; `call.principal` is the account.
 
-    Each puts its `RequestRef` into `call.context`, so that a refusal carries the advice too.
+    The advice that a command returns goes into `call.context`, where `hooks.py` finds it for header, journal and log.
     """
 
     def __init__(self, service: CheckoutService) -> None:
@@ -27,7 +27,7 @@ class ApiHandlers:
         """Open a session."""
         params = wire.parse_create(body)
         request = _request(call, idempotency_key, "", body, about_urls(params))
-        session = await self._service.create(call.principal, params, request)
+        session, call.context = await self._service.create(call.principal, params, request)
         return Reply(200, wire.session_to_json(session))
 
     async def list_checkout_sessions(self, call: Call, **parameters: Any) -> Reply:
@@ -37,8 +37,7 @@ class ApiHandlers:
 
     async def retrieve_checkout_session(self, call: Call, *, id: str) -> Reply:  # noqa: A002 - the document's name
         """One session as of now."""
-        request = call.context = RequestRef(call.request_id)
-        session = await self._service.retrieve(call.principal, id, request)
+        session, call.context = await self._service.retrieve(call.principal, id, RequestRef(call.request_id))
         return Reply(200, wire.session_to_json(session))
 
     async def expire_checkout_session(
@@ -50,7 +49,7 @@ class ApiHandlers:
     ) -> Reply:
         """End an open session."""
         request = _request(call, idempotency_key, id, None)
-        session = await self._service.expire(call.principal, id, request)
+        session, call.context = await self._service.expire(call.principal, id, request)
         return Reply(200, wire.session_to_json(session))
 
 
@@ -66,5 +65,4 @@ def _request(
         fingerprint = wire.fingerprint(call.operation.operation_id, session_id, body)
     advice.extend(unknown_field(field.path, field.nearest) for field in call.unknown_fields)
     advice.extend(about_it)
-    request = call.context = RequestRef(call.request_id, key, fingerprint, advice)
-    return request
+    return RequestRef(call.request_id, key, fingerprint, advice)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from qashier_mock import MockAccount
 from qashier_mock.connections import MockError
-from qashier_mock.webhooks import sign
+from qashier_mock.core.signing import sign
 
 SECRET: Final = "whsec_shop"
 FAULTS: Final = (

@@ -71,7 +71,10 @@ class Mock:
         self.clocks = Clocks(store, self.service, self.dispatcher, clock=self.clock)
 
     async def create(self, account: AccountId = ACCOUNTS[0], key: str | None = None, **changes: Any) -> CheckoutSession:
-        return await self.service.create(account, order(**changes), RequestRef("req_1", key, b"create"))
+        return (await self.service.create(account, order(**changes), RequestRef("req_1", key, b"create")))[0]
+
+    async def expire(self, session: CheckoutSession) -> CheckoutSession:
+        return (await self.service.expire(session.account, session.id, RequestRef("req_2")))[0]
 
     async def pay(self, session: CheckoutSession) -> CheckoutSession:
         return await self.service.apply(session.account, session.id, Trigger.PAYMENT_SUCCEEDED)
@@ -151,7 +154,7 @@ class Play:
             now = self._mock.service.now(tx)
         request = RequestRef(f"req_{len(self.story)}", key, b"%d" % life)
         params = order(expires_at=now + 1_800 + 600 * (life % 10))
-        session = await self._mock.service.create(whose, params, request)
+        session = (await self._mock.service.create(whose, params, request))[0]
         self._sessions.append(session)
         return session
 
@@ -160,11 +163,11 @@ class Play:
 
     async def _retrieve(self, number: int, _: int, __: int) -> CheckoutSession:
         account, session_id = self._session(number)
-        return await self._mock.service.retrieve(account, session_id, RequestRef("req_r"))
+        return (await self._mock.service.retrieve(account, session_id, RequestRef("req_r")))[0]
 
     async def _expire(self, number: int, _: int, __: int, key: str | None = None) -> CheckoutSession:
         account, session_id = self._session(number)
-        return await self._mock.service.expire(account, session_id, RequestRef("req_e", key, session_id.encode()))
+        return (await self._mock.service.expire(account, session_id, RequestRef("req_e", key, session_id.encode())))[0]
 
     async def _expire_with_key(self, number: int, _: int, key: int) -> CheckoutSession:
         return await self._expire(number, 0, 0, f"key {key}")

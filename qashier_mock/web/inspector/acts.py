@@ -63,7 +63,7 @@ class Acts:
         return await self._make_sample(account_of_path(request))
 
     async def _make_sample(self, account: AccountId) -> Response:
-        session = await self._parts.service.create(account, wire.parse_create(dict(_SAMPLE)), self._as_request())
+        session = (await self._parts.service.create(account, wire.parse_create(dict(_SAMPLE)), self._as_request()))[0]
         return see(f"{PREFIX}/accounts/{account}/sessions/{session.id}")
 
     def _as_request(self) -> RequestRef:

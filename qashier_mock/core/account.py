@@ -1,11 +1,11 @@
-"""What an account has one of; nearly every command needs it."""
+"""What an account has one of, which nearly every command needs, and the rules that change nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qashier_mock.core.advice import AdviceNote
+from qashier_mock.core.advice import Advice, AdviceNote
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.model import Profile, WebhookEndpoint
 
@@ -54,11 +54,43 @@ class AccountState:
     delivery_due: int | None = None
     move: ClockMove | None = None
 
-    def wake_at(self) -> int | None:
+    def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
+        """Remember an advice, earned `count` times more; True when its subject is new to the account."""
+        for note in self.advice:
+            if note.advice.kind is advice.kind and note.advice.subject == advice.subject:
+                note.count += count
+                return False
+        self.advice = (*self.advice, AdviceNote(advice, request_id, at, count))
+        return True
+
+    def begin_move(self, worker: int, *, stands: bool) -> bool:
+        """Say that a process moves the clock in steps; False, and nothing said, while another does.
+
+        Args:
+            worker: Which process.
+            stands: Whether the clock is to stand when the move has ended.
+        """
+        if self.move is not None and self.move.worker != worker:
+            return False
+        self.move = ClockMove(worker, stands)
+        return True
+
+    def end_move(self, worker: int) -> None:
+        """End the move of a process, or one that was abandoned."""
+        if self.move is not None and self.move.worker in (None, worker):
+            self.move = None
+
+    def abandoned_move(self, failed: int | None = None) -> bool | None:
+        """The `stands` of a move whose process died on the way, or that of the process `failed`; else None."""
+        if self.move is None or self.move.worker not in (None, failed):
+            return None
+        return self.move.stands
+
+    def wake_at(self, deadline: int | None, delivery_due: int | None) -> int | None:
         """When the account next has something due by the machine's clock, epoch seconds; 0: now, None: never."""
         if self.move is not None and self.move.worker is None:
             return 0
-        due = min((each for each in (self.deadline, self.delivery_due) if each is not None), default=None)
+        due = min((each for each in (deadline, delivery_due) if each is not None), default=None)
         if due is None:
             return None
         clock = self.profile.clock

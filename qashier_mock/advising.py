@@ -1,0 +1,95 @@
+"""Which advice an account is given: what is new to it, and what a strict account refuses instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from qashier_mock.core.advice import (
+    MOST_PIECES,
+    Advice,
+    AdviceKind,
+    PollWatch,
+    name_fields,
+)
+from qashier_mock.core.errors import RequestInvalid
+from qashier_mock.core.model import AccountId
+from qashier_mock.core.request import RequestRef
+from qashier_mock.core.sources import Clock
+from qashier_mock.stores.base import Transaction
+
+_POLLS_KEPT: Final = 10_000
+"""Accounts whose polling is watched."""
+
+_STRICT_CODES: Final = {
+    AdviceKind.IDEMPOTENCY_KEY_MISSING: "parameter_missing",
+    AdviceKind.UNKNOWN_FIELD: "parameter_unknown",
+}
+
+
+class Advisor:
+    """Finds and remembers what is new; each answer is the advice that the account was never given before."""
+
+    def __init__(self, clock: Clock, *, strict: bool) -> None:
+        """Advise accounts.
+
+        Args:
+            clock: The machine's clock: polling costs real requests.
+            strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
+        """
+        self._clock = clock
+        self._strict = strict
+        self._polls: dict[AccountId, PollWatch] = {}
+
+    def is_strict(self, tx: Transaction) -> bool:
+        """Whether advice about a request is a refusal in this account."""
+        strict = tx.profile().strict
+        return self._strict if strict is None else strict
+
+    async def about(self, tx: Transaction, request: RequestRef, now: int) -> Sequence[Advice]:
+        """What the request itself earns.
+
+        Raises:
+            RequestInvalid: The account is strict.
+        """
+        if not request.advice:
+            return ()
+        if self.is_strict(tx):
+            raise _refusal(request.advice)
+        return await self.new(tx, request.advice, request, now)
+
+    def is_polling(self, account: AccountId, session_id: str) -> bool:
+        """Count one more read of an open session; True when it makes the polling tight (`TIGHT_POLLING`).
+
+        The counts are this process's own, and may be forgotten at any time.
+        """
+        watch = self._polls.get(account)
+        if watch is None:
+            if len(self._polls) >= _POLLS_KEPT:
+                self._polls.clear()
+            watch = self._polls[account] = PollWatch()
+        return watch.note(session_id, self._clock())
+
+    async def new(self, tx: Transaction, advice: Sequence[Advice], request: RequestRef, now: int) -> Sequence[Advice]:
+        """Remember advice; return what is new to the account."""
+        new: list[Advice] = []
+        for each in advice:
+            if each.kind is AdviceKind.UNKNOWN_FIELD:
+                known = {note.advice.subject for note in await tx.advice()}
+                if each.subject not in known and len(known) >= MOST_PIECES:
+                    continue
+            if await tx.note_advice(each, request.id, now):
+                new.append(each)
+        return new
+
+
+def _refusal(advice: Sequence[Advice]) -> RequestInvalid:
+    first = advice[0]
+    message = first.message
+    if first.kind is AdviceKind.UNKNOWN_FIELD:
+        message = name_fields((each.param or "", each.nearest) for each in advice if each.kind is first.kind)
+    return RequestInvalid(
+        f"Refused in strict mode: {message}",
+        code=_STRICT_CODES.get(first.kind, "parameter_invalid"),
+        param=first.param,
+    )
