@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from tests.targets.defects import DEFECTS, SLOW_DEFECTS
 from tests.targets.served import serving, within
-from tests.targets.variants import VARIANTS
+from tests.targets.variants import TOGETHER, VARIANTS
 
 if TYPE_CHECKING:
     from qashier_contract.drive import Driver
 
-__all__ = ["DEFECTS", "SLOW_DEFECTS", "VARIANTS", "directed", "serving", "within"]
+__all__ = ["DEFECTS", "SLOW_DEFECTS", "TOGETHER", "VARIANTS", "directed", "serving", "within"]
 
 
 def directed(driver: Driver) -> bool:

@@ -254,3 +254,31 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
 }
 VARIANTS: Final = tuple(TAMPERINGS)
 """What the documents leave open, each a quirk."""
+TOGETHER: Final[dict[str, tuple[str, ...]]] = {
+    "answers": (
+        "201 on create",
+        "password accepted",
+        "ids case insensitive",
+        "extra properties",
+        "integral floats accepted",
+        "strict queries off",
+        "search on every page",
+        "pages with a token in a cookie",
+    ),
+    "refusals": (
+        "unknown key is 403",
+        "malformed json is 422",
+        "404 for terminal",
+        "unknown fields refused",
+        "reuse refused",
+        "no second account",
+        "problem documents",
+    ),
+    "company": ("short ids", "clock 9 s off", "others arrive", "422 throughout"),
+    "delays": ("a worker delivers now and then", "events listed later"),
+    "limits": ("429 now and then", "one clock for all accounts", "one currency"),
+    "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
+    "no events": ("no events",),
+    "no control": ("no control",),
+}
+"""Servers that have several quirks at once, none of which takes away what another is about; later ones are outside."""
