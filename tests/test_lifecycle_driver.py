@@ -51,7 +51,7 @@ FOUND = {
 
 
 def stories(driver: Driver) -> bool:
-    return driver.run is lifecycle
+    return driver is lifecycle
 
 
 def told_to(*quirks: str, **options: Any) -> Report:
@@ -202,7 +202,7 @@ def test_a_story_ends_where_target_and_oracle_disagree() -> None:
 
 def test_without_a_clock_a_step_in_time_is_left_out() -> None:
     context = meeting("no control")
-    assert Capability.CLOCK not in context.capabilities
+    assert Capability.CLOCK not in context.terms.capabilities
     story = told(
         Story(context, lambda _: context.account, alone=False), [Create(life_s=1_800), Wait(seconds=5), Expire()]
     )

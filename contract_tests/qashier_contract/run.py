@@ -360,7 +360,7 @@ class Run:
 
         def open_in(code: str) -> Exchange:
             context.currency = code
-            return context.open()
+            return context.open().exchange
 
         return tuple(self.settings.currencies) or terms.policy.currencies or CURRENCIES, open_in
 
@@ -379,15 +379,12 @@ class Run:
             nonce=self.nonce,
             currency=connection.currency,
             second_currency=connection.second_currency,
-            capabilities=terms.capabilities,
             receiver_host=host if Capability.WEBHOOKS in terms.capabilities else None,
             receiver_port=port,
             receiver_url=self.settings.webhook_public_url,
-            strict=self.strict,
             seed=self.seed,
             budget_s=self.settings.max_time_s,
             keys_are_free=free,
-            own=self.settings.own,
             failed_checks=self.failed_checks,
             notes=self.notes,
             wanted=frozenset(self.wanted),
@@ -404,7 +401,7 @@ class Run:
         context = self.context()
         context._count = 1_000  # noqa: SLF001 - past the marks that connecting used
         chosen = self.settings.drivers
-        steps = [d for d in plan(self.wanted, context.capabilities) if chosen is None or chosen(d)]
+        steps = [d for d in plan(self.wanted, context.terms.capabilities) if chosen is None or chosen(d)]
         reasons: dict[str, str] = {}
         if self.settings.replay:
             share_s = self.settings.max_time_s * (1 - _REPLAY_SHARE)

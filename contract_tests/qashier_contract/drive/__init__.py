@@ -1,7 +1,7 @@
 """What produces observations. A driver sends and records; the clauses judge afterwards.
 
-A driver is a function of a `World`, entered in a plan with `driver(…)` or `scenario(…)`; `run.py` runs the plan in its
-order until it is done or the budget is spent.
+A driver is a function of a `RunContext` under `@driver(…)`; `run.py` runs the plan in its order until it is done or the
+budget is spent.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qashier_contract.addresses import origin_of
-from qashier_contract.history import Capability, Exchange, History, Recorder
+from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
 from qashier_contract.ledger import Ledger
 from qashier_contract.target import Account, Key, Target
-from qashier_contract.values import Json
+from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,12 +39,10 @@ class RunContext:
     nonce: str
     currency: str = "SGD"
     second_currency: str = "MYR"
-    capabilities: frozenset[Capability] = frozenset()
     receiver_host: str | None = None
     """Where our receiver listens, None if no webhook can reach it."""
     receiver_port: int = 0
     receiver_url: str | None = None
-    strict: bool = False
     seed: int = 0
     wanted: frozenset[str] = frozenset()
     """The ids of the clauses that will be judged."""
@@ -54,8 +52,6 @@ class RunContext:
     """How long the whole run may take: how much is drawn at random depends on it."""
     keys_are_free: bool = False
     """Whether the target takes keys that were made up, each as an account of its own with a clock of its own."""
-    own: bool = False
-    """Whether the target is our own mock, which must answer exactly as the document says."""
     failed_checks: list[FailedCheck] = field(default_factory=list)
     """Where our own mock left the strict document, found by a driver that has checks of its own."""
     notes: list[str] = field(default_factory=list)
@@ -74,8 +70,17 @@ class RunContext:
         keys.append(Key(f"sk_test_Check{self.nonce}x{len(keys)}{more}", keys[0].scheme))
         return Account(self.target, len(keys) - 1)
 
+    @property
+    def terms(self) -> Terms:
+        return self.recorder.terms
+
     def can(self, *needs: Capability) -> bool:
-        return set(needs) <= self.capabilities
+        return self.terms.capabilities.issuperset(needs)
+
+    def now(self, account: Account | None = None) -> int | None:
+        """The time of an account's clock, in epoch seconds; None if it cannot be read."""
+        shown = (account or self.account).clock().object.get("now")
+        return shown if is_integer(shown) else None
 
     def mark(self) -> str:
         """A word that occurs in no other request of this or any run."""
@@ -111,9 +116,10 @@ class RunContext:
             **fields,
         }
 
-    def open(self, *lines: Json, account: Account | None = None, key: str | None = None, **fields: Json) -> Exchange:
+    def open(self, *lines: Json, account: Account | None = None, key: str | None = None, **fields: Json) -> Opened:
         """Create a session from a valid body."""
-        return (account or self.account).create(self.body(*lines, **fields), key=key)
+        account = account or self.account
+        return Opened(account, account.create(self.body(*lines, **fields), key=key))
 
 
 def wait_for_pending_events(target: Target, recorder: Recorder, *numbers: int) -> None:
@@ -135,16 +141,35 @@ def wait_for_pending_events(target: Target, recorder: Recorder, *numbers: int) -
         Account(target, number).events()
 
 
-def page_url_of(exchange: Exchange) -> str | None:
-    """The address of the hosted page of the session that an answer shows, None if that is no absolute one."""
-    url = exchange.object.get("url")
-    return url if isinstance(url, str) and origin_of(url) is not None else None
+class Opened:
+    """What a create opened, to go on with. Where it opened nothing, or nothing with a page, nothing is sent.
 
+    Attributes:
+        id: The session's id; None if the create opened none.
+        url: The address of its hosted page; None if that is no absolute one.
+    """
 
-def id_of(exchange: Exchange) -> str | None:
-    """The id of the session that an answer shows, None if it shows none."""
-    session_id = exchange.object.get("id")
-    return session_id if exchange.succeeded and isinstance(session_id, str) else None
+    def __init__(self, account: Account, exchange: Exchange) -> None:
+        self.account, self.exchange = account, exchange
+        session_id, url = exchange.object.get("id"), exchange.object.get("url")
+        self.id = session_id if exchange.succeeded and isinstance(session_id, str) else None
+        self.url = url if isinstance(url, str) and origin_of(url) is not None else None
+
+    def __bool__(self) -> bool:
+        return self.id is not None
+
+    def retrieve(self, *, by: Account | None = None, credentials: Credentials | None = None) -> Exchange | None:
+        return (by or self.account).retrieve(self.id, credentials=credentials) if self.id is not None else None
+
+    def expire(self, *, by: Account | None = None, **how: Any) -> Exchange | None:
+        return (by or self.account).expire(self.id, **how) if self.id is not None else None
+
+    def pay(self, outcome: str = "succeeded") -> Exchange | None:
+        return self.account.pay(self.id, outcome) if self.id is not None else None
+
+    def view(self) -> Exchange | None:
+        """Open the hosted page."""
+        return self.account.view(self.id, self.url) if self.id is not None and self.url is not None else None
 
 
 class Stage(IntEnum):
@@ -186,3 +211,26 @@ class Driver:
     def is_directed(self) -> bool:
         """Whether it sends the same requests each time, and does not wait."""
         return self.requests > 0 and not self.waits_s
+
+
+def driver(
+    purpose: str,
+    *,
+    name: str = "",
+    needs: Collection[Capability] = (),
+    stage: Stage = Stage.BREADTH,
+    requests: int = 0,
+    waits_s: int = 0,
+    races: bool = False,
+    after: str = "",
+) -> Callable[[Callable[[RunContext], None]], Driver]:
+    """Make a driver of a function, whose name it has by default; the arguments are those of `Driver`.
+
+    The purpose is not taken from the docstring, which `python -OO` removes.
+    """
+
+    def enter(run: Callable[[RunContext], None]) -> Driver:
+        named = name or run.__name__.replace("_", " ")
+        return Driver(named, purpose, run, frozenset(needs), stage, requests, waits_s, races, after)
+
+    return enter

@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
+from qashier_contract.drive import Opened, RunContext, Stage, driver, pages
 from qashier_contract.history import Capability, Credentials, overlap
-from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,14 +58,12 @@ def _races(context: RunContext, rounds: int) -> None:
 
 def _race(context: RunContext, shape: Sequence[str]) -> list[Exchange]:
     """One round; empty where it cannot be held: no session could be opened, or its page has no such button."""
-    account, now = context.account, None
-    if "clock" in shape:
-        now = account.clock().object.get("now")
-    timed: dict[str, Json] = {"expires_at": now + oracle.SHORTEST_LIFE + _MARGIN_S} if is_integer(now) else {}
+    account, now = context.account, context.now() if "clock" in shape else None
+    timed: dict[str, Json] = {} if now is None else {"expires_at": now + oracle.SHORTEST_LIFE + _MARGIN_S}
     session = pages.fresh(context, **timed)
-    if session is None:
+    if session.id is None:
         return []
-    session_id = session[0]
+    session_id = session.id
     acts: dict[str, Callable[[], Exchange]] = {
         "expire": partial(account.expire, session_id),
         "pay": partial(account.pay, session_id),
@@ -74,29 +71,19 @@ def _race(context: RunContext, shape: Sequence[str]) -> list[Exchange]:
         "clock": partial(account.advance, oracle.SHORTEST_LIFE + _MARGIN_S),
     }
     for act in {"pay-card", "authorise"} & set(shape):
-        page = account.view(*session) if act == "pay-card" else pages.at_the_method(context, session)
-        if page is None or not pages.has(context, session, page, act):
+        page = session.view() if act == "pay-card" else pages.at_the_method(session)
+        if page is None or not pages.has(session, page, act):
             return []
-        acts[act] = partial(_pressed, context, session, act, page)
+        acts[act] = partial(_pressed, session, act, page)
     done = context.target.at_once([acts[word] for word in shape])
     account.retrieve(session_id)
     return done
 
 
-def _pressed(context: RunContext, session: tuple[str, str], act: str, page: Exchange) -> Exchange:
-    done = pages.press(context, session, act, page)
+def _pressed(session: Opened, act: str, page: Exchange) -> Exchange:
+    done = pages.press(session, act, page)
     assert done is not None
     return done
-
-
-def races(context: RunContext) -> None:
-    """One round of each shape."""
-    _races(context, 1)
-
-
-def more_races(context: RunContext) -> None:
-    """A gap between a check and the act that it is for is narrow: it is hit once in a while."""
-    _races(context, _MANY)
 
 
 def _twins(context: RunContext, rounds: int) -> None:
@@ -114,54 +101,52 @@ def _twins(context: RunContext, rounds: int) -> None:
             context.target.at_once([create] * 4)
             context.account.list(limit=10)
     for _ in range(rounds):
-        end_key, session_id = context.key(), id_of(context.open())
-        if session_id is not None:
-            context.target.at_once([partial(context.account.expire, session_id, key=end_key)] * 3)
-            context.account.retrieve(session_id)
+        end_key, session = context.key(), context.open()
+        if session.id is not None:
+            context.target.at_once([partial(context.account.expire, session.id, key=end_key)] * 3)
+            session.retrieve()
         bodies = [context.body() for _ in range(_THREADS)]
         context.target.at_once([partial(context.account.create, body) for body in bodies])
         context.account.list(limit=100)
 
 
+@driver(
+    "Send one idempotency key several times at once, and open several sessions at once.",
+    name="the same at once",
+    requests=20,
+    races=True,
+)
 def twins(context: RunContext) -> None:
-    """One round of each."""
     _twins(context, 1)
 
 
+@driver(
+    "Pay, expire and read one session at once, as its time runs out: exactly one wins.",
+    requests=40,
+    races=True,
+)
+def races(context: RunContext) -> None:
+    _races(context, 1)
+
+
+# A gap between a check and the act that it is for is narrow: it is hit once in a while.
+@driver(
+    "Send one idempotency key several times at once, and open several sessions at once, round after round.",
+    name="the same at once, again",
+    stage=Stage.DEPTH,
+    requests=70,
+    races=True,
+)
 def more_twins(context: RunContext) -> None:
-    """Many rounds of each."""
     _twins(context, _MANY)
 
 
-DRIVERS: Final = (
-    Driver(
-        name="the same at once",
-        purpose="Send one idempotency key several times at once, and open several sessions at once.",
-        run=twins,
-        requests=20,
-        races=True,
-    ),
-    Driver(
-        name="races",
-        purpose="Pay, expire and read one session at once, as its time runs out: exactly one wins.",
-        run=races,
-        requests=40,
-        races=True,
-    ),
-    Driver(
-        name="the same at once, again",
-        purpose="Send one idempotency key several times at once, and open several sessions at once, round after round.",
-        run=more_twins,
-        stage=Stage.DEPTH,
-        requests=70,
-        races=True,
-    ),
-    Driver(
-        name="races, again",
-        purpose="Pay, expire and read one session at once, as its time runs out, round after round.",
-        run=more_races,
-        stage=Stage.DEPTH,
-        requests=150,
-        races=True,
-    ),
+@driver(
+    "Pay, expire and read one session at once, as its time runs out, round after round.",
+    name="races, again",
+    stage=Stage.DEPTH,
+    requests=150,
+    races=True,
 )
+def more_races(context: RunContext) -> None:
+    _races(context, _MANY)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from qashier_contract import oracle
 from qashier_contract.document import closed_document, document
-from qashier_contract.drive import Driver, RunContext, Stage
+from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, RecordingProxy, through_proxy
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.interrupts import OutOfTime
@@ -29,9 +29,9 @@ _MOST_PER_CHECK: Final = 3
 
 def configuration(context: RunContext, url: str) -> dict[str, Any]:
     """How Schemathesis works on this world, in the terms of its own configuration file."""
-    examples = _EXAMPLES_OWN if context.own else _EXAMPLES
+    examples = _EXAMPLES_OWN if context.terms.own else _EXAMPLES
     checks: dict[str, Any] = {"enabled": False}
-    if context.own:
+    if context.terms.own:
         answers = ["2xx", 401, 403, 404, 409, 413, 422, 429]
         checks = {"positive_data_acceptance": {"expected-statuses": answers}}
     return {
@@ -48,31 +48,29 @@ def configuration(context: RunContext, url: str) -> dict[str, Any]:
             "database": "none",
         },
         "phases": {
-            "stateful": {"enabled": context.own, "max-steps": _STEPS},
+            "stateful": {"enabled": context.terms.own, "max-steps": _STEPS},
         },
         "checks": checks,
     }
 
 
+@driver(
+    "Send what Schemathesis draws from the document: examples, bounds, and what breaks the rules.", stage=Stage.HARSH
+)
 def conformance(context: RunContext) -> None:
-    """Send what Schemathesis makes of the document.
-
-    Raises:
-        OutOfTime: The budget was spent before it was done.
-    """
     import schemathesis  # noqa: PLC0415 - heavy, and needed only once something is driven
     from schemathesis.engine import events, from_schema  # noqa: PLC0415
 
     with through_proxy(context) as (url, recording_proxy):
         config = schemathesis.Config.from_dict(configuration(context, url))
-        judged = closed_document() if context.own else copy.deepcopy(document())
+        judged = closed_document() if context.terms.own else copy.deepcopy(document())
         schema = schemathesis.openapi.from_dict(judged, config=config)
         stream = from_schema(schema).execute()
         recording_proxy.when_over = stream.stop
         for event in stream:
             if isinstance(event, events.Interrupted) and not recording_proxy.is_over:
                 raise KeyboardInterrupt  # and not the end of the budget, at which it was told to stop
-            if isinstance(event, events.ScenarioFinished) and context.own and not recording_proxy.is_over:
+            if isinstance(event, events.ScenarioFinished) and context.terms.own and not recording_proxy.is_over:
                 _enter(context, event.recorder)
             elif isinstance(event, (events.NonFatalError, events.FatalError)):
                 _note(context, recording_proxy, event)
@@ -116,17 +114,7 @@ def _exchange(context: RunContext, recorder: Any, case_id: str) -> Exchange | No
 
 def _note(context: RunContext, recording_proxy: RecordingProxy, event: Any) -> None:
     """Say that Schemathesis itself gave up on something: what it did not do must not count as done."""
-    if context.own and not recording_proxy.is_over:
+    if context.terms.own and not recording_proxy.is_over:
         context.notes.append(
             f"Schemathesis could not go on: {' '.join(str(getattr(event, 'info', event)).split())[:300]}"
         )
-
-
-DRIVERS: Final = (
-    Driver(
-        name="conformance",
-        purpose="Send what Schemathesis draws from the document: examples, bounds, and what breaks the rules.",
-        run=conformance,
-        stage=Stage.HARSH,
-    ),
-)

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import Driver, RunContext, Stage, id_of
+from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.history import SESSIONS_PATH
 
 if TYPE_CHECKING:
@@ -84,8 +84,13 @@ _SEGMENTS: Final = (
 )
 
 
+@driver(
+    "Send what breaks careless servers: no 5xx, no dropped connection.",
+    name="hostile input",
+    stage=Stage.HARSH,
+    requests=120,
+)
 def hostile(context: RunContext) -> None:
-    """Send broken JSON, odd queries, odd ids and odd headers, and see that the service lives on."""
     account, send = context.account, context.target.send
     for text in _texts(context):
         account.create(text)
@@ -112,7 +117,7 @@ def hostile(context: RunContext) -> None:
         ("Request-Id", "req_1"),
     ):
         account.create(valid, headers=((name, value),))
-    session_id = id_of(context.open()) or "unknown"
+    session_id = context.open().id or "unknown"
     for path in (SESSIONS_PATH, f"{SESSIONS_PATH}/{session_id}", f"{SESSIONS_PATH}/{session_id}/expire"):
         for method in ("HEAD", "OPTIONS"):
             send(method, path)
@@ -121,8 +126,8 @@ def hostile(context: RunContext) -> None:
     account.list(limit=1)
 
 
-def large(context: RunContext) -> None:
-    """Send the largest valid request there is, and one that is too large: its answer must still be readable."""
+@driver("Send the largest valid body, and some that are too large.", stage=Stage.HARSH, requests=6)
+def large_bodies(context: RunContext) -> None:
     line = json.dumps(context.line(1, 1))
     escaped = line.replace("Kaya toast", "\\ud83c\\udf5c" * oracle.NAME_MOST)
     escaped = escaped.replace(
@@ -130,28 +135,8 @@ def large(context: RunContext) -> None:
     )
     body = json.dumps(context.body(context.line(1, 1))).encode()
     whole = body.replace(line.encode(), ",".join([escaped] * oracle.LINES_MOST).encode())
-    session_id = id_of(context.account.create(whole))
-    if session_id is not None:
-        context.account.retrieve(session_id)
+    Opened(context.account, context.account.create(whole)).retrieve()
     for size in (oracle.BODY_MOST + 1, 8 * 1024 * 1024):
         filling = json.dumps(context.body()).encode()
         context.account.create(filling[:-1] + b" " * (size - len(filling)) + b"}")
     context.account.list(limit=2)
-
-
-DRIVERS: Final = (
-    Driver(
-        name="hostile input",
-        purpose="Send what breaks careless servers: no 5xx, no dropped connection.",
-        run=hostile,
-        stage=Stage.HARSH,
-        requests=120,
-    ),
-    Driver(
-        name="large bodies",
-        purpose="Send the largest valid body, and some that are too large.",
-        run=large,
-        stage=Stage.HARSH,
-        requests=6,
-    ),
-)

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import Driver, RunContext, Stage
+from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.story import (
     OUTCOMES,
     Create,
@@ -143,8 +143,11 @@ class _Accounts:
             story.forget()
 
 
+@driver(
+    "Tell random stories over several accounts, with time, payments and retries; shorten what goes wrong.",
+    stage=Stage.ENDLESS,
+)
 def lifecycle(context: RunContext) -> None:
-    """Tell random stories until the plan is done or the budget is spent."""
     pace = context.target.pace
     begun_ns = time.monotonic_ns()
     spare_s = pace.remaining_s * _SHARE
@@ -327,13 +330,3 @@ def _machine(search: _Search) -> Any:
                 self.go(Reach(**drawn))
 
     return Machine
-
-
-DRIVERS: Final = (
-    Driver(
-        name=_SCENARIO,
-        purpose="Tell random stories over several accounts, with time, payments and retries; shorten what goes wrong.",
-        run=lifecycle,
-        stage=Stage.ENDLESS,
-    ),
-)

@@ -12,12 +12,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from qashier_contract.drive import Driver
 from qashier_contract.errors import CheckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from qashier_contract.drive import Driver
     from qashier_contract.history import Capability
 
 _SNAPSHOT: Final = Path(__file__).with_name("plan.txt")
@@ -37,8 +37,8 @@ MODULES: Final = (
     "qashier_contract.drive.hostile",
     "qashier_contract.drive.conformance",
 )
-"""The modules that offer drivers, each as a tuple `DRIVERS`, in the order of the plan. They are imported when a plan is
-made, so that what only some of them need is not loaded before."""
+"""The modules that hold drivers, in the order of the plan. They are imported when a plan is made, so that what only
+some of them need is not loaded before."""
 
 
 def selected(identifiers: Iterable[str], only: Sequence[str] = (), skip: Sequence[str] = ()) -> list[str]:
@@ -70,8 +70,9 @@ def _matches(identifier: str, pattern: str) -> bool:
 
 
 def every_driver() -> list[Driver]:
-    """All drivers, in the order of the plan: by stage, and within one as the modules have them."""
-    drivers: list[Driver] = [driver for module in MODULES for driver in import_module(module).DRIVERS]
+    """All drivers, in the order of the plan: by stage, and within one as the modules define them."""
+    modules = map(import_module, MODULES)
+    drivers = [each for module in modules for each in vars(module).values() if isinstance(each, Driver)]
     return sorted(drivers, key=lambda driver: driver.stage)
 
 

@@ -111,7 +111,7 @@ class RecordingProxy:
         is_valid, mark = _KEY.fullmatch(key) is not None, self.context.mark()
         if is_valid:
             return mark + key[len(mark) :]
-        return key if self.context.own or len(key) > oracle.KEY_LENGTH else mark
+        return key if self.context.terms.own or len(key) > oracle.KEY_LENGTH else mark
 
 
 def _is_left_open(exchange: Exchange) -> bool:

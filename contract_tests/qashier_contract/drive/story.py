@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, id_of
+from qashier_contract.drive import Opened, RunContext
 from qashier_contract.history import Capability, History
 from qashier_contract.ledger import entries_of
 from qashier_contract.values import is_integer, same
@@ -109,8 +109,8 @@ class Story:
             account, now = self._accounts(number), None
             if self.context.can(Capability.CLOCK):
                 account.set_clock(frozen=True)
-                now = account.clock().object.get("now")
-            self._books[number] = Book(account, now if is_integer(now) else None)
+                now = self.context.now(account)
+            self._books[number] = Book(account, now)
         return self._books[number]
 
     def stocked(self, number: int, *, keyed: bool = False) -> Book:
@@ -209,7 +209,7 @@ class Create:
 def _opened(story: Story, book: Book, exchange: Exchange, total: int, expires_at: int | None) -> None:
     """Enter a session that a create should have opened."""
     session, state = exchange.object, oracle.opened(total)
-    session_id, created = id_of(exchange), session.get("created")
+    session_id, created = Opened(book.account, exchange).id, session.get("created")
     story.agree(session_id is not None and is_integer(created))
     assert session_id is not None
     assert is_integer(created)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from qashier_contract import oracle
-from qashier_contract.drive import Driver, RunContext, Stage, id_of, pages
+from qashier_contract.drive import RunContext, Stage, driver, pages
 from qashier_contract.history import TOO_LATE, Capability
 from qashier_contract.receiver import DROP, HOLD_S, PATIENCE_S, Receiver
 from qashier_contract.values import is_integer
@@ -24,6 +24,7 @@ _SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t\n", "0123abcd
 """Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""
 _REFUSALS: Final = (500, 410, 302, DROP, 404, 503, 429, 301)
 """What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
+_TIMED: Final = (Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK)
 _LAG_S: Final = 3.0
 """For how long a retry that is due is waited for."""
 
@@ -76,8 +77,12 @@ class _Desk:
         return account.remove_endpoint(endpoint_id).succeeded
 
 
+@driver(
+    "Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
+    needs=[Capability.WEBHOOKS, Capability.PAY],
+    requests=84,
+)
 def webhooks(context: RunContext) -> None:
-    """Register endpoints with and without a secret, end sessions, refuse deliveries, and let the retries come."""
     with _Desk(context) as desk:
         _drive(context, desk)
 
@@ -96,27 +101,37 @@ def hang(context: RunContext, account: Account) -> None:
     """Leave a delivery to an account without an answer."""
     desk = context.until_the_end.enter_context(_Desk(context))
     receiver, name = desk.receiver, f"{context.nonce}-hanging"
-    receiver.clock_of = account.number
-    shown = account.clock().object.get("now")
-    receiver.clock = shown if is_integer(shown) else None
-    taken = desk.register(name, secret=None, answer=lambda number: 200 if number else TOO_LATE, account=account)
-    session_id = id_of(context.open(account=account)) if taken else None
-    if session_id is not None:
-        account.pay(session_id)
-        if receiver.wait(name, 1):
-            context.hanging = _Hanging(desk, account, name, time.monotonic_ns())
+    receiver.clock_of, receiver.clock = account.number, context.now(account)
+    if not desk.register(name, secret=None, answer=lambda number: 200 if number else TOO_LATE, account=account):
+        return
+    paid = context.open(account=account).pay()
+    if paid is not None and receiver.wait(name, 1):
+        context.hanging = _Hanging(desk, account, name, time.monotonic_ns())
 
 
+@driver(
+    "Leave a delivery without an answer, in an account of its own, while other things are done.",
+    needs=_TIMED,
+    stage=Stage.DEPTH,
+    requests=5,
+    waits_s=10,  # where whoever causes an event has to wait until it is delivered
+)
 def an_endpoint_that_hangs(context: RunContext) -> None:
-    """Leave a delivery without an answer, in an account of its own, while other things are done."""
     if context.keys_are_free:
         account = context.made_up_account()
         account.set_clock(frozen=True)
         hang(context, account)
 
 
+@driver(
+    "Once the delivery without an answer must have been given up, let the retry come.",
+    after="an endpoint that hangs",
+    needs=_TIMED,
+    stage=Stage.HARSH,
+    requests=8,
+    waits_s=10,
+)
 def after_ten_seconds(context: RunContext) -> None:
-    """Once the delivery without an answer must have been given up, let the retry come."""
     if context.hanging is None and not context.keys_are_free:
         hang(context, context.account)
     if isinstance(hanging := context.hanging, _Hanging):
@@ -129,34 +144,23 @@ def after_ten_seconds(context: RunContext) -> None:
 
 def _drive(context: RunContext, desk: _Desk) -> None:
     account, receiver, register = context.account, desk.receiver, desk.register
-    _tell_time(context, receiver)
+    if context.can(Capability.CLOCK):
+        receiver.clock = context.now()
 
     def fine(_: int) -> int:
         return 200
 
-    words = (
-        "plain",
-        "gone",
-        "signed",
-        "odd",
-        "hex",
-        "long",
-        "short",
-        "accented",
-        "failing",
-        "beside",
-        "late",
-        "theirs",
+    plain, gone, signed, odd, in_hex, long = (
+        f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
     )
-    plain, gone, signed, odd, in_hex, long, short, accented, failing, beside, late, theirs = (
-        f"{context.nonce}-{word}" for word in words
+    short, accented, failing, beside, late, theirs = (
+        f"{context.nonce}-{word}" for word in ("short", "accented", "failing", "beside", "late", "theirs")
     )
     if not register(plain, secret=None, answer=fine):
         return
     register(signed, secret=_SECRETS[0], answer=lambda _: 204)
     # Each clause has its turn before the rest comes.
-    if (first := id_of(context.open())) is not None:
-        account.pay(first)
+    context.open().pay()
     early = (plain, signed)
     receiver.wait_for_each(early, 1)
     if register(gone, secret=None, answer=fine) and desk.remove(gone):
@@ -168,20 +172,17 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     if context.other is not None:
         register(theirs, secret=None, answer=fine, account=context.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
-    paid, expired, failed, refused = (id_of(context.open(context.line(1250, 2, **texts))) for _ in range(4))
-    if paid is None or expired is None or failed is None or refused is None:
+    paid, expired, failed, refused = (context.open(context.line(1250, 2, **texts)) for _ in range(4))
+    if not all((paid, expired, failed, refused)):
         return
-    account.pay(paid)
+    paid.pay()
     key = context.key()
-    account.expire(expired, key=key)
-    account.expire(expired, key=key)
-    account.pay(failed, "failed")
-    account.pay(failed, "canceled")
-    account.expire(paid)
-    free = id_of(context.open(context.line(0, 1)))
-    if free is not None:
-        account.pay(free)
-    count = 2 if free is None else 3
+    expired.expire(key=key)
+    expired.expire(key=key)
+    failed.pay("failed")
+    failed.pay("canceled")
+    paid.expire()
+    count = 2 if context.open(context.line(0, 1)).pay() is None else 3
     count += _by_the_customer(context)
     later = (odd, in_hex, long, short, accented)
     receiver.wait_for_each(later, count)  # before the clock moves on
@@ -189,15 +190,14 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     count += _by_the_clock(context, receiver)
     receiver.wait_for_each(later, count)
     receiver.wait_for_each(early, count + 1)
-    account.retrieve(paid)
-    account.retrieve(expired)
-    if context.other is not None and (their_id := id_of(context.open(account=context.other))) is not None:
-        context.other.expire(their_id)
+    paid.retrieve()
+    expired.retrieve()
+    if context.other is not None and context.open(account=context.other).expire() is not None:
         receiver.wait(theirs, 1)
     # One more endpoint, which refuses everything, with a session of its own.
     register(failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)])
     register(beside, secret=None, answer=fine)
-    account.pay(refused)
+    refused.pay()
     receiver.wait(failing, 1)
     receiver.wait(beside, 1)
     register(late, secret=None, answer=fine)
@@ -208,19 +208,17 @@ def _drive(context: RunContext, desk: _Desk) -> None:
 
 def _by_the_customer(context: RunContext) -> int:
     """Pay a session on its page; how many sessions that ended."""
-    session = pages.fresh(context) if context.can(Capability.PAGE) else None
-    if session is None:
+    if not context.can(Capability.PAGE):
         return 0
-    pages.press(context, session, "pay-card")
-    return context.account.retrieve(session[0]).object.get("status") == "complete"
+    session = pages.fresh(context)
+    pages.press(session, "pay-card")
+    shown = session.retrieve()
+    return shown is not None and shown.object.get("status") == "complete"
 
 
 def _by_the_clock(context: RunContext, receiver: Receiver) -> int:
     """Let the time of a session run out; how many sessions that ended."""
-    if receiver.clock is None:
-        return 0
-    session_id = id_of(context.account.create(context.body(expires_at=receiver.clock + oracle.SHORTEST_LIFE + 60)))
-    if session_id is None:
+    if receiver.clock is None or not context.open(expires_at=receiver.clock + oracle.SHORTEST_LIFE + 60):
         return 0
     _move(context.account, receiver, oracle.SHORTEST_LIFE + 60)
     return 1
@@ -233,12 +231,6 @@ def _move(account: Account, receiver: Receiver, seconds: int) -> None:
         shown = account.advance(seconds).object.get("now")
         if is_integer(shown):
             receiver.clock = shown
-
-
-def _tell_time(context: RunContext, receiver: Receiver) -> None:
-    if context.can(Capability.CLOCK):
-        shown = context.account.clock().object.get("now")
-        receiver.clock = shown if is_integer(shown) else None
 
 
 def _let_retries_come(context: RunContext, receiver: Receiver, failing: str) -> None:
@@ -258,34 +250,3 @@ def _let_retries_come(context: RunContext, receiver: Receiver, failing: str) -> 
         count = receiver.count(failing)
         _move(context.account, receiver, step)
         receiver.wait(failing, count + 1, lag_s)
-
-
-_TIMED: Final = frozenset({Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK})
-DRIVERS: Final = (
-    Driver(
-        name="webhooks",
-        purpose="Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
-        run=webhooks,
-        needs=frozenset({Capability.WEBHOOKS, Capability.PAY}),
-        requests=84,
-    ),
-    Driver(
-        name="an endpoint that hangs",
-        purpose="Leave a delivery without an answer, in an account of its own, while other things are done.",
-        run=an_endpoint_that_hangs,
-        needs=_TIMED,
-        stage=Stage.DEPTH,
-        requests=5,
-        waits_s=10,  # where whoever causes an event has to wait until it is delivered
-    ),
-    Driver(
-        name="after ten seconds",
-        after="an endpoint that hangs",
-        purpose="Once the delivery without an answer must have been given up, let the retry come.",
-        run=after_ten_seconds,
-        needs=_TIMED,
-        stage=Stage.HARSH,
-        requests=8,
-        waits_s=10,
-    ),
-)

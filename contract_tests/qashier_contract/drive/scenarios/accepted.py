@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage
+from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import (
     PRICE,
     PRODUCT,
@@ -14,8 +14,6 @@ from qashier_contract.drive.scenarios.scenario import (
     altered,
     long_url,
     now,
-    retrieve,
-    scenario,
     send_each,
 )
 from qashier_contract.history import Capability
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 _FOREIGN: Final = ("JPY", "KWD", "IDR", "CNY", "ZWG", "CLP", "BHD", "XAF", "USD", "EUR", "VND")
 
 
-@scenario("Open a session with everything and one with the least, and read them back.", stage=Stage.FIRST, requests=10)
+@driver("Open a session with everything and one with the least, and read them back.", stage=Stage.FIRST, requests=10)
 def a_first_session(context: RunContext) -> None:
     product = {"name": "Kopi O", "description": "Black & <strong>, “siew dai” — 咖啡 🍵"}
     whole = context.open(
@@ -40,13 +38,13 @@ def a_first_session(context: RunContext) -> None:
         return_url="https://shop.example/return?order=1&order=2",
     )
     least = context.open()
-    for opened in (whole, whole, least):
-        retrieve(context, opened)
+    for session in (whole, whole, least):
+        session.retrieve()
     context.account.list(limit=3)
-    retrieve(context, whole)
+    whole.retrieve()
 
 
-@scenario(
+@driver(
     "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=38
 )
 def at_the_limits(context: RunContext) -> None:
@@ -87,8 +85,8 @@ def at_the_limits(context: RunContext) -> None:
     lines.append([line(300, n, name=name) for n, name in enumerate(("b", "a", "b", "c", "a"), 1)])
     lines.append([line(250, 2, name="Same"), line(250, 2, name="Same"), line(250, 2, name="Same")])
     opened = [context.open(*some) for some in lines]
-    for exchange in (opened[0], opened[4], opened[6], opened[8]):
-        retrieve(context, exchange)
+    for place in (0, 4, 6, 8):
+        opened[place].retrieve()
     context.account.list(limit=len(opened))
     for code in (context.second_currency, *_FOREIGN):
         # The account may not charge these; where it may, they must come back.
@@ -118,7 +116,7 @@ def at_the_limits(context: RunContext) -> None:
         *({"name": word} for word in ("null", "undefined", "0")),
     ]
     for text in texts:
-        retrieve(context, context.open(line(**text)))
+        context.open(line(**text)).retrieve()
     context.account.list(limit=len(texts))
     context.open(line(), line(name=" last ", description="  of two  "))
     context.open(line(name="first"), line(name=" last "))
@@ -154,16 +152,17 @@ def at_the_limits(context: RunContext) -> None:
     context.account.create({**context.body(), "return_url": same, "cancel_url": same})
     context.account.create({**context.body(), "success_url": same, "return_url": same, "cancel_url": same})
     for name, url in urls:
-        sent = context.account.create({**context.body(), name: url})
+        given: dict[str, Json] = {name: url}
+        session = context.open(**given)
         if name != "cancel_url":
-            retrieve(context, sent)
+            session.retrieve()
     # What comes back of one might not come back of another.
     for name, url in urls[3:14]:
         others = {other: url for other in URLS if other != name}
         context.account.create({**context.body(), **others})
 
 
-@scenario(
+@driver(
     "Send fields that the API does not have, in each object of a create: they are ignored or refused.",
     stage=Stage.DEPTH,
     requests=6,
@@ -178,7 +177,7 @@ def what_no_document_names(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario("Ask for deadlines on both sides of each bound, and in between.", requests=24)
+@driver("Ask for deadlines on both sides of each bound, and in between.", requests=24)
 def when_it_expires(context: RunContext) -> None:
     for observed in (1_799, 1_800, 1_801, 7_200, 86_399, 86_400, 86_401):
         # Without a clock that stands still a second may pass in between: then the bound is tried again.
@@ -187,11 +186,11 @@ def when_it_expires(context: RunContext) -> None:
             if moment is None:
                 return
             sent = context.open(expires_at=moment + observed)
-            after = moment if context.can(Capability.CLOCK) else context.open().object.get("created")
+            after = moment if context.can(Capability.CLOCK) else now(context)
             if after == moment or observed not in {1_800, 86_401}:
                 break
         if observed == 7_200:
-            retrieve(context, sent)
+            sent.retrieve()
     moment = now(context) or 2_000_000_000
     for expires_at in (0, -1, moment - 1, moment, moment + 60, moment + 10 * 86_400, (moment + 7_200) * 1_000, 10**18):
         context.open(expires_at=expires_at)
@@ -199,11 +198,3 @@ def when_it_expires(context: RunContext) -> None:
     context.open(context.line(0, 1), expires_at=moment + 7_200)
     context.open()
     context.account.list(limit=25)
-
-
-DRIVERS: Final = (
-    a_first_session,
-    at_the_limits,
-    what_no_document_names,
-    when_it_expires,
-)

@@ -6,15 +6,15 @@ import json
 import re
 from typing import Final
 
-from qashier_contract.drive import RunContext, Stage, id_of
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, retrieve, scenario, send_each
+from qashier_contract.drive import RunContext, Stage, driver
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, send_each
 from qashier_contract.history import SESSIONS_PATH
 
 _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 """RFC 9562 takes both cases on input: in another one this is the same id."""
 
 
-@scenario(
+@driver(
     "Send what a lenient parser takes for JSON, and JSON under names that are nearly its own.",
     stage=Stage.DEPTH,
     requests=11,
@@ -38,10 +38,10 @@ def what_is_nearly_json(context: RunContext) -> None:
     )
 
 
-@scenario("Ask for paths, methods, media types and bodies that the API does not have.", requests=39)
+@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=39)
 def the_wrong_door(context: RunContext) -> None:
     opened = context.open()
-    session_id = id_of(opened) or UNKNOWN_ID
+    session_id = opened.id or UNKNOWN_ID
     own = f"{SESSIONS_PATH}/{session_id}"
     send = context.target.send
     for path in ("/", "/checkout", "/checkout/session", "/checkout/sessionsx", f"{own}/pay", f"{own}/expire/now"):
@@ -78,11 +78,5 @@ def the_wrong_door(context: RunContext) -> None:
         context.account.retrieve(unknown)
     for unknown in nearly:
         context.account.expire(unknown)
-    retrieve(context, opened)
+    opened.retrieve()
     context.account.list(limit=20)
-
-
-DRIVERS: Final = (
-    what_is_nearly_json,
-    the_wrong_door,
-)

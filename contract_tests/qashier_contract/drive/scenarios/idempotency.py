@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from qashier_contract.drive import RunContext, Stage, id_of
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, scenario, without
+from qashier_contract.drive import Opened, RunContext, Stage, driver
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, without
 from qashier_contract.history import Capability, Credentials
 from qashier_contract.values import Json
 
@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@scenario(
-    "Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58
-)
+@driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58)
 def keys_that_come_again(context: RunContext) -> None:
     account = context.account
     key = context.key("-Case")
     body = context.body(cancel_url="https://shop.example/basket")
-    first = account.create(body, key=key)
+    first = Opened(account, account.create(body, key=key))
     account.create(body, key=key)
     turned = json.dumps(dict(reversed(body.items())), indent=1).encode()
     account.create(turned, key=key)
@@ -42,24 +40,23 @@ def keys_that_come_again(context: RunContext) -> None:
     account.create(long_body, key=other_long)
     # The same key for another body, another operation, another session.
     account.create(context.body(context.line(999, 1)), key=key)
-    bystander = id_of(context.open())
-    if bystander is not None:
-        account.expire(bystander, key=key)
-        account.retrieve(bystander)
+    bystander = context.open()
+    bystander.expire(key=key)
+    bystander.retrieve()
     account.list(limit=25)
     # After the session changed, the first answer is still the answer.
-    if (first_id := id_of(first)) is not None:
+    if first:
         end = context.key()
-        account.expire(first_id, key=end)
+        first.expire(key=end)
         account.create(body, key=key)
-        account.expire(first_id, key=end)
-        account.retrieve(first_id)
-        account.expire(first_id, key=end)
-        account.expire(first_id)
-        account.expire(first_id, key=context.key())
-        if bystander is not None:
-            account.expire(bystander, key=end)
-            account.retrieve(bystander)
+        first.expire(key=end)
+        first.retrieve()
+        first.expire(key=end)
+        first.expire()
+        first.expire(key=context.key())
+        if bystander:
+            bystander.expire(key=end)
+            bystander.retrieve()
             account.create(context.body(), key=end)
     # A refusal does not use a key up.
     again = context.key()
@@ -67,18 +64,18 @@ def keys_that_come_again(context: RunContext) -> None:
     account.create(altered(wrong, 0, "line_items", 0, "quantity"), key=again)
     account.create(altered(wrong, "javascript:x", "return_url"), key=again)
     account.create({**wrong, "expires_at": 4_000_000_000}, key=again)
-    right = account.create(wrong, key=again)
+    right = Opened(account, account.create(wrong, key=again))
     account.create(wrong, key=again)
-    if (right_id := id_of(right)) is not None and first_id is not None:
+    if right and first:
         last = context.key()
-        account.expire(first_id, key=last)
+        first.expire(key=last)
         account.expire(UNKNOWN_ID, key=last)
-        account.retrieve(right_id)
-        account.expire(right_id, key="x" * 30 + stem[:226])
-        account.retrieve(right_id)
-        account.expire(right_id, key=last)
-        account.retrieve(right_id)
-        account.expire(right_id, key=last)
+        right.retrieve()
+        right.expire(key="x" * 30 + stem[:226])
+        right.retrieve()
+        right.expire(key=last)
+        right.retrieve()
+        right.expire(key=last)
     # Without a key nothing is ever the same request.
     plain = context.body()
     account.create(plain)
@@ -96,7 +93,7 @@ def _baskets(context: RunContext) -> Iterator[Json]:
         yield context.body(expires_at=moment + 3_600)
 
 
-@scenario(
+@driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
     requests=26,
@@ -117,29 +114,22 @@ def keys_of_every_kind(context: RunContext) -> None:
         account.create(context.body(), key=similar)
     # What became of the session does not free its key.
     used = context.key()
-    if (used_id := id_of(context.open(key=used))) is not None:
-        account.expire(used_id)
+    if context.open(key=used).expire() is not None:
         account.create(context.body(context.line(999, 1)), key=used)
     settled, body = context.key(), context.body()
-    if (settled_id := id_of(account.create(body, key=settled))) is not None and context.can(Capability.PAY):
-        account.pay(settled_id)
+    session = Opened(account, account.create(body, key=settled))
+    if session and context.can(Capability.PAY):
+        session.pay()
         account.create(body, key=settled)
-        account.retrieve(settled_id)
-    free, end = id_of(context.open(context.line(0, 1))), context.key()
-    if free is not None:
-        account.expire(free, key=end)
-        account.expire(free, key=end)
+        session.retrieve()
+    free, end = context.open(context.line(0, 1)), context.key()
+    free.expire(key=end)
+    free.expire(key=end)
     account.create(without(context.body(), "success_url"), key=context.key())
     again, right = context.key(), context.body()
     account.create(json.dumps(right).encode(), key=again, headers=(("Content-Type", "text/plain"),))
     account.create(b"{", key=again)
     account.create(right, key=again)
-    if (long_id := id_of(context.open())) is not None:
-        account.expire(long_id, key=context.key("-").ljust(255, "e"))
+    if long_keyed := context.open():
+        long_keyed.expire(key=context.key("-").ljust(255, "e"))
     account.list(limit=25)
-
-
-DRIVERS: Final = (
-    keys_that_come_again,
-    keys_of_every_kind,
-)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage, id_of
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, retrieve, scenario
-from qashier_contract.history import Capability, Exchange
+from qashier_contract.drive import Opened, RunContext, Stage, driver
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now
+from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def _end(context: RunContext, opened: Exchange, how: str) -> None:
-    session_id = id_of(opened)
-    if session_id is None or how == "open":
-        return
-    if how == "complete" and context.can(Capability.PAY):
-        context.account.pay(session_id)
-    elif how == "expired":
-        context.account.expire(session_id)
 
 
 def _walk(
@@ -57,24 +47,26 @@ class _Nine(NamedTuple):
 
 
 def _open_nine(context: RunContext) -> _Nine | None:
-    opened: list[Exchange] = []
+    opened: list[Opened] = []
     for group in range(3):
         if context.can(Capability.CLOCK):
             context.account.advance((1, 2, 5)[group])
         elif group:
             context.target.pace.sleep(1.05)  # a target whose clock nobody can move: its seconds have to pass
         for place in range(3):
-            exchange = context.open(context.line(100 * group + place, 1 + place))
-            opened.append(exchange)
-            _end(context, exchange, ("open", "complete", "expired")[(group + place) % 3])
-    ids = tuple(session_id for session_id in (id_of(exchange) for exchange in opened) if session_id is not None)
-    times = tuple(moment for exchange in opened if is_integer(moment := exchange.object.get("created")))
+            session = context.open(context.line(100 * group + place, 1 + place))
+            opened.append(session)
+            how = ("open", "complete", "expired")[(group + place) % 3]
+            if how == "complete" and context.can(Capability.PAY):
+                session.pay()
+            elif how == "expired":
+                session.expire()
+    ids = tuple(session.id for session in opened if session.id is not None)
+    times = tuple(moment for session in opened if is_integer(moment := session.exchange.object.get("created")))
     return _Nine(ids, times) if len(ids) == len(times) == 9 else None
 
 
-@scenario(
-    "Open nine sessions in three seconds, end some, and page, filter and walk over them in every way.", requests=75
-)
+@driver("Open nine sessions in three seconds, end some, and page, filter and walk over them in every way.", requests=75)
 def lists(context: RunContext) -> None:
     account = context.account
     nine = _open_nine(context)
@@ -117,7 +109,7 @@ def lists(context: RunContext) -> None:
     _walk(context, {"limit": 2, **nine.window}, backwards_from=oldest)
 
 
-@scenario(
+@driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
     requests=72,
@@ -176,7 +168,7 @@ def lists_further(context: RunContext) -> None:
     _walk(context, {"limit": 2, "status": "open", **nine.window})
 
 
-@scenario(
+@driver(
     "List sessions of one second, two of a status, their deadlines in another order, ended out of order and later.",
     stage=Stage.DEPTH,
     requests=25,
@@ -191,8 +183,8 @@ def an_order_of_their_own(context: RunContext) -> None:
         account.advance(2)
     context.open()
     account.list(limit=5)
-    for exchange in (opened[2], opened[1]):
-        _end(context, exchange, "expired")
+    opened[2].expire()
+    opened[1].expire()
     page = [str(entry.get("id")) for entry in entries_of(account.list(limit=5))]
     # As many as the page has room for, and one more; and both cursors at once, though they agree.
     for cursor in page[2:4]:
@@ -201,7 +193,7 @@ def an_order_of_their_own(context: RunContext) -> None:
         account.list(starting_after=cursor, ending_before=cursor)
     account.list(starting_after=UNKNOWN_ID, created_gte=moment)
     account.list(ending_before=UNKNOWN_ID, created_lte=moment, status="expired")
-    retrieve(context, opened[0])
+    opened[0].retrieve()
     account.list(limit=5)
     account.list(created_gt=moment, created_lte=moment + 2, limit=9)
     account.list(created_gte=moment, created_lt=moment + 2, limit=9)
@@ -215,12 +207,12 @@ def an_order_of_their_own(context: RunContext) -> None:
     account.list(limit=4, **window)
     for status in ("open", "expired"):
         account.list(status=status, **window)
-    if (tied := id_of(opened[3])) is not None:
+    if (tied := opened[3].id) is not None:
         account.list(status="open", starting_after=tied, limit=1, **window)
     _walk(context, {"limit": 2, "created_gte": moment}, between=context.open)
 
 
-@scenario("Have more than a hundred sessions, and ask for pages of 99, 100 and 101.", stage=Stage.DEPTH, requests=138)
+@driver("Have more than a hundred sessions, and ask for pages of 99, 100 and 101.", stage=Stage.DEPTH, requests=138)
 def a_long_list(context: RunContext) -> None:
     account = context.account
     if context.can(Capability.CLOCK) and is_integer(moment := account.advance(3).object.get("now")):
@@ -246,11 +238,3 @@ def a_long_list(context: RunContext) -> None:
         account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
     _walk(context, {"limit": 100})
     _walk(context, {"limit": 50})
-
-
-DRIVERS: Final = (
-    lists,
-    lists_further,
-    an_order_of_their_own,
-    a_long_list,
-)

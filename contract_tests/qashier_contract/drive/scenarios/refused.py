@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage
+from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import (
     PRICE,
     PRODUCT,
@@ -15,7 +15,6 @@ from qashier_contract.drive.scenarios.scenario import (
     altered,
     long_url,
     now,
-    scenario,
     send_each,
     without,
 )
@@ -34,7 +33,7 @@ _LINE_FIELDS: Final[tuple[tuple[str | int, ...], ...]] = (
 )
 
 
-@scenario("Send one create for each thing that can be wrong with it, and a few that are just right.", requests=18)
+@driver("Send one create for each thing that can be wrong with it, and a few that are just right.", requests=18)
 def one_of_each_kind(context: RunContext) -> None:
 
     def bodies() -> Iterator[Json]:
@@ -56,7 +55,7 @@ def one_of_each_kind(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario("Leave out what is required, and give what has another type, null included.", stage=Stage.DEPTH, requests=42)
+@driver("Leave out what is required, and give what has another type, null included.", stage=Stage.DEPTH, requests=42)
 def what_is_missing_or_of_another_type(context: RunContext) -> None:
 
     def bodies() -> Iterator[Json]:
@@ -122,7 +121,7 @@ def what_is_missing_or_of_another_type(context: RunContext) -> None:
     send_each(context, (json.dumps(body).encode() for body in bodies()))
 
 
-@scenario(
+@driver(
     "Ask for amounts, quantities, currencies and numbers of lines that are refused.", stage=Stage.DEPTH, requests=42
 )
 def what_money_cannot_be(context: RunContext) -> None:
@@ -203,7 +202,7 @@ def what_money_cannot_be(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario(
+@driver(
     "Send URLs that are no absolute http(s) ones, and texts that are empty or too long.", stage=Stage.DEPTH, requests=48
 )
 def what_texts_and_urls_cannot_be(context: RunContext) -> None:
@@ -259,7 +258,7 @@ def what_texts_and_urls_cannot_be(context: RunContext) -> None:
     send_each(context, bodies())
 
 
-@scenario(
+@driver(
     "Send what is refused once more among everything that may be there: in the last of twelve lines, with all URLs.",
     stage=Stage.DEPTH,
     requests=60,
@@ -304,12 +303,3 @@ def the_same_in_a_full_basket(context: RunContext) -> None:
             yield altered(full(), value, *product, name)
 
     send_each(context, (json.dumps(body).encode() for body in bodies()))
-
-
-DRIVERS: Final = (
-    one_of_each_kind,
-    what_is_missing_or_of_another_type,
-    what_money_cannot_be,
-    what_texts_and_urls_cannot_be,
-    the_same_in_a_full_basket,
-)

@@ -1,19 +1,17 @@
-"""How a scenario enters the plan, and what several of them need: bodies that are altered, ids, the account's time."""
+"""What several scenarios need: bodies that are altered, ids, the account's time."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.drive import Driver, RunContext, Stage, id_of
-from qashier_contract.history import Capability, Exchange
+from qashier_contract.drive import RunContext
+from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
 from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Run = Callable[[RunContext], None]
+    from collections.abc import Iterator
 
 UNKNOWN_ID: Final = "cs_test_0000000000000000unknown"
 """Has the form of an id of our mock, and names no session."""
@@ -23,44 +21,12 @@ PRODUCT: Final = (*PRICE, "product_data")
 URLS: Final = ("success_url", "return_url", "cancel_url")
 
 
-def scenario(
-    purpose: str,
-    *,
-    requests: int,
-    needs: tuple[Capability, ...] = (),
-    stage: Stage = Stage.BREADTH,
-) -> Callable[[Run], Driver]:
-    """Make a driver of a function. The function's name is the driver's.
-
-    Args:
-        purpose: What it does, in a sentence. Not taken from the docstring, which `python -OO` removes.
-        requests: About how many requests it sends.
-        needs: What the target must allow.
-        stage: When its turn comes.
-    """
-
-    def enter(run: Run) -> Driver:
-        name = run.__name__.replace("_", " ")
-        return Driver(name, purpose, run, frozenset(needs), stage, requests)
-
-    return enter
-
-
 def now(context: RunContext) -> int | None:
     """The account's time in epoch seconds: from its clock, else from a session that was just created."""
-    shown = (
-        context.account.clock().object.get("now")
-        if context.can(Capability.CLOCK)
-        else context.open().object.get("created")
-    )
-    return shown if is_integer(shown) else None
-
-
-def retrieve(context: RunContext, opened: Exchange) -> None:
-    """Retrieve the session that a create opened, if it did."""
-    session_id = id_of(opened)
-    if session_id is not None:
-        context.account.retrieve(session_id)
+    if context.can(Capability.CLOCK):
+        return context.now()
+    created = context.open().exchange.object.get("created")
+    return created if is_integer(created) else None
 
 
 def without(body: dict[str, Json], *path: str | int) -> dict[str, Json]:
