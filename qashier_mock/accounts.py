@@ -300,13 +300,12 @@ class AccountService:
             )
 
     async def restore(self, account: AccountId, snapshot: AccountSnapshot) -> None:
-        """Replace all that this account has by a snapshot; all or nothing.
+        """Replace all that this account has by a snapshot that `check_snapshot` has passed; all or nothing.
 
         Raises:
             IdTaken: An id in it belongs to another account.
-            RequestInvalid: The snapshot contradicts itself, or an endpoint may not be delivered to.
+            RequestInvalid: An endpoint may not be delivered to.
         """
-        _check(snapshot)
         for index, endpoint in enumerate(snapshot.endpoints):
             self._check_url(endpoint.url, f"webhook_endpoints[{index}].url")
         async with self._store.transaction(account) as tx:
@@ -336,8 +335,7 @@ class AccountService:
 
 
 async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
-    for session in snapshot.sessions:
-        await tx.add_session(session)
+    await tx.add_sessions(snapshot.sessions)
     for record in snapshot.records:
         await tx.remember(record)
     for event in snapshot.events:
@@ -374,7 +372,7 @@ _STATUSES: Mapping[Status, tuple[PaymentStatus, EventType | None]] = {
 """The payment status and the one event that belong to each status."""
 
 
-def _check(snapshot: AccountSnapshot) -> None:
+def check_snapshot(snapshot: AccountSnapshot) -> None:
     """Refuse a snapshot that contradicts itself.
 
     Raises:

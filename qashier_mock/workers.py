@@ -238,6 +238,7 @@ class _Worker:
             try:
                 if prepare is not None:
                     await prepare(app)
+                gc.freeze()  # as in `cli/serve.py`
                 self._report(None)
             except Exception as error:  # noqa: BLE001 - told to whoever starts the server
                 self._report(str(error))

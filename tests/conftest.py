@@ -177,3 +177,24 @@ def server() -> Iterator[MockServer]:
 def api_key() -> str:
     """A key that no other test has."""
     return f"sk_test_{os.getpid()}_{next(_KEYS)}"
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, float, float], None]:
+    """Take down what was measured, and what is the most that it may be; more fails the test."""
+
+    def take_down(name: str, measured: float, most: float) -> None:
+        record_property("figure", f"{name}: {measured:,.1f} (at most {most:,.1f})")
+        assert measured <= most, name
+
+    return take_down
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """List what tests have measured: the lines that they recorded as a `figure`."""
+    reports = [each for group in ("passed", "failed") for each in terminalreporter.getreports(group)]
+    figures = [str(value) for each in reports for name, value in each.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)

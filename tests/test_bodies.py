@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import json
+import time
 import tracemalloc
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qashier_mock.app import MockApp, Settings
-from qashier_mock.pipeline import Refused
+from qashier_mock.pipeline import Refused, garbage_left
 from qashier_mock.pipeline import pieces as module
 from qashier_mock.pipeline.pieces import MAX_ELEMENT, PieceReader
 from qashier_mock.pipeline.violations import violations
@@ -116,6 +118,8 @@ HOSTILE = {
     "quotes": b'{"version":1,"things":[' + b'\\"' * 1_500_000,
     "an endless number": b'{"version":' + b"1" * (MAX_ELEMENT + 1),
     "many properties": b"{" + b",".join(b'"k%d":1' % i for i in range(200_000)) + b"}",
+    "an element of many properties": b'{"things":[{' + b",".join(b'"k%d":1' % i for i in range(200_000)) + b"}]}",
+    "a property of many values": b'{"free":[' + many(b"1") + b"]}",
 }
 
 
@@ -128,6 +132,25 @@ def test_a_refused_body_costs_no_more_than_ten_times_its_bytes(raw: bytes) -> No
     finally:
         tracemalloc.stop()
     assert peak < 10 * len(raw) + 32_000_000
+
+
+@pytest.mark.parametrize("name", ["many properties", "an element of many properties", "a property of many values"])
+def test_others_have_their_turn_until_a_body_is_refused(name: str) -> None:
+    async def longest_turn() -> float:
+        reading = asyncio.ensure_future(READER.read(HOSTILE[name]))
+        longest, before = 0.0, time.thread_time()
+        while not reading.done():
+            await asyncio.sleep(0)
+            longest, before = max(longest, time.thread_time() - before), time.thread_time()
+        assert isinstance(reading.exception(), Refused)
+        return longest
+
+    assert asyncio.run(longest_turn()) < 0.05
+
+
+def test_a_text_may_be_made_of_brackets_and_commas() -> None:
+    text = "[{," * 100_000
+    assert read(b'{"version":1,"free":' + json.dumps(text).encode() + b"}")["free"] == text
 
 
 def test_others_have_their_turn_while_a_large_body_is_read() -> None:
@@ -143,6 +166,17 @@ def test_others_have_their_turn_while_a_large_body_is_read() -> None:
         return turns
 
     assert asyncio.run(story()) > len(raw) / module.PIECE
+
+
+@pytest.mark.parametrize("owns_process", [True, False])
+def test_the_collector_rests_while_many_objects_are_made(monkeypatch: pytest.MonkeyPatch, owns_process: bool) -> None:  # noqa: FBT001
+    done: list[str] = []
+    monkeypatch.setattr("gc.get_freeze_count", lambda: int(owns_process))
+    monkeypatch.setattr("gc.freeze", lambda: done.append("set aside"))
+    with garbage_left():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert done == ["set aside"] * owns_process
 
 
 # the two engines

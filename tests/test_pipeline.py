@@ -661,6 +661,10 @@ class TestFaults:
 
         assert asyncio.run(hold()) == [True, True]
 
+    def test_delayed_calls_hold_half_of_the_connections_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("qashier_mock.pipeline.delays.most_connections", lambda: 6)
+        assert Delays()._most == 3
+
     def test_a_delay_lets_the_request_through(self) -> None:
         assert ask(build(Hooks(Fault(delay_s=0.001))), "GET", "/things/a").status == 200
 

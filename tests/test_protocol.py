@@ -528,6 +528,40 @@ class TestSilence:
             wire.send(body)
             assert wire.read().status == 200
 
+    @pytest.mark.parametrize("begun", [b"", b"GET /things/a HT"])
+    def test_where_connections_run_out_the_oldest_silent_one_makes_room(
+        self, begun: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(protocol, "most_connections", lambda: 2)
+        hooks = Hooks()
+        with serving(make_app(hooks), hooks) as port, Wire(port) as first, Wire(port) as second:
+            first.send(begun)
+            second.send(GET)
+            assert second.read().status == 200
+            with Wire(port) as third:
+                third.send(GET)
+                assert third.read().status == 200
+                with contextlib.suppress(ConnectionError):
+                    assert first.socket.recv(1) == b""
+                second.send(GET)
+                assert second.read().status == 200, "it had a request answered, and another one was silent"
+        told = [record.message for record in caplog.records if "silent" in record.message]
+        assert told == ["too many connections: closed one that was silent; the limit of descriptors is near"]
+
+    def test_where_all_connections_are_used_an_idle_one_makes_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(protocol, "most_connections", lambda: 2)
+        hooks = Hooks(Fault(delay_s=0.2))
+        with serving(make_app(hooks), hooks) as port, Wire(port) as busy, Wire(port) as idle:
+            idle.send(GET)
+            assert idle.read().status == 200
+            busy.send(GET)
+            with Wire(port) as third:
+                third.send(GET)
+                with contextlib.suppress(ConnectionError):
+                    assert idle.socket.recv(1) == b""
+                assert busy.read().status == 200, "whoever waits for an answer gets it"
+                assert third.read().status == 200
+
     def test_the_log_tells_of_silent_clients_once_a_minute(self, caplog: pytest.LogCaptureFixture) -> None:
         hooks = Hooks()
         with serving(make_app(hooks), hooks, silence_s=0.02) as port:

@@ -57,6 +57,7 @@ from qashier_mock.stores.base import ATTEMPTS_KEPT, Store, StoreUnavailable
 from qashier_mock.stores.factory import StoreUrlError, is_shared, open_store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.schema import VERSION, VERSION_1
+from qashier_mock.stores.sql_store import SqlStore
 from qashier_mock.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -588,6 +589,35 @@ async def test_a_journal_holds_the_last_thousand_requests(store: Store) -> None:
     async with store.transaction(ONE) as tx:
         await tx.clear()
     assert await store.journal(ONE) == ()
+
+
+@pytest.mark.asyncio
+async def test_journals_of_ever_new_visitors_are_not_counted_for_good(
+    lasting: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qashier_mock.stores.sql_store._COUNTED", 10)
+    store = lasting.store()
+    assert isinstance(store, SqlStore)
+    await store.open()
+    for number in range(30):
+        store.record(AccountId(f"acct_{number}"), ENTRY)
+    assert await store.journal(AccountId("acct_0")) == (ENTRY,)
+    assert len(store._unpruned) == 10
+    await store.close()
+
+
+@pytest.mark.asyncio
+async def test_many_sessions_at_once_are_as_one_after_the_other(store: Store) -> None:
+    sessions = [
+        dataclasses.replace(SESSION, id=f"cs_test_{number}", sequence=number, status=Status.OPEN) for number in range(3)
+    ]
+    async with store.transaction(ONE) as tx:
+        await tx.add_sessions([])
+        await tx.add_sessions(sessions)
+        assert tx.next_sequence() == 3
+        assert tx.next_deadline() == SESSION.expires_at
+    async with store.transaction(ONE, reading=True) as tx:
+        assert await tx.sessions() == tuple(sessions)
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
@@ -372,6 +373,7 @@ def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | No
         try:
             if snapshot is not None:
                 await _restore(app, snapshot)
+            gc.freeze()  # what the program consists of stays: the collector need not look at it again and again
             ready()
         except CommandError:
             stop()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.app import create_pipeline
     from qashier_mock.pipeline.document import Document, precompile
     from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
+    from qashier_mock.pipeline.garbage import garbage_left
     from qashier_mock.pipeline.judgement import ReplyOutsideDocument
     from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.protocol import make_protocol
@@ -47,6 +48,7 @@ __all__ = [
     "UnroutedRequest",
     "Unsupported",
     "create_pipeline",
+    "garbage_left",
     "make_protocol",
     "precompile",
 ]
@@ -67,6 +69,7 @@ _MODULES: Final = {
     "UnknownField": "unknown",
     "Unsupported": "schemas",
     "create_pipeline": "app",
+    "garbage_left": "garbage",
     "make_protocol": "protocol",
     "precompile": "document",
 }

@@ -25,6 +25,7 @@ from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
+from qashier_mock.pipeline.garbage import garbage_left
 from qashier_mock.pipeline.handlers import Handlers
 from qashier_mock.pipeline.logs import log_unexpected
 from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
@@ -218,7 +219,10 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await self._read(call, operation.body, headers, receive)
         self._parse(call, values, headers)
         if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
-            await self._parse_large(call)
+            with garbage_left():
+                await self._parse_large(call)
+                hooks.admit(call)
+                return await operation.handler(call, **call.arguments)
         hooks.admit(call)
         return await operation.handler(call, **call.arguments)
 

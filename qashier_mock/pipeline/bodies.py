@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from qashier_mock.pipeline import wording
-from qashier_mock.pipeline.pieces import DEPTH, PieceReader, loads
+from qashier_mock.pipeline.pieces import DEPTH, PIECE, PieceReader
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, translate
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.unknown import UnknownField
 
 MEDIA_TYPE: Final = b"application/json"
-LARGE: Final = 256 * 1024
+LARGE: Final = PIECE
 """Bytes of a body that are parsed at once; a larger one is read in pieces."""
 
 
@@ -109,7 +109,7 @@ class BodyParser:
         bare = {key: value for key, value in schema.items() if key != "components"}
         source = translate(bare, f"{where}, body", request=True)
         self._schema = Schema(source)
-        self._reader = PieceReader(source) if source.get("type") == "object" else None
+        self._reader = PieceReader(source)
         self.required = bool(request_body.get("required", False))
         self.holds_secret = _holds_secret(bare)
 
@@ -120,7 +120,7 @@ class BodyParser:
             Refused: Not JSON, nested too deeply, or not valid.
         """
         try:
-            value = loads(raw)
+            value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise _not_json(raw, error) from None
         schema = self._schema
@@ -137,8 +137,6 @@ class BodyParser:
 
     async def parse_large(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
         """Do the same for a body of more than `LARGE` bytes; other requests go on meanwhile."""
-        if self._reader is None:
-            return self.parse(raw)
         value = await self._reader.read(raw)
         return value, self._schema.unknown_fields(value)
 

@@ -1,14 +1,13 @@
 """Read large bodies in pieces, so that other requests go on, and memory stays within a few times the body.
 
 A large body is an object with long arrays. The reader finds where their elements end, parses and validates about 64 KiB
-of them, and lets other requests go on. It stops at the first invalid element. The number of objects and arrays in a
-piece is bounded, because `[[[]]]` takes thirty times its size once it is parsed.
+of them, and lets other requests go on. It stops at the first invalid element. The number of values in an element is
+bounded, because `[[[]]]` takes thirty times its size once it is parsed, and so is that of an object's properties.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import re
 from typing import Any, Final
 
@@ -23,12 +22,14 @@ PIECE: Final = 64 * 1024
 """Bytes of elements that are parsed at once; a single element may be larger."""
 MAX_ELEMENT: Final = 4 * 1024 * 1024
 """Bytes of one element, and of a property that is no array."""
-MAX_CONTAINERS: Final = 50_000
-"""Objects and arrays in one of them, and in a body that is parsed at once."""
+MAX_VALUES: Final = 50_000
+"""Values in one of them, and properties of a body."""
 DEPTH: Final = 250
 """Levels of nesting. orjson reads more, but nobody could write them again: it stops at 254."""
 TURN: Final = 8_192
 """Brackets, commas and strings that are scanned before other requests go on."""
+NAMES: Final = 256
+"""Properties that are read before other requests go on."""
 
 _OPENING: Final = frozenset(b"[{")
 _CLOSING: Final = frozenset(b"]}")
@@ -40,30 +41,10 @@ _TOKEN: Final = re.compile(_STRING + rb'|[\[\]{},"]')  # a quote alone begins a 
 _BLANK: Final = re.compile(rb"[ \t\n\r]*")
 
 
-def loads(raw: bytes) -> Any:
-    """Parse JSON of a bounded size. The garbage collector rests meanwhile: it took most of the time.
-
-    Raises:
-        Refused: It has more objects and arrays than anything needs.
-        orjson.JSONDecodeError: It is not JSON.
-    """
-    if len(raw) <= PIECE:
-        return orjson.loads(raw)
-    if raw.count(b"{") + raw.count(b"[") > MAX_CONTAINERS:
-        raise Refused(Reason.BODY_INVALID, f"The body has more than {MAX_CONTAINERS} objects and arrays; send fewer.")
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return orjson.loads(raw)
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 class PieceReader:
-    """Reads the bodies of one schema, which is that of an object."""
+    """Reads the bodies of one schema, which takes objects only."""
 
-    __slots__ = ("_items", "_whole")
+    __slots__ = ("_counted", "_items", "_whole")
 
     def __init__(self, source: JSON) -> None:
         arrays = {
@@ -73,7 +54,8 @@ class PieceReader:
         }
         self._items = {name: Schema(sub["items"]) for name, sub in arrays.items()}
         bare = {name: {key: each for key, each in sub.items() if key != "items"} for name, sub in arrays.items()}
-        self._whole = Schema({**source, "properties": {**source.get("properties", {}), **bare}})
+        self._counted = {name for name, sub in bare.items() if sub.keys() & {"minItems", "maxItems", "uniqueItems"}}
+        self._whole = Schema({**source, "properties": {**source["properties"], **bare}} if bare else source)
 
     async def read(self, raw: bytes) -> JSON:
         """Return the value of a body.
@@ -97,11 +79,18 @@ class PieceReader:
             else:
                 end = await _find_end(raw, at)
                 value[name], at = _parse(raw, at, end), end
+            if not len(value) % NAMES:
+                if len(value) > MAX_VALUES:
+                    raise _too_much(f"has more than {MAX_VALUES} properties; send fewer")
+                await asyncio.sleep(0)
             at = _skip(raw, at)
             mark = raw[at : at + 1]
         if _skip(raw, at + 1) != len(raw):
             raise _not_json(at)
-        if not self._whole.is_valid(value):
+        # The elements have been judged, and judging takes time for each, whatever is asked of it.
+        plain = self._items.keys() - self._counted
+        bare = {name: [] if name in plain and isinstance(each, list) else each for name, each in value.items()}
+        if not self._whole.is_valid(bare):
             raise self._whole.refusal(value)
         return value
 
@@ -133,26 +122,26 @@ def _parse(raw: bytes, start: int, end: int, *, is_array: bool = False) -> Any:
     if is_array and not piece.strip():
         raise _not_json(start)  # nothing stands between two commas, or behind the last
     try:
-        return loads(b"[" + piece + b"]" if is_array else piece)
+        return orjson.loads(b"[" + piece + b"]" if is_array else piece)
     except orjson.JSONDecodeError:
         raise _not_json(start) from None
 
 
-async def _find_end(raw: bytes, start: int, *, at_least: int = 0) -> int:
+async def _find_end(raw: bytes, start: int, *, at_least: int = 0) -> int:  # noqa: C901 - one loop, one look at each token
     """Return where a value ends: at the comma or bracket behind it. With `at_least`, of so many bytes of values.
 
     Raises:
         Refused: It ends nowhere, is too large, or is nested too deeply.
     """
-    depth = containers = 0
+    depth = values = 0
     last = start  # where the value that is looked at begins
     for count, token in enumerate(_TOKEN.finditer(raw, start), 1):
         at, mark = token.start(), raw[token.start()]
-        if token.end() - last > MAX_ELEMENT or depth > DEPTH or containers > MAX_CONTAINERS:
-            raise _too_much(depth, containers)
+        if token.end() - last > MAX_ELEMENT:
+            raise _too_much(f"has a value of more than {MAX_ELEMENT} bytes; send a smaller one")
         if mark in _OPENING:
             depth += 1
-            containers += 1
+            values += 1
         elif mark in _CLOSING:
             if not depth:
                 return at
@@ -160,21 +149,21 @@ async def _find_end(raw: bytes, start: int, *, at_least: int = 0) -> int:
         elif mark == _COMMA and not depth:
             if at - start >= at_least:
                 return at
-            last = at
+            last, values = at, 0
+        elif mark == _COMMA:
+            values += 1
         elif mark == _QUOTE and token.end() == at + 1:
             break
+        if depth > DEPTH:
+            raise _too_much(f"is nested too deeply; {DEPTH} levels are enough for anything")
+        if values > MAX_VALUES:
+            raise _too_much(f"has a value that holds more than {MAX_VALUES} values; send a smaller one")
         if not count % TURN:
             await asyncio.sleep(0)
     raise _not_json(start)
 
 
-def _too_much(depth: int, containers: int) -> Refused:
-    if depth > DEPTH:
-        what = f"is nested too deeply; {DEPTH} levels are enough for anything"
-    elif containers > MAX_CONTAINERS:
-        what = f"has a value of more than {MAX_CONTAINERS} objects and arrays; send a smaller one"
-    else:
-        what = f"has a value of more than {MAX_ELEMENT} bytes; send a smaller one"
+def _too_much(what: str) -> Refused:
     return Refused(Reason.BODY_INVALID, f"The body {what}.")
 
 

@@ -3,7 +3,7 @@
 - What is no valid HTTP request never becomes a call. It is refused in the one envelope, after the requests before it
   have been answered. The connection then lingers until the client has closed it, so that the client can read that.
 - Whatever holds no byte of a body is bounded: request line, headers, trailers (which are dropped), chunk extensions.
-- A client that keeps silent before its first request, or within one, is cut off.
+- A client that keeps silent before its first request, or within one, is cut off; at once where connections run out.
 - A client that stops sending still gets every answer that it asked for.
 - An upgrade is declined as RFC 9110 wants: the request is served as if nobody had asked. (Java's own client asks.)
 
@@ -22,6 +22,7 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from qashier_mock.pipeline.descriptors import most_connections
 from qashier_mock.pipeline.logs import logger
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.scope import ABORT, CLOSE, RESPOND
@@ -87,6 +88,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _wire: asyncio.Transport
     _silence_check: asyncio.TimerHandle
     warned_at: list[float]  # when the server last warned of silent clients; shared by its connections
+    open_ones: dict[GuardedProtocol, None]  # the server's connections, the oldest first
+    most_open: int
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -105,13 +108,44 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wire = transport
+        if len(self.open_ones) >= self.most_open:
+            self._make_room()
+        self.open_ones[self] = None
         self._extensions = {ABORT: transport.abort, CLOSE: transport.close}
         self._begun_at = self._heard_at = self._loop.time()
         self._silence_check = self._loop.call_later(self.silence_s, self._check_silence)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._silence_check.cancel()
+        self.open_ones.pop(self, None)
         super().connection_lost(exc)
+
+    def _make_room(self) -> None:
+        """Close the oldest connection that has never sent a whole request, or else one that waits between two."""
+        chosen = next((each for each in self.open_ones if each.is_silent()), None)
+        chosen = chosen or next((each for each in self.open_ones if each.is_idle()), None)
+        if chosen is not None:
+            self._warn("too many connections: closed one that was silent; the limit of descriptors is near")
+            chosen.leave()
+
+    def is_silent(self) -> bool:
+        """Whether no whole request has come yet."""
+        return self._expected == FIRST
+
+    def is_idle(self) -> bool:
+        """Whether the last request has been answered, and no further one has begun."""
+        return False  # uvicorn's own cycle does not tell
+
+    def leave(self) -> None:
+        """Close at once."""
+        del self.open_ones[self]
+        self._wire.abort()
+
+    def _warn(self, message: str, *values: object) -> None:
+        now = self._loop.time()
+        if now - self.warned_at[0] > WARN_EVERY_S:
+            self.warned_at[0] = now
+            logger.warning(message, *values)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -163,9 +197,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if rest > 0 or self._left is not None:
             self._silence_check = self._loop.call_later(max(rest, self.silence_s / 100), self._check_silence)
             return
-        if now - self.warned_at[0] > WARN_EVERY_S:
-            self.warned_at[0] = now
-            logger.warning("closed a connection: no whole request came within %g s", self.silence_s)
+        self._warn("closed a connection: no whole request came within %g s", self.silence_s)
         if self._expected == FIRST:
             self._wire.close()
         else:
@@ -264,9 +296,15 @@ class PipelineProtocol(GuardedProtocol):
             self._refusal = None
             super().refuse(message)
 
+    def is_idle(self) -> bool:
+        return not self._cycles and self._left is None
+
     def _check_silence(self) -> None:
-        is_idle = self._expected == NOTHING and not self._cycles and self._left is None
-        if is_idle and self._loop.time() - self._heard_at >= self.timeout_keep_alive:
+        if (
+            self._expected == NOTHING
+            and self.is_idle()
+            and self._loop.time() - self._heard_at >= self.timeout_keep_alive
+        ):
             self._wire.close()
         super()._check_silence()
 
@@ -337,6 +375,7 @@ def make_protocol(hooks: Hooks, *, silence_s: float = SILENCE_S) -> type[Guarded
     if missing:
         logger.warning("this version of uvicorn keeps no %s; requests are served more slowly", ", ".join(missing))
     attributes = {"hooks": hooks, "silence_s": silence_s, "warned_at": [-WARN_EVERY_S]}
+    attributes |= {"open_ones": {}, "most_open": most_connections()}
     return type("BoundProtocol", (GuardedProtocol if missing else PipelineProtocol,), attributes)
 
 

@@ -27,19 +27,18 @@ class UnknownField:
 def compile_walker(schema: JSON) -> Walker | None:
     """Compile the search for fields that a schema does not name.
 
-    None where nothing can be unknown: free objects, scalars. A schema with alternatives knows the fields of all.
+    None where nothing can be unknown: free objects, objects that take no others, scalars. A schema with alternatives
+    knows the fields of all.
     """
     known, items = _shape(schema)
-    if known is None and items is None:
-        return None
-    names = frozenset(known or ())
+    names = None if known is None or schema.get("additionalProperties") is False else frozenset(known)
     below: dict[str, Walker] = {}
     for name, sub in (known or {}).items():
         deeper = compile_walker(sub)
         if deeper is not None:
             below[name] = deeper
     each = compile_walker(items) if items is not None else None
-    return Walker(names if known is not None else None, below, each)
+    return None if names is None and not below and each is None else Walker(names, below, each)
 
 
 class Walker:
@@ -56,9 +55,7 @@ class Walker:
         """Whether the schema names every field. Most bodies are so, and need no path to be written."""
         if type(value) is dict:
             names = self._names
-            if names is None:
-                return True
-            if not value.keys() <= names:
+            if names is not None and not value.keys() <= names:
                 return False
             for name, deeper in self._below:
                 below = value.get(name)
@@ -74,11 +71,12 @@ class Walker:
     def find(self, value: Any, path: str, found: list[UnknownField]) -> None:
         """Add the fields that the schema does not name to `found`, at most `MAX_UNKNOWN` in all."""
         names = self._names
-        if type(value) is dict and names is not None:
-            found.extend(
-                UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
-                for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
-            )
+        if type(value) is dict:
+            if names is not None:
+                found.extend(
+                    UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
+                    for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
+                )
             for name, deeper in self._below:
                 deeper.find(value.get(name), f"{path}.{name}" if path else name, found)
         elif self._each is not None and type(value) is list:

@@ -77,6 +77,9 @@ class Transaction(Protocol):
     async def add_session(self, session: CheckoutSession) -> None:
         """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
 
+    async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
+        """Add many sessions, in order."""
+
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         """Put a changed session in the place of what it was."""
 

@@ -169,6 +169,11 @@ class SqlUnit(Transaction):
             await self.lock()
         return await self._rows.run(sql, self.row.number, *values)
 
+    async def _write_many(self, sql: str, values: Sequence[Row]) -> None:
+        """Change rows, once for each of the values."""
+        await self.lock()
+        await self._rows.many(sql, [(self.row.number, *each) for each in values])
+
     async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
         """Add a row of the account; where there is one with the same `replacing`, put it in its place."""
         await self._write(_insertion(table, tuple(values), replacing), *values.values())

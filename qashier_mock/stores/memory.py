@@ -96,6 +96,10 @@ class MemoryAccount(Transaction):
         if session.is_open:
             heappush(self._deadlines, (session.expires_at, session.sequence))
 
+    async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
+        for session in sessions:
+            await self.add_session(session)
+
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         self._sessions[session.sequence] = session
         self._store.sessions[session.id] = session

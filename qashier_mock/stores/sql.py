@@ -37,6 +37,10 @@ _EVENTS: Final = (
 
 _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
+_HOLD: Final = (
+    "INSERT INTO mock_reserved (account, id) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET account = excluded.account"
+)
+
 _FIRST_OPEN: Final = "FROM mock_sessions WHERE account = ? AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
 
@@ -54,12 +58,20 @@ class SqlTransaction(SqlUnit):
         return None if row is None else rows.unpack_session(row, self.account)
 
     async def add_session(self, session: CheckoutSession) -> None:
-        await self._write(_INSERT_SESSION, *rows.pack_session(session))
+        await self.add_sessions([session])
+
+    async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
+        packed = [rows.pack_session(session) for session in sessions]
+        if len(packed) == 1:
+            await self._write(_INSERT_SESSION, *packed[0])
+        elif packed:
+            await self._write_many(_INSERT_SESSION, packed)
         state = await self.change()
-        state.sessions = session.sequence + 1
-        state.newest = session.created
-        if session.is_open and (state.deadline is None or session.expires_at < state.deadline):
-            state.deadline = session.expires_at
+        for session in sessions:
+            state.sessions = session.sequence + 1
+            state.newest = session.created
+            if session.is_open and (state.deadline is None or session.expires_at < state.deadline):
+                state.deadline = session.expires_at
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         state = await self.change()
@@ -287,11 +299,7 @@ class SqlTransaction(SqlUnit):
     # ids
 
     async def hold(self, object_id: str) -> None:
-        await self._write(
-            "INSERT INTO mock_reserved (account, id) VALUES (?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET account = excluded.account",
-            object_id,
-        )
+        await self._write(_HOLD, object_id)
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
@@ -313,8 +321,8 @@ class SqlTransaction(SqlUnit):
         for each in ids:
             if each in foreign:
                 return each
-        for each in ids:
-            await self.hold(each)
+        if ids:
+            await self._write_many(_HOLD, [(each,) for each in ids])
         return None
 
     async def is_taken(self, object_id: str) -> bool:

@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 _PRUNE_AFTER: Final = 250
 """Entries that a journal may hold beyond its capacity until the oldest are removed."""
 
+_COUNTED: Final = 2_000
+"""Journals of which it is known how much they have grown; of those beyond, the first one is cut to its capacity."""
+
 _HANDED_OUT_FOR: Final = 5
 """Seconds until an account is due again that was handed out as due and not seen to."""
 
@@ -148,7 +151,8 @@ class SqlStore:
             await rows_.many(_INSERT_ENTRY, [(account, *rows.pack_entry(entry)) for account, entry in entries])
             for account, _ in entries:
                 self._unpruned[account] = self._unpruned.get(account, 0) + 1
-            for account in [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]:
+            grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
+            for account in {*grown, *list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]}:
                 await rows_.run(
                     "DELETE FROM mock_journal WHERE account = ? AND no <= "
                     "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)",

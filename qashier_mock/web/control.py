@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from qashier_mock.accounts import AccountService
+from qashier_mock.accounts import AccountService, AccountSnapshot, check_snapshot
 from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountId, EventType
-from qashier_mock.pipeline import Call, Reply
+from qashier_mock.pipeline import Call, Reply, garbage_left
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import snapshots, wire
 from qashier_mock.webhooks import Dispatcher
@@ -169,16 +169,23 @@ class ControlHandlers:
 
     async def get_snapshot(self, call: Call) -> Reply:
         """The whole account."""
-        snapshot = await self._accounts.snapshot(call.principal)
-        size = len(snapshot.sessions)
-        return Reply(200, await _convert(size, partial(snapshots.snapshot_to_json, snapshot, call.principal)))
+        with garbage_left():
+            snapshot = await self._accounts.snapshot(call.principal)
+            convert = partial(snapshots.snapshot_to_json, snapshot, call.principal)
+            return Reply(200, await _convert(len(snapshot.sessions), convert))
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Replace the account by a snapshot."""
         size = len(call.raw_body or b"") // _SESSION_BYTES
-        snapshot = await _convert(size, partial(snapshots.parse_snapshot, body, call.principal))
+        snapshot = await _convert(size, partial(_checked, body, call.principal))
         await self._accounts.restore(call.principal, snapshot)
         return Reply(200, snapshots.restored_to_json(snapshot, body))
+
+
+def _checked(body: dict[str, Any], account: AccountId) -> AccountSnapshot:
+    snapshot = snapshots.parse_snapshot(body, account)
+    check_snapshot(snapshot)
+    return snapshot
 
 
 async def _convert(size: int, convert: Callable[[], _T]) -> _T:

@@ -1,0 +1,217 @@
+"""A served mock under pressure: what a client can cost it in memory, descriptors and threads, and how long others wait.
+
+Each test takes down what it measured, as a `figure`; pytest lists them all at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any, Final
+
+import pytest
+from mock_harness import basket
+from pressure_harness import HAS_PROC, Bystander, Served, basic, hang_up, least, served
+from store_harness import Place
+
+pytest_plugins = ["store_fixtures"]
+pytestmark = [pytest.mark.soak, pytest.mark.skipif(not HAS_PROC, reason="this system has no /proc to measure with")]
+
+IN_FULL: Final = os.environ.get("QASHIER_SOAK", "full") == "full"
+MB: Final = 1_000_000
+WAIT_MS: Final = 100
+"""What nobody waits longer than, whatever somebody else sends."""
+STORES: Final = ["memory", "sqlite", "postgresql"] if IN_FULL else ["memory"]
+Figure = Callable[[str, float, float], None]
+
+# ── bodies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SIZE: Final = 4 * MB if IN_FULL else 2 * MB
+
+
+def many(element: bytes, size: int = SIZE) -> bytes:
+    return b",".join([element] * (size // (len(element) + 1)))
+
+
+BAD: Final[dict[str, Callable[[], bytes]]] = {
+    "nested arrays for sessions": lambda: b'{"sessions":[' + many(b"[[[]]]") + b"]}",
+    "one session of nested arrays": lambda: b'{"sessions":[[' + many(b"[[[]]]") + b"]]}",
+    "small objects for events": lambda: b'{"version":1,"events":[' + many(b'{"b":1}') + b"]}",
+    "strings for deliveries": lambda: b'{"version":1,"deliveries":[' + many(b'"ab"') + b"]}",
+    "nested arrays under a name of its own": lambda: b'{"version":1,"mine":[' + many(b"[[[]]]") + b"]}",
+    "too deep": lambda: b'{"version":1,"sessions":' + b"[" * SIZE,
+    "very many names": lambda: b"{" + b",".join(b'"k%d":1' % number for number in range(SIZE // 11)) + b"}",
+    "no JSON in the end": lambda: b'{"version":1,"unconfirmed":[' + many(b'"cs_test_aaaa"') + b"]",
+    "more than may be sent": lambda: b'{"version":1,"sessions":[' + many(b"[[[]]]", 10 * SIZE) + b"]}",
+}
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[Served]:
+    """A server whose state is in memory."""
+    with served() as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_refused_body_costs_ten_times_its_bytes_and_nobody_waits(mock: Served, name: str, figure: Figure) -> None:
+    body = BAD[name]()
+    base = mock.memory
+    mock.forget_peak()
+
+    def put() -> float:
+        refused_early = suppress(ConnectionError)  # by its length, before it was sent
+        with Bystander(mock) as bystander, mock.client("sk_test_refused") as client, refused_early:
+            status, _ = client.ask("PUT", "/_mock/v1/snapshot", body)
+            assert status in {400, 413}
+        return bystander.longest * 1_000
+
+    waited_ms = least(put, enough=WAIT_MS)
+    most = (10 * len(body) + 32 * MB) / MB
+    figure(f"{name}, {len(body) / MB:.1f} MB refused: memory, MB", (mock.peak - base) / MB, most)
+    figure(f"{name}, {len(body) / MB:.1f} MB refused: another waits, ms", waited_ms, WAIT_MS)
+
+
+def large_snapshot(server: Served, size: int) -> dict[str, Any]:
+    """A valid snapshot of about so many bytes: one session, many times."""
+    with server.client("sk_test_model") as client:
+        client.create()
+        _, model = client.ask("GET", "/_mock/v1/snapshot")
+    (session,) = model["sessions"]
+    copies = size // len(json.dumps(session))
+    model["sessions"] = [{**session, "id": f"{session['id'][:-6]}{number:06}"} for number in range(copies)]
+    found: dict[str, Any] = model
+    return found
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_nobody_waits_for_a_large_snapshot(kind: str, new_place: Callable[[str], Place], figure: Figure) -> None:
+    """It is valid, and put in, taken out again, put in once more, or refused for what stands at its end."""
+    with served("--store", new_place(kind).url) as server:
+        good = large_snapshot(server, SIZE)
+        late = deepcopy(good)
+        late["sessions"][-1]["expires_at"] = late["sessions"][-1]["created"]
+        for what, method, status, snapshot in (
+            ("put in", "PUT", 200, good),
+            ("taken out", "GET", 200, None),
+            ("put in again", "PUT", 200, good),
+            ("refused at its end", "PUT", 422, late),
+        ):
+            body = None if snapshot is None else json.dumps(snapshot).encode()
+
+            def send(method: str = method, body: bytes | None = body, status: int = status) -> float:
+                with Bystander(server) as bystander, server.client("sk_test_large") as client:
+                    answered, told = client.ask(method, "/_mock/v1/snapshot", body)
+                    assert answered == status, told
+                return bystander.longest * 1_000
+
+            figure(
+                f"{kind}: a snapshot of {len(json.dumps(good)) / MB:.0f} MB is {what}: another waits, ms",
+                least(send, enough=WAIT_MS),
+                WAIT_MS,
+            )
+
+
+def test_an_endless_trailer_costs_nothing(mock: Served, figure: Figure) -> None:
+    base = mock.memory
+    mock.forget_peak()
+    size = 50 * MB if IN_FULL else 5 * MB
+    head = b"POST /checkout/sessions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    with mock.connect() as connection, suppress(ConnectionError):
+        connection.sendall(head)
+        for _ in range(size // 65_536):
+            connection.sendall(b"A: b\r\n" * 10_922)
+    figure(f"{size / MB:.0f} MB of trailers without a key: memory, MB", (mock.peak - base) / MB, 4)
+
+
+# ── connections ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_silent_connections_shut_nobody_out(figure: Figure) -> None:
+    """More of them than the server has descriptors: the oldest are closed, and others have their turn at once."""
+    descriptors, count = (1_024, 1_200) if IN_FULL else (128, 160)
+    with served(descriptors=descriptors) as server:
+        silent = [server.connect() for _ in range(count)]
+        for each in silent[::2]:
+            with suppress(OSError):
+                each.sendall(b"GET /checkout/sess")
+        try:
+            began = time.perf_counter()
+            with server.client("sk_test_patient") as client:
+                assert client.ask("GET", "/checkout/sessions")[0] == 200
+            waited_ms = (time.perf_counter() - began) * 1_000
+        finally:
+            hang_up(silent)
+    figure(f"{count:,} silent connections on {descriptors:,} descriptors: another waits, ms", waited_ms, 1_000)
+    told = [line for line in server.log if "closed one that was silent" in line]
+    figure(f"{count:,} silent connections on {descriptors:,} descriptors: lines in the log", len(server.log), 1)
+    assert told
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+def test_whoever_stops_sending_gets_the_whole_answer_wherever_state_is_kept(
+    kind: str, new_place: Callable[[str], Place], figure: Figure
+) -> None:
+    count = 50
+    body = json.dumps(basket()).encode()
+    lines = (
+        "POST /checkout/sessions HTTP/1.1", "Host: localhost", f"Authorization: {basic('sk_test_half')}",
+        "Content-Type: application/json", f"Content-Length: {len(body)}", "", "",
+    )  # fmt: skip
+    with served("--store", new_place(kind).url) as server:
+        answered = 0
+        for _ in range(count):
+            with server.connect() as connection:
+                connection.sendall("\r\n".join(lines).encode() + body)
+                connection.shutdown(socket.SHUT_WR)
+                received = b""
+                while data := connection.recv(65_536):
+                    received += data
+            answered += received.startswith(b"HTTP/1.1 200 ") and received.endswith(b"}")
+    figure(f"{kind}: half-closed creates of {count} without an answer", count - answered, 0)
+
+
+def test_calls_that_were_abandoned_while_they_were_held_up_do_not_stay(figure: Figure) -> None:
+    """A fault holds them up for half an hour; whoever sent them has hung up. Others are answered all the same."""
+    descriptors, count = (1_024, 20_000) if IN_FULL else (256, 1_000)
+    with served(descriptors=descriptors) as server, server.client("sk_test_delayed") as client:
+        rule = {"operation": "*", "action": "delay", "seconds": 1_800, "times": 100_000}
+        status, told = client.ask("POST", "/_mock/v1/faults", rule)
+        assert status == 201, told
+        request = f"GET /checkout/sessions HTTP/1.1\r\nHost: localhost\r\nAuthorization: {basic(client.key)}\r\n\r\n"
+        base, threads = server.memory, server.threads
+        for _ in range(count):
+            with server.connect() as connection:
+                connection.sendall(request.encode())
+        with server.client("sk_test_others") as other:
+            assert other.ask("GET", "/checkout/sessions")[0] == 200
+        figure(f"{count:,} abandoned calls under a delay: memory, MB", (server.memory - base) / MB, 20)
+        figure(f"{count:,} abandoned calls under a delay: descriptors", server.descriptors, descriptors / 2)
+        figure(f"{count:,} abandoned calls under a delay: threads", server.threads - threads, 4)
+
+
+# ── growth ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_keys_that_only_read_leave_nothing_behind(kind: str, new_place: Callable[[str], Place], figure: Figure) -> None:
+    first, count = (4_000, 60_000) if IN_FULL else (2_500, 3_000)
+    with served("--store", new_place(kind).url) as server, server.client("") as client:
+        for number in range(first):  # as many visitors as are kept
+            client.ask("GET", "/checkout/sessions", key=f"sk_test_first{number}")
+        base = server.memory
+        for number in range(count):
+            assert client.ask("GET", "/checkout/sessions", key=f"sk_test_reader{number}")[0] == 200
+        figure(f"{kind}: {count:,} more keys that only read: memory, MB", (server.memory - base) / MB, 12)
+
+
+def test_a_webhook_secret_has_a_greatest_length(mock: Served) -> None:
+    with mock.client("sk_test_secret") as client:
+        endpoint = {"url": "http://localhost:1/hooks", "secret": "x" * 1_000}
+        assert client.ask("POST", "/_mock/v1/webhook-endpoints", endpoint)[0] == 201
+        assert client.ask("POST", "/_mock/v1/webhook-endpoints", {**endpoint, "secret": "x" * 1_001})[0] == 400
