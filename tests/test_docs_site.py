@@ -14,12 +14,16 @@ from typing import Final
 import pytest
 
 from qashier_mock.cli import COMMANDS, DONE, main
+from qashier_mock.client import FaultRule
 from qashier_mock.core.signing import sign
 from qashier_mock.drill import DRILLS
+from qashier_mock.receiver import ReceivedWebhook, WebhookReceiver
+from qashier_mock.testing import QashierMock, QashierMockServer, WebhookDisorder
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BODY: Final = b'{"name": "caf\\u00e9"}'
 SECRET: Final = "whsec_docs"
+FIXTURES: Final = (QashierMock, QashierMockServer, FaultRule, WebhookReceiver, ReceivedWebhook, WebhookDisorder)
 PATH: Final = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
@@ -38,6 +42,20 @@ def test_it_builds_without_a_dead_link_and_loads_nothing_from_another_host(tmp_p
     pages = {file: file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.html")}
     assert pages
     assert {file.parent.name: re.findall(loaded, text) for file, text in pages.items() if re.search(loaded, text)} == {}
+    reference = (tmp_path / "site" / "pytest-reference" / "index.html").read_text("utf-8")
+    offered = {name for kind in FIXTURES for name in dir(kind) if not name.startswith("_") and name != "include"}
+    listed = set(re.findall(r'(?:id|title)="qashier_mock[\w.]*\.(\w+)"', reference))
+    assert offered - listed == set()
+
+
+PEERS: Final = ("stripe-mock", "localstripe", "PaperTiger", "emulate", "Prism", "WireMock", "Schemathesis", "moto")
+
+
+def test_every_row_about_another_tool_says_how_it_is_known() -> None:
+    rows = [line for line in page("comparison.md").splitlines() if line.startswith("| ") and "how we know" not in line]
+    assert [row for row in rows if not re.search(r"\| (documentation[^|]*|our tests[^|]*) \|$", row)] == []
+    assert [name for name in PEERS if sum(name in row for row in rows) == 0] == []
+    assert [name for name in PEERS if f"- **{name}**" not in page("comparison.md")] == []
 
 
 def test_every_command_is_named_somewhere() -> None:
@@ -50,7 +68,7 @@ COMMAND_LINES: Final = sorted(
         (path.name, line)
         for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
         for line in re.findall(
-            r"^ *(?:\$ )?qashier-mock ([a-z]+ .*)$", path.read_text("utf-8").replace("\\\n", " "), re.MULTILINE
+            r"^ *(?:\$ )?qashier-mock ([a-z]+ .*)$", re.sub(r" \\\n>?", " ", path.read_text("utf-8")), re.MULTILINE
         )
         if line.split()[0] in COMMANDS
     }
@@ -62,7 +80,7 @@ COMMAND_LINES: Final = sorted(
 def test_a_command_of_the_documentation_has_the_options_that_it_is_shown_with(
     where: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command, *arguments = shlex.split(line, comments=True)
+    command, *arguments = shlex.split(re.split(r" \$\(| \| | \|\| ", line)[0], comments=True)
     assert main([command, "--help"]) == DONE
     understood = set(re.findall(r"--?[a-z][a-z-]*", capsys.readouterr().out))
     shown = {each.partition("=")[0] for each in arguments if each.startswith("-")}
@@ -80,7 +98,7 @@ def test_every_drill_is_in_the_table() -> None:
 
 
 def snippet(language: str) -> str:
-    found = re.search(rf"    ```{language}\n(.*?)    ```", page("languages.md"), re.DOTALL)
+    found = re.search(rf"    ```{language}\n(.*?)    ```", page("webhooks.md"), re.DOTALL)
     assert found is not None
     return "\n".join(line.removeprefix("    ") for line in found[1].splitlines())
 
