@@ -11,7 +11,9 @@ import pytest
 from browser_harness import launched
 from playwright.sync_api import Browser
 from qashier_contract import CLAUSES, check
+from qashier_contract.findings import PassesCheck, expect
 from qashier_contract.history import Delivery, Endpoint, Exchange, History, Reply, Request
+from qashier_contract.places import status_of
 from qashier_contract.report.html import render
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
@@ -94,7 +96,8 @@ def exchange(number: int, start_ms: int, end_ms: int, **more: Any) -> Exchange:
 
 def told(clause: str, *exchanges: Exchange, deliveries: tuple[Delivery, ...] = (), **more: Any) -> Report:
     words = {"expected": "one session", "seen": "two sessions", **more}
-    violation = Violation(clause, words["expected"], words["seen"], exchanges, deliveries)
+    check = PassesCheck(status_of(exchanges[-1]), words["expected"], words["seen"])
+    violation = Violation(clause, expect(check, "", *exchanges, deliveries=deliveries))
     entry = ClauseReport(CLAUSES[clause], Verdict.FAILED, 1, (violation,))
     history = History(exchanges=exchanges, deliveries=deliveries)
     return Report("http://127.0.0.1:1/", 1, (entry,), len(exchanges), 0.1, history=history)
@@ -256,7 +259,9 @@ def test_a_report_of_a_thousand_exchanges_and_many_broken_clauses_stays_below_tw
     for number in range(100, 180):
         clause = replace(CLAUSES["HTTP-2"], id=f"HTTP-{number}")
         violations = tuple(
-            Violation(clause.id, "one", f"two, {place}", exchanges[place : place + 4]) for place in range(20)
+            Violation(clause.id, expect(PassesCheck(status_of(last), "one", f"two, {place}"), "", *others))
+            for place in range(20)
+            for *others, last in [exchanges[place : place + 4]]
         )
         entries.append(ClauseReport(clause, Verdict.FAILED, 20, violations))
     everything = Report("http://127.0.0.1:1", 1, tuple(entries), 1000, 9.0, history=History(exchanges=exchanges))

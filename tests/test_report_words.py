@@ -14,9 +14,9 @@ import pytest
 from markdown_it import MarkdownIt
 from qashier_contract import CLAUSES, CheckError, check
 from qashier_contract.drive.plan import selected
-from qashier_contract.findings import Equals, Expectation, HasShape, expect
+from qashier_contract.findings import Equals, Expectation, HasShape, PassesCheck, expect
 from qashier_contract.history import Exchange, History, Reply, Request
-from qashier_contract.places import EACH, Sum, in_body
+from qashier_contract.places import EACH, Sum, in_body, status_of
 from qashier_contract.report import render
 from qashier_contract.report.facts import again, causes, judgement
 from qashier_contract.report.markdown import _code, _escaped, _inline
@@ -45,7 +45,8 @@ def exchange(number: int, body: bytes = b"{}") -> Exchange:
 
 
 def broken(identifier: str, *exchanges: Exchange, text: str = "this", reason: str | None = None) -> ClauseReport:
-    violation = Violation(identifier, f"expected {text}", f"seen {text}", exchanges)
+    check = PassesCheck(status_of((exchanges or (exchange(1),))[-1]), text, f"seen {text}")
+    violation = Violation(identifier, expect(check, "", *exchanges))
     verdict = Verdict.FAILED if reason is None else Verdict.WARNED
     return ClauseReport(CLAUSES[identifier], verdict, 1, (violation,), reason)
 
@@ -77,9 +78,7 @@ def test_what_follows_from_another_clause_stands_below_it() -> None:
 
 
 def found(identifier: str, expectation: Expectation) -> ClauseReport:
-    finding = expect(expectation)
-    violation = Violation(identifier, finding.expected, finding.seen, finding.evidence, finding=finding)
-    return ClauseReport(CLAUSES[identifier], Verdict.FAILED, 1, (violation,))
+    return ClauseReport(CLAUSES[identifier], Verdict.FAILED, 1, (Violation(identifier, expect(expectation)),))
 
 
 def test_what_is_about_the_failing_place_of_another_clause_follows_from_it() -> None:
@@ -122,7 +121,7 @@ def test_no_line_of_a_terminal_is_a_command_of_a_runner() -> None:
 def test_github_shows_an_annotation_for_each_cause() -> None:
     report = report_of(broken("CRE-6", exchange(1), text=HOSTILE), broken("RET-1", exchange(2), reason="known until x"))
     first, second = annotated(report)
-    assert first.startswith("::error title=CRE-6::expected expected ::stop")
+    assert first.startswith("::error title=CRE-6::expected status: passes ::stop")
     assert second.startswith("::warning title=RET-1::")
     assert "\n" not in first
     assert summary(report, annotates=True).splitlines()[-2:] == [first, second]

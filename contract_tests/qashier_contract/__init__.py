@@ -12,7 +12,7 @@ share; `run` puts it together into a `Report`. Nothing here knows the mock.
 from __future__ import annotations
 
 from qashier_contract.again import replay
-from qashier_contract.clauses import CLAUSES, Clause, ClauseBroken
+from qashier_contract.clauses import CLAUSES, Clause
 from qashier_contract.comparison import Difference, diff
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
 from qashier_contract.recorded import judge
@@ -24,7 +24,6 @@ __all__ = [
     "CLAUSES",
     "CheckError",
     "Clause",
-    "ClauseBroken",
     "ClauseReport",
     "Difference",
     "KeyRefused",

@@ -1,4 +1,4 @@
-"""What a clause finds: an expectation of one of eleven kinds, whether it holds, and the evidence.
+"""What a clause finds: an expectation of one of twelve kinds, whether it holds, and the evidence.
 
 Everything that a report, a pasted test or a baseline says of a violation comes from here; nothing stands in prose only.
 An expectation names the place that it is about, knows what ought to stand there, and looks for itself:
@@ -16,6 +16,7 @@ An expectation names the place that it is about, knows what ought to stand there
 | `Contains` | a list or a text that has something in it, or has it not |
 | `OneSucceeds` | that of several requests at most one succeeds |
 | `Delivered` | so many deliveries of a session's event at an endpoint |
+| `PassesCheck` | a value that passes the check of a program of others, which alone can look again |
 
 An expected value may be a reference to another place: "as create returned it". So a replay can expect what *its* create
 returned.
@@ -26,12 +27,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from qashier_contract.history import Delivery, Endpoint, Exchange
 from qashier_contract.places import ABSENT, At, Expected, references, status_of, value_of, words_of
 from qashier_contract.statuses import Statuses
-from qashier_contract.values import NOT_JSON, Json, as_words, is_integer, same
+from qashier_contract.values import NOT_JSON, Json, as_words, is_integer, is_of_type, same
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,14 +141,6 @@ class HasShape:
     @property
     def seen(self) -> str:
         return _seen(self.at)
-
-
-def is_of_type(value: Json, name: str) -> bool:
-    """Whether a value is of a JSON type. 2.0 is a number and no integer."""
-    if name in {"integer", "number"}:
-        return is_integer(value) or (name == "number" and isinstance(value, float))
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool}
-    return name == "JSON" or isinstance(value, kinds[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,9 +365,22 @@ class Delivered:
         return f"deliveries of its event: {len(self.attempts)}"
 
 
-Expectation: TypeAlias = (
-    StatusIs | Equals | Differs | HasShape | OneOf | Within | Ordered | Counts | Contains | OneSucceeds | Delivered
-)
+@dataclass(frozen=True, slots=True)
+class PassesCheck:
+    """A value passes the check of a program of others: it did not, and `seen` is what that program said."""
+
+    at: At
+    check: str
+    seen: str
+    holds: Literal[False] = False
+
+    @property
+    def expected(self) -> str:
+        return f"{self.at.name}: passes {self.check}"
+
+
+_OfAValue: TypeAlias = Equals | Differs | HasShape | OneOf | Within | Ordered | Counts | Contains
+Expectation: TypeAlias = StatusIs | _OfAValue | OneSucceeds | Delivered | PassesCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,8 +421,7 @@ class Finding:
     @property
     def places(self) -> tuple[At, ...]:
         """The places that the expectation names: its own first, then those that the expected value refers to."""
-        at = self.expectation.at
-        return (*(() if at is None else (at,)), *_references(self.expectation))
+        return _places(self.expectation)
 
     @property
     def key(self) -> str:

@@ -99,6 +99,14 @@ def is_integer(value: Json) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_of_type(value: Json, name: str) -> bool:
+    """Whether a value is of a JSON type. 2.0 is a number and no integer."""
+    if name in {"integer", "number"}:
+        return is_integer(value) or (name == "number" and isinstance(value, float))
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool}
+    return name == "JSON" or isinstance(value, kinds[name])
+
+
 def differing_paths(first: Json, second: Json) -> list[tuple[str | int, ...]]:
     """Where two JSON values differ: the paths to the innermost values that do, members before items."""
     if isinstance(first, dict) and isinstance(second, dict):

@@ -15,7 +15,7 @@ from qashier_contract.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from qashier_contract.clauses.table import Clause, ClauseBroken
+    from qashier_contract.clauses.table import Clause
     from qashier_contract.history import Delivery, Exchange
 
 
@@ -41,33 +41,41 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One way in which a target broke a clause. `exchanges` is the shortest story found, the guilty one last."""
+    """One way in which a target broke a clause: what was expected where, and what shows it."""
 
     clause: str
-    expected: str
-    seen: str
-    exchanges: tuple[Exchange, ...] = ()
-    deliveries: tuple[Delivery, ...] = ()
-    finding: Finding | None = None
-    """What was expected where, as a value that a program can read."""
+    finding: Finding
+
+    @property
+    def expected(self) -> str:
+        return self.finding.expected
+
+    @property
+    def seen(self) -> str:
+        return self.finding.seen
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The shortest story found, in the order of sending."""
+        return self.finding.evidence
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        return self.finding.deliveries
 
     @property
     def key(self) -> str:
-        """What stays the same from run to run: no id, time or number. Of a failed check its name."""
-        return self.expected.partition(":")[0] if self.finding is None else self.finding.key
+        """What stays the same from run to run: no id, time or number."""
+        return self.finding.key
 
     @property
     def failing_exchange(self) -> Exchange | None:
-        """The exchange at which it shows, if its finding names one."""
-        return None if self.finding is None else self.finding.failing_exchange
+        """The exchange at which it shows; None for a delivery."""
+        return self.finding.failing_exchange
 
     @property
     def request_ids(self) -> tuple[str, ...]:
         return tuple(exchange.request_id for exchange in self.exchanges if exchange.request_id)
-
-    @classmethod
-    def of(cls, clause: str, finding: ClauseBroken) -> Violation:
-        return cls(clause, finding.expected, finding.seen, finding.exchanges, finding.deliveries, finding.finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +83,17 @@ class FailedCheck:
     """A check of the strict document that our own mock failed. `check` is Schemathesis' name for it."""
 
     check: str
-    title: str
-    seen: str
-    exchange: Exchange | None
+    exchange: Exchange
+    finding: Finding
 
     @property
     def kind(self) -> tuple[str, str]:
         """What is not worth more than a few examples: the check and the operation."""
-        return self.check, "" if self.exchange is None else self.exchange.operation.value
+        return self.check, self.exchange.operation.value
 
     @property
     def violation(self) -> Violation:
-        exchanges = () if self.exchange is None else (self.exchange,)
-        return Violation(clause_of(self.check, self.exchange), f"{self.check}: {self.title}", self.seen, exchanges)
+        return Violation(clause_of(self.check, self.exchange), self.finding)
 
 
 class Result(StrEnum):
@@ -244,7 +250,7 @@ def _judge(
     exercised, broken = clause.findings(ledger, most=_MOST_COLLECTED)
     if broken or strict_violations:
         verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
-        found = [*(Violation.of(clause.id, finding) for finding in broken), *strict_violations]
+        found = [*(Violation(clause.id, finding) for finding in broken), *strict_violations]
         # What shows without a receiver of webhooks is easier to see again.
         found.sort(key=lambda violation: (bool(violation.deliveries), len(violation.exchanges)))
         violations = tuple(found[:_MOST_SHOWN])

@@ -29,7 +29,6 @@ from qashier_contract.clauses.table import (
     IMPLIED,
     PUBLIC,
     Clause,
-    ClauseBroken,
     Source,
     clause,
     written,
@@ -52,4 +51,4 @@ CLAUSES: Final[Mapping[str, Clause]] = MappingProxyType(
 )
 """Every clause by its id, in the order of the contract."""
 
-__all__ = ["ASSUMED", "CLAUSES", "DOCUMENTED", "IMPLIED", "PUBLIC", "Clause", "ClauseBroken", "Source", "clause"]
+__all__ = ["ASSUMED", "CLAUSES", "DOCUMENTED", "IMPLIED", "PUBLIC", "Clause", "Source", "clause"]

@@ -20,14 +20,13 @@ from qashier_contract.findings import (
     StatusIs,
     Within,
     expect,
-    is_of_type,
 )
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Creation, Ledger, ObservedSession
 from qashier_contract.oracle import LONGEST_LIFE, SHORTEST_LIFE
 from qashier_contract.places import EACH, At, Part, Sum, asked_in, in_body
 from qashier_contract.statuses import NO_ERROR, REFUSED, SUCCESS, exactly
-from qashier_contract.values import Json, is_integer
+from qashier_contract.values import Json, is_integer, is_of_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

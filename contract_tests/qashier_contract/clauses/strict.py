@@ -36,11 +36,11 @@ _OF_CHECK: Final[Mapping[str, str]] = {
 }
 
 
-def clause_of(check: str, exchange: Exchange | None) -> str:
+def clause_of(check: str, exchange: Exchange) -> str:
     """The clause that a check of Schemathesis belongs to, for the exchange that failed it."""
     if check in _OF_CHECK:
         return _OF_CHECK[check]
-    if exchange is None or exchange.reply is None:
+    if exchange.reply is None:
         return "HTTP-6"
     if check == "negative_data_rejection":
         return _OF_REFUSAL.get(exchange.operation, "HTTP-3")

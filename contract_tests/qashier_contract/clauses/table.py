@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.findings import Finding
-from qashier_contract.history import Capability, Delivery, Exchange
+from qashier_contract.history import Capability
 from qashier_contract.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -36,31 +36,6 @@ DOCUMENTED: Final = Source.DOCUMENTED
 PUBLIC: Final = Source.PUBLIC
 IMPLIED: Final = Source.IMPLIED
 ASSUMED: Final = Source.ASSUMED
-
-
-class ClauseBroken(Exception):
-    """An observation that a clause forbids: a finding that does not hold."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(f"expected {finding.expected}, saw {finding.seen}")
-        self.finding = finding
-
-    @property
-    def expected(self) -> str:
-        return self.finding.expected
-
-    @property
-    def seen(self) -> str:
-        return self.finding.seen
-
-    @property
-    def exchanges(self) -> tuple[Exchange, ...]:
-        """The evidence, in the order of sending."""
-        return self.finding.evidence
-
-    @property
-    def deliveries(self) -> tuple[Delivery, ...]:
-        return self.finding.deliveries
 
 
 Observation: TypeAlias = Finding | None
@@ -88,26 +63,13 @@ class Clause:
     def number(self) -> int:
         return int(self.id.partition("-")[2])
 
-    def __call__(self, ledger: Ledger) -> int:
-        """Judge a ledger; how many observations kept the clause.
-
-        Raises:
-            ClauseBroken: The first one that did not.
-        """
-        count = 0
-        for finding in self.judge(ledger):
-            if finding is not None and not finding.holds:
-                raise ClauseBroken(finding)
-            count += 1
-        return count
-
-    def findings(self, ledger: Ledger, *, most: int = 20) -> tuple[int, tuple[ClauseBroken, ...]]:
+    def findings(self, ledger: Ledger, *, most: int = 20) -> tuple[int, tuple[Finding, ...]]:
         """How many observations the clause was exercised by, and at most `most` of those that broke it."""
-        exercised, violations = 0, []
+        exercised, violations = 0, list[Finding]()
         for finding in self.judge(ledger):
             exercised += 1
             if finding is not None and not finding.holds:
-                violations.append(ClauseBroken(finding))
+                violations.append(finding)
                 if len(violations) >= most:
                     break
         return exercised, tuple(violations)

@@ -13,9 +13,12 @@ from qashier_contract import oracle
 from qashier_contract.document import closed_document, document
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, RecordingProxy, through_proxy
+from qashier_contract.findings import Finding, PassesCheck, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.interrupts import OutOfTime
 from qashier_contract.ledger import parse_query
+from qashier_contract.places import in_body, status_of
+from qashier_contract.statuses import Statuses
 from qashier_contract.verdicts import FailedCheck
 
 _EXAMPLES: Final = 12
@@ -25,6 +28,8 @@ _STEPS: Final = 6
 _PATIENCE_S: Final = 300
 """Longer than a request may wait for its turn and for an answer: `Target` decides when an answer is lost."""
 _MOST_PER_CHECK: Final = 3
+_STATUSES: Final = ("allowed_status_codes", "expected_statuses", "allowed_statuses")
+"""What failures of Schemathesis call the statuses that would have been right."""
 
 
 def configuration(context: RunContext, url: str) -> dict[str, Any]:
@@ -88,14 +93,24 @@ def _enter(context: RunContext, recorder: Any) -> None:
             if node.failure_info is None:
                 continue
             exchange = _exchange(context, recorder, case_id)
-            if node.name == "negative_data_rejection" and exchange is not None and _is_in_order(exchange):
+            if exchange is None or (node.name == "negative_data_rejection" and _is_in_order(exchange)):
                 continue
-            failure = node.failure_info.failure
-            seen = " ".join(str(failure.message).split())[:300]
-            failed = FailedCheck(node.name, failure.title, seen, exchange)
+            failed = FailedCheck(node.name, exchange, _finding(node.name, node.failure_info.failure, exchange))
             earlier = [one for one in context.failed_checks if one.kind == failed.kind]
             if len(earlier) < _MOST_PER_CHECK:
                 context.failed_checks.append(failed)
+
+
+def _finding(check: str, failure: Any, exchange: Exchange) -> Finding:
+    """What a failed check expected: a status where it names some, else at the place that it names."""
+    statuses = next((found for name in _STATUSES if (found := getattr(failure, name, None))), None)
+    if statuses is not None:
+        words = [str(status) for status in statuses]
+        ranges = tuple((int(word.replace("x", "0")), int(word.replace("x", "9"))) for word in words)
+        return expect(StatusIs(exchange, Statuses(ranges, " or ".join(words))), failure.title, about=check)
+    path = getattr(failure, "instance_path", None)
+    place = status_of(exchange) if path is None else in_body(exchange, *path)
+    return expect(PassesCheck(place, check, " ".join(f"{failure.title}: {failure.message}".split())[:300]), about=check)
 
 
 def _is_in_order(exchange: Exchange) -> bool:

@@ -209,8 +209,7 @@ def _follows(entry: ClauseReport, other: ClauseReport) -> bool:
 
 def _places(violation: Violation) -> list[tuple[int, str]]:
     """The places in answers that a violation is about, the failing one first."""
-    found = violation.finding.places if violation.finding is not None else ()
-    return [(at.exchange.number, at.stable_name) for at in found if at.exchange is not None]
+    return [(at.exchange.number, at.stable_name) for at in violation.finding.places if at.exchange is not None]
 
 
 def _failing(violation: Violation) -> int | None:

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
-    from qashier_contract.clauses import Clause, ClauseBroken
+    from qashier_contract.clauses import Clause
     from qashier_contract.findings import Finding
     from qashier_contract.history import Exchange, History
     from qashier_contract.trace.minimise import Minimised
     from qashier_contract.verdicts import ClauseReport
 
-Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[ClauseBroken]]]"
+Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[Finding]]]"
 """A clause: how many observations of a history exercised it, and what broke it."""
 Sites: TypeAlias = "Callable[[Steps], Site]"
 """Makes a place to send some steps to."""
@@ -62,7 +62,7 @@ class Sent:
 
     result: Result
     history: History
-    broken: Sequence[ClauseBroken]
+    broken: Sequence[Finding]
     was_settled: bool
 
 
@@ -90,10 +90,10 @@ def send_again(
 def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
     """A violation of a clause, and how to know it in a part of the history."""
 
-    def is_it(finding: ClauseBroken) -> bool:
+    def is_it(finding: Finding) -> bool:
         return (
             finding.expected == violation.expected
-            and finding.exchanges[-1:] == violation.exchanges[-1:]
+            and finding.evidence[-1:] == violation.exchanges[-1:]
             and finding.deliveries[-1:] == violation.deliveries[-1:]
         )
 
@@ -153,12 +153,8 @@ def replay(
     search.run()
     if search.best is not None:
         # Of several that a part of the run shows, the one that is most like the first.
-        like = [
-            one
-            for one in search.best.broken
-            if violation.finding and one.finding and one.finding.key == violation.finding.key
-        ]
-        shown = Violation.of(clause.id, (like or search.best.broken)[0])
+        like = [one for one in search.best.broken if one.key == violation.key]
+        shown = Violation(clause.id, (like or search.best.broken)[0])
         return SentAgain(
             part=search.best.history,
             violation=shown,
