@@ -316,9 +316,9 @@ def test_functions_can_be_pasted_into_one_file_and_run_by_pytest(
     path.write_text("\n\n".join(sources), "utf-8")
 
     def run(target: str) -> dict[str, int]:
-        environment = {**os.environ, "QASHIER_URL": target}
+        environment = {**os.environ, "QASHIER_URL": target, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         environment.pop("QASHIER_API_KEY", None)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", str(path)]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         return {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}
 
