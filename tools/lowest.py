@@ -26,8 +26,9 @@ PASSES: Final = {
     # Schemathesis asks for newer versions than the mock does, so the mock is tested without it as well.
     "postgres": (
         "api", "control", "test_client.py", "test_cli.py", "test_delivery.py", "test_hosted_page.py",
-        "test_outgoing.py", "test_pipeline.py", "test_protocol.py", "test_receiver.py", "test_server.py",
-        "test_stores.py", "test_webhooks.py",
+        "test_outgoing.py", "test_pipeline.py", "test_pipeline_bodies.py", "test_pipeline_loading.py",
+        "test_pipeline_parameters.py", "test_pipeline_replies.py", "test_protocol.py", "test_receiver.py",
+        "test_server.py", "test_sqlite.py", "test_store_outboxes.py", "test_stores.py", "test_webhooks.py",
     ),
     "all": ("test_clauses.py", "test_schemathesis.py", "test_transport.py"),
 }  # fmt: skip

@@ -15,7 +15,15 @@ from typing import Any, Self
 
 import orjson
 
-from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, UnroutedRequest
+from qashier_mock.pipeline import (
+    Call,
+    Fault,
+    Reason,
+    Refused,
+    Reply,
+    UnroutedRequest,
+    create_pipeline,
+)
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
 KEY = b"Bearer good"
@@ -397,3 +405,36 @@ class Wire:
 def bearer_info(token: str) -> dict[str, str] | None:
     """Who has a bearer token: Connexion finds this function by its name."""
     return {"sub": token} if token.startswith("sk_test_") else None
+
+
+GOOD = {"name": "Kopi"}
+
+
+def build(hooks: Hooks | None = None, handlers: Any = None, document: Any = None, **options: Any) -> Any:
+    document = document or tiny()
+    return create_pipeline([(document, ["", "/v1"])], handlers or echoes(document), hooks or Hooks(), **options)
+
+
+def replying(reply: Reply | Exception, operation: str = "get_thing") -> dict[str, Any]:
+    async def handler(call: Call, **_: Any) -> Reply:
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    return {**echoes(TINY), operation: handler}
+
+
+def operation(document: dict[str, Any], path: str = "/things", method: str = "get") -> dict[str, Any]:
+    found: dict[str, Any] = document["paths"][path][method]
+    return found
+
+
+def body_schema(document: dict[str, Any]) -> dict[str, Any]:
+    content = operation(document, "/things", "post")["requestBody"]["content"]
+    schema: dict[str, Any] = content["application/json"]["schema"]
+    return schema
+
+
+def parameter(document: dict[str, Any], index: int) -> dict[str, Any]:
+    found: dict[str, Any] = operation(document)["parameters"][index]
+    return found

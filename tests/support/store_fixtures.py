@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import postgres_harness
 import pytest
-from store_harness import Place
+import pytest_asyncio
+from processes_harness import Processes
+from store_harness import (
+    Mock,
+    Place,
+)
+
+from qashier_mock.stores.base import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+from collections.abc import Callable
 
 KINDS: Final = ("memory", "sqlite", "postgresql")
 _NUMBERS = itertools.count()
@@ -56,3 +69,25 @@ def lasting(request: pytest.FixtureRequest, new_place: Callable[[str], Place]) -
 def database(new_place: Callable[[str], Place]) -> Place:
     """An empty database, which several processes may work on."""
     return new_place("postgresql")
+
+
+@pytest_asyncio.fixture
+async def store(place: Place) -> AsyncIterator[Store]:
+    """An open store at each kind of place."""
+    store = place.store()
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def mock(store: Store) -> Mock:
+    return Mock(store)
+
+
+@pytest_asyncio.fixture
+async def processes(database: Place) -> AsyncIterator[Processes]:
+    processes = Processes(database.url)
+    yield processes
+    for store in processes.stores:
+        await store.close()

@@ -79,6 +79,15 @@ class Mock:
     async def pay(self, session: CheckoutSession) -> CheckoutSession:
         return await self.service.apply(session.account, session.id, Trigger.PAYMENT_SUCCEEDED)
 
+    async def fill_outbox(self, number: int, account: AccountId = ACCOUNTS[0]) -> list[str]:
+        """Events that are to be delivered to one endpoint; ids of the deliveries, in the order of their due times."""
+        await self.accounts.add_endpoint(account, NOWHERE, secret=None, types=tuple(EventType))
+        for _ in range(number):
+            await self.pay(await self.create(account))
+        async with self.store.transaction(account) as tx:
+            pending = await tx.pending_deliveries()
+        return [each.id for each in sorted(pending, key=lambda each: (each.due, each.id))]
+
 
 Command = tuple[str, int, int, int]
 """A name and three small numbers that choose what it is done to and how: any command can follow any other."""

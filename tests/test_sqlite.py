@@ -1,0 +1,279 @@
+"""The store in a file: which files it takes, and what happens to one while it is served."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import re
+import sqlite3
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mock_harness import NOW, drive
+from store_harness import (
+    ACCOUNTS,
+    NOWHERE,
+    VERSION_1_ROWS,
+    Mock,
+    Place,
+    Play,
+    a_long_life,
+)
+
+from qashier_mock.core.delivery import Delivery
+from qashier_mock.core.model import (
+    PaymentStatus,
+    Status,
+)
+from qashier_mock.core.paging import ListQuery
+from qashier_mock.core.request import RequestRef
+from qashier_mock.stores.base import Store, StoreUnavailable
+from qashier_mock.stores.schema import VERSION, VERSION_1
+from qashier_mock.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+pytest_plugins = ["store_fixtures"]
+
+ONE, TWO = ACCOUNTS
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mock.db"
+
+
+def test_a_file_that_is_in_use_is_refused(file: Path) -> None:
+    store = SqliteStore(file)
+    drive(store.open())
+    with pytest.raises(StoreUnavailable, match="Another server uses it"):
+        drive(SqliteStore(file).open())
+    drive(store.close())
+    drive(store.open())
+    drive(store.close())
+
+
+def test_a_file_of_a_newer_version_is_refused(file: Path) -> None:
+    store = SqliteStore(file)
+    drive(store.open())
+    drive(store.close())
+    with sqlite3.connect(file) as database:
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    database.close()
+    with pytest.raises(
+        StoreUnavailable, match=rf"newer version of qashier-mock \(schema {VERSION + 1}; this one knows"
+    ):
+        drive(SqliteStore(file).open())
+
+
+def test_a_file_of_another_program_is_refused_and_left_alone(file: Path) -> None:
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE orders (id)")
+    database.close()
+    content = file.read_bytes()
+    with pytest.raises(StoreUnavailable, match="another program"):
+        drive(SqliteStore(file).open())
+    assert file.read_bytes() == content
+
+
+def test_a_file_is_made_for_its_owner_alone(file: Path) -> None:
+    store = SqliteStore(file)
+    drive(store.open())
+    assert {path.stat().st_mode & 0o777 for path in file.parent.glob("mock.db*")} == {0o600}
+    drive(store.close())
+
+
+def test_a_file_with_a_damaged_schema_is_refused_in_one_line(file: Path) -> None:
+    store = SqliteStore(file)
+    drive(store.open())
+    drive(store.close())
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE nonsense (' WHERE name = 'mock_workers'")
+    database.close()
+    with pytest.raises(StoreUnavailable, match=re.escape(str(file))) as refused:
+        drive(SqliteStore(file).open())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("table", "column"), [("accounts", "head"), ("sessions", "body"), ("sessions", "status")])
+def test_a_damaged_row_is_the_stores_trouble_and_no_mistake_of_ours(file: Path, table: str, column: str) -> None:
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    session = drive(mock.create())
+    drive(mock.store.close())
+    with sqlite3.connect(file) as database:
+        database.execute(f"UPDATE mock_{table} SET {column} = '{{\"broken'")  # noqa: S608
+    database.close()
+    drive(mock.store.open())
+    with pytest.raises(StoreUnavailable, match="A row of the store is damaged") as refused:
+        drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1")))
+    assert "\n" not in str(refused.value)
+    drive(mock.store.close())
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def replace_by_a_copy(file: Path) -> None:
+    copy = file.with_name("copy.db")
+    copy.write_bytes(file.read_bytes())
+    copy.replace(file)
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, 100)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"), [(delete, "was deleted or moved"), (replace_by_a_copy, "was replaced"), (cut, "was cut")]
+)
+def test_nothing_is_acknowledged_once_the_file_is_gone(file: Path, harm: Callable[[Path], None], told: str) -> None:
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    drive(mock.create())
+    assert isinstance(mock.store, SqliteStore)
+    assert mock.store._database is not None
+    mock.store._database.execute("PRAGMA wal_checkpoint")
+    drive(mock.create())
+    harm(file)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=told):
+            drive(mock.create())
+    drive(mock.store.close())
+
+
+def test_what_is_no_database_is_refused(file: Path) -> None:
+    file.write_bytes(b"a diary, not a database" * 100)
+    with pytest.raises(StoreUnavailable, match="no SQLite file"):
+        drive(SqliteStore(file).open())
+
+
+def test_a_file_in_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="Is its folder there"):
+        drive(SqliteStore(tmp_path / "nowhere" / "mock.db").open())
+
+
+def test_a_file_of_an_older_version_is_upgraded_with_all_that_is_in_it(file: Path) -> None:
+    with sqlite3.connect(file) as database:
+        for statement in VERSION_1:
+            database.execute(statement.format(serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB"))
+        for columns, *values in VERSION_1_ROWS:
+            database.execute(f"INSERT INTO {columns} VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
+        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA application_id = {0x51534D4B}")
+    database.close()
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    session = drive(mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1")))[0]
+    assert (session.status, session.payment_status, session.amount_total) == (Status.COMPLETE, PaymentStatus.PAID, 360)
+    replayed = drive(mock.create(key="key 1"))
+    assert (replayed.id, replayed.status) == ("cs_test_old", Status.OPEN)
+    (event,) = drive(mock.accounts.events(ONE))
+    assert (event.id, event.session) == ("evt_old", session)
+    (attempt,) = asyncio.run(mock.dispatcher.flush(ONE))
+    assert (attempt.delivery_id, attempt.url) == ("dlv_old", NOWHERE)
+    drive(mock.store.close())
+    with sqlite3.connect(file) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    database.close()
+
+
+def test_every_query_finds_its_rows_through_an_index(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done, no query reads a table from end to end, and none that wants a few rows sorts many."""
+    asked: set[str] = set()
+    original = SqliteStore.open
+
+    async def open_and_listen(store: SqliteStore) -> None:
+        await original(store)
+        assert store._database is not None
+        store._database.set_trace_callback(asked.add)
+
+    monkeypatch.setattr(SqliteStore, "open", open_and_listen)
+    asyncio.run(Play(Place("sqlite", f"sqlite:///{file}")).run(a_long_life()))
+    queries = [sql for sql in asked if sql.startswith(("SELECT", "UPDATE", "DELETE"))]
+    assert len(queries) > 100
+    with sqlite3.connect(file) as database:
+        for sql in queries:
+            plan = [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+            assert not [step for step in plan if step.startswith("SCAN")], (sql, plan)
+            assert "LIMIT" not in sql or not [step for step in plan if "TEMP B-TREE" in step], (sql, plan)
+    database.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_an_attempt_is_no_more_work_where_many_wait(kind: str, new_place: Callable[[str], Place]) -> None:
+    """Work is what Python executes and what the database does, in steps: time would depend on the machine."""
+    few, many = (asyncio.run(work_of_an_attempt(new_place(kind).store(), waiting)) for waiting in (50, 2_000))
+    assert many < 1.5 * few
+
+
+async def work_of_an_attempt(store: Store, waiting: int) -> int:
+    """Steps of all that an outbox is asked for one attempt."""
+    steps = 0
+
+    def step(*_: object) -> Any:
+        nonlocal steps
+        steps += 1
+        return step
+
+    def instruct() -> int:
+        step()
+        return 0
+
+    await store.open()
+    async with store.transaction(ONE) as tx:
+        for each in range(waiting):
+            await tx.put_delivery(Delivery(f"dlv_{each:05}", f"evt_{each}", "we_1", NOW + each // 2))
+    if isinstance(store, SqliteStore):
+        assert store._database is not None
+        store._database.set_progress_handler(instruct, 1)
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        async with store.transaction(ONE) as tx:
+            (delivery,) = await tx.claim_deliveries(NOW, 1)
+        async with store.transaction(ONE) as tx:
+            await tx.put_delivery(dataclasses.replace(delivery, due=NOW + 60, number=1))
+            assert await tx.held_deliveries(delivery.endpoint_id) == ()
+            assert not await tx.is_attempted_elsewhere()
+            assert await tx.next_delivery_due() == NOW
+    finally:
+        sys.settrace(before)
+    await store.close()
+    return steps
+
+
+@pytest.mark.asyncio
+async def test_a_full_disk_refuses_a_command_whole_and_takes_the_next(file: Path) -> None:
+    mock = Mock(SqliteStore(file))
+    store = mock.store
+    await store.open()
+    assert isinstance(store, SqliteStore)
+    assert store._database is not None
+    kept = [await mock.create(key=f"key {each}") for each in range(20)]
+    (pages,) = store._database.execute("PRAGMA page_count").fetchone()
+    store._database.execute(f"PRAGMA max_page_count = {pages}")
+
+    async def create_on() -> None:
+        while len(kept) < 1_000:
+            kept.append(await mock.create(key=f"key {len(kept)}"))
+
+    with pytest.raises(StoreUnavailable, match="The disk is full; make room"):
+        await create_on()
+    refused = len(kept)
+    page = await mock.service.list_sessions(ONE, ListQuery(limit=100))
+    assert [each.id for each in page.sessions] == [each.id for each in reversed(kept)][:100], "reading goes on"
+    assert (await mock.service.retrieve(ONE, kept[3].id, RequestRef("req_1")))[0] == kept[3]
+    store._database.execute("PRAGMA max_page_count = 1000000")
+    kept.append(await mock.create(key=f"key {refused}"))
+    again = [await mock.create(key=f"key {each}") for each in range(len(kept))]
+    assert again == kept, "what was acknowledged is there, once, and what was refused left nothing"
+    assert [each.sequence for each in kept] == list(range(len(kept)))
+    await store.close()
