@@ -11,11 +11,11 @@ from weakref import WeakValueDictionary
 
 from qashier_mock.accounts import LATEST, ClockOutOfRange
 from qashier_mock.core.model import AccountClock, AccountId
+from qashier_mock.core.sources import Clock
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.webhooks import POLL_INTERVAL, Dispatcher
 
 if TYPE_CHECKING:
-    from qashier_mock.core.sources import Clock
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store, Transaction
 

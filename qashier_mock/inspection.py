@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.errors import SessionNotFound
+from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.model import AccountId, CheckoutSession, Event
 from qashier_mock.core.paging import ListQuery, Page
 
 if TYPE_CHECKING:
-    from qashier_mock.core.delivery import Attempt, Delivery
-    from qashier_mock.core.journal import JournalEntry
-    from qashier_mock.core.model import AccountId, CheckoutSession, Event
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store
 

@@ -10,16 +10,14 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from qashier_mock.core.advice import Advice
+from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.journal import redacted
-
-if TYPE_CHECKING:
-    from qashier_mock.core.advice import Advice
-    from qashier_mock.core.delivery import Attempt
-    from qashier_mock.core.model import Event
+from qashier_mock.core.model import Event
 
 _WRITE_AFTER_S: Final = 0.05
 """Seconds that a line waits for others to be written with."""

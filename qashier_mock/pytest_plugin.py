@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from qashier_mock.testing import QashierMock, QashierMockConfig, QashierMockServer, WebhookDisorder
 
 _ACCOUNT: Final = pytest.StashKey["QashierMock"]()

@@ -17,10 +17,10 @@ from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.signing import sign
+from qashier_mock.core.sources import Clock
 from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
 
 if TYPE_CHECKING:
-    from qashier_mock.core.sources import Clock
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store, Transaction
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from qashier_mock.core.sources import ManualClock, SeededIds
+
 if TYPE_CHECKING:
     from mock_harness import Client, Receiver
 
     from qashier_mock import MockApp, MockServer
-    from qashier_mock.core.sources import ManualClock, SeededIds
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store
 

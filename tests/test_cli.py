@@ -20,7 +20,7 @@ import pytest
 import yaml
 from mock_harness import basket
 
-from qashier_mock import MockServer, __version__
+from qashier_mock import MockServer, Settings, __version__
 from qashier_mock.address import bind, is_loopback, url_of
 from qashier_mock.cli import COMMANDS, CommandError, main, serve
 from qashier_mock.cli.options import Option, base_url, duration, http_url, parse
@@ -259,8 +259,6 @@ def settings(*arguments: str, secret: str | None = None) -> Any:
 
 
 def test_serve_without_options_is_what_the_interface_says() -> None:
-    from qashier_mock import Settings
-
     options = parse("serve", "", serve.OPTIONS, [], environ={}, folder=Path("/nonexistent"))
     assert (options.host, options.port, options.log_format) == ("127.0.0.1", 4010, "text")
     assert settings() == Settings()
@@ -410,7 +408,7 @@ def spec(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_spec_prints_the_document_in_both_formats_and_versions(
     control: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from openapi_spec_validator import validate
+    from openapi_spec_validator import validate  # noqa: PLC0415 - slow to import
 
     for version in ("3.0", "3.1"):
         as_yaml = yaml.safe_load(spec(capsys, "--openapi", version, *control))

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 
+import httpx
 import pytest
+import requests
 
 from qashier_mock import MockServer
 from qashier_mock.client import MockAccount
@@ -220,9 +222,6 @@ def _body(account: MockAccount) -> object:
 
 
 def test_requests_and_httpx_take_its_auth(account: MockAccount) -> None:
-    import httpx
-    import requests
-
     session = account.create_session()
     url = f"{account.base_url}/checkout/sessions/{session['id']}"
     assert requests.get(url, auth=account.auth, timeout=10).json() == session

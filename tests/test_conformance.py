@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,8 +22,6 @@ from qashier_contract.settings import Settings
 from tests.targets import DEFECTS, VARIANTS, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from qashier_contract import Report
     from qashier_contract.drive import Driver, RunContext
 
@@ -109,7 +108,7 @@ def seen(method: str, path: str, status: int) -> Exchange:
 
 
 def test_every_check_of_schemathesis_belongs_to_a_clause() -> None:
-    from schemathesis.checks import CHECKS, load_all_checks
+    from schemathesis.checks import CHECKS, load_all_checks  # noqa: PLC0415 - slow to import
 
     load_all_checks()
     exchanges = [seen(m, p, s) for m, p in (("POST", "/checkout/sessions"), ("GET", "/x")) for s in (200, 400)]

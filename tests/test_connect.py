@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import re
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from email.utils import formatdate
+from time import time_ns
+from typing import Any
 
 import pytest
 from qashier_contract import KeyRefused, NotTheApi, TargetUnreachable, Verdict, check
+from qashier_contract.drive import webhooks
 from qashier_contract.history import Reply
 from raw_server import raw_server, read_request
 
 from tests.targets import directed, serving, within
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
 
 IN_PROCESS = "http://127.0.0.1"
 
@@ -107,9 +107,6 @@ def test_https_to_a_target_of_plain_http_says_which_to_write() -> None:
 
 def shifted(quirk: str, seconds: int, *, date: bool) -> Any:
     """The reference target with a clock that is off, and a `Date` that agrees."""
-    from email.utils import formatdate
-    from time import time_ns
-
     carry = within(quirk)
 
     def moved(value: Any) -> Any:
@@ -166,8 +163,6 @@ def test_a_refused_endpoint_is_why_there_were_no_webhooks() -> None:
 
 
 def test_webhooks_that_never_arrive_come_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qashier_contract.drive import webhooks
-
     monkeypatch.setattr(webhooks, "PATIENCE_S", 0.1)
     with serving() as url:
         # Somebody else's port: as from inside a container, our receiver is not where it says that it is.

@@ -92,7 +92,7 @@ def ours(document: dict[str, Any]) -> Any:
 
 @pytest.fixture(scope="module")
 def reference(document: dict[str, Any]) -> Any:
-    import connexion
+    import connexion  # noqa: PLC0415 - slow to import
 
     async def handler(**_: Any) -> tuple[dict[str, str], int]:
         return {"operation": "some"}, 200

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -29,9 +30,6 @@ from openapi_harness import (
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from qashier_mock.pipeline.export import closed, to_openapi31
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONTRACT = {
     f"{group}-{number}"
@@ -436,8 +434,8 @@ def test_links_lead_to_operations_and_none_leaves_the_list() -> None:
 def test_connexion_loads_the_documents_and_serves_their_operations(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing Connexion warns of its own dependencies
-        import connexion
-        from connexion.resolver import Resolver
+        import connexion  # noqa: PLC0415
+        from connexion.resolver import Resolver  # noqa: PLC0415
     resolved_ids: set[str] = set()
 
     async def handler() -> tuple[JSON, int]:
@@ -455,8 +453,8 @@ def test_connexion_loads_the_documents_and_serves_their_operations(name: str) ->
 
 
 def test_schemathesis_loads_the_public_document_with_its_links() -> None:
-    import schemathesis
-    from schemathesis.core.result import Ok
+    import schemathesis  # noqa: PLC0415 - slow to import
+    from schemathesis.core.result import Ok  # noqa: PLC0415 - slow to import
 
     schema = schemathesis.openapi.from_dict(copy.deepcopy(PUBLIC))
     found = [operation.ok() for operation in schema.get_all_operations() if isinstance(operation, Ok)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 
@@ -17,9 +18,6 @@ from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock, SeededIds
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 ACCOUNT: Final = AccountId("acct_growth")
 SMALL: Final = 1_000

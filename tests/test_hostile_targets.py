@@ -12,20 +12,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 from hostile_targets import TARGETS
 from qashier_contract import check
 from qashier_contract.history import Exchange, Reply, Request
-from qashier_contract.page import Page
+from qashier_contract.page import Page, page_of
 from qashier_contract.values import NOT_JSON, read_json
 
+from qashier_mock.cli import clauses, main
 from tests.targets import directed, serving, within
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 IN_FULL: Final = os.environ.get("QASHIER_SOAK") == "full"
 MEMORY_MIB: Final = 512
@@ -144,8 +143,6 @@ def test_a_full_disk_is_one_line_and_exit_code_2() -> None:
 def test_an_error_of_ours_is_one_line_and_never_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from qashier_mock.cli import clauses, main
-
     def fails(*_: object) -> int:
         raise ZeroDivisionError("by\nnothing")
 
@@ -255,8 +252,6 @@ def test_nothing_is_sent_to_another_host(press: str) -> None:
 
 
 def test_a_page_is_parsed_once() -> None:
-    from qashier_contract.page import page_of
-
     request = Request(method="GET", path="http://h/p")
     reply = Reply(status=200, headers=(("content-type", "text/html"),), body=b"<p>paid")
     shown = Exchange(number=1, request=request, reply=reply, sent_ns=1, received_ns=2)

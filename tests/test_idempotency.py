@@ -12,6 +12,7 @@ from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, d
 from qashier_mock.core.lifecycle import Trigger, open_session
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.policy import Policy
+from qashier_mock.stores.memory import MemoryStore
 
 SESSION = open_session(order(), session_id="cs_test_1", account=ACCOUNT, sequence=0, now=NOW, pay_url="http://m/pay/")
 RECORD = IdempotencyRecord("k", b"create", SESSION, NOW)
@@ -101,8 +102,6 @@ def test_a_policy_refuses_a_replay_of_another_request() -> None:
 
 
 def test_what_is_forgotten_is_not_kept() -> None:
-    from qashier_mock.stores.memory import MemoryStore
-
     store = MemoryStore()
     service, clock = make_service(store=store)
     for number in range(5):

@@ -9,8 +9,10 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -26,10 +28,6 @@ from qashier_contract.verdicts import judge as judge_history
 from qashier_mock import MockServer
 from qashier_mock.cli import COMMANDS, main
 from tests.targets import directed, within
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 BASE = "https://api.shop.test/v3/payment/qpay"
 KEY, OTHER_KEY = "sk_test_TheFirstKey", "sk_test_TheSecondKey"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from pipeline_harness import KEY, Answer, Hooks, ask, build
 
+import qashier_mock.pipeline
 from qashier_mock.pipeline import (
     Refused,
 )
@@ -223,9 +226,6 @@ def run_lifespan(app: Any) -> list[str]:
 
 
 def test_importing_the_nouns_does_not_import_the_framework() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; from qashier_mock.pipeline import Call, Refused, Reply; "
         "assert not {'connexion', 'uvicorn', 'jsonschema_rs'} & sys.modules.keys()"
@@ -234,8 +234,6 @@ def test_importing_the_nouns_does_not_import_the_framework() -> None:
 
 
 def test_an_unknown_name_is_no_attribute() -> None:
-    import qashier_mock.pipeline
-
     with pytest.raises(AttributeError, match="nothing_of_ours"):
         qashier_mock.pipeline.nothing_of_ours  # noqa: B018
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pipeline_harness import OPENAPI, TINY, Hooks, ask, body_schema, build, echo, echoes, operation, parameter, tiny
 
@@ -18,6 +20,7 @@ from qashier_mock.pipeline import (
     precompile,
 )
 from qashier_mock.pipeline.document import PRECOMPILED_SUFFIX
+from qashier_mock.pipeline.schemas import translate
 
 
 @pytest.fixture(scope="module")
@@ -82,22 +85,16 @@ class TestLoading:
 
     def test_a_recursive_schema_is_refused(self) -> None:
         """References are resolved by then: the schema contains itself."""
-        from qashier_mock.pipeline.schemas import translate
-
         schema: dict[str, Any] = {"type": "object", "properties": {}}
         schema["properties"]["again"] = schema
         with pytest.raises(Unsupported, match="contains itself"):
             translate(schema, "here", request=True)
 
     def test_a_schema_that_is_none_is_refused(self) -> None:
-        from qashier_mock.pipeline.schemas import translate
-
         with pytest.raises(Unsupported, match="must be an object, not true"):
             translate(True, "here", request=True)
 
     def test_handlers_may_be_a_module(self) -> None:
-        import types
-
         module = types.ModuleType("handlers_of_a_test")
         exec("async def get_thing(call, id): ...\nasync def _hidden(): ...", module.__dict__)  # noqa: S102
         module.__dict__["imported"] = echo
@@ -161,8 +158,6 @@ class TestLoading:
         create_pipeline([(document, ["", "/v3/payment/qpay"])], echoes(document.content), Hooks())
 
     def test_a_document_is_loaded_from_json(self, tmp_path: Path) -> None:
-        import orjson
-
         path = tmp_path / "tiny.json"
         path.write_bytes(orjson.dumps(TINY))
         assert ask(build(document=None, handlers=echoes(TINY)), "GET", "/health").status == 200

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_harness import GOOD, ask, build, operation, parameter, tiny
 
+from qashier_mock.pipeline.schemas import Schema, translate
+
 SHARED = build()
 
 
@@ -202,8 +204,6 @@ class TestRequiredAndDefault:
     ],
 )
 def test_a_schema_says_what_it_takes(schema: dict[str, Any], value: Any, message: str) -> None:
-    from qashier_mock.pipeline.schemas import Schema, translate
-
     compiled = Schema(translate(schema, "here", request=True))
     assert not compiled.is_valid(value)
     assert message in compiled.refusal(value, "x").message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from qashier_contract import CheckError, Verdict, check, replay
@@ -13,9 +13,6 @@ from qashier_contract.trace.file import Trace
 
 from qashier_mock.cli import main
 from tests.targets import directed, serving, within
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IN_PROCESS = "http://127.0.0.1"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from browser_harness import launched
@@ -18,11 +20,6 @@ from qashier_contract.report.html import render
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 from tests.targets import directed, within
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 HOSTILE = """</title></script></pre><script>alert(1)</script><img src=x onerror=alert(2)>"'&\x00"""
 LONE = "\ud800"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from mock_harness import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
 
+from qashier_mock.core.advice import MISSING_KEY
 from qashier_mock.core.errors import (
     CurrencyUnavailable,
     ExpiresAtOutOfRange,
@@ -27,6 +28,7 @@ from qashier_mock.core.model import (
     LineItem,
     PaymentStatus,
     Status,
+    WebhookEndpoint,
 )
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.policy import Policy
@@ -197,8 +199,6 @@ def test_a_clock_that_stands_announces_only_what_is_due_already() -> None:
     clock.now += 3
     create(service, life=1_900)
     assert alarm.rung() == []
-    from qashier_mock.core.model import WebhookEndpoint
-
     drive(store.transaction(ACCOUNT).put_endpoint(WebhookEndpoint("we_1", "http://127.0.0.1:9")))
     drive(service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
     assert alarm.rung() == [NOW + 3]
@@ -217,8 +217,6 @@ def test_an_account_with_nothing_to_wait_for_announces_nothing() -> None:
 
 
 def test_a_strict_service_refuses_what_is_advised_against_and_remembers_nothing() -> None:
-    from qashier_mock.core.advice import MISSING_KEY
-
     store = MemoryStore()
     service, _ = make_service(store=store, strict=True)
     asked = request(advice=[MISSING_KEY])
@@ -229,8 +227,6 @@ def test_a_strict_service_refuses_what_is_advised_against_and_remembers_nothing(
 
 
 def test_a_refusal_carries_the_advice_that_was_new(service: CheckoutService) -> None:
-    from qashier_mock.core.advice import MISSING_KEY
-
     with pytest.raises(ExpiresAtOutOfRange) as refused:
         drive(service.create(ACCOUNT, order(expires_at=NOW), request(advice=[MISSING_KEY])))
     assert refused.value.advice == [MISSING_KEY]

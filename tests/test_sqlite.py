@@ -8,11 +8,12 @@ import os
 import re
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from mock_harness import NOW, drive
+from mock_harness import NOW, Client, basket, drive
 from store_harness import (
     ACCOUNTS,
     NOWHERE,
@@ -23,6 +24,7 @@ from store_harness import (
     a_long_life,
 )
 
+from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.model import (
     PaymentStatus,
@@ -30,13 +32,10 @@ from qashier_mock.core.model import (
 )
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.request import RequestRef
+from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.stores.schema import VERSION, VERSION_1
 from qashier_mock.stores.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 pytest_plugins = ["store_fixtures"]
 
@@ -277,3 +276,20 @@ async def test_a_full_disk_refuses_a_command_whole_and_takes_the_next(file: Path
     assert again == kept, "what was acknowledged is there, once, and what was refused left nothing"
     assert [each.sequence for each in kept] == list(range(len(kept)))
     await store.close()
+
+
+def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.Runner, clock: ManualClock) -> None:
+    store = SqliteStore(file)
+    runner.run(store.open())
+    client = Client(MockApp(Settings(seed=1), clock=clock, validate_responses=True, store=store), runner, "sk_test_1")
+    session = client.create()
+    assert store._database is not None
+    store._database.execute("PRAGMA query_only = ON")
+    refused = client.post("/checkout/sessions", basket())
+    assert (refused.status, refused.error["type"], refused.error["code"]) == (503, "api_error", "unavailable")
+    assert str(file) not in refused.error["message"]
+    assert client.pay(session["id"]).status == 503
+    assert client.retrieve(session["id"]) == session
+    store._database.execute("PRAGMA query_only = OFF")
+    assert client.pay(session["id"]).status == 200
+    runner.run(store.close())

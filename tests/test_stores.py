@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mock_harness import Client, basket, drive
+from mock_harness import drive
 from store_harness import (
     ACCOUNTS,
     COMMANDS,
@@ -20,7 +20,7 @@ from store_harness import (
     Play,
     a_long_life,
 )
-from store_samples import SESSION, ATTEMPT, ENTRY, RULE
+from store_samples import ATTEMPT, ENTRY, RULE, SESSION
 
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
@@ -32,14 +32,9 @@ from qashier_mock.core.model import (
     Status,
 )
 from qashier_mock.core.request import RequestRef
-from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.sql_store import SqlStore
-from qashier_mock.stores.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytest_plugins = ["store_fixtures"]
 
@@ -298,20 +293,3 @@ async def test_request_ids_do_not_come_again_after_a_restart(lasting: Place) -> 
         given += [app.hooks.new_request_id() for _ in range(3)]
         await app.store.close()
     assert len(set(given)) == 6
-
-
-def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.Runner, clock: ManualClock) -> None:
-    store = SqliteStore(file)
-    runner.run(store.open())
-    client = Client(MockApp(Settings(seed=1), clock=clock, validate_responses=True, store=store), runner, "sk_test_1")
-    session = client.create()
-    assert store._database is not None
-    store._database.execute("PRAGMA query_only = ON")
-    refused = client.post("/checkout/sessions", basket())
-    assert (refused.status, refused.error["type"], refused.error["code"]) == (503, "api_error", "unavailable")
-    assert str(file) not in refused.error["message"]
-    assert client.pay(session["id"]).status == 503
-    assert client.retrieve(session["id"]) == session
-    store._database.execute("PRAGMA query_only = OFF")
-    assert client.pay(session["id"]).status == 200
-    runner.run(store.close())

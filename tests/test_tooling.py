@@ -13,13 +13,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import ModuleType
+from typing import Final
 
 import pytest
 import yaml
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MAKEFILE: Final = (ROOT / "Makefile").read_text()

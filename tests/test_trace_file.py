@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,9 +29,6 @@ from qashier_contract.trace.file import HIDDEN, Trace, TraceError
 from qashier_contract.verdicts import judge
 
 from tests.targets import directed, serving, within
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 HEADER = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\udc80\udcff")), max_size=12)

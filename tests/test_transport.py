@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,12 @@ from qashier_contract.history import CLOSED_IDLE, INTERRUPTED, TIMED_OUT, Record
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop
 from qashier_contract.ledger import Ledger
 from qashier_contract.pace import OutOfRoom, Pace
+from qashier_contract.receiver import Receiver
 from qashier_contract.target import Account, Key, Target, is_same_host, joined
 from qashier_contract.transport import BODY_MOST, HttpTransport, path_of
 from raw_server import answering, raw_server, read_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from qashier_contract.history import Reply
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -340,8 +340,6 @@ def test_a_host_that_nobody_knows_is_said(transport: HttpTransport) -> None:
     ids=map(str, count()),
 )  # fmt: skip
 def test_a_webhook_is_received_however_it_is_framed(request_bytes: bytes) -> None:
-    from qashier_contract.receiver import Receiver
-
     recorder = Recorder()
     with Receiver(recorder) as receiver:
         receiver.add("hook", 0, None, lambda _: 200)
@@ -356,8 +354,6 @@ def test_a_webhook_is_received_however_it_is_framed(request_bytes: bytes) -> Non
 
 
 def test_the_receiver_takes_several_webhooks_on_one_connection_and_survives_nonsense() -> None:
-    from qashier_contract.receiver import Receiver
-
     recorder = Recorder()
     with Receiver(recorder) as receiver:
         receiver.add("hook", 0, None, lambda number: (503, 204, 302)[number])

@@ -21,6 +21,7 @@ from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.model import AccountId, CheckoutSession, EventType
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
+from qashier_mock.core.sources import IdSource
 from qashier_mock.pipeline import Document, Hooks
 from qashier_mock.stores.base import Transaction
 from qashier_mock.web import hosted
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from qashier_mock.accounts import AccountService
-    from qashier_mock.core.sources import IdSource
     from qashier_mock.service import CheckoutService
     from qashier_mock.stores.base import Store
     from qashier_mock.web.api import ApiHandlers

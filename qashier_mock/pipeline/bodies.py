@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,8 +13,6 @@ from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from starlette.types import Receive
 
     from qashier_mock.pipeline.unknown import UnknownField

@@ -12,17 +12,15 @@ import dataclasses
 import hashlib
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from qashier_mock.pipeline.export import bundle
 from qashier_mock.pipeline.framework import InvalidSpecification, OpenAPISpecification
 from qashier_mock.pipeline.schemas import Unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PRECOMPILED_SUFFIX: Final = ".precompiled.json"
 

@@ -6,13 +6,12 @@ Nothing here imports a framework at run time, so that whoever needs a noun does 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qashier_mock.pipeline.reply import Reply, Transmit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
-
     from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.unknown import UnknownField
 

@@ -6,10 +6,8 @@ Pure: nothing is read or changed.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 JSON = dict[str, Any]
 

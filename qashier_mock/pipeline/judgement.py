@@ -5,6 +5,7 @@ The document is open, since a service may add properties. The mock adds none, so
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,8 +13,6 @@ import orjson
 from qashier_mock.pipeline.export import closed_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.reply import Reply
 

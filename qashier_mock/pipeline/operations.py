@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.pipeline.bodies import BodyParser
@@ -12,8 +13,6 @@ from qashier_mock.pipeline.parameters import QueryParser, Scalar, compile_parame
 from qashier_mock.pipeline.schemas import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
     from qashier_mock.pipeline.reply import Reply
 
 OPERATION_KEYS: Final = frozenset(

@@ -6,15 +6,13 @@ What Python's own conversions would wave through (`1_0`, ` 10`, Arabic digits, t
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from qashier_mock.pipeline import wording
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, describe, translate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,18})\Z")
 BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
@@ -28,8 +29,6 @@ from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.scope import ABORT, CLOSE, RESPOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from qashier_mock.pipeline.exchange import Hooks
 
 NEEDED: Final[Mapping[type[Any], Sequence[str]]] = {

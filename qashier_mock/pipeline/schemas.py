@@ -6,7 +6,8 @@ with it is said here, in words that quote no more of what was sent than a person
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import jsonschema_rs
 
@@ -14,9 +15,6 @@ from qashier_mock.pipeline import wording
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.unknown import UnknownField, compile_walker
 from qashier_mock.pipeline.violations import Violation, violations
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 JSON = dict[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
@@ -10,8 +11,6 @@ from qashier_mock.pipeline.reply import Reply, Transmit
 from qashier_mock.pipeline.scope import ABORT, CLOSE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.types import Receive, Scope, Send
 
 CONTENT_TYPE: Final = (b"content-type", b"application/json")

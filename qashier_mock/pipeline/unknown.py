@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from qashier_mock.pipeline import wording
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 JSON = dict[str, Any]
 

@@ -10,11 +10,13 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from sortedcontainers import SortedList
 
 from qashier_mock.core.account import NEW, AccountState
+from qashier_mock.core.delivery import Attempt, Delivery
+from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import (
     AccountId,
@@ -26,10 +28,6 @@ from qashier_mock.core.model import (
 )
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
-
-if TYPE_CHECKING:
-    from qashier_mock.core.delivery import Attempt, Delivery
-    from qashier_mock.core.idempotency import IdempotencyRecord
 
 _VISITORS_KEPT: Final = 2_000
 """Accounts with nothing but a journal that are kept: whoever calls with ever new keys must not fill the memory."""

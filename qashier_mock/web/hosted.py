@@ -20,7 +20,7 @@ from starlette.routing import Route, Router
 
 from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
-from qashier_mock.core.model import PaymentStatus, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, PaymentStatus, Status
 from qashier_mock.core.money import format_amount
 from qashier_mock.machine import steady
 from qashier_mock.stores.base import StoreUnavailable
@@ -29,7 +29,6 @@ from qashier_mock.web.rendering import Pages
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from qashier_mock.core.model import AccountId, CheckoutSession
     from qashier_mock.service import CheckoutService
 
 CARD: Final[Mapping[str, Trigger]] = {"approved": Trigger.PAYMENT_SUCCEEDED, "declined": Trigger.PAYMENT_FAILED}

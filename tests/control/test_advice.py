@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 from mock_harness import NOW, Client, Receiver, basket
 
-if TYPE_CHECKING:
-    from qashier_mock.core.sources import ManualClock
+from qashier_mock.core.sources import ManualClock
 
 MakeClient = Callable[..., Client]
 LATEST = 4_102_444_800 - 86_400

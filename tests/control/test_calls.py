@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from mock_harness import Client, Json, basket
 
+from qashier_mock import __version__
+
 MakeClient = Callable[..., Client]
 LATEST = 4_102_444_800 - 86_400
 
 
 def test_health_needs_no_key(client: Client) -> None:
-    from qashier_mock import __version__
-
     answer = client.get("/_mock/v1/health", authorization=None)
     assert (answer.status, answer.json()) == (
         200,

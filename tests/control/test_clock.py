@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from mock_harness import NOW, Client, Json, Receiver
 
-if TYPE_CHECKING:
-    from qashier_mock.core.sources import ManualClock
+from qashier_mock.core.sources import ManualClock
 
 MakeClient = Callable[..., Client]
 LATEST = 4_102_444_800 - 86_400

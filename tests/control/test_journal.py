@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from mock_harness import NOW, Client, basket
 
-if TYPE_CHECKING:
-    from qashier_mock.core.sources import ManualClock
+from qashier_mock.core.sources import ManualClock
 
 MakeClient = Callable[..., Client]
 LATEST = 4_102_444_800 - 86_400

@@ -12,6 +12,8 @@ import pytest
 from documentation import PAGES, ROOT, blocks, matches, run
 
 from qashier_mock import MockServer
+from qashier_mock.cli.options import parse
+from qashier_mock.cli.serve import OPTIONS
 
 README = PAGES["README.md"]
 
@@ -63,9 +65,6 @@ def test_the_commands_of_make_are_targets() -> None:
 
 def test_the_configuration_shown_is_understood(tmp_path: Path) -> None:
     (tmp_path / "qashier-mock.toml").write_text(shown("toml")[0], "utf-8")
-    from qashier_mock.cli.options import parse
-    from qashier_mock.cli.serve import OPTIONS
-
     options = parse("serve", "", OPTIONS, [], environ={}, folder=tmp_path)
     assert options.port == 4011
     assert options.webhook_url == ["http://127.0.0.1:8000/webhooks/qashier"]

@@ -10,14 +10,12 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from raw_server import raw_server, read_request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 Serve = "Callable[[socket.socket, bytes], bool]"
 

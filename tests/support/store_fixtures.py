@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import postgres_harness
 import pytest
@@ -17,12 +17,6 @@ from store_harness import (
 )
 
 from qashier_mock.stores.base import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-from collections.abc import Callable
 
 KINDS: Final = ("memory", "sqlite", "postgresql")
 _NUMBERS = itertools.count()

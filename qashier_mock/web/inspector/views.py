@@ -5,20 +5,18 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from qashier_mock.core.faults import FaultAction
+from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import AccountId, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.web import wire
 from qashier_mock.web.inspector.news import News
 from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path
-
-if TYPE_CHECKING:
-    from qashier_mock.core.journal import JournalEntry
 
 PAGE_SIZE: Final = 50
 ROWS: Final = 200

@@ -1,6 +1,7 @@
-"""How long a module and a function may be: what is longer has a second subject, and somebody looks for it in vain."""
+"""How modules look: how long they and their functions are, and what they import for types alone."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +52,31 @@ def test_what_is_a_line_too_long_is_found(tmp_path: Path) -> None:
     assert found.endswith("module.py: 7 lines")
     (found,) = long_functions(tmp_path, 2)
     assert found.endswith("module.py:5 long: 3 lines")
+
+
+def imports_for_types(module: ast.Module) -> Iterator[str]:
+    """What stands under `if TYPE_CHECKING:` although importing it costs nothing."""
+    for block in module.body:
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            for each in block.body:
+                names = [each.module or ""] if isinstance(each, ast.ImportFrom) else []
+                names += [alias.name for alias in each.names] if isinstance(each, ast.Import) else []
+                for name in names:
+                    if name.partition(".")[0] in sys.stdlib_module_names or name.startswith("qashier_mock.core."):
+                        yield ast.unparse(each)
+
+
+@pytest.mark.parametrize("house", ["qashier_mock", "tests", "benchmarks"])
+def test_what_costs_nothing_to_import_is_not_imported_for_types_alone(house: str) -> None:
+    found = {
+        str(path): each
+        for path in sorted((ROOT / house).rglob("*.py"))
+        if path.name != "unpatched.py"  # its names stand for copies, which only the type checker may take for these
+        for each in imports_for_types(ast.parse(path.read_text("utf-8")))
+    }
+    assert found == {}
+
+
+def test_an_import_for_types_alone_is_found() -> None:
+    block = "if TYPE_CHECKING:\n    import os\n    from qashier_mock.core.model import Event\n    import starlette"
+    assert list(imports_for_types(ast.parse(block))) == ["import os", "from qashier_mock.core.model import Event"]
