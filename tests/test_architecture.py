@@ -42,3 +42,18 @@ def test_every_file_that_the_page_names_is_there() -> None:
     named = re.findall(r"`((?:core|web|openapi|docs)/[a-z_.]+)`", PAGE.read_text("utf-8"))
     assert len(named) > 5
     assert [name for name in named if not ((ROOT / "qashier_mock" / name).exists() or (ROOT / name).exists())] == []
+
+
+def test_every_module_has_its_place_in_the_rooms() -> None:
+    """Of a room with one module per command, per group of clauses or per fixture, the room itself is named."""
+    rooms = (
+        (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("\nqashier_mock/ ")[2].partition("\ncontract_tests/")[0]
+    )
+    package = ROOT / "qashier_mock"
+    for room in ("core", "stores", "pipeline", "web", "cli", "bugs", "testing"):
+        assert f"  {room}/" in rooms
+    modules = [each for room in (".", "core", "stores", "pipeline", "web") for each in (package / room).glob("*.py")]
+    named = set(re.findall(r"[a-z_]+\.py", rooms))
+    assert len(modules) > 80
+    assert sorted({each.name for each in modules if not each.name.startswith("_")} - named) == []
+    assert sorted(named - {each.name for each in package.rglob("*.py")}) == [], "modules that are gone"
