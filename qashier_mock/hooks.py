@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.core.advice import Advice, name_fields
-from qashier_mock.core.credentials import account_of, hint_of, key_of
+from qashier_mock.core.credentials import DEFAULT_KEY, account_of, hint_of, key_of
 from qashier_mock.core.errors import (
     ApiError,
     ConflictError,
@@ -40,6 +40,7 @@ PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
 """The API hangs under this path, too, as in production."""
 
 _KEY_CACHE: Final = 10_000
+_KNOWN_HINTS: Final = {account_of(DEFAULT_KEY): DEFAULT_KEY}
 
 _LOG_AGAIN_AFTER: Final = 60.0
 """Seconds until the same trouble with the store is logged again."""
@@ -74,7 +75,7 @@ class AppHooks:
         self._known: dict[bytes, AccountId] = {}
         # `*` lets any page read the API, and none move clocks or reset accounts.
         self._cors = frozenset(cors) - {"*"}
-        self.hints: dict[AccountId, str] = {}
+        self.hints: dict[AccountId, str] = dict(_KNOWN_HINTS)
         self.live: LiveLog | None = None
         self._delayed: dict[
             tuple[AccountId, bytes], tuple[str, float]
@@ -92,6 +93,7 @@ class AppHooks:
         if len(self._known) >= _KEY_CACHE:
             self._known.clear()
             self.hints.clear()
+            self.hints.update(_KNOWN_HINTS)
         self.hints[account] = hint_of(key)
         self._known[authorization[0]] = account
         return account

@@ -35,12 +35,14 @@ class AccountSummary:
         now: What its clock shows, epoch seconds.
         is_frozen: Whether that clock stands.
         sessions: How many checkout sessions it has.
+        last_request: Its latest in the journal, None where that is empty.
     """
 
     account: AccountId
     now: int
     is_frozen: bool
     sessions: int
+    last_request: JournalEntry | None
 
 
 class Kind(StrEnum):
@@ -87,12 +89,11 @@ class Inspection:
         found = []
         for account in await self._store.accounts():
             async with self._store.transaction(account, reading=True) as tx:
-                clock = tx.profile().clock
-                summary = AccountSummary(
-                    account, self._service.now(tx), clock.frozen_at is not None, tx.next_sequence()
-                )
-            if summary.sessions or await self._store.journal(account):
-                found.append(summary)
+                now, is_frozen = self._service.now(tx), tx.profile().clock.frozen_at is not None
+                sessions = tx.next_sequence()
+            last = await self._store.journal(account, most=1)
+            if sessions or last:
+                found.append(AccountSummary(account, now, is_frozen, sessions, last[0] if last else None))
         return sorted(found, key=lambda each: -each.sessions)[:ACCOUNTS_SHOWN]
 
     async def sessions(self, account: AccountId, query: ListQuery) -> Page:
@@ -145,13 +146,12 @@ class Inspection:
     async def version(self, account: AccountId | None) -> tuple[object, ...]:
         """Something that differs once there is news of an account, or of any."""
         if account is None:
-            return tuple((each.account, each.sessions) for each in await self.accounts())
+            return tuple((each.account, each.sessions, each.last_request) for each in await self.accounts())
         async with self._store.transaction(account, reading=True) as tx:
             clock, drawn = tx.profile().clock, tx.profile().drawn
             state = (clock, drawn, tx.next_deadline(), await tx.attempts_made(), len(tx.faults()), len(tx.endpoints()))
             pending = [(each.id, each.number) for each in await tx.pending_deliveries()]
-        journal = await self._store.journal(account)
-        return (*state, tuple(pending), journal[-1] if journal else None)
+        return (*state, tuple(pending), await self._store.journal(account, most=1))
 
 
 def timeline(

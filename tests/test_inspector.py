@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
+from types import FrameType
 
 import httpx
 import pytest
 from browser_harness import CONTRAST, launched, pages
+from mock_harness import drive, order
 from playwright.sync_api import Browser, Page, expect
+from qashier_contract.run import Run
+from qashier_contract.settings import Settings as ContractSettings
 
 from qashier_mock import MockAccount, MockServer, Settings
 from qashier_mock.core.credentials import account_of, hint_of
-from qashier_mock.stores.sqlite import SqliteStore
+from qashier_mock.core.model import AccountId
+from qashier_mock.core.paging import ListQuery
+from qashier_mock.core.policy import Policy
+from qashier_mock.core.request import RequestRef
+from qashier_mock.core.sources import ManualClock, SeededIds
+from qashier_mock.inspection import Inspection
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.memory import MemoryStore
 
 KEYS = count()
 DEAD_END = "http://127.0.0.1:9/hook"
@@ -50,6 +65,10 @@ def shown(account: MockAccount, *more: str) -> str:
     answer = httpx.get(address(account, *more))
     assert answer.status_code == 200, answer.text
     return answer.text
+
+
+def front(account: MockAccount) -> str:
+    return httpx.get(f"{account.base_url}/_mock/").text
 
 
 # What it shows
@@ -110,7 +129,7 @@ def test_a_search_finds_sessions_by_amount(account: MockAccount, asked: str) -> 
     assert other["id"] not in text
 
 
-def test_ten_thousand_sessions_are_paged_fifty_at_a_time(account: MockAccount) -> None:
+def test_sessions_are_paged_fifty_at_a_time(account: MockAccount) -> None:
     created = [account.create_session()["id"] for _ in range(120)]
     first = shown(account)
     assert first.count('data-testid="session"') == 50
@@ -120,6 +139,43 @@ def test_ten_thousand_sessions_are_paged_fifty_at_a_time(account: MockAccount) -
     assert created[-51] in second
     assert created[-50] not in second
     assert "Newer" in second
+
+
+async def calls_of_looking_at(sessions: int) -> list[int]:
+    """How many functions are called to show a page of an account, new and old, and to see whether there is news."""
+    store = MemoryStore()
+    service = CheckoutService(
+        store, clock=ManualClock(), ids=SeededIds(1), policy=Policy(), public_url=lambda: "http://x.test"
+    )
+    inspection, account = Inspection(store, service), AccountId("acct_large")
+    ids = [(await service.create(account, order(), RequestRef("req_1")))[0].id for _ in range(sessions)]
+    looks: list[Callable[[], Awaitable[object]]] = [
+        lambda: inspection.sessions(account, ListQuery(limit=50)),
+        lambda: inspection.sessions(account, ListQuery(limit=50, starting_after=ids[60])),
+        lambda: inspection.version(account),
+        lambda: inspection.version(None),
+    ]
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    found = []
+    for look in looks:
+        calls = 0
+        sys.setprofile(count)
+        try:
+            await look()
+        finally:
+            sys.setprofile(None)
+        found.append(calls)
+    return found
+
+
+def test_a_page_of_ten_thousand_sessions_is_no_more_work_than_one_of_a_hundred() -> None:
+    few, many = (drive(calls_of_looking_at(sessions)) for sessions in (100, 10_000))
+    assert all(more <= less * 1.5 for less, more in zip(few, many, strict=True)), (few, many)
 
 
 def test_what_the_integration_sends_is_escaped(account: MockAccount) -> None:
@@ -141,15 +197,6 @@ def test_what_is_not_there_is_a_page_that_leads_back(account: MockAccount, path:
     answer = httpx.get(f"{account.base_url}/_mock/{path}")
     assert answer.status_code in {404, 422}
     assert 'href="/_mock/"' in answer.text
-
-
-def test_it_works_on_a_store_in_a_file(tmp_path: Path) -> None:
-    with MockServer(store=SqliteStore(tmp_path / "mock.sqlite3")) as server:
-        with MockAccount(server.url, "sk_test_in_a_file") as account:
-            session = account.create_session()
-            account.pay(session["id"])
-            assert "checkout.session.completed" in shown(account, "sessions", session["id"])
-        assert account_of("sk_test_in_a_file") in httpx.get(f"{server.url}/_mock/").text
 
 
 # Whom it answers
@@ -207,13 +254,45 @@ def test_a_server_with_an_open_page_stops_at_once() -> None:
 # In a browser
 
 
-def test_a_stranger_makes_a_session_pays_it_adds_an_endpoint_and_resends(page: Page) -> None:
-    with MockServer() as server:
-        page.goto(server.url)
+@contextmanager
+def program(*arguments: str, ready: str) -> Iterator[str]:
+    """A command of ours in a process of its own; the address that its first line ends with."""
+    command = [sys.executable, "-m", "qashier_mock", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QASHIER_")}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert ready in line
+            yield line.split()[-1]
+        finally:
+            process.terminate()
+
+
+def test_a_stranger_makes_a_session_pays_it_listens_and_resends_in_six_clicks(page: Page) -> None:
+    """What the pages say is all that it takes: each command and link below stands on the page before."""
+    with program("serve", "--port", "0", ready="qashier-mock ready on") as url:
+        page.goto(url)
         expect(page.get_by_role("heading", name="Nothing has happened yet")).to_be_visible()
         page.get_by_test_id("sample").click()
         page.get_by_test_id("pay").click()
         expect(page.get_by_test_id("entry-event")).to_be_visible()
+        note = page.get_by_text("No webhook was sent, because the account has no endpoint.")
+        _, *listen = note.get_by_role("code").inner_text().split()
+        with program(*listen, ready="listening for webhooks of sk_test_default"):
+            expect(note).to_have_count(0)
+            page.get_by_test_id("resend").click()
+            expect(page.get_by_test_id("entry-attempt").first).to_contain_text("200")
+            page.close()
+
+
+def test_an_endpoint_is_added_in_the_page_and_an_event_resent_to_it(page: Page) -> None:
+    with MockServer() as server:
+        page.goto(server.url)
+        page.get_by_test_id("sample").click()
+        page.get_by_test_id("pay").click()
         page.get_by_role("link", name="Add an endpoint").click()
         page.get_by_label("URL").fill(DEAD_END)
         page.get_by_role("button", name="Add").click()
@@ -222,6 +301,27 @@ def test_a_stranger_makes_a_session_pays_it_adds_an_endpoint_and_resends(page: P
         page.get_by_test_id("session").get_by_role("link").click()
         page.get_by_test_id("resend").click()
         expect(page.get_by_test_id("entry-attempt").first).to_contain_text("no answer")
+
+
+def test_accounts_that_the_checker_made_up_can_be_told_apart(server: MockServer) -> None:
+    hints = set()
+    for nonce in ("1000000007", "1000000008"):
+        run = Run(server.url, ContractSettings())
+        run.nonce = nonce
+        hints |= {hint_of(run._made_up_key(letter)) for letter in "aA"}
+    assert len(hints) == 4
+
+
+def test_the_list_of_accounts_shows_each_ones_last_request(account: MockAccount) -> None:
+    session = account.create_session()
+    account.retrieve_session(session["id"])
+    (card,) = re.findall(rf'href="/_mock/accounts/{account_of(account.api_key)}".*?</a>', front(account), re.DOTALL)
+    assert "GET /checkout/sessions/" in card
+
+
+def test_an_account_whose_key_this_process_has_not_seen_is_called_by_its_id(account: MockAccount) -> None:
+    account_id = account_of("sk_test_of_another_process")
+    assert f"<code>{account_id}</code>" in httpx.get(f"{account.base_url}/_mock/accounts/{account_id}").text
 
 
 def test_what_happens_elsewhere_arrives_within_a_second(account: MockAccount, page: Page) -> None:

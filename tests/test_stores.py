@@ -235,6 +235,7 @@ async def test_a_journal_holds_the_last_thousand_requests(store: Store) -> None:
         store.record(ONE, ENTRY._replace(request_id=f"req_{number}"))
     store.record(TWO, ENTRY)
     kept = await store.journal(ONE)
+    assert await store.journal(ONE, most=2) == kept[-2:]
     assert [each.request_id for each in kept] == [f"req_{number}" for number in range(300, CAPACITY + 300)]
     assert kept[0] == ENTRY._replace(request_id="req_300")
     assert await store.journal(TWO) == (ENTRY,)

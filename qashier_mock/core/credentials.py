@@ -18,6 +18,9 @@ from qashier_mock.core.model import AccountId
 LONGEST: Final = 200
 """Characters that may follow `sk_test_` in a key."""
 
+DEFAULT_KEY: Final = "sk_test_default"
+"""The key of our own commands where none is given: everybody knows it, so that it may be shown."""
+
 _HINTED_FROM: Final = 16
 """Characters that a key must have after `sk_test_` before four of them are shown."""
 
@@ -35,8 +38,8 @@ def account_of(key: str) -> AccountId:
 def hint_of(key: str) -> str:
     """What a key may be recognised by and not guessed from: its beginning and, of a long one, its last characters."""
     rest = key.removeprefix("sk_test_")
-    if rest == "default":
-        return key  # everybody knows it: it is that of our own commands
+    if key == DEFAULT_KEY:
+        return key
     return "sk_test_…" + (rest[-4:] if len(rest) >= _HINTED_FROM else "")
 
 

@@ -16,7 +16,7 @@ from qashier_mock.core.advice import Advice, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
-from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status, WebhookEndpoint
 from qashier_mock.core.paging import Interval, ListQuery, Page, take
 
@@ -285,8 +285,8 @@ class Store(Protocol):
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         """Append to an account's journal. Never suspends; a store may write it a little later."""
 
-    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        """The last 1,000 requests, oldest first."""
+    async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
+        """The last requests, at most so many, oldest first."""
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         """Accounts that have something waiting for time, and when that is due by the machine's clock.

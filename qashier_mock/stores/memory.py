@@ -352,8 +352,9 @@ class MemoryStore:
             found.journal = deque(maxlen=CAPACITY)
         found.journal.append(entry)
 
-    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
-        return tuple([entry.redacted() for entry in self.transaction(account).journal or ()])
+    async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
+        newest = islice(reversed(self.transaction(account).journal or ()), most)
+        return tuple([entry.redacted() for entry in newest][::-1])
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:  # noqa: ARG002 - all, whenever due
         found: dict[AccountId, int] = {}

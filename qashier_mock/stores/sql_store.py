@@ -129,13 +129,13 @@ class SqlStore:
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         self._journals.add(account, entry)
 
-    async def journal(self, account: AccountId) -> Sequence[JournalEntry]:
+    async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
         await self._journals.flush()
         async with self.rows() as rows_:
             found = await rows_.all(
                 "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?",
                 account,
-                CAPACITY,
+                most,
             )
         return tuple([rows.unpack_entry(row) for row in reversed(found)])
 

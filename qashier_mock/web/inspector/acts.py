@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qashier_mock.core.credentials import account_of, hint_of, key_of
+from qashier_mock.core.credentials import DEFAULT_KEY, account_of, hint_of, key_of
 from qashier_mock.core.faults import CALL_ACTIONS, WEBHOOK_ACTIONS, FaultAction, FaultRule
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId
@@ -51,7 +51,7 @@ class Acts:
     async def find_account(self, request: Request) -> Response:
         """Open the account of a key, or make a first sample session in it."""
         form = await form_of(request)
-        key = form.get("key", "").strip() or "sk_test_default"
+        key = form.get("key", "").strip() or DEFAULT_KEY
         account = account_of(key_of([b"Bearer " + key.encode()]))
         self._parts.hints[account] = hint_of(key)
         if form.get("sample"):

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from qashier_mock.machine import steady
+
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 _LOOK_EVERY_S: Final = 0.25
+_REST: Final = 10
+"""How many times as long as a look takes is waited at least until the next: very many accounts take their time."""
 _KEEP_ALIVE_S: Final = 10.0
 
 
@@ -34,16 +38,18 @@ class News(Response):
 
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
         await write("retry: 1000\n\n")
-        shown, silent_s = await self._version(), 0.0
+        shown, silent_s, pause_s = await self._version(), 0.0, _LOOK_EVERY_S
         incoming = asyncio.ensure_future(receive())
         try:
             while not self._is_closing():
-                await asyncio.wait({incoming}, timeout=_LOOK_EVERY_S)
+                await asyncio.wait({incoming}, timeout=pause_s)
                 if incoming.done():
                     if incoming.result()["type"] == "http.disconnect":
                         return
                     incoming = asyncio.ensure_future(receive())
-                version, silent_s = await self._version(), silent_s + _LOOK_EVERY_S
+                began, silent_s = steady(), silent_s + pause_s
+                version = await self._version()
+                pause_s = max(_LOOK_EVERY_S, (steady() - began) * _REST)
                 if version != shown:
                     shown, silent_s = version, 0.0
                     await write("event: news\ndata:\n\n")

@@ -37,7 +37,9 @@ class Views:
     async def show_accounts(self, request: Request) -> Response:  # noqa: ARG002
         """Every account that has something."""
         found = await self._inspection.accounts()
-        return PAGES.render("accounts.html", live="", accounts=found, hints=self._parts.hints)
+        return PAGES.render(
+            "accounts.html", live="", accounts=found, hints=self._parts.hints, address=self._parts.address()
+        )
 
     async def show_sessions(self, request: Request) -> Response:
         """An account's sessions: a page of them, those of one status, or what a search found."""
@@ -115,12 +117,13 @@ class Views:
         return PAGES.render(
             template,
             account=account,
-            hint=self._parts.hints.get(account, "unknown key"),
+            hint=self._parts.hints.get(account, account),
             clock=await self._parts.accounts.clock(account),
             live=f"?account={account}",
             here=request.url.path,
             below=f"{PREFIX}/accounts/{account}",
             curl=self._curl,
+            listen=f"qashier-mock listen --url {self._parts.address()}",
             body_of=lambda event: wire.event_to_bytes(event).decode(),
             **values,
         )
