@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Sequence
 
 NEVER: Final = 2**63
 """The end of an operation whose outcome is unknown: it may take effect at any time after its call, or not at all."""
@@ -83,52 +83,3 @@ def linearize(ops: Sequence[Op]) -> Anomaly | None:
             return None
     story = {place for place in (latest, earliest, candidates[0]) if place is not None}
     return Anomaly("the session was seen open after it had been terminal", tuple(sorted(story)))
-
-
-S = TypeVar("S", bound="Hashable")
-O = TypeVar("O")  # noqa: E741 - the letter the literature uses
-
-
-def search(
-    ops: Sequence[O],
-    initial: S,
-    step: Callable[[S, O], Sequence[S]],
-    interval: Callable[[O], tuple[int, int]],
-) -> bool:
-    """Whether some order that respects the intervals explains every operation, by trying them all.
-
-    Args:
-        ops: The operations. Beyond a dozen that all overlap, this takes seconds.
-        initial: The state before the first.
-        step: The states that an operation with its answer can lead to from a state; none if it cannot be explained.
-        interval: When an operation began and ended; an end of `NEVER` lets it come last, or not at all.
-    """
-    everything = (1 << len(ops)) - 1
-    optional = sum(1 << place for place, op in enumerate(ops) if interval(op)[1] >= NEVER)
-    seen: set[tuple[int, S]] = set()
-    stack: list[tuple[int, S]] = [(0, initial)]
-    while stack:
-        done, state = stack.pop()
-        if (done | optional) == everything:
-            return True
-        if (done, state) in seen:
-            continue
-        seen.add((done, state))
-        waiting = [place for place in range(len(ops)) if not done >> place & 1]
-        deadline = min(interval(ops[place])[1] for place in waiting)
-        for place in waiting:
-            if interval(ops[place])[0] <= deadline:
-                stack.extend((done | 1 << place, after) for after in step(state, ops[place]))
-    return False
-
-
-def session_step(state: str, op: Op) -> Sequence[str]:
-    """The model of `linearize` for `search`: the state is a status, and what an operation saw must fit it."""
-    if op.saw is Saw.OPEN:
-        return ["open"] if state == "open" else []
-    if op.saw is Saw.TERMINAL:
-        return [state] if state != "open" and op.to in {None, state} else []
-    ends = [op.to] if op.to is not None else ["complete", "expired"]
-    if op.saw is Saw.ENDED:
-        return ends if state == "open" else []
-    return [*ends, "open"] if state == "open" else [state]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,14 +32,6 @@ class ObservedEvent:
     def session(self) -> Mapping[str, Json]:
         """The session that it tells of, as it shows it."""
         return session_of(self.event)
-
-    @property
-    def exchanges(self) -> tuple[Exchange, ...]:
-        return () if self.exchange is None else (self.exchange,)
-
-    @property
-    def deliveries(self) -> tuple[Delivery, ...]:
-        return () if self.delivery is None else (self.delivery,)
 
 
 def session_of(event: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -77,11 +69,3 @@ def observed_events(history: History) -> Iterator[ObservedEvent]:
             told[subject] += 1
     for delivery in history.deliveries:
         yield ObservedEvent(delivery.event, delivery.endpoint.account, None, delivery)
-
-
-def event_ids(history: History) -> Mapping[str, set[str]]:
-    """The ids of the events that tell of each session, wherever they were seen."""
-    ids: dict[str, set[str]] = defaultdict(set)
-    for seen in observed_events(history):
-        ids[str(seen.session.get("id"))].add(repr(seen.event.get("id")))
-    return ids

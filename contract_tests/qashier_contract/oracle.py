@@ -369,6 +369,10 @@ class Query:
     status: str | None = None
     created: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def cursor(self) -> str | None:
+        return self.ending_before if self.starting_after is None else self.starting_after
+
     def keeps(self, created: int) -> bool:
         """Whether the interval holds a creation time (LIS-9)."""
         compare = {"gt": int.__gt__, "gte": int.__ge__, "lt": int.__lt__, "lte": int.__le__}

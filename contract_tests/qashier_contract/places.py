@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.history import Delivery, Exchange
 from qashier_contract.page import page_of
-from qashier_contract.values import NOT_JSON, Json, as_words, is_integer, same
+from qashier_contract.values import Json, as_words, is_integer, same
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -297,26 +297,3 @@ def asked_in(exchange: Exchange, *path: Step) -> At:
 def parameter_of(exchange: Exchange, name: str) -> At:
     """A parameter in the query of a request."""
     return At(exchange, Part.REQUEST_PARAMETER, (name,))
-
-
-__all__ = [
-    "ABSENT",
-    "EACH",
-    "NOT_JSON",
-    "At",
-    "Entry",
-    "Expected",
-    "Part",
-    "Step",
-    "Sum",
-    "Where",
-    "asked_in",
-    "header_of",
-    "in_body",
-    "parameter_of",
-    "path_words",
-    "references",
-    "status_of",
-    "value_of",
-    "words_of",
-]

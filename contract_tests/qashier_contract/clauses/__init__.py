@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.clauses import (
+from qashier_contract.clauses import (  # noqa: F401 - each enters its clauses when it is imported
     amounts,
     auth,
     concurrency,
@@ -37,17 +37,10 @@ from qashier_contract.clauses.table import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MODULES: Final = (
-    *(auth, http, create, amounts, read, listing, walks),
-    *(ending, paying, concurrency, events, deliveries, idempotency),
-)
-_ENTRIES: Final = [
-    entry for module in _MODULES for entry in written().values() if entry.judge.__module__ == module.__name__
-]
-_GROUPS: Final = list(dict.fromkeys(entry.group for entry in _ENTRIES))
+_GROUPS: Final = ("AUTH", "HTTP", "CRE", "AMT", "RET", "LIS", "EXP", "PAY", "CON", "EVT", "IDM")
 
 CLAUSES: Final[Mapping[str, Clause]] = MappingProxyType(
-    {entry.id: entry for entry in sorted(_ENTRIES, key=lambda entry: (_GROUPS.index(entry.group), entry.number))}
+    {entry.id: entry for entry in sorted(written(), key=lambda entry: (_GROUPS.index(entry.group), entry.number))}
 )
 """Every clause by its id, in the order of the contract."""
 

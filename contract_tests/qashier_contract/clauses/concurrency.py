@@ -117,11 +117,7 @@ def _ops(ledger: Ledger, observed: ObservedSession, exchange: Exchange) -> list[
     return [Op(call, end, Saw.TERMINAL)] if exchange.refused and exchange.status != 404 else []
 
 
-@clause(
-    "CON-2",
-    "Concurrent creates give distinct ids, and all of them are listed.",
-    source=IMPLIED,
-)
+@clause("CON-2", "Concurrent creates give distinct ids, and all of them are listed.", source=IMPLIED)
 def concurrent_creates_are_all_there(ledger: Ledger) -> Findings:
     creates = [
         exchange

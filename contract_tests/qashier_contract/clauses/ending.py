@@ -10,13 +10,13 @@ from qashier_contract.clauses.read import is_unknown, known_ids
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
 from qashier_contract.clauses.writes import (
     HARMLESS,
-    VIEWS,
     before_page,
     ended_pages,
     nothing_changed,
     presses,
     same_session,
     story_before,
+    visits,
     writes,
 )
 from qashier_contract.findings import Contains, Equals, StatusIs, expect
@@ -104,12 +104,9 @@ def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
 )
 def the_page_of_an_expired_session_says_so(ledger: Ledger) -> Findings:
     yield from ended_pages(ledger, "expired")
-    for exchange in ledger.history.exchanges:
-        observed = ledger.sessions.get(exchange.page_of or "")
-        if observed is None or exchange.page_act not in VIEWS or exchange.reply is None:
-            continue
-        state = ledger.state_before(observed, exchange)
-        away = exchange.reply.header("location") if 300 <= exchange.reply.status < 400 else None
+    for observed, exchange in visits(ledger):
+        state, reply = ledger.state_before(observed, exchange), exchange.reply
+        away = reply.header("location") if reply is not None and 300 <= reply.status < 400 else None
         if state is not None and state.status == "expired" and away is not None and _is_of_shop(observed, away):
             reason = "a page says that it is expired, the shop does not"
             yield expect(StatusIs(exchange, exactly(200)), reason, *before_page(observed, exchange))

@@ -8,6 +8,7 @@ from qashier_contract import oracle
 from qashier_contract.clauses.create import allowed, refusals
 from qashier_contract.clauses.table import ASSUMED, IMPLIED, KEPT, PUBLIC, Findings, clause
 from qashier_contract.clauses.telling import told_once
+from qashier_contract.clauses.writes import writes
 from qashier_contract.findings import Counts, Differs, Equals, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, documented, entries_of
@@ -100,11 +101,7 @@ def _cause(uses: Sequence[Exchange], marker: str) -> str:
     return "IDM-9" if len(mine) == 1 else "IDM-1"
 
 
-@clause(
-    "IDM-2",
-    "Other keys are other requests, whatever they have in common.",
-    source=PUBLIC,
-)
+@clause("IDM-2", "Other keys are other requests, whatever they have in common.", source=PUBLIC)
 def other_keys_are_other_requests(ledger: Ledger) -> Findings:
     first: dict[str, Exchange] = {}
     for exchange in ledger.history.of(Operation.CREATE):
@@ -121,11 +118,7 @@ def other_keys_are_other_requests(ledger: Ledger) -> Findings:
     yield from allowed(ledger, "IDM-2")
 
 
-@clause(
-    "IDM-3",
-    "A key of 255 characters is accepted, a longer one is refused with 4xx.",
-    source=PUBLIC,
-)
+@clause("IDM-3", "A key of 255 characters is accepted, a longer one is refused with 4xx.", source=PUBLIC)
 def a_key_has_at_most_255_characters(ledger: Ledger) -> Findings:
     yield from refusals(ledger, "IDM-3")
     for exchange in ledger.history.of(Operation.EXPIRE):
@@ -133,15 +126,11 @@ def a_key_has_at_most_255_characters(ledger: Ledger) -> Findings:
         known = exchange.request.session_id in ledger.sessions
         if len(key) > oracle.KEY_LENGTH and key.isascii() and known and not exchange.is_lost:
             yield expect(StatusIs(exchange, REFUSED), f"the key has {len(key)} characters", about="Idempotency-Key")
-    for observed in ledger.sessions.values():
-        for write in observed.writes:
-            key = write.request.idempotency_key or ""
-            if len(key) != oracle.KEY_LENGTH or not key.isascii() or write.is_lost or ledger.key_was_seen(write):
-                continue
-            state = ledger.state_before(observed, write)
-            if write.account == observed.account and state is not None and state.status == "open":
-                reason = "a key of 255 characters is allowed"
-                yield expect(StatusIs(write, NOT_REFUSED), reason, observed.born, about="Idempotency-Key")
+    for observed, write, _ in writes(ledger, Operation.EXPIRE, "open"):
+        key = write.request.idempotency_key or ""
+        if len(key) == oracle.KEY_LENGTH and key.isascii():
+            reason = "a key of 255 characters is allowed"
+            yield expect(StatusIs(write, NOT_REFUSED), reason, observed.born, about="Idempotency-Key")
 
 
 @clause(
@@ -173,11 +162,7 @@ def _fresh(again: Exchange, first: Exchange, reason: str, *evidence: Exchange) -
         yield expect(Differs(in_body(again, "id"), in_body(first, "id")), reason, *evidence)
 
 
-@clause(
-    "IDM-5",
-    'Replaying a successful expire returns that success, not "already expired".',
-    source=PUBLIC,
-)
+@clause("IDM-5", 'Replaying a successful expire returns that success, not "already expired".', source=PUBLIC)
 def an_expire_is_replayed_as_it_was(ledger: Ledger) -> Findings:
     for first, again, forgotten in ledger.repeats():
         if forgotten is False and first.operation is Operation.EXPIRE and _same_request(first, again):
@@ -185,9 +170,7 @@ def an_expire_is_replayed_as_it_was(ledger: Ledger) -> Findings:
 
 
 @clause(
-    "IDM-6",
-    "The same key twice at once opens one session; the other answer is the same one, or 409.",
-    source=IMPLIED,
+    "IDM-6", "The same key twice at once opens one session; the other answer is the same one, or 409.", source=IMPLIED
 )
 def the_same_key_at_once_is_done_once(ledger: Ledger) -> Findings:
     for uses in ledger.keyed.values():
@@ -233,39 +216,25 @@ def keys_belong_to_an_account(ledger: Ledger) -> Findings:
             yield from _fresh(mine, first, "the key was used by another account")
 
 
-@clause(
-    "IDM-8",
-    "Only a success is remembered: a refused request does not use its key up.",
-    source=ASSUMED,
-)
+@clause("IDM-8", "Only a success is remembered: a refused request does not use its key up.", source=ASSUMED)
 def a_refusal_does_not_use_a_key_up(ledger: Ledger) -> Findings:
     for creation in ledger.creations:
         exchange = creation.exchange
-        uses = ledger.earlier_uses(exchange)
-        if (
-            creation.is_faultless
-            and uses
-            and not exchange.is_lost
-            and all(u.refused and u.is_before(exchange) for u in uses)
-        ):
+        if creation.is_faultless and (uses := _refused_uses(ledger, exchange)):
             yield expect(StatusIs(exchange, SUCCESS), _UNUSED, *uses)
     for observed in ledger.sessions.values():
         for write in observed.writes:
-            uses = ledger.earlier_uses(write)
-            if (
-                write.operation is not Operation.EXPIRE
-                or not uses
-                or write.is_lost
-                or write.account != observed.account
-            ):
-                continue
-            state = ledger.state_before(observed, write)
-            if (
-                all(use.refused and use.is_before(write) for use in uses)
-                and state is not None
-                and state.status == "open"
-            ):
-                yield expect(StatusIs(write, SUCCESS), _UNUSED, *uses, observed.born)
+            if write.operation is Operation.EXPIRE and write.account == observed.account:
+                state, uses = ledger.state_before(observed, write), _refused_uses(ledger, write)
+                if uses and state is not None and state.status == "open":
+                    yield expect(StatusIs(write, SUCCESS), _UNUSED, *uses, observed.born)
+
+
+def _refused_uses(ledger: Ledger, exchange: Exchange) -> Sequence[Exchange]:
+    """The earlier uses of a request's key, if the request was answered and each of them had been refused before."""
+    uses = ledger.earlier_uses(exchange)
+    unused = not exchange.is_lost and all(use.refused and use.is_before(exchange) for use in uses)
+    return uses if unused else ()
 
 
 @clause(

@@ -16,7 +16,7 @@ from qashier_contract.history import Capability
 from qashier_contract.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
 
 
 class Source(StrEnum):
@@ -101,6 +101,6 @@ def clause(
     return enter
 
 
-def written() -> Mapping[str, Clause]:
-    """The clauses that were entered so far, in that order."""
-    return _written
+def written() -> Collection[Clause]:
+    """The clauses that were entered so far."""
+    return _written.values()

@@ -34,6 +34,11 @@ def writes(
                 yield observed, write, state
 
 
+def failures_before(observed: ObservedSession, exchange: Exchange) -> list[Exchange]:
+    """The payments of a session that failed before a request."""
+    return [write for write in observed.writes if write.is_before(exchange) and act_of(write) in HARMLESS]
+
+
 def story_before(observed: ObservedSession, write: Exchange) -> tuple[Exchange, ...]:
     """What made a session what it was up to a write, and the write."""
     return (observed.born, *(earlier for earlier in observed.writes if earlier.number <= write.number), write)
@@ -76,25 +81,34 @@ def same_properties(
         yield expect(Equals(in_body(shown, *path), in_body(other, *path)), reason, *evidence)
 
 
-VIEWS: Final = frozenset({"view", "view, led on"})
+_VIEWS: Final = frozenset({"view", "view, led on"})
 
 
-def views(ledger: Ledger, *, failed: bool = False) -> Iterator[tuple[ObservedSession, Exchange, Page]]:
-    """The hosted pages that were opened, error pages only if `failed`.
+def visits(ledger: Ledger) -> Iterator[tuple[ObservedSession, Exchange]]:
+    """What was asked for to look at a hosted page."""
+    for exchange in ledger.history.exchanges:
+        observed = ledger.sessions.get(exchange.page_of or "")
+        if observed is not None and exchange.page_act in _VIEWS:
+            yield observed, exchange
+
+
+def views(
+    ledger: Ledger, *statuses: str, failed: bool = False
+) -> Iterator[tuple[ObservedSession, Exchange, Page, oracle.State]]:
+    """The hosted pages that were opened of sessions of a known status, with it; error pages only if `failed`.
 
     A page that a script has to draw first cannot be judged without a browser.
     """
     if Capability.PAGE not in ledger.history.terms.capabilities:
         return
-    for exchange in ledger.history.exchanges:
-        observed = ledger.sessions.get(exchange.page_of or "")
-        if observed is None or exchange.page_act not in VIEWS or exchange.reply is None:
-            continue
-        if exchange.request.method != "GET":
+    for observed, exchange in visits(ledger):
+        if exchange.reply is None or exchange.request.method != "GET":
             continue  # what HEAD answers is left open
         page = None if 300 <= exchange.reply.status < 400 else page_of(exchange)
         if page is not None and (exchange.succeeded or (failed and not exchange.is_lost)):
-            yield observed, exchange, page
+            state = ledger.state_before(observed, exchange)
+            if state is not None and state.status in statuses:
+                yield observed, exchange, page, state
 
 
 def presses(ledger: Ledger, *statuses: str) -> Iterator[tuple[ObservedSession, Exchange, oracle.State]]:
@@ -114,10 +128,7 @@ _WORDS: Final = {"expired": ("expired",), "complete": ("paid", "complete", "succ
 
 def ended_pages(ledger: Ledger, status: str) -> Findings:
     """Judge the pages of sessions that have ended: they say so, and have no form to pay."""
-    for observed, exchange, _ in views(ledger, failed=True):
-        state = ledger.state_before(observed, exchange)
-        if state is None or state.status != status:
-            continue
+    for observed, exchange, _, state in views(ledger, status, failed=True):
         evidence = before_page(observed, exchange)
         if state.payment_status != "no_payment_required" or status == "expired":  # what is free is not "paid"
             pattern = rf"(?is).*({'|'.join(_WORDS[status])}).*"

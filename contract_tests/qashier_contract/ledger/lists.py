@@ -40,11 +40,7 @@ class Listing:
 
     @property
     def is_plain(self) -> bool:
-        return self.cursor is None and not self.filters
-
-    @property
-    def cursor(self) -> str | None:
-        return self.query.starting_after or self.query.ending_before
+        return self.query.cursor is None and not self.filters
 
     @property
     def filters(self) -> tuple[str, ...]:
@@ -72,11 +68,11 @@ class Listing:
     @property
     def clause(self) -> str:
         """The clause to which a page of wrong sessions is put down."""
-        if self.filters and (self.cursor or len(self.filters) > 1):
+        if self.filters and (self.query.cursor or len(self.filters) > 1):
             return "LIS-12"
         if self.filters:
             return "LIS-8" if self.query.status else "LIS-9"
-        if self.cursor:
+        if self.query.cursor:
             return "LIS-5" if self.query.starting_after else "LIS-6"
         return "LIS-4"
 
@@ -206,10 +202,7 @@ class Lists:
             return None
         entries = entries_of(exchange)
         ids = tuple(str(entry.get("id")) for entry in entries)
-        cursor = query.starting_after or query.ending_before
-        if cursor is not None and (
-            cursor not in self._sessions.by_id or self._sessions.by_id[cursor].account != exchange.account
-        ):
+        if self.is_strange(query.cursor, exchange):
             return None
         matching: list[ObservedSession] = []
         excluded: dict[str, str] = {}
@@ -218,7 +211,7 @@ class Lists:
             if observed.account != exchange.account or exchange.is_before(observed.born):
                 continue
             reason = self._exclusion(observed, exchange, query)
-            if reason is None and observed.id not in ids and self._may_be_gone(observed, exchange):
+            if reason is None and observed.id not in ids and self._states.may_be_gone(observed, exchange):
                 uncertain.add(observed.id)
             elif reason is None:
                 matching.append(observed)
@@ -239,21 +232,22 @@ class Lists:
             is_exact=self.is_quiet(exchange) and not uncertain,
         )
 
+    def is_strange(self, cursor: str | None, exchange: Exchange) -> bool:
+        """Whether a cursor names no session that the account of a request is known to have."""
+        named = self._sessions.by_id.get(cursor or "")
+        return cursor is not None and (named is None or named.account != exchange.account)
+
     def is_tied(self, one: ObservedSession, other: ObservedSession) -> bool:
         """Whether either session may come first: of the same second, and nobody knows which was created before."""
         is_unknown = self.history.terms.others_act or one.born.overlaps(other.born)
         return one.created == other.created and is_unknown
 
-    def _may_be_gone(self, observed: ObservedSession, exchange: Exchange) -> bool:
-        return not self.history.terms.own and self._states.may_be_gone(observed, exchange)
-
     def _exclusion(self, observed: ObservedSession, exchange: Exchange, query: oracle.Query) -> str | None:
         """What keeps a session out of a list: `cursor`, `created`, `status`, None if nothing does, empty if unknown."""
-        cursor = query.starting_after or query.ending_before
         if not observed.born.is_before(exchange):
             return ""
-        if cursor is not None:
-            place = self._sessions.by_id[cursor]
+        if query.cursor is not None:
+            place = self._sessions.by_id[query.cursor]
             if place is not observed and self.is_tied(place, observed):
                 return ""
             rank, bound = _rank(observed), _rank(place)

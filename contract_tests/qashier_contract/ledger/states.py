@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qashier_contract.ledger.keys import Keys
     from qashier_contract.ledger.replays import Replays
     from qashier_contract.ledger.sessions import Sessions
+    from qashier_contract.values import Json
 
 
 _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
@@ -163,16 +164,22 @@ class States:
         return None if before is None else self._after_write(observed, before, write)
 
     def may_be_gone(self, observed: ObservedSession, exchange: Exchange) -> bool:
-        """Whether a session ended long enough ago that a target may keep it no more.
+        """Whether a session ended long enough ago that a target may keep it no more; never true of our own mock.
 
         How long an ended session is kept is left open; what ended less than an hour ago is taken to be there.
         """
+        if self._sessions.history.terms.own:
+            return False
         ended = [w for w in observed.writes if w.is_before(exchange) and (w.succeeded or w.operation is Operation.PAGE)]
         moments = [self.clock_of(observed, write)[1] for write in ended]
         _, now = self.clock_of(observed, exchange)
         if now is None:
             return False
         return any(moment is None or now >= moment + KEPT_S for moment in (*moments, observed.expires_at))
+
+    def may_have_ended_unseen(self, first: Mapping[str, Json], second: Mapping[str, Json]) -> bool:
+        """Whether a session may have ended between two views of it by what nobody recorded."""
+        return self._shown is not None and first.get("status") == "open" != second.get("status")
 
     @staticmethod
     def is_alone(observed: ObservedSession, write: Exchange) -> bool:
