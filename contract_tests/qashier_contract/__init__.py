@@ -17,7 +17,7 @@ from qashier_contract.comparison import Difference, diff
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
 from qashier_contract.recorded import judge
 from qashier_contract.run import check, planned
-from qashier_contract.settings import Progress, Settings
+from qashier_contract.settings import Options, Progress, Settings
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "KeyRefused",
     "LiveKeyRefused",
     "NotTheApi",
+    "Options",
     "Progress",
     "Report",
     "Settings",

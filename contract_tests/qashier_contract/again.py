@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qashier_contract import recorded, verdicts
 from qashier_contract.clauses import CLAUSES
-from qashier_contract.clean_up import CLEAN_UP_S, clean_up
 from qashier_contract.errors import CheckError
 from qashier_contract.history import History
 from qashier_contract.interrupts import Interrupted, OutOfTime, stopping_on_signals
@@ -86,7 +85,8 @@ def replay(
         except (OutOfTime, OutOfSessions):
             reasons |= dict.fromkeys(run.wanted, "out of time, or of sessions")
         finally:
-            _leave(run)
+            run.leave()
+            run.target.close()
     if not broken:
         found = {entry.clause.id: entry for entry in verdicts.judge(history, clauses, strict=strict, reasons=reasons)}
     left = {entry.clause.id: entry for entry in verdicts.judge(History(), CLAUSES.values(), reasons=reasons)}
@@ -136,12 +136,3 @@ def _again(entry: ClauseReport, again: SentAgain | None) -> ClauseReport:
     if again.result is Result.DID_NOT:
         return ClauseReport(entry.clause, Verdict.PASSED, exercised=again.tries)
     return ClauseReport(entry.clause, entry.verdict, exercised=again.tries, violations=(again.violation,))
-
-
-def _leave(run: Run) -> None:
-    """Leave nothing behind of what finding out about the target opened."""
-    run.stop.clear()
-    run.target.pace.deadline_ns = time.monotonic_ns() + int(CLEAN_UP_S * 1e9)
-    accounts = [account for account in (run.account, run.connection.other) if account is not None]
-    run.notes += clean_up(run.target, run.recorder, accounts, run.nonce)
-    run.target.close()

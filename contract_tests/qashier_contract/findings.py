@@ -25,7 +25,7 @@ returned.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -35,7 +35,7 @@ from qashier_contract.statuses import Statuses
 from qashier_contract.values import NOT_JSON, Json, as_words, is_integer, is_of_type, same
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,6 @@ class StatusIs:
     def expected(self) -> str:
         return f"status {self.statuses.words}"
 
-    @property
-    def seen(self) -> str:
-        if self.exchange.reply is None:
-            return f"no answer: {self.exchange.failure or 'unknown'}"
-        return f"status {self.exchange.status}"
-
 
 @dataclass(frozen=True, slots=True)
 class Equals:
@@ -79,10 +73,6 @@ class Equals:
     def expected(self) -> str:
         return f"{self.at.name}: {words_of(self.value)}"
 
-    @property
-    def seen(self) -> str:
-        return _seen(self.at)
-
 
 @dataclass(frozen=True, slots=True)
 class Differs:
@@ -98,10 +88,6 @@ class Differs:
     @property
     def expected(self) -> str:
         return f"{self.at.name}: another value than {words_of(self.other)}"
-
-    @property
-    def seen(self) -> str:
-        return f"{self.at.name}: the same value"
 
 
 _TYPES: Final = {
@@ -138,10 +124,6 @@ class HasShape:
     def expected(self) -> str:
         return f"{self.at.name}: {self.form or _TYPES[self.type]}"
 
-    @property
-    def seen(self) -> str:
-        return _seen(self.at)
-
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
@@ -160,10 +142,6 @@ class OneOf:
         words = [words_of(one) for one in self.allowed[:_MOST_NAMED]]
         rest = f" … {len(self.allowed)} in all" if len(self.allowed) > _MOST_NAMED else ""
         return f"{self.at.name}: {' or '.join(words)}{rest}"
-
-    @property
-    def seen(self) -> str:
-        return _seen(self.at)
 
 
 _MOST_NAMED: Final = 6
@@ -195,10 +173,6 @@ class Within:
             return f"{self.at.name}: at least {words_of(self.least)}"
         return f"{self.at.name}: from {words_of(self.least)} to {words_of(self.most)}"
 
-    @property
-    def seen(self) -> str:
-        return _seen(self.at)
-
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
@@ -225,10 +199,6 @@ class Ordered:
             return f"{self.at.name}: newest first"
         return f"{self.at.name}: {' before '.join(as_words(value_of(value)) for value in self.values[:_MOST_NAMED])}"
 
-    @property
-    def seen(self) -> str:
-        return _seen(self.at)
-
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -246,13 +216,6 @@ class Counts:
     @property
     def expected(self) -> str:
         return f"{self.at.name}: {_number_words(self.least, self.most)}"
-
-    @property
-    def seen(self) -> str:
-        found = self.at.value
-        if not isinstance(found, list):
-            return _seen(self.at)
-        return f"{self.at.name}: {len(found)}" + (f", {as_words(found)}" if found else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,10 +246,6 @@ class Contains:
     def expected(self) -> str:
         return f"{self.at.name}: {'no ' if self.absent else ''}{words_of(self.member)}"
 
-    @property
-    def seen(self) -> str:
-        return _seen(self.at)
-
 
 @dataclass(frozen=True, slots=True)
 class OneSucceeds:
@@ -305,10 +264,6 @@ class OneSucceeds:
     @property
     def expected(self) -> str:
         return "one of them succeeds: " + ", ".join(exchange.operation.value for exchange in self.exchanges)
-
-    @property
-    def seen(self) -> str:
-        return "statuses " + ", ".join(str(exchange.status) for exchange in self.exchanges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,12 +313,6 @@ class Delivered:
         when = "" if self.within_s is None else f" within {self.within_s} s"
         return f"deliveries of its event{when}: {_number_words(self.least, self.most)}"
 
-    @property
-    def seen(self) -> str:
-        if self.delays:
-            return f"deliveries of its event: delays of {', '.join(map(str, self.delays[:_MOST_NAMED]))} s"
-        return f"deliveries of its event: {len(self.attempts)}"
-
 
 @dataclass(frozen=True, slots=True)
 class PassesCheck:
@@ -410,7 +359,7 @@ class Finding:
     @property
     def seen(self) -> str:
         """What was there instead, in words."""
-        return self.expectation.seen
+        return _seen(self.expectation)
 
     @property
     def failing_exchange(self) -> Exchange | None:
@@ -460,30 +409,34 @@ def _places(expectation: Expectation) -> tuple[At, ...]:
     return (*(() if at is None else (at,)), *_references(expectation))
 
 
-def _references(expectation: Expectation) -> tuple[At, ...]:
+def _references(expectation: Expectation) -> Iterator[At]:
     """The places that an expected value refers to."""
-    if isinstance(expectation, Differs):
-        return (expectation.other,)
-    if isinstance(expectation, Equals):
-        return references(expectation.value)
-    if isinstance(expectation, Contains):
-        return (*references(expectation.member), *expectation.elsewhere)
+    for each in fields(expectation):
+        value = getattr(expectation, each.name)
+        if each.name != "at":
+            for one in value if isinstance(value, tuple) else (value,):
+                yield from references(one)
+
+
+def _seen(expectation: Expectation) -> str:
+    """What is there instead of what was expected, in words."""
+    if isinstance(expectation, OneSucceeds):
+        return "statuses " + ", ".join(str(exchange.status) for exchange in expectation.exchanges)
     if isinstance(expectation, Delivered):
-        return references(expectation.session_id)
-    if isinstance(expectation, Within):
-        return (*references(expectation.least), *references(expectation.most))
-    if isinstance(expectation, OneOf):
-        return tuple(place for one in expectation.allowed for place in references(one))
-    if isinstance(expectation, Ordered):
-        return tuple(place for one in expectation.values for place in references(one))
-    return ()
-
-
-def _seen(at: At) -> str:
-    value = at.value
-    if value is ABSENT and at.exchange is not None and at.exchange.reply is None:
+        delays = ", ".join(map(str, expectation.delays[:_MOST_NAMED]))
+        return f"deliveries of its event: {f'delays of {delays} s' if delays else len(expectation.attempts)}"
+    if isinstance(expectation, PassesCheck):
+        return expectation.seen
+    at, found = expectation.at, expectation.at.value
+    if at.exchange is not None and at.exchange.reply is None and found is ABSENT:
         return f"no answer: {at.exchange.failure or 'unknown'}"
-    return f"{at.name}: {ABSENT.value if value is ABSENT else as_words(value)}"
+    if isinstance(expectation, StatusIs):
+        return f"status {found}"
+    if isinstance(expectation, Differs):
+        return f"{at.name}: the same value"
+    if isinstance(expectation, Counts) and isinstance(found, list):
+        return f"{at.name}: {len(found)}" + (f", {as_words(found)}" if found else "")
+    return f"{at.name}: {ABSENT.value if found is ABSENT else as_words(found)}"
 
 
 def _place(values: list[Json], value: Json) -> int | None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 from qashier_contract.addresses import origin_of
 from qashier_contract.clauses import CLAUSES
@@ -22,7 +22,7 @@ from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, stopping_o
 from qashier_contract.listening import listen
 from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace
 from qashier_contract.policy import Policy
-from qashier_contract.settings import Planned, Progress, Settings, is_loopback
+from qashier_contract.settings import Options, Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import send_again
 from qashier_contract.trace.sites import Sites
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from qashier_contract.drive import Driver
-    from qashier_contract.target import Transport
     from qashier_contract.verdicts import FailedCheck, SentAgain
 
 _SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
@@ -54,61 +53,12 @@ _ENDED: Final[Mapping[type[OutOfTime], str]] = {
 """Why a run ended before its plan was done, where it was not its time."""
 
 
-def check(
-    target_url: str,
-    *,
-    keys: Sequence[str] = (),
-    max_time_s: float = 60.0,
-    seed: int | None = None,
-    rate: float | None = None,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    strict: bool = False,
-    fail_fast: bool = False,
-    control: str = "auto",
-    webhook_listen: str | None = None,
-    webhook_public_url: str | None = None,
-    currencies: Sequence[str] = (),
-    policy: Policy | None = None,
-    max_sessions: int | None = None,
-    allow_live: bool = False,
-    timeout_s: float = 30.0,
-    progress: Callable[[Progress], None] | None = None,
-    violated: Callable[[ClauseReport], None] | None = None,
-    stop: Stop | None = None,
-    transport: Transport | None = None,
-    drivers: Callable[[Driver], bool] | None = None,
-    own: bool = False,
-    replay: bool = True,
-) -> Report:
+def check(target_url: str, **options: Unpack[Options]) -> Report:
     """Check an implementation against the contract.
 
     Args:
         target_url: Its base URL; `/checkout/sessions` hangs below it.
-        keys: The secret keys of one account, or of two. On loopback one is made up where none is given.
-        max_time_s: The most it takes, judging included, clean-up aside.
-        seed: What is drawn, is drawn from this; drawn itself by default, and reported.
-        rate: Requests per second; by default as fast as they come on loopback, 20 elsewhere.
-        only: Patterns of clause ids, such as `LIS-*`, to exercise and judge; all by default.
-        skip: Patterns of clause ids to leave out.
-        strict: Let assumed clauses fail instead of warn.
-        fail_fast: Stop at the first clause that fails.
-        control: Where `/_mock/v1` hangs; `auto` asks the target's host, `none` does without.
-        webhook_listen: `HOST:PORT` where our webhook receiver listens.
-        webhook_public_url: How the target reaches that receiver.
-        currencies: What the account may charge, the first for most requests.
-        policy: Answers to what the documentation leaves open.
-        max_sessions: How many sessions may be opened.
-        allow_live: Whether a live key may be used.
-        timeout_s: After how many seconds an answer counts as lost.
-        progress: Told before each driver.
-        violated: Told of each clause that turns out to be broken, while the run goes on; at most once each.
-        stop: What ends the run early; without one, Ctrl-C and SIGTERM do.
-        transport: Carries the requests instead of HTTP: a target inside this process.
-        drivers: Which drivers of the plan run; all by default.
-        own: Whether the target is our own mock, started by the caller: it is judged by the strict document as well,
-            and assumed clauses fail.
-        replay: Whether violations are sent again, within the same budget.
+        options: How; each is described in `Options`.
 
     Returns:
         The report. After Ctrl-C it holds what was seen so far and says `interrupted`; the sessions are expired even so.
@@ -116,33 +66,8 @@ def check(
     Raises:
         CheckError: Nothing could be tested, with a message that says why.
     """
-    settings = Settings(
-        keys=keys,
-        max_time_s=max_time_s,
-        seed=seed,
-        rate=rate,
-        only=only,
-        skip=skip,
-        strict=strict,
-        fail_fast=fail_fast,
-        control=control,
-        webhook_listen=webhook_listen,
-        webhook_public_url=webhook_public_url,
-        currencies=currencies,
-        policy=policy,
-        max_sessions=max_sessions,
-        allow_live=allow_live,
-        timeout_s=timeout_s,
-        progress=progress,
-        violated=violated,
-        stop=stop,
-        transport=transport,
-        drivers=drivers,
-        own=own,
-        replay=replay,
-    )
-    run = Run(target_url, settings)
-    with nullcontext() if stop is not None else stopping_on_signals(run.stop):
+    run = Run(target_url, Settings(**options))
+    with stopping_on_signals(run.stop) if run.settings.stop is None else nullcontext():
         return run.whole()
 
 
@@ -276,10 +201,7 @@ class Run:
         finally:
             # Whatever happened, a crash of our own included: nothing is left behind.
             interrupted = interrupted or self.stop.is_set
-            self.stop.clear()
-            self._allow(CLEAN_UP_S)
-            accounts = [account for account in (self.account, self.connection.other) if account is not None]
-            self.notes += clean_up(self.target, self.recorder, accounts, self.nonce)
+            self.leave()
         interrupted = interrupted or self.stop.is_set
         if interrupted:
             reasons.update(dict.fromkeys(self.wanted, "interrupted"))
@@ -301,6 +223,13 @@ class Run:
             sent_again=sent_again,
             crashes=tuple(self.crashes),
         )
+
+    def leave(self) -> None:
+        """Leave nothing behind."""
+        self.stop.clear()
+        self._allow(CLEAN_UP_S)
+        accounts = [account for account in (self.account, self.connection.other) if account is not None]
+        self.notes += clean_up(self.target, self.recorder, accounts, self.nonce)
 
     def sites(self) -> Sites:
         """Places to send traces to: in the name of fresh accounts, where the target has such."""

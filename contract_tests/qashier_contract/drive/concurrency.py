@@ -26,25 +26,26 @@ _MARGIN_S: Final = 30
 """Seconds that a session lives beyond the least, so that a second that ticks meanwhile does not make it too short."""
 
 
-def _shapes(context: RunContext, *, all_of_them: bool) -> tuple[tuple[str, ...], ...]:
-    """Who does what at once in a round. Some are for when every clause has had its turn."""
-    shapes: list[tuple[str, ...]] = [("expire", "expire", "expire", "read")]
-    if context.can(Capability.PAY):
-        shapes += [("pay", "expire", "read", "expire", "pay"), ("pay", "pay", "pay"), ("pay", "expire")]
-    if all_of_them and context.can(Capability.PAY, Capability.CLOCK):
-        shapes += [("pay", "clock", "expire", "read")]
-    if all_of_them and context.can(Capability.PAY):
-        shapes += [("pay", "read", "read", "read", "read")]
-    if all_of_them and context.can(Capability.PAGE):
-        shapes += [("pay-card", "expire", "read", "pay-card"), ("authorise", "expire", "read")]
-    if all_of_them and context.can(Capability.PAGE, Capability.PAY):
-        shapes += [("pay", "pay-card", "read")]
-    return tuple(shapes)
+_PAY, _CLOCK, _PAGE = Capability.PAY, Capability.CLOCK, Capability.PAGE
+_SHAPES: Final[Sequence[tuple[tuple[str, ...], Sequence[Capability], bool]]] = (
+    (("expire", "expire", "expire", "read"), (), False),
+    (("pay", "expire", "read", "expire", "pay"), [_PAY], False),
+    (("pay", "pay", "pay"), [_PAY], False),
+    (("pay", "expire"), [_PAY], False),
+    (("pay", "clock", "expire", "read"), [_PAY, _CLOCK], True),
+    (("pay", "read", "read", "read", "read"), [_PAY], True),
+    (("pay-card", "expire", "read", "pay-card"), [_PAGE], True),
+    (("authorise", "expire", "read"), [_PAGE], True),
+    (("pay", "pay-card", "read"), [_PAGE, _PAY], True),
+)
+"""Who does what at once in a round, what it takes, and whether it is for when every clause has had its turn."""
 
 
 def _races(context: RunContext, rounds: int) -> None:
     """Pay, expire and read one session at once, and let its time run out; `rounds` that count of each shape."""
-    for shape in _shapes(context, all_of_them=rounds > 1):
+    for shape, needs, is_deep in _SHAPES:
+        if (is_deep and rounds == 1) or not context.can(*needs):
+            continue
         counted = 0
         for _ in range(rounds + _SPARE):
             if counted == rounds:
