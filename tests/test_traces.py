@@ -7,7 +7,6 @@ import math
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -325,19 +324,13 @@ def test_functions_can_be_pasted_into_one_file_and_run_by_pytest(
     assert run(correct) == {"passed": 2}
 
 
-SHELLS = [shell for shell in ("sh", "dash", "bash", "zsh", "ksh") if shutil.which(shell)]
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_the_lines_for_a_shell_show_it_in_every_shell(
-    expired_twice: tuple[str, Report], shell: str, tmp_path: Path
-) -> None:
+def test_the_lines_for_a_shell_show_it(expired_twice: tuple[str, Report], tmp_path: Path) -> None:
     url, report = expired_twice
     for clause in ("EXP-2", "CRE-7"):
         lines = tmp_path / f"{clause}.sh"
         lines.write_text("\n".join(reproduce(report, report[clause].violations[0]).curl), "utf-8")
         environment = {**os.environ, "QASHIER_URL": url}
-        done = subprocess.run([shell, "-eu", lines], capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(["sh", "-eu", lines], capture_output=True, text=True, check=False, env=environment)
         assert (done.returncode, done.stderr) == (0, ""), (clause, done.stderr)
         assert re.findall(r"HTTP/1.1 (\d+)", done.stdout)[-1] == "200"
 

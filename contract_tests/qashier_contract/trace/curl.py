@@ -139,8 +139,11 @@ class _Shell:
         words = ["curl -sS" if quiet else "curl -sS -i"]
         piped = ""
         body = self._body(step)
-        if exchange.request.method != ("POST" if body else "GET"):
-            words.append(f"-X {exchange.request.method}")
+        method = exchange.request.method
+        if method == "HEAD" and not body:
+            words.append("--head")  # with -X it would wait for the body that its answer speaks of
+        elif method != ("POST" if body else "GET"):
+            words.append(f"-X {method}")
         if exchange.page_of is None:
             words += [*self._credentials(exchange), *self._headers(step), self._url(step)]
         else:
@@ -288,7 +291,8 @@ _JSON_TYPE: Final = "-H 'Content-Type: application/json'"
 
 
 def _in_quotes(text: str) -> str:
-    return re.sub(r'([\\"$`])', r"\\\1", text)
+    """A text for between double quotes. At a prompt `!` means something even there, but not between single ones."""
+    return re.sub(r'([\\"$`])', r"\\\1", text).replace("!", "\"'!'\"")
 
 
 def _said(text: str) -> str:
