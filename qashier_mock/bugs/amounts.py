@@ -10,7 +10,6 @@ from typing import Any
 from qashier_mock.bugs.changes import moved, opened, refused_create, sessions
 from qashier_mock.bugs.parts import Json
 from qashier_mock.bugs.table import Change, defect, row
-from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import CheckoutSession, CreateSession, LineItem, PaymentStatus, Status
 
 
@@ -76,6 +75,12 @@ row("AMT-5", "description-cut-at-100", "The `description` of a line is cut at 10
     _each_line(lambda line: replace(line, description=line.label[:100])))
 row("AMT-6", "free-session-is-unpaid", "A session with a total of 0 is `unpaid`.",
     opened(lambda session, _params: replace(session, payment_status=PaymentStatus.UNPAID)))
+row("AMT-6", "free-session-becomes-paid", "A session with a total of 0 is `paid` once it is complete.",
+    moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.PAID)
+          if session.status is Status.COMPLETE else session))
+row("AMT-6", "expired-session-needs-no-payment", "A session that expires becomes `no_payment_required`.",
+    moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
+          if session.status is Status.EXPIRED else session))
 row("AMT-6", "free-session-refused", "A create with a total of 0 is refused.",
     _refused_total(lambda total: not total, "The total must be at least 1."))
 row("AMT-7", "amounts-are-floats", "Amounts are JSON numbers with a decimal point: 1250.0.",
@@ -101,17 +106,3 @@ def equal_lines_merged(session: CheckoutSession, _params: CreateSession) -> Chec
         before = merged.get(key)
         merged[key] = line if before is None else replace(before, quantity=before.quantity + line.quantity)
     return replace(session, line_items=tuple(merged.values()))
-
-
-@defect("AMT-6", moved)
-def free_session_becomes_paid(session: CheckoutSession, _trigger: Trigger, _now: int) -> CheckoutSession:
-    """A session with a total of 0 is `paid` once it is complete."""
-    return replace(session, payment_status=PaymentStatus.PAID) if session.status is Status.COMPLETE else session
-
-
-@defect("AMT-6", moved)
-def expired_session_needs_no_payment(session: CheckoutSession, _trigger: Trigger, _now: int) -> CheckoutSession:
-    """A session that expires becomes `no_payment_required`."""
-    if session.status is not Status.EXPIRED:
-        return session
-    return replace(session, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)

@@ -18,6 +18,8 @@ from qashier_mock.bugs.changes import (
     refused_create,
     reply,
     sessions,
+    several,
+    transaction,
 )
 from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import Change, defect, row
@@ -28,7 +30,18 @@ from qashier_mock.core.model import CheckoutSession, CreateSession, Status
 
 SHOP = "https://shop.example/"
 _PRICE = {"currency": "SGD", "product_data": {"name": "Order"}, "unit_amount": 100}
-_LATER_H = 8
+_EIGHT_HOURS = 8 * 3600
+
+
+def _created(change: Callable[[int], int]) -> Change:
+    """Create at another time; an `expires_at` that was given stays."""
+
+    def shift(session: CheckoutSession, params: CreateSession) -> CheckoutSession:
+        created = change(session.created)
+        expires_at = created + LONGEST_LIFE if params.expires_at is None else session.expires_at
+        return replace(session, created=created, expires_at=expires_at)
+
+    return opened(shift)
 
 
 def _default_life(seconds: int) -> Change:
@@ -99,6 +112,11 @@ row("CRE-3", "object-is-session", "`object` of a session is `session`.",
     sessions(lambda session: session.update(object="session")))
 row("CRE-3", "mode-is-test", "`mode` of a session is `test`, with a test key.",
     sessions(lambda session: session.update(mode="test")))
+row("CRE-4", "created-in-local-time", "`created` is the time of day in Singapore taken for UTC: eight hours ahead.",
+    several(_created(lambda created: created + _EIGHT_HOURS),
+            transaction("newest")(lambda _parts, inner, _tx: inner() - _EIGHT_HOURS)))
+row("CRE-4", "created-to-the-minute", "`created` is rounded down to the minute.",
+    _created(lambda created: created // 60 * 60))
 row("CRE-5", "default-life-of-23-hours", "Without `expires_at` a session expires after 23 hours.",
     _default_life(23 * 3600))
 row("CRE-5", "default-life-a-second-short", "Without `expires_at` a session expires after 86,399 seconds.",
@@ -136,27 +154,6 @@ row("CRE-9", "url-leads-nowhere", "`url` leads to an address that answers 404.",
 row("CRE-10", "ids-in-plain-base64", "The id of a session may hold `/` and `+`, which a path cannot take as they are.",
     _drawn(lambda _account, drawn: "cs_test_" + b64encode(bytes.fromhex(drawn.removeprefix("cs_test_"))).decode()))
 # fmt: on
-
-
-@defect("CRE-4")
-def created_in_local_time(parts: Parts) -> None:
-    """`created` is the time of day in Singapore taken for UTC: eight hours ahead."""
-    ahead = 8 * 3600
-
-    def shift(session: CheckoutSession, params: CreateSession) -> CheckoutSession:
-        expires_at = session.expires_at + (ahead if params.expires_at is None else 0)
-        return replace(session, created=session.created + ahead, expires_at=expires_at)
-
-    opened(shift)(parts)
-    parts.on_transaction("newest", lambda inner, _tx: inner() - ahead)
-
-
-@defect("CRE-4", opened)
-def created_to_the_minute(session: CheckoutSession, params: CreateSession) -> CheckoutSession:
-    """`created` is rounded down to the minute."""
-    created = session.created // 60 * 60
-    expires_at = created + LONGEST_LIFE if params.expires_at is None else session.expires_at
-    return replace(session, created=created, expires_at=expires_at)
 
 
 @defect("CRE-9", page_layer)

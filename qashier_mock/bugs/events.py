@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from qashier_mock.bugs.changes import Moved, advance, command, event_kept, events, move, transaction
 from qashier_mock.bugs.parts import Inner, Json, Parts
-from qashier_mock.bugs.table import defect, row
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, PaymentStatus, Status
@@ -22,6 +23,14 @@ def _suffix(event: Json) -> str:
     return str(event["id"]).removeprefix("evt_")
 
 
+def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Change:
+    def step(inner: Inner, session: CheckoutSession, trigger: Trigger, now: int) -> Moved:
+        after, event = inner(session, trigger, now)
+        return after, None if condition(after, trigger) else event
+
+    return advance(step)
+
+
 # fmt: off
 row("EVT-1", "event-id-without-prefix", "The id of an event does not begin with `evt_`.",
     events(lambda event: event.update(id=_suffix(event))))
@@ -33,6 +42,16 @@ row("EVT-1", "event-created-in-milliseconds", "`created` of an event counts mill
     events(lambda event: event.update(created=event["created"] * 1000)))
 row("EVT-2", "expiry-told-as-completion", "The event of an expired session has the type `checkout.session.completed`.",
     event_kept(lambda event: replace(event, type=EventType.COMPLETED)))
+row("EVT-2", "no-event-when-time-is-over",
+    "A session that expires by the clock sends no event; one that is expired by request does.",
+    _no_event_if(lambda _after, trigger: trigger is Trigger.DEADLINE_PASSED))
+row("EVT-2", "no-event-for-free-sessions",
+    "Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs.",
+    _no_event_if(lambda after, _trigger: _is_free(after) and after.status is Status.COMPLETE))
+row("EVT-3", "event-shows-the-session-before", "`data.object` is the session before the change: open, and not paid.",
+    event_kept(lambda event: replace(event, session=replace(
+        event.session, status=Status.OPEN,
+        payment_status=event.session.payment_status if _is_free(event.session) else PaymentStatus.UNPAID))))
 row("EVT-3", "event-without-lines", "`data.object` has no lines.",
     events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
 row("EVT-4", "expire-event-names-no-request",
@@ -54,20 +73,6 @@ row("EVT-8", "account-of-the-kind", "Events of completions and of expiries have 
 # fmt: on
 
 
-@defect("EVT-2", advance)
-def no_event_when_time_is_over(inner: Inner, session: CheckoutSession, trigger: Trigger, now: int) -> Moved:
-    """A session that expires by the clock sends no event; one that is expired by request does."""
-    after, event = inner(session, trigger, now)
-    return after, None if trigger is Trigger.DEADLINE_PASSED else event
-
-
-@defect("EVT-2", advance)
-def no_event_for_free_sessions(inner: Inner, session: CheckoutSession, trigger: Trigger, now: int) -> Moved:
-    """Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs."""
-    after, event = inner(session, trigger, now)
-    return after, None if _is_free(after) and event is EventType.COMPLETED else event
-
-
 @defect("EVT-2", command("record_event"))
 async def completion_told_twice(
     _parts: Parts, inner: Inner, tx: Any, session: CheckoutSession, event_type: EventType, *more: Any
@@ -75,13 +80,6 @@ async def completion_told_twice(
     """Completing a session sends two events, with two ids."""
     for _ in range(2 if event_type is EventType.COMPLETED else 1):
         await inner(tx, session, event_type, *more)
-
-
-@defect("EVT-3", event_kept)
-def event_shows_the_session_before(event: Event) -> Event:
-    """`data.object` is the session before the change: open, and not paid."""
-    status = event.session.payment_status if _is_free(event.session) else PaymentStatus.UNPAID
-    return replace(event, session=replace(event.session, status=Status.OPEN, payment_status=status))
 
 
 @defect("EVT-4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ from qashier_mock.bugs.changes import (
     several,
 )
 from qashier_mock.bugs.parts import Inner, Parts
-from qashier_mock.bugs.table import defect, row
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange
 from qashier_mock.core.model import AccountId, CreateSession
@@ -55,6 +56,19 @@ def _is_utf8(body: bytes) -> bool:
 def _uuid(request_id: str) -> str:
     digits = request_id.removeprefix("req_").ljust(32, "0")
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _done_all_the_same(name: bytes, value: bytes | None, condition: Callable[[Request, Answer], bool]) -> Change:
+    """Do what was refused, with another header, and answer with the refusal."""
+
+    async def around(_parts: Parts, asked: Request, respond: Respond) -> Answer:
+        answered = await respond(asked)
+        if condition(asked, answered):
+            asked.set_header(name, value)
+            await respond(asked)
+        return answered
+
+    return layer(around)
 
 
 # fmt: off
@@ -103,6 +117,14 @@ row("HTTP-4", "too-large-is-a-bad-request", "A body above the limit is answered 
     refusal("body_too_large", 400))
 row("HTTP-4", "too-large-hangs-up", "For a body above the limit the connection is closed without an answer.",
     hang_up(lambda asked: len(asked.body) > _MAX_BODY))
+row("HTTP-5", "refused-media-type-opens-a-session",
+    "A create with another media type is answered with 415, and yet a list shows the session.",
+    _done_all_the_same(CONTENT_TYPE, b"application/json",
+                       lambda asked, answered: asked.is_create and answered.status == 415))
+row("HTTP-5", "refused-key-expires",
+    "An expire whose Idempotency-Key is too long is answered with 400, and yet the session is expired.",
+    _done_all_the_same(b"idempotency-key", None,
+                       lambda asked, answered: asked.is_expire and answered.error.get("param") == "Idempotency-Key"))
 row("HTTP-6", "crash-on-broken-json", "A body that is not JSON is answered with 500.",
     crash(lambda asked: asked.is_create and asked.body and not _is_json(asked.body)))
 row("HTTP-6", "crash-on-nul", "A NUL in the id of a session (`%00`) is answered with 500.",
@@ -147,23 +169,3 @@ async def refused_rule_opens_a_session(
         kept = CreateSession(params.line_items[:1], params.success_url, params.return_url, params.cancel_url)
         await inner(account, kept, type(ref)(ref.id))
         raise
-
-
-@defect("HTTP-5", layer)
-async def refused_media_type_opens_a_session(_parts: Parts, asked: Request, respond: Respond) -> Answer:
-    """A create with another media type is answered with 415, and yet a list shows the session."""
-    answered = await respond(asked)
-    if asked.is_create and answered.status == 415:
-        asked.set_header(CONTENT_TYPE, b"application/json")
-        await respond(asked)
-    return answered
-
-
-@defect("HTTP-5", layer)
-async def refused_key_expires(_parts: Parts, asked: Request, respond: Respond) -> Answer:
-    """An expire whose Idempotency-Key is too long is answered with 400, and yet the session is expired."""
-    answered = await respond(asked)
-    if asked.is_expire and answered.error.get("param") == "Idempotency-Key":
-        asked.set_header(b"idempotency-key", None)
-        await respond(asked)
-    return answered
