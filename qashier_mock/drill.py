@@ -182,7 +182,6 @@ def _disturbed(name: str, *, orders: int = 1) -> Callable[[Story], None]:
 
     def tell(story: Story) -> None:
         disorder = WebhookDisorder(story.account, name)
-        story.note(f"From here on, the disorder of webhooks is: {name}.")
         session_ids = [story.order() for _ in range(orders)]
         for session_id in session_ids:
             story.pay(session_id)

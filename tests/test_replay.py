@@ -79,7 +79,7 @@ def test_the_command_is_1_where_it_breaks_again_and_0_where_it_is_kept(
     with serving(quirk) as url:
         write(check(url, seed=1, drivers=directed, only=["HTTP-4"], replay=False), "trace", path)
         assert main(["replay", str(path), url, "--only", "HTTP-4", "--strict"]) == 1
-        assert "again: qashier-mock replay" in capsys.readouterr().out
+        assert f"again: qashier-mock replay {path} {url} --only HTTP-4 --strict" in capsys.readouterr().out
     with serving() as url:
         assert main(["replay", str(path), url, "--only", "HTTP-4", "--strict"]) == 0
     assert main(["replay", str(tmp_path / "none.json"), "http://127.0.0.1:1"]) == 2

@@ -233,6 +233,7 @@ def read_keys(files: Sequence[str]) -> tuple[str, ...]:
 
 def _print_plan(steps: Sequence[Any]) -> None:
     for step in steps:
+        groups = dict.fromkeys(clause.partition("-")[0] for clause in step.clauses)
         cost = f"about {step.driver.requests} requests" if step.driver.requests else "until the time is up"
-        print(f"{step.driver.name}: {step.driver.purpose} ({cost}; {', '.join(step.clauses)})")  # noqa: T201
+        print(f"{step.driver.name}: {step.driver.purpose} ({cost}; {', '.join(groups)})")  # noqa: T201
     print(f"{len(steps)} steps, {sum(step.driver.requests for step in steps)} requests planned")  # noqa: T201

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_mock.cli import CommandError
 from qashier_mock.cli.judging import JUDGING, finish, policy
-from qashier_mock.cli.options import Option, base_url, parse
+from qashier_mock.cli.options import Option, base_url, given, parse
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -53,12 +53,9 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         )
     except CheckError as error:
         raise CommandError(str(error)) from None
-    command = ["qashier-mock", "judge", options.file]
-    command += ["--base-url", options.base_url] if options.base_url else []
-    command += ["--one-account"] if options.one_account else []
-    command += ["--policy", options.policy] if options.policy else []
+    command = ("qashier-mock", "judge", options.file, *given(OPTIONS, options, without=("report",)))
     notes = (*report.notes, reached(report))
-    return finish(replace(report, command=tuple(command), notes=notes), options.report)
+    return finish(replace(report, command=command, notes=notes), options.report)
 
 
 def reached(report: Report) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from qashier_mock.cli import CommandError
 from qashier_mock.cli import check as check_command
 from qashier_mock.cli.judging import JUDGING, finish, policy
-from qashier_mock.cli.options import http_url, parse
+from qashier_mock.cli.options import given, http_url, parse
 
 _SHARED: Final = frozenset(
     {
@@ -63,6 +63,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         )
     except (checker.CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
-    command = ["qashier-mock", "replay", options.trace, options.url]
-    command += ["--policy", options.policy] if options.policy else []
-    return finish(replace(report, command=tuple(command)), options.report)
+    words = given(OPTIONS, options, without=("report",))
+    return finish(
+        replace(report, command=("qashier-mock", "replay", options.trace, options.url, *words)), options.report
+    )

@@ -13,7 +13,7 @@ from qashier_mock.cli import CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
 from qashier_mock.cli.judging import JUDGING, finish, policy
-from qashier_mock.cli.options import Option, base_url, host, integer, parse
+from qashier_mock.cli.options import Option, base_url, given, host, integer, parse
 
 _SWITCH_S: Final = 0.0005
 OPTIONS: Final = (
@@ -73,5 +73,8 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     except (CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
     files = [*options.report, *([("trace", Path(options.record))] if options.record else [])]
-    command = ("qashier-mock", "judge", options.record) if options.record else ("qashier-mock", "watch", options.target)
-    return finish(replace(report, command=command, notes=(*report.notes, reached(report))), files)
+    if options.record:
+        words = ("judge", options.record, *given(OPTIONS, options, without=("report", "record", "host", "port")))
+    else:
+        words = ("watch", options.target, *given(OPTIONS, options, without=("report",)))
+    return finish(replace(report, command=("qashier-mock", *words), notes=(*report.notes, reached(report))), files)
