@@ -2,7 +2,7 @@
 # State is kept in /data, so that it outlives the container where a volume is mounted there.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY openapi openapi
 COPY contract_tests contract_tests
 COPY qashier_mock qashier_mock

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import subprocess
 import sys
 from configparser import ConfigParser
@@ -69,6 +71,20 @@ def test_its_metadata_names_licence_python_and_extras(installed: Path) -> None:
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {"all", "contract", "postgres"}
     assert dist_info(installed, "licenses/LICENSE") == (ROOT / "LICENSE").read_text()
+
+
+def test_no_link_of_its_readme_leads_to_a_file_that_an_index_does_not_have(installed: Path) -> None:
+    text = Parser().parsestr(dist_info(installed, "METADATA")).get_payload()
+    assert isinstance(text, str)
+    assert "A shop in any language" in text
+    assert re.findall(r"\]\((?!https?://)[^)]+\)", text) == []
+
+
+def test_links_of_the_readme_lead_to_the_source_once_it_has_an_address() -> None:
+    for_an_index = runpy.run_path(str(ROOT / "hatch_build.py"))["for_an_index"]
+    shown = "See [the contract](docs/contract.md) and [this](https://a.example)."
+    assert for_an_index(shown, None) == "See the contract and [this](https://a.example)."
+    assert "(https://b.example/q/blob/main/docs/contract.md)" in for_an_index(shown, "https://b.example/q")
 
 
 def test_what_it_carries_runs_without_the_checkout(installed: Path, tmp_path: Path) -> None:
