@@ -37,36 +37,44 @@ def command(*arguments: str) -> list[str]:
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="this system does not tell what it takes")
 @pytest.mark.parametrize("name", TARGETS if IN_FULL else SAMPLE)
 def test_a_run_ends_in_time_within_its_memory_and_with_the_right_exit_code(
     name: str, figure: Callable[[str, float, float], None]
 ) -> None:
     budget_s = 10 if IN_FULL else 4
+    options = ("check", "--max-time", f"{budget_s}s", "--control", "none")
     with TARGETS[name].serving() as url:
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-c", MEASURED, *command("check", url, "--max-time", f"{budget_s}s", "--control", "none")],
+            [sys.executable, "-c", MEASURED, *options, url],
             capture_output=True,
             text=True,
             env=ENVIRONMENT,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         took_s = time.monotonic() - began
-    printed, _, peak = done.stdout.rpartition("peak MiB ")
+    printed, _, told = done.stdout.rpartition("took ")
     assert done.returncode in TARGETS[name].codes, printed + done.stderr
     assert "Traceback" not in done.stderr
     assert "an error of ours" not in done.stderr
-    figure(f"{name}: exit code {done.returncode}, MiB", int(peak), MEMORY_MIB)
-    figure(f"{name}: exit code {done.returncode}, seconds", took_s, budget_s + 12)
+    peak, queued_ns = map(int, told.split())
+    figure(f"{name}: exit code {done.returncode}, MiB", peak, MEMORY_MIB)
+    figure(f"{name}: exit code {done.returncode}, seconds", took_s - queued_ns / 1e9, budget_s + 12)
 
 
 MEASURED: Final = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:])
-print("peak MiB", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+import re, sys
+from pathlib import Path
+from qashier_mock.cli import main
+code = main(sys.argv[1:])
+peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())
+queued_ns = Path("/proc/thread-self/schedstat").read_text().split()[1]
+print("took", int(peak[1]) // 1024, queued_ns)
 sys.exit(code)
 """
+"""A command that says at its end how many MiB it took at most, and how long it was ready and had no processor."""
 
 
 # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,11 +10,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from copy import deepcopy
+from random import Random
 from typing import Any, Final
 
 import pytest
+from crash_harness import Receiver
 from mock_harness import basket
 from pressure_harness import HAS_PROC, Bystander, Served, basic, hang_up, least, served
 from store_harness import Place
@@ -178,7 +180,7 @@ def test_whoever_stops_sending_gets_the_whole_answer_wherever_state_is_kept(
 
 def test_calls_that_were_abandoned_while_they_were_held_up_do_not_stay(figure: Figure) -> None:
     """A fault holds them up for half an hour; whoever sent them has hung up. Others are answered all the same."""
-    descriptors, count = (1_024, 20_000) if IN_FULL else (256, 1_000)
+    descriptors, count = (1_024, 20_000) if IN_FULL else (256, 400)
     with served(descriptors=descriptors) as server, server.client("sk_test_delayed") as client:
         rule = {"operation": "*", "action": "delay", "seconds": 1_800, "times": 100_000}
         status, told = client.ask("POST", "/_mock/v1/faults", rule)
@@ -215,3 +217,82 @@ def test_a_webhook_secret_has_a_greatest_length(mock: Served) -> None:
         endpoint = {"url": "http://localhost:1/hooks", "secret": "x" * 1_000}
         assert client.ask("POST", "/_mock/v1/webhook-endpoints", endpoint)[0] == 201
         assert client.ask("POST", "/_mock/v1/webhook-endpoints", {**endpoint, "secret": "x" * 1_001})[0] == 400
+
+
+# ── for long ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+LONG_S: Final = float(os.environ.get("QASHIER_SOAK_SECONDS", "3600" if IN_FULL else "2"))
+"""How long shops work, on all stores at the same time. An hour, where nobody asks for less."""
+WARM: Final = 0.1
+"""The share of it after which nothing grows any more."""
+
+
+class Worker:
+    """A shop that does a bit of everything, again and again, and begins anew now and then."""
+
+    def __init__(self, server: Served, number: int, receiver: Receiver) -> None:
+        self._client = server.client(f"sk_test_worker_{number}")
+        self._ask = self._client.ask
+        self._receiver = receiver
+        self._random = Random(number)  # noqa: S311 - a test repeats with its seed
+        self._open: list[str] = []
+        self.steps = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._ask("POST", "/_mock/v1/reset")
+        self._ask("POST", "/_mock/v1/webhook-endpoints", {"url": self._receiver.url})
+        self._open.clear()
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps % 500 == 0:
+            _, whole = self._ask("GET", "/_mock/v1/snapshot")
+            assert self._ask("PUT", "/_mock/v1/snapshot", whole)[0] == 200
+            _, journal = self._ask("GET", "/_mock/v1/requests")
+            assert len(journal["data"]) <= 1_000
+            self._begin()
+        choice = self._random.randrange(12)
+        if choice < 4 or not self._open:
+            status, session = self._ask(
+                "POST", "/checkout/sessions", basket(), **{"Idempotency-Key": f"key-{self.steps}"}
+            )
+            assert status == 200, session
+            self._open.append(session["id"])
+        elif choice == 4:
+            assert self._ask("POST", f"/_mock/v1/sessions/{self._open.pop()}/pay", {"outcome": "succeeded"})[0] == 200
+        elif choice == 5:
+            assert self._ask("POST", f"/checkout/sessions/{self._open.pop()}/expire")[0] == 200
+        elif choice == 6:
+            assert self._ask("POST", "/checkout/sessions", {"line_items": [[]] * 200})[0] == 400
+        elif choice == 7:
+            assert (
+                self._ask("GET", "/checkout/sessions", key=f"sk_test_passer{self._random.randrange(10**9)}")[0] == 200
+            )
+        elif choice == 8:
+            assert self._ask("GET", f"/checkout/sessions/{self._open[-1]}")[0] == 200
+        else:
+            assert self._ask("GET", "/checkout/sessions?limit=20&status=open")[0] == 200
+
+
+def test_nothing_grows_while_shops_work_for_long(new_place: Callable[[str], Place], figure: Figure) -> None:
+    kinds = ["memory", "sqlite", "postgresql"] if IN_FULL else ["memory", "sqlite"]
+    with ExitStack() as stack:
+        receiver = stack.enter_context(Receiver())
+        servers = {kind: stack.enter_context(served("--store", new_place(kind).url)) for kind in kinds}
+        workers = [Worker(server, number, receiver) for server in servers.values() for number in range(2)]
+        began = time.monotonic()
+        before: dict[str, tuple[int, int, int]] = {}
+        while (passed := time.monotonic() - began) < LONG_S:
+            for worker in workers:
+                worker.step()
+            if not before and passed > LONG_S * WARM:
+                before = {kind: (each.memory, each.descriptors, each.threads) for kind, each in servers.items()}
+            receiver.events.clear()
+        for kind, each in servers.items():
+            what = f"{kind}, {sum(worker.steps for worker in workers):,} requests of all in {LONG_S:,.0f} s"
+            memory, descriptors, threads = before[kind]
+            figure(f"{what}: memory, MB more", (each.memory - memory) / MB, 40)
+            figure(f"{what}: descriptors more", each.descriptors - descriptors, 16)
+            figure(f"{what}: threads more", each.threads - threads, 8)
+    assert [line for each in servers.values() for line in each.log] == []

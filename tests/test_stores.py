@@ -143,6 +143,15 @@ async def test_ids_of_a_snapshot_are_not_drawn_again(store: Store) -> None:
         assert await tx.reserve(["cs_test_01199"]) is None, "nobody holds it now"
 
 
+def test_ids_of_snapshots_that_were_replaced_do_not_fill_the_memory() -> None:
+    store = MemoryStore()
+    for number in range(50):
+        assert drive(store.transaction(ONE).reserve([f"cs_test_{number}", "cs_test_always"])) is None
+    assert drive(store.transaction(TWO).reserve(["cs_test_49"])) is None
+    assert drive(store.transaction(ONE).reserve(["cs_test_always"])) is None
+    assert store.reserved == {"cs_test_always": ONE, "cs_test_49": TWO}
+
+
 @pytest.mark.asyncio
 async def test_what_an_account_holds_another_cannot_reserve(mock: Mock) -> None:
     await mock.fill_outbox(1)

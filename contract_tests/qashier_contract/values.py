@@ -130,6 +130,8 @@ def as_words(value: Json, *, most: int = 160) -> str:
         return text
     if isinstance(value, str):
         return f"{_dumped(_beginning(value, most * 2 // 3) + '…')} of {len(value)} characters"
+    if not isinstance(value, dict | list):
+        return f"{text[: most * 2 // 3]}… of {len(text)} characters"
     shown: list[str] = []
     members = value.items() if isinstance(value, dict) else enumerate(value)
     for name, inner in members:

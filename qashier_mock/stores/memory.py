@@ -42,13 +42,14 @@ class MemoryAccount(Transaction):
 
     __slots__ = (
         "_attempts", "_by_status", "_claimed", "_deadlines", "_deliveries", "_due", "_events", "_held",
-        "_records", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
+        "_records", "_reserved", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
     )  # fmt: skip
     worker = 0
 
     def __init__(self, account: AccountId, store: MemoryStore) -> None:
         self.account = account
         self._store = store
+        self._reserved: frozenset[str] = frozenset()
         self._empty(NEW)
 
     def _empty(self, profile: Profile) -> None:
@@ -267,6 +268,10 @@ class MemoryAccount(Transaction):
         for each in ids:
             if self._store.holder(each) not in (None, self.account):
                 return each
+        for each in self._reserved.difference(ids):  # of a snapshot that this one replaces
+            if self._store.reserved.get(each) == self.account:
+                del self._store.reserved[each]
+        self._reserved = frozenset(ids)
         self._store.reserved.update(dict.fromkeys(ids, self.account))
         return None
 

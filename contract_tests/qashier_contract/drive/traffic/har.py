@@ -163,7 +163,8 @@ class _Entry:
         headers = tuple((name.lower(), value) for name, value in _headers(self._response.get("headers")))
         content = self._response.get("content")
         content = content if isinstance(content, dict) else {}
-        body = _bytes(content.get("text") or "", content.get("encoding"))
+        text = content.get("text")
+        body = _bytes(text if isinstance(text, str) else "", content.get("encoding"))
         reply = Reply(status=status, headers=headers, body=body)
         if status == 304 or self._entry.get("_fromCache") or self._response.get("_fetchedViaServiceWorker"):
             return reply, "answers from a cache were left out."
