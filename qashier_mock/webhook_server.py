@@ -20,6 +20,9 @@ _LARGEST_BODY: Final = 16 * 1024 * 1024
 _SILENCE_S: Final = 5.0
 """Seconds of silence after which a sender's connection, which occupies a thread, is closed."""
 
+_MOST_SILENT: Final = 64
+"""Connections, each with its thread, that have sent no whole head yet; the oldest makes room for the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedWebhook:
@@ -57,6 +60,7 @@ class WebhookServer(ThreadingHTTPServer):
     def __init__(self, bind: str, take_in: Callable[[ReceivedWebhook], int | None]) -> None:
         self.take_in = take_in
         self._connections: dict[socket.socket, Thread] = {}
+        self._silent: dict[socket.socket, None] = {}  # those of them that have sent no whole head yet
         self._lock = Lock()
         self._is_stopping = False
         super().__init__((bind, 0), _Handler, bind_and_activate=False)
@@ -85,12 +89,24 @@ class WebhookServer(ThreadingHTTPServer):
             daemon=True,
         )
         with self._lock:
+            if len(self._silent) >= _MOST_SILENT:
+                oldest = next(iter(self._silent))
+                del self._silent[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
             self._connections[request] = thread
+            self._silent[request] = None
             thread.start()
+
+    def heard(self, request: Any) -> None:
+        """A connection has sent a whole head."""
+        with self._lock:
+            self._silent.pop(request, None)
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._connections.pop(request, None)
+            self._silent.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -119,6 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SILENCE_S
 
     def do_POST(self) -> None:
+        self.server.heard(self.connection)
         try:
             body = self._chunks() if "chunked" in self.headers.get("Transfer-Encoding", "").lower() else self._whole()
         except ValueError:  # where the body ends is not known, so nothing can follow it

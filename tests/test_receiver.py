@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import count
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -199,6 +200,17 @@ def test_a_silent_connection_ends_with_its_thread(monkeypatch: pytest.MonkeyPatc
             with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
                 connection.sendall(begun)
                 assert connection.recv(100) == b""
+
+
+def test_silent_connections_take_few_threads_and_shut_nobody_out(receiver: WebhookReceiver) -> None:
+    address = urlsplit(receiver.url)
+    before = threading.active_count()
+    with ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=10))
+        assert post(receiver, event()) == 200
+        assert threading.active_count() - before <= 128
+    assert len(receiver.received) == 1
 
 
 def test_an_event_of_any_form_is_received(receiver: WebhookReceiver) -> None:

@@ -239,3 +239,24 @@ def test_what_generated_clients_need_is_named_where_it_cannot_be_installed(
     monkeypatch.setattr(set_up, "may_use_apt", lambda: False)
     with pytest.raises(SystemExit, match=wanted):
         getattr(set_up, part)()
+
+
+FIXED: Final = {
+    "anyio": (4, 14, 2),  # GHSA-82r6-8w77-94w6
+    "certifi": (2024, 7, 4),  # GHSA-248v-346w-9cwc
+    "h11": (0, 16),  # GHSA-vqfr-h8mv-ghfj
+    "httptools": (0, 6, 3),  # CVE-2024-27982, of the parser that it brings
+    "jinja2": (3, 1, 6),  # GHSA-cpwx-vrp4-4pq7
+    "orjson": (3, 11, 6),  # GHSA-hx9q-6w63-j58v
+    "python-multipart": (0, 0, 31),  # GHSA-v9pg-7xvm-68hf
+    "starlette": (1, 3, 1),  # GHSA-82w8-qh3p-5jfq, GHSA-jp82-jpqv-5vv3
+}
+"""Of each dependency that advisories name, the first version that none of them does, and the last of them."""
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_no_version_of_a_dependency_is_accepted_that_an_advisory_names(name: str) -> None:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (found,) = (re.match(rf"{name}>=([\d.]+)", each) for each in dependencies if re.match(rf"{name}\b(?!-)", each))
+    assert found is not None, "it has no lower bound"
+    assert tuple(map(int, found[1].split("."))) >= FIXED[name]
