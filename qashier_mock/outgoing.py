@@ -24,6 +24,9 @@ _HEAD_LIMIT: Final = 64 * 1024
 _BODY_TIMEOUT: Final = 1.0
 """Seconds to wait for the rest of an answer once its status is known."""
 
+_CLOSING_TIMEOUT: Final = 0.2
+"""Seconds to wait for a receiver to take the rest of a request that it has answered already, or to say goodbye."""
+
 _FINAL: Final = 200
 """Statuses below it are interim: another one follows."""
 
@@ -75,10 +78,14 @@ class Outgoing:
             status = await answer.status
             # A receiver that is cut off in the middle of its answer would complain to its owner.
             await asyncio.wait({answer.end}, timeout=_BODY_TIMEOUT)
+            transport.close()
+            await asyncio.wait({answer.lost}, timeout=_CLOSING_TIMEOUT)
         except BaseException:
             transport.abort()
             raise
-        transport.close()
+        if not answer.lost.done():  # the event loop may end before the receiver reads on
+            transport.abort()
+            await answer.lost
         return status
 
 
@@ -109,12 +116,14 @@ class _Answer(asyncio.Protocol):
     Attributes:
         status: Its status, once its head has been read.
         end: Done when nothing more of it is to come, or wanted.
+        lost: Done when the connection is closed.
     """
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.status: asyncio.Future[int] = loop.create_future()
         self.end: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
         self._parser = HttpResponseParser(self)
         self._received = 0
 
@@ -132,6 +141,8 @@ class _Answer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish(exc or NoAnswer("the connection was closed without an answer"))
+        if not self.lost.done():  # it may have been cancelled
+            self.lost.set_result(None)
 
     def _finish(self, failure: Exception) -> None:
         if not self.status.done():

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import ssl
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +110,27 @@ def test_the_status_counts_although_the_rest_never_comes(run: Run, monkeypatch: 
     monkeypatch.setattr("qashier_mock.outgoing._BODY_TIMEOUT", 0.01)
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
     assert run(post_to(answering(head, hold=True))) == 200
+
+
+def test_a_receiver_that_answers_before_it_has_read_everything_leaves_no_connection_open(run: Run) -> None:
+    """More than the buffers of the system hold waits to be sent when the answer comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as receiver:
+
+        async def answered_at_once() -> int:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            posting = asyncio.create_task(Outgoing().post(url, b"x" * 8 * 2**20, {}))
+            loop = asyncio.get_running_loop()
+            connection = receiver.enter_context((await loop.sock_accept(listener))[0])
+            await loop.sock_recv(connection, 100)
+            await loop.sock_sendall(connection, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            return await posting
+
+        listener.setblocking(False)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert run(answered_at_once()) == 200
+            gc.collect()
+    assert [str(each.message) for each in told] == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
 import signal
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,6 +101,30 @@ def test_a_request_goes_on_as_it_came_but_for_what_is_the_connections() -> None:
         b"Content-Length: 5",
         b"Accept-Encoding: br",
     ]
+
+
+def test_a_target_that_answers_before_it_has_read_everything_leaves_no_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qashier_contract.drive.traffic.proxy._LINGER_S", 0.05)
+    is_over = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(reply())
+        is_over.wait(PATIENCE_S)
+
+    large = 24 * 2**20
+    sent = b"POST /checkout/sessions HTTP/1.1\r\nHost: me\r\nContent-Length: %d\r\n\r\n" % large + b"x" * large
+    with warnings.catch_warnings(record=True) as told, raw_server(serve) as target:
+        warnings.simplefilter("always")
+        with watching(target) as proxy:
+            with suppress(OSError):  # it is hung up on in the middle
+                talk(proxy.url, sent, until=LIST)
+            exchanged(proxy, 1)
+        gc.collect()
+        is_over.set()
+    assert [str(each.message) for each in told] == []
 
 
 def test_an_answer_comes_back_as_it_was_coded_and_is_judged_decoded() -> None:

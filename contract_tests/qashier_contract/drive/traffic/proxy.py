@@ -112,9 +112,14 @@ class _Half:
         """Whether one request was answered, and the next one may come."""
         return self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
 
-    def close(self) -> None:
-        with suppress(OSError, RuntimeError):
+    async def end(self) -> None:
+        """Hang up once the peer has what was sent, or does not come to read it."""
+        try:
             self.writer.close()
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(self.writer.wait_closed(), _LINGER_S)
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Hang up, so that nobody takes for whole what is not."""
@@ -159,7 +164,7 @@ class ForwardingProxy:
         for server in self._servers:
             server.close()
         for half in tuple(self._halves):
-            half.close()
+            half.abort()
         await asyncio.sleep(0)
 
     # One client.
@@ -175,8 +180,8 @@ class ForwardingProxy:
             client.abort()
         finally:
             passing.close()
+            await client.end()
             self._halves.discard(client)
-            client.close()
 
     async def connect(self) -> _Half:
         """A new connection to the target.
@@ -201,7 +206,7 @@ class ForwardingProxy:
     def drop(self, half: _Half) -> None:
         """Hang up a connection to the target."""
         self._halves.discard(half)
-        half.close()
+        half.abort()
 
     def request_for_target(self, request: h11.Request) -> h11.Request:
         """A request as it goes on."""
