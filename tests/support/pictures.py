@@ -82,6 +82,7 @@ def _timeline(account: MockAccount) -> str:
         account.pay(session_id)
         account.flush()
         account.advance(seconds=10)
+        account.advance(seconds=1)
         account.retrieve_session(session_id)
     return f"/_mock/accounts/{account_of(account.api_key)}/sessions/{session_id}"
 
