@@ -116,8 +116,10 @@ class CheckoutService:
         self._check_currency(params)
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
-            # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4).
-            now = max(await self._sync_clock(tx), tx.newest())
+            # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4). Of two
+            # that are equal the first is taken: sessions of the same second share one number.
+            read = await self._sync_clock(tx)
+            now = max(tx.newest(), read)
             advice = await self.advisor.about(tx, request, now)
             try:
                 replayed = await self._replay(tx, request, now, advice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.memory import MemoryStore
+from qashier_mock.web import wire
 
 CUSTOMER = (Trigger.PAYMENT_SUCCEEDED, Trigger.PAYMENT_FAILED, Trigger.PAYMENT_CANCELED)
 
@@ -140,6 +142,19 @@ def test_a_refused_create_adds_nothing(service: CheckoutService) -> None:
     with pytest.raises(ExpiresAtOutOfRange):
         create(service, life=1)
     assert drive(service.list_sessions(ACCOUNT, ListQuery())).sessions == ()
+
+
+def test_sessions_share_what_is_the_same_for_many() -> None:
+    """There may be a million of them: a hundred bytes more for each are 100 MB."""
+    service, clock = make_service()
+    sessions = []
+    for _ in range(2):
+        clock.now = int(str(NOW))  # the same second, read anew
+        sessions.append(create(service))
+    assert sessions[0].created is sessions[1].created
+    line = b'{"price_data":{"currency":"SGD","product_data":{"name":"Tea"},"unit_amount":1},"quantity":1}'
+    one, other = (wire.parse_line(orjson.loads(line)) for _ in range(2))
+    assert one.currency is other.currency
 
 
 def test_an_account_may_be_limited_to_currencies() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from sys import intern
 from typing import Any
 
 import orjson
@@ -60,7 +61,7 @@ def parse_line(line: Json) -> LineItem:
     return LineItem(
         name=product["name"],
         description=product.get("description"),
-        currency=price["currency"],
+        currency=intern(price["currency"]),  # one text for all lines: there may be a million of them
         unit_amount=price["unit_amount"],
         quantity=line["quantity"],
     )
