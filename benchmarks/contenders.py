@@ -181,7 +181,8 @@ def _script(name: str, *arguments: str) -> Callable[[Path, int], Sequence[str]]:
 
 
 def _ours(folder: Path, port: int) -> Sequence[str]:
-    return [*ours(folder), "serve", "--port", str(port)]
+    # The others log no request either; what our log costs is measured by itself (`livelog.py`).
+    return [*ours(folder), "serve", "--port", str(port), "--quiet"]
 
 
 def ours(folder: Path) -> list[str]:
