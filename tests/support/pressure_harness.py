@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -102,8 +102,13 @@ class Caller:
         """Status and JSON of an answer."""
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Authorization": basic(key or self.key), "Content-Type": "application/json", **headers}
-        self._connection.request(method, path, content, sent)
-        answer = self._connection.getresponse()
+        try:
+            self._connection.request(method, path, content, sent)
+            answer = self._connection.getresponse()
+        except (RemoteDisconnected, BrokenPipeError):  # it was idle for so long that the server had closed it
+            self._connection.close()
+            self._connection.request(method, path, content, sent)
+            answer = self._connection.getresponse()
         told = answer.read()
         return answer.status, json.loads(told) if told else None
 
