@@ -173,7 +173,10 @@ def test_the_collector_rests_while_many_objects_are_made(monkeypatch: pytest.Mon
     done: list[str] = []
     monkeypatch.setattr("gc.get_freeze_count", lambda: int(owns_process))
     monkeypatch.setattr("gc.freeze", lambda: done.append("set aside"))
-    with garbage_left():
+    with garbage_left(1_000_000):
+        assert gc.isenabled()
+    assert done == []
+    with garbage_left(2_000_000):
         assert not gc.isenabled()
     assert gc.isenabled()
     assert done == ["set aside"] * owns_process

@@ -217,7 +217,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await self._read(call, operation.body, headers, receive)
         self._parse(call, values, headers)
         if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
-            with garbage_left():
+            with garbage_left(len(call.raw_body)):
                 await self._parse_large(call)
                 hooks.admit(call)
                 return await operation.handler(call, **call.arguments)

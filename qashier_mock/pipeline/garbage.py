@@ -5,15 +5,22 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+MANY: Final = 1024 * 1024
+"""Bytes of JSON whose objects the collector looks at for some 10 ms."""
 
 
 @contextmanager
-def garbage_left() -> Iterator[None]:
-    """Make many objects without the collector.
+def garbage_left(size: int) -> Iterator[None]:
+    """Make the objects of so many bytes of JSON; if they are many, without the collector.
 
     Nearly all of them are freed without it. In a process that has set its own objects aside with `gc.freeze`, so are
     these set aside: else the collector would look at all of them three times, each time for 100 ms and more.
     """
+    if size < MANY:
+        yield
+        return
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -169,8 +169,8 @@ class ControlHandlers:
 
     async def get_snapshot(self, call: Call) -> Reply:
         """The whole account."""
-        with garbage_left():
-            snapshot = await self._accounts.snapshot(call.principal)
+        snapshot = await self._accounts.snapshot(call.principal)
+        with garbage_left(len(snapshot.sessions) * _SESSION_BYTES):
             convert = partial(snapshots.snapshot_to_json, snapshot, call.principal)
             return Reply(200, await _convert(len(snapshot.sessions), convert))
 
