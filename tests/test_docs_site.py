@@ -68,7 +68,9 @@ COMMAND_LINES: Final = sorted(
         (path.name, line)
         for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
         for line in re.findall(
-            r"^ *(?:\$ )?qashier-mock ([a-z]+ .*)$", re.sub(r" \\\n>?", " ", path.read_text("utf-8")), re.MULTILINE
+            r"^ *(?:\$ |docker run .* )?qashier-mock ([a-z]+ .*)$",
+            re.sub(r" \\\n>?", " ", path.read_text("utf-8")),
+            re.MULTILINE,
         )
         if line.split()[0] in COMMANDS
     }

@@ -33,6 +33,7 @@ ELSEWHERE = {
     ("docs/node-shop.md", "json"): "test_shops_in_other_languages.py",
     ("docs/node-shop.md", "ts"): "test_shops_in_other_languages.py",
     ("docs/php-shop.md", "php"): "test_shops_in_other_languages.py",
+    ("docs/php-shop.md", "xml"): "test_shops_in_other_languages.py",
     ("docs/pytest.md", "python"): "test_pytest_guide.py",
     ("docs/webhooks.md", "python"): "test_docs_site.py",
     ("docs/webhooks.md", "js"): "test_docs_site.py",

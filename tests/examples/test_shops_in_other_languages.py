@@ -135,3 +135,15 @@ def test_every_file_of_the_shop_is_in_its_readme(shop: Shop) -> None:
     }
     assert files
     assert {name for name in files if f"`{name}`" not in readme} == set()
+
+
+@pytest.mark.parametrize("shop", [NODE, PHP], ids=lambda shop: shop.folder)
+def test_every_file_of_the_shop_is_on_its_page(shop: Shop) -> None:
+    """Who reads the documentation alone can copy the whole shop from there."""
+    listed = subprocess.run(
+        ["git", "ls-files", f"examples/{shop.folder}"], cwd=EXAMPLES.parent, capture_output=True, text=True, check=True
+    )
+    files = {name for name in listed.stdout.split() if not name.endswith("README.md")}
+    page = (EXAMPLES.parent / "docs" / f"{shop.folder}.md").read_text()
+    assert files
+    assert {name for name in files if f'--8<-- "{name}"' not in page} == set()
