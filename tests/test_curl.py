@@ -16,6 +16,7 @@ from qashier_contract.findings import StatusIs, expect
 from qashier_contract.history import Capability, Credentials, Endpoint, Exchange, History, Reply, Request, Terms
 from qashier_contract.statuses import SUCCESS
 from qashier_contract.trace.curl import curl_lines
+from qashier_contract.trace.names import ToWrite
 from qashier_contract.verdicts import Violation
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def test_each_kind_of_step_is_sent_alike_in_every_shell(command: list[str], aske
     url, found = asked
     history = recorded()
     violation = Violation("CRE-1", expect(StatusIs(history.exchanges[-1], SUCCESS), ODD))
-    lines = curl_lines(violation, history, title=ODD, target=url, makes_keys_up=True)
+    lines = curl_lines(ToWrite(violation=violation, part=history, title=ODD, target=url, makes_keys_up=True))
     script = tmp_path / "lines.sh"
     script.write_text("\n".join(lines) + "\n", "utf-8")
     given = {

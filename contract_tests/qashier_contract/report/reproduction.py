@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from qashier_contract.trace.curl import curl_lines
 from qashier_contract.trace.minimise import minimise, until
+from qashier_contract.trace.names import ToWrite
 from qashier_contract.trace.replay import seen_as
 from qashier_contract.trace.script import script
 from qashier_contract.trace.steps import Step, steps_of
@@ -60,27 +61,22 @@ def reproduce(report: Report, violation: Violation) -> Reproduction:
     again = report.sent_again.get(violation.clause) if place == 0 else None
     shown, part = (violation, _evidence(report, violation, place)) if again is None else (again.violation, again.part)
     name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
-    local = _is_this_machine(report.target)
-    title = entry.clause.statement
+    to_write = ToWrite(
+        violation=shown,
+        part=part,
+        title=entry.clause.statement,
+        target=report.target,
+        makes_keys_up=_is_this_machine(report.target),
+    )
+    is_rare = again is not None and again.is_rare
+    name += f"_{place + 1}" if place else ""
+    source = _written(lambda: script(to_write, name=name, repeats=is_rare).splitlines())
     return Reproduction(
         violation=shown,
         part=part,
         sent_again=again,
-        curl=_written(lambda: curl_lines(shown, part, title=title, target=report.target, makes_keys_up=local)),
-        pytest="\n".join(
-            _written(
-                lambda: script(
-                    shown,
-                    part,
-                    name=f"{name}_{place + 1}" if place else name,
-                    title=title,
-                    target=report.target,
-                    makes_keys_up=local,
-                    repeats=again is not None and again.is_rare,
-                ).splitlines()
-            )
-        )
-        + "\n",
+        curl=_written(lambda: curl_lines(to_write)),
+        pytest="\n".join(source) + "\n",
     )
 
 

@@ -15,47 +15,34 @@ from urllib.parse import urlsplit
 from qashier_contract.history import CONTROL_PATH, Credentials, Operation
 from qashier_contract.trace.credentials import forged
 from qashier_contract.trace.literals import literal
-from qashier_contract.trace.names import SECRET, Names
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, ReceiverUrl, SessionId, steps_of
+from qashier_contract.trace.names import SECRET
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, ReceiverUrl, SessionId, filled
 
 if TYPE_CHECKING:
-    from qashier_contract.history import Exchange, History
+    from qashier_contract.history import Exchange
+    from qashier_contract.trace.names import ToWrite
     from qashier_contract.trace.steps import Step, Symbol, Text
     from qashier_contract.values import Json
-    from qashier_contract.verdicts import Violation
 
 _LONG: Final = 4_000
 """A text longer than this is made by a program, not typed."""
-_MOST_STEPS: Final = 400
 _FIELD: Final = """field() { grep -o "\\"$1\\": *[^,}]*" | head -n 1 | sed 's/^[^:]*: *//; s/"//g'; }"""
 
 
-def curl_lines(violation: Violation, part: History, *, title: str, target: str, makes_keys_up: bool) -> tuple[str, ...]:
-    """The lines that show a violation.
-
-    Args:
-        violation: What was seen.
-        part: The few exchanges that show it.
-        title: The statement of the clause.
-        target: The URL that is used where the environment names none.
-        makes_keys_up: Whether a key may be made up where the environment has none.
-    """
-    return _Shell(violation, part, title=title, target=target, makes_keys_up=makes_keys_up).lines()
+def curl_lines(to_write: ToWrite) -> tuple[str, ...]:
+    """The lines that show a violation."""
+    return _Shell(to_write).lines()
 
 
 class _Shell:
-    def __init__(self, violation: Violation, part: History, *, title: str, target: str, makes_keys_up: bool) -> None:
-        self.violation = violation
-        self.steps = steps_of(part)
-        self.names = Names(self.steps)
-        self.title, self.target, self.makes_keys_up = title, target, makes_keys_up
+    def __init__(self, to_write: ToWrite) -> None:
+        self.to_write, self.steps, self.names = to_write, to_write.steps, to_write.names
         self._used: set[str] | None = None
 
     def lines(self) -> tuple[str, ...]:
         """The lines, ready to be pasted."""
-        violation = self.violation
-        if self.steps.requests > _MOST_STEPS:
-            return (_said(f"{self.steps.requests} requests are needed; replay the trace of the report instead"),)
+        if (reason := self.to_write.too_long) is not None:
+            return (_said(reason),)
         # Once to see which variables are used, and once with those alone.
         text = "\n".join(line for group in self.steps.groups for line in self._group(group))
         self._used = set(re.findall(r"\b((?:id|created|url)\d+)\b(?!=)", text))
@@ -66,23 +53,23 @@ class _Shell:
         if "| field " in "\n".join([*before, *body]):
             before.insert(0, _FIELD)
         return (
-            _said(f"{violation.clause}: {self.title}"),
+            _said(f"{self.to_write.violation.clause}: {self.to_write.title}"),
             *self._settings("\n".join([*before, *body, *after])),
             *before,
             *body,
             *after,
-            _said(f"expected: {violation.expected}"),
-            _said(f"seen: {violation.seen}"),
+            _said(f"expected: {self.to_write.violation.expected}"),
+            _said(f"seen: {self.to_write.violation.seen}"),
         )
 
     def _settings(self, text: str) -> list[str]:
-        lines = [f': "${{QASHIER_URL:={self.target}}}"']
+        lines = [f': "${{QASHIER_URL:={self.to_write.target}}}"']
         if "QASHIER_CONTROL_URL" in text:
             origin = """$(printf %s "$QASHIER_URL" | sed 's|\\(//[^/]*\\).*|\\1|')"""
             lines.append(f': "${{QASHIER_CONTROL_URL:={origin}}}"')
         fresh = "sk_test_again$(date +%s)$$" + "0" * 16 + "a"
         given = ': "${QASHIER_API_KEY:?the secret key}"'
-        lines.append(f': "${{QASHIER_API_KEY:={fresh}}}"' if self.makes_keys_up else given)
+        lines.append(f': "${{QASHIER_API_KEY:={fresh}}}"' if self.to_write.makes_keys_up else given)
         if "QASHIER_API_KEY_2" in text:
             lines.append(': "${QASHIER_API_KEY_2:=${QASHIER_API_KEY%a}A}"')
         if "WEBHOOK_URL" in text:
@@ -263,28 +250,17 @@ class _Shell:
         """A JSON value as one shell word, with variables outside of the single quotes."""
         holes: list[str] = []
 
-        def hole(text: str) -> str:
-            holes.append(text)
-            return f"\x00{len(holes) - 1}\x00"
+        def hole(symbol: Symbol, mark: str = "\x00") -> str:
+            holes.append(self._symbol(symbol))
+            return f"{mark}{len(holes) - 1}{mark}"
 
-        def mark(inner: Json) -> Json:
-            if isinstance(inner, Moment):
-                return hole(f"number:{self._symbol(inner)}")
-            if isinstance(inner, tuple):
-                return "".join(part if isinstance(part, str) else hole(self._symbol(part)) for part in inner)
-            if isinstance(inner, dict):
-                return {name: mark(item) for name, item in inner.items()}
-            return [mark(item) for item in inner] if isinstance(inner, list) else inner
+        def of_text(text: Text) -> str:
+            return "".join(part if isinstance(part, str) else hole(part) for part in text)
 
-        text = shlex.quote(json.dumps(mark(value)))
-
-        def fill(match: re.Match[str]) -> str:
-            return f"'\"{holes[int(match[1])].removeprefix('number:')}\"'"
-
-        numbers = "|".join(str(place) for place, one in enumerate(holes) if one.startswith("number:"))
-        if numbers:
-            text = re.sub(rf'"\\u0000({numbers})\\u0000"', fill, text)
-        return re.sub(r"\\u0000(\d+)\\u0000", fill, text)
+        # The quotes around a number go with its mark.
+        text = shlex.quote(json.dumps(filled(value, of_text, lambda moment: hole(moment, "\x00\x00"))))
+        text = re.sub(r'"\\u0000\\u0000(\d+)\\u0000\\u0000"', r"\\u0000\1\\u0000", text)
+        return re.sub(r"\\u0000(\d+)\\u0000", lambda match: f"'\"{holes[int(match[1])]}\"'", text)
 
 
 _JSON_TYPE: Final = "-H 'Content-Type: application/json'"

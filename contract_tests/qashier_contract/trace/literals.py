@@ -75,10 +75,8 @@ def _text(value: str | bytes) -> str:
     """A text or bytes as source; what repeats is written as a product."""
     if len(value) < _FOLD_FROM:
         return quoted(value)
-    terms = _terms(value)
-    if len(terms) == 1:
-        return terms[0]
-    return "(" + " + ".join(terms) + ")"
+    terms = [quoted(part) if times == 1 else f"{quoted(part)} * {times}" for part, times in runs(value)]
+    return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
 
 
 def quoted(value: str | bytes) -> str:
@@ -87,13 +85,6 @@ def quoted(value: str | bytes) -> str:
     if '"' in shown or "\\'" in shown or not shown.endswith("'"):
         return shown
     return shown.replace("'", '"')
-
-
-def _terms(value: str | bytes) -> list[str]:
-    terms: list[str] = []
-    for part, times in runs(value):
-        terms.append(quoted(part) if times == 1 else f"{quoted(part)} * {times}")
-    return terms
 
 
 def runs(value: str | bytes) -> list[tuple[str | bytes, int]]:

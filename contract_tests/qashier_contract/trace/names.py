@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, Operation
 from qashier_contract.trace.literals import Code, literal, quoted
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, filled, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qashier_contract.history import History
     from qashier_contract.trace.steps import Step, Steps, Symbol, Text
     from qashier_contract.values import Json
+    from qashier_contract.verdicts import Violation
 
 SECRET: Final = "whsec_c2VjcmV0"  # noqa: S105 - stands for one that the record does not show
 _PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
@@ -26,6 +30,44 @@ _NEAR_S: Final = 5
 _MOST_ANSWERS: Final = 8
 _ENOUGH: Final = 2
 """A body is worth a name from so many uses on."""
+
+
+_MOST_STEPS: Final = 400
+"""A text with more requests than this is no help to anybody."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ToWrite:
+    """A violation that is to be written down.
+
+    Attributes:
+        violation: What was seen.
+        part: The few exchanges that show it.
+        title: The statement of the clause.
+        target: The URL that is used where the environment names none.
+        makes_keys_up: Whether a key may be made up where the environment has none.
+    """
+
+    violation: Violation
+    part: History
+    title: str
+    target: str
+    makes_keys_up: bool
+
+    @cached_property
+    def steps(self) -> Steps:
+        return steps_of(self.part)
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.steps)
+
+    @property
+    def too_long(self) -> str | None:
+        """Why nobody would want to read it; None if it is short enough."""
+        if self.steps.requests <= _MOST_STEPS:
+            return None
+        return f"{self.steps.requests} requests are needed; replay the trace of the report instead"
 
 
 class Names:
@@ -206,13 +248,7 @@ class Names:
 
     def value(self, value: Json) -> Json:
         """A JSON value with its symbols as expressions, for `literal`."""
-        if isinstance(value, tuple):
-            return self.code(value)
-        if isinstance(value, Moment):
-            return Code(self.moment(value))
-        if isinstance(value, dict):
-            return {name: self.value(item) for name, item in value.items()}
-        return [self.value(item) for item in value] if isinstance(value, list) else value
+        return filled(value, self.code, lambda moment: Code(self.moment(moment)))
 
     def constant(self, value: Json, account: int | None) -> str:
         """A value of the recorded run as source: ids and times in it become those of this run."""

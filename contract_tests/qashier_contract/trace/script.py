@@ -16,67 +16,45 @@ from qashier_contract.trace.assertions import Assertion
 from qashier_contract.trace.credentials import forged
 from qashier_contract.trace.kit import imports_for, parts_for
 from qashier_contract.trace.literals import Code, literal
-from qashier_contract.trace.names import SECRET, Names
-from qashier_contract.trace.steps import steps_of
+from qashier_contract.trace.names import SECRET
 
 if TYPE_CHECKING:
-    from qashier_contract.history import Exchange, History
+    from qashier_contract.history import Exchange
+    from qashier_contract.trace.names import ToWrite
     from qashier_contract.trace.steps import Step
     from qashier_contract.values import Json
-    from qashier_contract.verdicts import Violation
 
 _ROUNDS: Final = 20
 """How often a race is run, or what depends on chance: one lucky round proves nothing."""
-_MOST_STEPS: Final = 400
-"""A script with more requests than this is no help to anybody."""
 _FAR_AHEAD_S: Final = 30
 """A clock that is further ahead of the machine's was set so."""
 _LOOKED_AGAIN_NS: Final = 15 * 10**8
 """Between two lists of events further apart than this, a moment was let pass."""
 
 
-def script(
-    violation: Violation,
-    part: History,
-    *,
-    name: str,
-    title: str,
-    target: str,
-    makes_keys_up: bool,
-    repeats: bool = False,
-) -> str:
+def script(to_write: ToWrite, *, name: str, repeats: bool = False) -> str:
     """The source of a pytest function.
 
     Args:
-        violation: What was seen.
-        part: The few exchanges that show it.
+        to_write: The violation.
         name: The function's name.
-        title: The statement of the clause.
-        target: The URL that is used where the environment names none.
-        makes_keys_up: Whether a key may be made up where the environment has none.
         repeats: Whether it takes several tries to see it.
     """
-    written = _Script(violation, part, name=name, title=title, target=target, makes_keys_up=makes_keys_up)
-    written.repeats = repeats or written.repeats
-    return written.render()
+    return _Script(to_write, name, repeats=repeats).render()
 
 
 class _Script:
-    def __init__(
-        self, violation: Violation, part: History, *, name: str, title: str, target: str, makes_keys_up: bool
-    ) -> None:
-        self.violation = violation
-        self.steps = steps_of(part)
-        self.names = Names(self.steps)
-        self.name, self.title, self.target, self.makes_keys_up = name, title, target, makes_keys_up
-        self.repeats = any(len(group) > 1 for group in self.steps.groups)
+    def __init__(self, to_write: ToWrite, name: str, *, repeats: bool) -> None:
+        self.to_write, self.steps, self.names = to_write, to_write.steps, to_write.names
+        self.violation, self.name = to_write.violation, name
+        self.repeats = repeats or any(len(group) > 1 for group in self.steps.groups)
         self.hooks = self.names.hooks
         self.base = self.names.common_body()
 
     def render(self) -> str:
         """The whole text: imports, constants, what it needs, the function."""
-        if self.steps.requests > _MOST_STEPS:
-            return f"# {self.steps.requests} requests are needed; replay the trace of the report instead\n"
+        if (reason := self.to_write.too_long) is not None:
+            return f"# {reason}\n"
         asserted = Assertion(self.violation, self.names).lines()
         sent = self._statements()
         text = "\n".join([*sent, *asserted])
@@ -99,7 +77,7 @@ class _Script:
                 clients.append(f"httpx.Client(base_url={base}{self._auth(key)}, timeout=60) as {name}")
         for place, answers in enumerate(self.hooks.values(), 1):
             clients.append(f"Hook({', '.join(map(str, answers))}) as hook{place}")
-        words = [self.title, f"Expected {self.violation.expected}. Seen {self.violation.seen}."]
+        words = [self.to_write.title, f"Expected {self.violation.expected}. Seen {self.violation.seen}."]
         doc = "\n\n".join(textwrap.fill(_plain(word), 96) for word in words)
         quoted = textwrap.indent(doc, "    ").strip().replace("\\", "\\\\").replace('"""', "'''")
         lines = [f"def {self.name}():", f'    """{quoted}\n    """']
@@ -119,7 +97,7 @@ class _Script:
         return f', auth=({key}, ""){limited}'
 
     def _constants(self, function: str) -> str:
-        lines = [f'URL = os.environ.get("QASHIER_URL", "{self.target}")']
+        lines = [f'URL = os.environ.get("QASHIER_URL", "{self.to_write.target}")']
         if "CONTROL" in function:
             lines.append(
                 'CONTROL = os.environ.get("QASHIER_CONTROL_URL", "{0.scheme}://{0.netloc}".format(urlsplit(URL)))'
@@ -131,7 +109,7 @@ class _Script:
             ("OTHER_KEY", "QASHIER_API_KEY_2", 'KEY.removesuffix("a") + "A"'),
         ):
             if re.search(rf"\b{name}\b", function) or name == "KEY":
-                made_up = self.makes_keys_up or (name == "OTHER_KEY" and "CONTROL" in function)
+                made_up = self.to_write.makes_keys_up or (name == "OTHER_KEY" and "CONTROL" in function)
                 value = f'os.environ.get("{variable}") or {fresh}' if made_up else f'os.environ["{variable}"]'
                 lines.append(f"{name} = {value}")
         if re.search(r"\bSESSION\b", function) and self.base is not None:

@@ -21,7 +21,7 @@ from qashier_contract.page import page_of
 from qashier_contract.receiver import HOLD_S, Receiver
 from qashier_contract.target import MOST_AT_ONCE, Account, Target, is_same_host, joined
 from qashier_contract.trace.credentials import forged
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, changed
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, changed, filled
 from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from qashier_contract.history import Recorder
     from qashier_contract.trace.steps import Step, Steps, Symbol, Text
-    from qashier_contract.values import Json
 
 _DAY_S: Final = 86_400
 _PATIENCE_S: Final = 2.0
@@ -424,16 +423,7 @@ class Sending:
             return step.exchange.request.body
         if not step.body.is_json:
             return self._text(step.body.value).encode("latin-1")
-        return json.dumps(self._value(step.body.value)).encode()
-
-    def _value(self, value: Json) -> Json:
-        if isinstance(value, tuple):
-            return self._text(value)
-        if isinstance(value, Moment):
-            return self._moment(value)
-        if isinstance(value, dict):
-            return {name: self._value(item) for name, item in value.items()}
-        return [self._value(item) for item in value] if isinstance(value, list) else value
+        return json.dumps(filled(step.body.value, self._text, self._moment)).encode()
 
 
 def press(account: Account, session_id: str, page: Exchange, act: str) -> Callable[[], Exchange] | None:

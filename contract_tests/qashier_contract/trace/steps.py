@@ -19,7 +19,7 @@ from qashier_contract.trace.units import nearly
 from qashier_contract.values import NOT_JSON, Json, is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _FAR_S: Final = 100 * 86_400
 """A number further than this from the trace's times is no time."""
@@ -399,6 +399,17 @@ class Reader:
             parts = (SessionId(value),) if value in self.ids else self.text(value)
             return parts if parts != (value,) else value
         return Moment(value, account) if is_integer(value) and self._is_time(value) else value
+
+
+def filled(value: Json, of_text: Callable[[Text], Json], of_moment: Callable[[Moment], Json]) -> Json:
+    """The value of a `Body`, with something else for each text with symbols and for each moment in it."""
+    if isinstance(value, tuple):
+        return of_text(value)
+    if isinstance(value, Moment):
+        return of_moment(value)
+    if isinstance(value, dict):
+        return {name: filled(item, of_text, of_moment) for name, item in value.items()}
+    return [filled(item, of_text, of_moment) for item in value] if isinstance(value, list) else value
 
 
 def _is_plain(value: Json, raw: bytes) -> bool:
