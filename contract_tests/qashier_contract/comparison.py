@@ -51,7 +51,7 @@ def diff(
     ignore: Sequence[str] = (),
     seed: int | None = None,
     keys: Sequence[str] = (),
-    keys_of_b: Sequence[str] | None = None,
+    keys_of_b: Sequence[str] = (),
     **settings: Any,
 ) -> Difference:
     """Send the same scenarios with the same seed to two targets, and compare what they answer.
@@ -81,7 +81,7 @@ def diff(
     reports: list[Report] = []
     interrupted = False
     with handling:
-        for side, own_keys in zip(sides, (keys, keys if keys_of_b is None else keys_of_b), strict=True):
+        for side, own_keys in zip(sides, (keys, keys_of_b or keys), strict=True):
             if isinstance(side, Trace):
                 reports.append(recorded.judge(side))
             else:

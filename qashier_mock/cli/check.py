@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.judging import JUDGING, finish, policy
-from qashier_mock.cli.keys import read_key
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import Option, duration, given, http_url, integer, parse
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 _MAX_SEED: Final = 2**53 - 1
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
-_KEY_VARIABLES: Final = ("QASHIER_API_KEY", "QASHIER_API_KEY_2")
 
 
 def _rate(text: str) -> float:
@@ -160,7 +157,7 @@ def _check(options: argparse.Namespace, stop: Stop) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from None
     try:
-        wanted = _wanted(options)
+        wanted = settings(OPTIONS, options)
         known = _known(options.baseline)
         if options.plan:
             _print_plan(planned(target, Settings(**wanted)))
@@ -201,34 +198,6 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
         except OSError as error:
             raise CommandError(f"the baseline cannot be written to {options.baseline}: {error.strerror}") from None
     return baseline.apply(report, known)
-
-
-def _wanted(options: argparse.Namespace) -> Mapping[str, Any]:
-    return {
-        "keys": read_keys(options.api_key_file),
-        "max_time_s": float(options.max_time),
-        "seed": options.seed,
-        "rate": options.rate_limit,
-        "only": options.only,
-        "skip": options.skip,
-        "strict": options.strict,
-        "fail_fast": options.fail_fast,
-        "control": options.control,
-        "webhook_listen": options.webhook_listen,
-        "webhook_public_url": options.webhook_public_url,
-        "currencies": options.currency,
-        "policy": policy(options),
-        "max_sessions": options.max_sessions,
-        "allow_live": options.allow_live,
-        "replay": options.replay,
-    }
-
-
-def read_keys(files: Sequence[str]) -> tuple[str, ...]:
-    """The keys of the accounts; they are never printed."""
-    if not files:
-        return tuple(key for key in map(os.environ.get, _KEY_VARIABLES) if key)
-    return tuple(map(read_key, files))
 
 
 def _print_plan(steps: Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli import check as check_command
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.judging import policy
+from qashier_mock.cli.judging import settings
 from qashier_mock.cli.options import Option, parse
 
 if TYPE_CHECKING:
@@ -57,21 +57,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     from qashier_contract import CheckError, diff  # noqa: PLC0415 - after --help
 
     try:
-        found = diff(
-            options.a,
-            options.b,
-            ignore=options.ignore,
-            seed=options.seed,
-            keys=check_command.read_keys(options.api_key_file),
-            keys_of_b=check_command.read_keys(options.api_key_file_b) if options.api_key_file_b else None,
-            max_time_s=float(options.max_time),
-            rate=options.rate_limit,
-            control=options.control,
-            currencies=options.currency,
-            max_sessions=options.max_sessions,
-            allow_live=options.allow_live,
-            policy=policy(options),
-        )
+        found = diff(options.a, options.b, **settings(OPTIONS, options))
     except (CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
     sys.stdout.write("\n".join(_lines(found)) + "\n")

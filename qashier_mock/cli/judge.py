@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qashier_mock.cli import CommandError
-from qashier_mock.cli.judging import JUDGING, finish, policy
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import Option, base_url, given, parse
 
 if TYPE_CHECKING:
@@ -42,15 +42,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     from qashier_contract import CheckError, judge  # noqa: PLC0415 - after --help
 
     try:
-        report = judge(
-            options.file,
-            only=options.only,
-            skip=options.skip,
-            strict=options.strict,
-            policy=policy(options),
-            base_url=options.base_url,
-            one_account=options.one_account,
-        )
+        report = judge(options.file, **settings(OPTIONS, options))
     except CheckError as error:
         raise CommandError(str(error)) from None
     command = ("qashier-mock", "judge", options.file, *given(OPTIONS, options, without=("report",)))

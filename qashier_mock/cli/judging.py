@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns, wants_colour
+from qashier_mock.cli.keys import read_key
 from qashier_mock.cli.options import Option
 
 if TYPE_CHECKING:
     from qashier_contract import Report
-    from qashier_contract.policy import Policy
 
 
 def _report(text: str) -> tuple[str, Path]:
@@ -41,6 +41,7 @@ def _clauses() -> Iterable[str]:
     return CLAUSES
 
 
+_KEY_VARIABLES: Final = ("QASHIER_API_KEY", "QASHIER_API_KEY_2")
 _CLAUSES: Final = partial(Option, metavar="CLAUSES", is_repeatable=True, default=(), offers=_clauses)
 JUDGING: Final = (
     _CLAUSES(name="only", help="just these, such as 'LIS-*'"),
@@ -60,15 +61,38 @@ JUDGING: Final = (
 )
 
 
-def policy(options: argparse.Namespace) -> Policy | None:
-    """The policy that `--policy` names.
+_NAMES: Final = {
+    "api-key-file": "keys",
+    "api-key-file-b": "keys_of_b",
+    "currency": "currencies",
+    "max-time": "max_time_s",
+    "rate-limit": "rate",
+}
+_OF_THE_COMMAND: Final = frozenset({"baseline", "plan", "record", "report", "update-baseline"})
+
+
+def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str, Any]:
+    """What the options of a command are to the checker, by the names that it has for them.
 
     Raises:
-        CheckError: It cannot be read, or names what is no open choice.
+        CheckError: The policy cannot be read, or names what is no open choice.
+        CommandError: A file with a key cannot be read.
     """
     from qashier_contract.policy import read_policy  # noqa: PLC0415
 
-    return None if options.policy is None else read_policy(Path(options.policy))
+    found: dict[str, Any] = {}
+    for option in allowed:
+        value = getattr(options, option.key)
+        if option.name in _OF_THE_COMMAND:
+            continue
+        if option.name == "policy" and value is not None:
+            value = read_policy(Path(value))
+        elif option.name.startswith("api-key-file"):
+            value = tuple(map(read_key, value))
+        found[_NAMES.get(option.name, option.key)] = value
+    if not found.get("keys", True):
+        found["keys"] = tuple(key for key in map(os.environ.get, _KEY_VARIABLES) if key)
+    return found
 
 
 def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 
 from qashier_mock.cli import CommandError
 from qashier_mock.cli import check as check_command
-from qashier_mock.cli.judging import JUDGING, finish, policy
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import given, http_url, parse
 
 _SHARED: Final = frozenset(
@@ -46,24 +46,10 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         report = checker.replay(
             options.trace,
             http_url(options.url),
-            only=options.only,
-            skip=options.skip,
-            strict=options.strict,
             tell=lambda text: sys.stderr.write(f"{text}\n"),
-            keys=check_command.read_keys(options.api_key_file),
-            max_time_s=float(options.max_time),
-            rate=options.rate_limit,
-            control=options.control,
-            webhook_listen=options.webhook_listen,
-            webhook_public_url=options.webhook_public_url,
-            currencies=options.currency,
-            max_sessions=options.max_sessions,
-            allow_live=options.allow_live,
-            policy=policy(options),
+            **settings(OPTIONS, options),
         )
     except (checker.CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
-    words = given(OPTIONS, options, without=("report",))
-    return finish(
-        replace(report, command=("qashier-mock", "replay", options.trace, options.url, *words)), options.report
-    )
+    command = ("qashier-mock", "replay", options.trace, options.url, *given(OPTIONS, options, without=("report",)))
+    return finish(replace(report, command=command), options.report)

@@ -12,7 +12,7 @@ from typing import Final
 from qashier_mock.cli import CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
-from qashier_mock.cli.judging import JUDGING, finish, policy
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import Option, base_url, given, host, integer, parse
 
 _SWITCH_S: Final = 0.0005
@@ -60,15 +60,9 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     try:
         report = watch(
             base_url(options.target),
-            host=options.host,
-            port=options.port,
-            only=options.only,
-            skip=options.skip,
-            strict=options.strict,
-            policy=policy(options),
-            one_account=options.one_account,
             ready=ready,
             violated=line.tell,
+            **settings(OPTIONS, options),
         )
     except (CheckError, ValueError) as error:
         raise CommandError(str(error)) from None
