@@ -80,6 +80,7 @@ def test_an_interrupted_comparison_says_so_and_compares_nothing_with_itself() ->
         ("retrieve rounds amounts", "a first session", "session.amount_total", 1595, 1600),
         ("405 without allow", "the wrong door", "headers.allow", ["GET, POST"], "<absent>"),
         ("free is unpaid", "one of each kind", "session.payment_status", "no_payment_required", "unpaid"),
+        ("new is complete", "two accounts", "session.status", "open", "complete"),
     ],
 )
 def test_one_cause_is_one_line(quirk: str, scenario: str, kind: str, a: Any, b: Any) -> None:
@@ -165,4 +166,4 @@ def test_a_kind_is_told_once_however_often_it_shows() -> None:
         return Trace(history=History(exchanges=tuple(answers)), target="http://t.test", seed=1)
 
     (drift,), compared = drifts(trace(1), trace(2))
-    assert (drift.kind, drift.a, drift.b, drift.count, compared) == ("body.a", 1, 2, 5, 5)
+    assert (drift.kind, drift.a, drift.b, drift.count, compared) == ("body.a", 1, 2, 5, {"": 5})

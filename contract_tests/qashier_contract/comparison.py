@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -95,14 +95,15 @@ def diff(
         return Difference(a=reports[0].target, b=name, seed=chosen, drifts=(), compared=0, interrupted=True)
     report_a, report_b = reports
     traces = [Trace(history=report.history, target=report.target, seed=chosen) for report in (report_a, report_b)]
-    found, compared = drifts(*traces, ignore=ignore)
+    found, by_scenario = drifts(*traces, ignore=ignore)
+    compared = sum(by_scenario.values())
     if not compared and not interrupted:
         raise CheckError("nothing could be compared: the two sides have no scenario in common")
     return Difference(
         a=report_a.target,
         b=report_b.target,
         seed=chosen,
-        drifts=(*found, *_verdicts(report_a, report_b, found, ignore)),
+        drifts=(*found, *_verdicts(report_a, report_b, found, by_scenario, ignore)),
         compared=compared,
         interrupted=interrupted,
     )
@@ -124,7 +125,9 @@ def _is_the_same(driver: Driver) -> bool:
     return driver.is_directed
 
 
-def _verdicts(a: Report, b: Report, found: Sequence[Drift], ignore: Sequence[str]) -> Iterator[Drift]:
+def _verdicts(
+    a: Report, b: Report, found: Sequence[Drift], compared: Collection[str], ignore: Sequence[str]
+) -> Iterator[Drift]:
     """The clauses that one side keeps and the other does not. What drifts already explains is added there."""
     told: list[Drift] = []
     for one, other in zip(a.clauses, b.clauses, strict=True):
@@ -138,8 +141,9 @@ def _verdicts(a: Report, b: Report, found: Sequence[Drift], ignore: Sequence[str
         drift.count, drift.is_explained = 1, False
         drift.numbers_a, drift.numbers_b = _evidence(one), _evidence(other)
         cause = explained_by([*found, *told], drift.numbers_a, drift.numbers_b)
-        if cause is None and len(found) == 1:
-            cause = found[0]  # what else changed is not known to have another cause
+        scenarios = {e.scenario for entry in (one, other) for v in entry.violations for e in v.exchanges}
+        if cause is None and found and (len(found) == 1 or not scenarios & set(compared)):
+            cause = found[0]  # nothing that was compared is known to be another cause
         if cause is not None:
             cause.following.append(kind)
             continue

@@ -52,8 +52,8 @@ class Drift:
     is_explained: bool = True
 
 
-def drifts(a: Trace, b: Trace, *, ignore: Sequence[str] = ()) -> tuple[Sequence[Drift], int]:
-    """Where two runs drift apart, and how many requests were compared.
+def drifts(a: Trace, b: Trace, *, ignore: Sequence[str] = ()) -> tuple[Sequence[Drift], Mapping[str, int]]:
+    """Where two runs drift apart, and how many requests were compared, by the scenario.
 
     Args:
         a: One run.
@@ -74,7 +74,7 @@ class _Comparison:
         self._found: dict[str, Drift] = {}
         self._tainted: dict[str, str] = {}
         """The sessions that have drifted, by their ids on either side: the kind of the first drift."""
-        self.compared = 0
+        self.compared: dict[str, int] = {}
 
     def settled(self) -> Sequence[Drift]:
         """The drifts that nothing explains, in the order in which they were met, with those that follow from them."""
@@ -103,7 +103,7 @@ class _Comparison:
             is_earlier = list(self._found).index(other.kind) < list(self._found).index(drift.kind)
             if (
                 (both_status and is_earlier and (drift.a, drift.b) == (other.a, other.b))
-                or (area == "error" and other.kind.startswith("status.") and drift.scenario == other.scenario)
+                or (area == "error" and other.kind.startswith("status.") and _are_near(drift, other))
                 or (area == "requests" and not other.kind.startswith("requests."))
             ):
                 drift.is_explained, drift.cause = True, other.kind
@@ -122,6 +122,7 @@ class _Comparison:
 
     def scenario(self, name: str, a: Sequence[View], b: Sequence[View]) -> None:
         """Compare one scenario."""
+        self.compared[name] = 0
         astray: str | None = None
         matcher = SequenceMatcher(None, [view.request for view in a], [view.request for view in b], autojunk=False)
         for tag, start_a, end_a, start_b, end_b in matcher.get_opcodes():
@@ -133,7 +134,7 @@ class _Comparison:
                     astray = astray or kind
                 continue
             for one, other in zip(a[start_a:end_a], b[start_b:end_b], strict=True):
-                self.compared += 1
+                self.compared[name] += 1
                 astray = self._pair(name, one, other, astray) or astray
 
     def _pair(self, scenario: str, a: View, b: View, astray: str | None) -> str | None:
@@ -148,7 +149,7 @@ class _Comparison:
                 continue
             cause = cause or kind
             if kind.startswith(_FLOW):
-                flow = kind
+                flow = cause  # what made it go another way, so that a later drift is put down to that
         if cause is not None and cause != astray:
             for session_id in touched:
                 self._tainted.setdefault(session_id, cause)
@@ -177,6 +178,13 @@ class _Comparison:
         drift.numbers_a |= set() if a is None else {a.number}
         drift.numbers_b |= set() if b is None else {b.number}
         return True
+
+
+def _are_near(drift: Drift, other: Drift) -> bool:
+    """Whether two drifts show first in one scenario, or in answers of one operation."""
+    one, another = drift.exchange_a or drift.exchange_b, other.exchange_a or other.exchange_b
+    operations = {exchange.operation for exchange in (one, another) if exchange is not None}
+    return drift.scenario == other.scenario or len(operations) == 1
 
 
 def _sent(views: Sequence[View]) -> Json:
