@@ -143,7 +143,7 @@ def test_every_file_of_the_shop_is_on_its_page(shop: Shop) -> None:
     listed = subprocess.run(
         ["git", "ls-files", f"examples/{shop.folder}"], cwd=EXAMPLES.parent, capture_output=True, text=True, check=True
     )
-    files = {name for name in listed.stdout.split() if not name.endswith("README.md")}
+    files = {name for name in listed.stdout.split() if not re.search(r"/(README.md|\.\w+)$", name)}
     page = (EXAMPLES.parent / "docs" / f"{shop.folder}.md").read_text()
     assert files
     assert {name for name in files if f'--8<-- "{name}"' not in page} == set()
