@@ -10,10 +10,10 @@ It works alike on a mock in a thread, in a container and on another machine.
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from os import urandom  # by name: a test may patch the module's
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 from urllib.parse import quote, urlencode
@@ -434,4 +434,4 @@ def _segment(text: str) -> str:
 
 
 def _fresh_key() -> str:
-    return os.urandom(12).hex()
+    return urandom(12).hex()

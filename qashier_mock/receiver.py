@@ -21,7 +21,7 @@ from typing import Any, Final, Self, cast, get_args
 
 from qashier_mock import answers
 from qashier_mock.address import bracketed, reachable
-from qashier_mock.unpatched import refuse_gevent
+from qashier_mock.unpatched import refuse_green_threads
 from qashier_mock.webhook_server import ReceivedWebhook, WebhookServer
 
 __all__ = ["ReceivedWebhook", "WebhookReceiver", "WebhookTimeout"]
@@ -110,9 +110,9 @@ class WebhookReceiver:
         """Listen, and receive from now on.
 
         Raises:
-            RuntimeError: gevent has patched threading.
+            RuntimeError: gevent or eventlet has patched threading.
         """
-        refuse_gevent("a receiver of webhooks")
+        refuse_green_threads("a receiver of webhooks")
         self._server = WebhookServer(self._bind, self._take_in)
         self.url = f"http://{bracketed(self._host)}:{self._server.server_port}/webhooks"
         self._thread = Thread(target=self._server.run, name="qashier-mock-receiver", daemon=True)

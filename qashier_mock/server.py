@@ -23,7 +23,7 @@ from qashier_mock.address import BACKLOG, Listener, bind, url_of
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.machine import steady
 from qashier_mock.pipeline import make_protocol
-from qashier_mock.unpatched import refuse_gevent
+from qashier_mock.unpatched import refuse_green_threads
 
 if TYPE_CHECKING:
     from qashier_mock.stores.base import Store
@@ -186,12 +186,12 @@ class MockServer:
 
         Raises:
             AddressUnavailable: The address cannot be bound.
-            RuntimeError: The server could not start, its cause is chained; it runs already; or gevent has patched
-                threading.
+            RuntimeError: The server could not start, its cause is chained; it runs already; or gevent or
+                eventlet has patched threading.
         """
         if self._thread is not None:
             raise RuntimeError("the mock server runs already")
-        refuse_gevent("a mock server")
+        refuse_green_threads("a mock server")
         self._server, self._failure = None, None
         self._ready.clear()
         listener = bind(self._host, self._port)

@@ -8,6 +8,7 @@ business: it goes through copies of those modules that nobody else knows.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.abc import InspectLoader
 from importlib.util import find_spec
 from types import ModuleType
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from http import client as http_client
 
-__all__ = ["http_client", "refuse_gevent", "socket"]
+__all__ = ["http_client", "refuse_green_threads", "socket"]
 
 
 def _copy(name: str) -> ModuleType:
@@ -38,16 +39,24 @@ if not TYPE_CHECKING:
     http_client.socket = socket
 
 
-def refuse_gevent(what: str) -> None:
-    """Refuse to start a thread where gevent makes it a greenlet: it would wait for what only the others can do.
+def refuse_green_threads(what: str) -> None:
+    """Refuse to start a thread where gevent or eventlet make it a greenlet: it would wait for what only others can do.
 
     Raises:
-        RuntimeError: gevent has patched threading; the message says what to do instead.
+        RuntimeError: One of them has patched threading; the message says what to do instead.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("threading"):
+    for library, call in _green_libraries():
         raise RuntimeError(
-            f"gevent.monkey has patched threading in this process, and {what} needs a thread of its own. Run "
+            f"{library} has patched threading in this process, and {what} needs a thread of its own. Run "
             "`qashier-mock serve` beside the tests and give them --qashier-mock-url, or leave threads as they are: "
-            "patch_all(thread=False)."
+            f"{call}(thread=False)."
         )
+
+
+def _green_libraries() -> Iterator[tuple[str, str]]:
+    """Those that have patched threading, each with the call that did."""
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        yield "gevent.monkey", "patch_all"
+    if eventlet is not None and eventlet.is_monkey_patched("thread"):
+        yield "eventlet.monkey_patch", "monkey_patch"

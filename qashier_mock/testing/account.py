@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asyncio import current_task
+import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -125,16 +126,10 @@ class QashierMock(MockAccount):
         return super()._move(method, path, body)
 
     def _refuse_to_block(self) -> None:
-        """Refuse to wait for deliveries in a task of the event loop that may have to answer them.
-
-        A loop that runs no task is somebody else's: the synchronous API of Playwright runs one beneath each test.
-        """
+        """Refuse to wait for deliveries in a task of the event loop that may have to answer them."""
         if not any(endpoint in self._elsewhere for endpoint in self._endpoints):
             return
-        try:
-            if current_task() is None:
-                return
-        except RuntimeError:  # no loop runs
+        if not _runs_in_a_task():
             return
         raise RuntimeError(
             "this waits for webhooks, and blocks the event loop that may have to answer them: await its twin instead "
@@ -271,3 +266,18 @@ class QashierMock(MockAccount):
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
+
+
+def _runs_in_a_task() -> bool:
+    """Whether this runs in a task of asyncio or of trio.
+
+    A loop that runs no task is somebody else's: the synchronous API of Playwright runs one beneath each test.
+    """
+    trio = sys.modules.get("trio")
+    for look in (asyncio.current_task, *([] if trio is None else [trio.lowlevel.current_task])):
+        try:
+            if look() is not None:
+                return True
+        except RuntimeError:  # no loop runs
+            continue
+    return False

@@ -7,10 +7,14 @@ import inspect
 import io
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 from urllib.parse import unquote
 
 from qashier_mock.receiver import ReceivedWebhook
+
+_PATIENCE_S: Final = 10.0
+"""Seconds that an application has to answer, as any receiver; then its sender has left."""
 
 
 def caller_of(app: object, path: str) -> Callable[[ReceivedWebhook], int]:
@@ -56,16 +60,27 @@ def _call_asgi(app: Any, path: str, webhook: ReceivedWebhook) -> int:
     }
     messages = [{"type": "http.request", "body": webhook.body, "more_body": False}]
 
-    async def receive() -> Mapping[str, Any]:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
+    async def answer() -> None:
+        is_answered = asyncio.Event()
 
-    async def send(message: Mapping[str, Any]) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
+        async def receive() -> Mapping[str, Any]:
+            if messages:
+                return messages.pop()
+            with suppress(TimeoutError):  # some frameworks give up a request whose sender leaves before the answer
+                await asyncio.wait_for(is_answered.wait(), _PATIENCE_S)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Mapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif not message.get("more_body", False):
+                is_answered.set()
+
+        await app(scope, receive, send)
 
     # A loop of its own, in the receiver's thread: the test's loop may well be waiting for this delivery.
-    asyncio.run(app(scope, receive, send))
+    asyncio.run(answer())
     return status
 
 
