@@ -23,7 +23,7 @@ from qashier_contract.transport import BODY_MOST, HttpTransport
 from qashier_contract.values import NOT_JSON, as_words, read_json
 from raw_server import raw_server, read_request
 
-SOAK_EXAMPLES: Final = {"sample": 200, "full": 20_000}[os.environ.get("QASHIER_SOAK", "sample")]
+SOAK_EXAMPLES: Final = {"sample": 100, "full": 5_000}[os.environ.get("QASHIER_SOAK", "sample")]
 CALM: Final = settings(max_examples=60, deadline=None)
 LONG: Final = settings(max_examples=SOAK_EXAMPLES, deadline=None)
 
