@@ -29,6 +29,7 @@ ELSEWHERE = {
     ("README.md", "python"): "test_readme.py",
     ("README.md", "sh"): "test_readme.py",
     ("README.md", "text"): "test_readme.py",
+    ("docs/ci.md", "yaml"): "test_ci.py",
     ("docs/hosted-page.md", "python"): "here",
     ("docs/node-shop.md", "json"): "test_shops_in_other_languages.py",
     ("docs/node-shop.md", "ts"): "test_shops_in_other_languages.py",
