@@ -82,8 +82,11 @@ def test_no_link_of_its_readme_leads_to_a_file_that_an_index_does_not_have(insta
 
 def test_links_of_the_readme_lead_to_the_source_once_it_has_an_address() -> None:
     for_an_index = runpy.run_path(str(ROOT / "hatch_build.py"))["for_an_index"]
-    shown = "See [the contract](docs/contract.md) and [this](https://a.example)."
+    shown = "![A page](docs/a.png)\n\nSee [the contract](docs/contract.md) and [this](https://a.example)."
     assert for_an_index(shown, None) == "See the contract and [this](https://a.example)."
+    assert for_an_index(shown, "https://b.example/q").startswith(
+        "![A page](https://b.example/q/raw/main/docs/a.png)\n\n"
+    )
     assert "(https://b.example/q/blob/main/docs/contract.md)" in for_an_index(shown, "https://b.example/q")
 
 
