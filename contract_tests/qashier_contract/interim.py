@@ -52,19 +52,21 @@ class Interim:
         self._recorder, self._pace, self._settings, self._wanted = recorder, pace, settings, wanted
         self._started_ns = started_ns
         self._seen = 0
-        self._looking_ns = 0
+        self._looking_ns = self._judging_ns = 0
+        self._least_ns = pace.judging_ns
 
     def look(self) -> None:
         """Judge what was observed since the last look, as much of it as costs little, and tell of what is broken.
 
         What came before is left out, so that looking often costs no more than looking once; a clause that seems to be
-        broken is judged by everything, before anybody is told.
+        broken is judged by everything, before anybody is told. Where nobody wants to be told, one look is enough: it
+        measures how long judging takes.
 
         Raises:
             Enough: A clause failed, and `fail_fast` was asked for.
             Interrupted: The stop came.
         """
-        if self._settings.violated is None and not self._settings.fail_fast:
+        if self._settings.violated is None and not self._settings.fail_fast and self._looking_ns:
             return
         self._pace.stop.check()
         history = self._recorder.history()
@@ -87,14 +89,16 @@ class Interim:
     def _look_at(self, history: History, fresh: int) -> None:
         began_ns = time.monotonic_ns()
         unknown = [CLAUSES[identifier] for identifier in self._wanted if identifier not in self.known]
-        if suspects := broken_by(_part(history, self._seen, self._seen + fresh), unknown):
-            self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
-        took_ns = time.monotonic_ns() - began_ns
+        suspects = broken_by(_part(history, self._seen, self._seen + fresh), unknown)
         self._seen += fresh
-        self._looking_ns += took_ns
-        if fresh >= _ENOUGH_TO_MEASURE:
-            # A slow or busy machine has to leave more time for the judging at the end.
-            self._pace.judging_ns = max(self._pace.judging_ns, int(_MARGIN * took_ns / fresh))
+        self._judging_ns += time.monotonic_ns() - began_ns
+        if suspects:
+            self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
+        self._looking_ns += time.monotonic_ns() - began_ns
+        if self._seen >= _ENOUGH_TO_MEASURE:
+            # A slow or busy machine has to leave more time for the judging at the end. What all looks took counts: one
+            # that was held up would have the run end far too early.
+            self._pace.judging_ns = max(self._least_ns, int(_MARGIN * self._judging_ns / self._seen))
 
     def settle(self, judged: Sequence[ClauseReport]) -> None:
         """Tell of what was not told yet, now that everything was judged."""

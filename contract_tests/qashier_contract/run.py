@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -24,12 +24,12 @@ from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace
 from qashier_contract.policy import Policy
 from qashier_contract.settings import Options, Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
-from qashier_contract.trace.replay import send_again
+from qashier_contract.trace.replay import Budget, send_again
 from qashier_contract.trace.sites import Sites
 from qashier_contract.verdicts import ClauseReport, Report, broken_by, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from qashier_contract.drive import Driver
     from qashier_contract.verdicts import FailedCheck, SentAgain
@@ -42,6 +42,8 @@ _REPLAY_SHARE: Final = 0.15
 """The part of the budget that is left for sending violations again."""
 _JUDGING_NS: Final = 1_000_000
 """About how long judging takes for each request, until it was measured."""
+_WRITING: Final = 3
+"""How many times as long as judging it takes to write down the violations, in every form of a report."""
 _LAST_LOOK_S: Final = 0.7
 """How long judging may take once somebody pressed Ctrl-C."""
 
@@ -164,6 +166,8 @@ class Run:
         )
         self.notes = self.connection.notes
         self.interim = Interim(self.recorder, pace, settings, self.wanted, self.started_ns)
+        self._aside_ns = self._judged_ns = 0
+        """What closing and cleaning up took, beside the budget, and what judging took."""
         self.crashes: list[str] = []
         """Drivers that could not go on, by a mistake of ours."""
 
@@ -227,9 +231,9 @@ class Run:
     def leave(self) -> None:
         """Leave nothing behind."""
         self.stop.clear()
-        self._allow(CLEAN_UP_S)
         accounts = [account for account in (self.account, self.connection.other) if account is not None]
-        self.notes += clean_up(self.target, self.recorder, accounts, self.nonce)
+        with self._aside():
+            self.notes += clean_up(self.target, self.recorder, accounts, self.nonce)
 
     def sites(self) -> Sites:
         """Places to send traces to: in the name of fresh accounts, where the target has such."""
@@ -246,9 +250,9 @@ class Run:
     def send_again(self, judged: Iterable[ClauseReport], history: History) -> Mapping[str, SentAgain]:
         """Send the first violation of each clause again, within the budget."""
         pace, sites = self.target.pace, self.sites()
-        pace.deadline_ns, pace.judging_ns = self.started_ns + int(self.settings.max_time_s * 1e9), 0
+        pace.deadline_ns, pace.judging_ns = self._ends_ns - _WRITING * self._judged_ns, 0
         try:
-            return dict(send_again(judged, history, sites))
+            return dict(send_again(judged, history, sites, budget=Budget(is_over=lambda: pace.remaining_s <= 0)))
         except _SURPRISED as error:
             self._crashed("sending again", error)
             return {}
@@ -280,10 +284,20 @@ class Run:
         if is_hasty and len(history.exchanges) * _JUDGING_NS > _LAST_LOOK_S * 1e9:
             self.interim.last_look(int(_LAST_LOOK_S * 1e9 / _JUDGING_NS))
             return {**found, **self.interim.known}
-        clauses = [CLAUSES[identifier] for identifier in self.wanted]
-        judged = judge(history, clauses, strict=self.strict, reasons=reasons, failed_checks=self.failed_checks)
+        began_ns = time.monotonic_ns()
+        judged = judge(
+            history,
+            [CLAUSES[identifier] for identifier in self.wanted],
+            strict=self.strict,
+            reasons=reasons,
+            failed_checks=self.failed_checks,
+            until_ns=self._ends_ns,
+        )
+        self._judged_ns = time.monotonic_ns() - began_ns
         self.interim.settle(judged)
-        return {**found, **{entry.clause.id: entry for entry in judged}}
+        found |= {entry.clause.id: entry for entry in judged}
+        late = {name for name in self.interim.known if not found[name].exercised}
+        return {**found, **{name: self.interim.known[name] for name in late}}
 
     def _first_session(self) -> tuple[Sequence[str], Callable[[str], Exchange]]:
         """What currencies to try, and how to open a session in one."""
@@ -338,7 +352,7 @@ class Run:
         if self.settings.replay:
             share_s = self.settings.max_time_s * (1 - _REPLAY_SHARE)
             self.target.pace.deadline_ns = self.started_ns + int(share_s * 1e9)
-        with context.until_the_end:
+        try:
             for done, driver in enumerate(steps):
                 self._show(steps, done)
                 self.target.scenario = driver.name
@@ -359,10 +373,16 @@ class Run:
                 except _SURPRISED as error:
                     why = self._crashed(driver.name, error)
                     reasons.update(dict.fromkeys(exercised_by(driver), why))
-            self._allow(CLEAN_UP_S)  # what closes there, tells the target so
-        self._allow(CLEAN_UP_S)
+        finally:
+            with self._aside():  # what closes there, tells the target so
+                context.until_the_end.close()
         self.target.scenario = "last events"
-        wait_for_pending_events(self.target, self.recorder)
+        self.target.pace.deadline_ns = self._ends_ns
+        try:
+            wait_for_pending_events(self.target, self.recorder)
+        except OutOfTime as spent:
+            if isinstance(spent, Interrupted):
+                raise
         return {identifier: why for identifier, why in reasons.items() if identifier in self.wanted}
 
     def _show(self, steps: Sequence[Driver], done: int) -> None:
@@ -376,10 +396,22 @@ class Run:
         left_s = pace.remaining_s if 0 in planned[done:] or not done else min(pace.remaining_s, spent_s * left / sent)
         self.settings.progress(Progress(steps[done].name, done, len(steps), pace.sent, max(0.0, left_s)))
 
-    def _allow(self, seconds: float) -> None:
-        """Let requests be sent for some time, though the budget may be spent."""
-        self.target.pace.deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
-        self.target.pace.judging_ns = 0
+    @property
+    def _ends_ns(self) -> int:
+        """When the budget is spent, on the monotonic clock."""
+        return self.started_ns + int(self.settings.max_time_s * 1e9) + self._aside_ns
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Let requests be sent for some time, though the budget may be spent. It does not count."""
+        pace, began_ns = self.target.pace, time.monotonic_ns()
+        before = pace.deadline_ns, pace.judging_ns
+        pace.deadline_ns, pace.judging_ns = began_ns + int(CLEAN_UP_S * 1e9), 0
+        try:
+            yield
+        finally:
+            self._aside_ns += time.monotonic_ns() - began_ns
+            pace.deadline_ns, pace.judging_ns = before
 
 
 def _broken_by(history: History, wanted: Collection[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -215,6 +216,7 @@ def judge(
     strict: bool = False,
     reasons: Mapping[str, str] | None = None,
     failed_checks: Sequence[FailedCheck] = (),
+    until_ns: int | None = None,
 ) -> tuple[ClauseReport, ...]:
     """Judge a history by some clauses.
 
@@ -224,11 +226,14 @@ def judge(
         strict: Whether an assumed clause that is broken fails, instead of being warned about.
         reasons: Why a clause may not have been exercised, by its id: skipped, out of time.
         failed_checks: Where our own mock left the strict document.
+        until_ns: When to stop, on the monotonic clock. The clauses that are left are not exercised: out of time.
     """
     strict_violations = [failed.violation for failed in failed_checks]
     ledger = Ledger(history)
     return tuple(
-        _judge(
+        ClauseReport(clause, Verdict.NOT_EXERCISED, reason="out of time")
+        if until_ns is not None and time.monotonic_ns() >= until_ns
+        else _judge(
             ledger,
             clause,
             [violation for violation in strict_violations if violation.clause == clause.id],

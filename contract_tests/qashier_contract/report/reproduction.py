@@ -52,13 +52,29 @@ class Reproduction:
 def reproduce(report: Report, violation: Violation) -> Reproduction:
     """How to see a violation again.
 
+    It is worked out once, whatever forms the report is written in.
+
     Args:
         report: The report that holds it.
         violation: The violation.
     """
-    entry = report[violation.clause]
-    place = entry.violations.index(violation)
+    place = report[violation.clause].violations.index(violation)
     again = report.sent_again.get(violation.clause) if place == 0 else None
+    known = _known(report.history)
+    name = (id(violation), id(again), report.target)
+    if name not in known:
+        known[name] = violation, _reproduced(report, violation, place, again)
+    return known[name][1]
+
+
+@lru_cache(maxsize=1)
+def _known(_history: History) -> dict[tuple[int, int, str], tuple[Violation, Reproduction]]:
+    """The reproductions of a history so far, each with its violation, which keeps its place in memory."""
+    return {}
+
+
+def _reproduced(report: Report, violation: Violation, place: int, again: SentAgain | None) -> Reproduction:
+    entry = report[violation.clause]
     shown, part = (violation, _evidence(report, violation, place)) if again is None else (again.violation, again.part)
     name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
     to_write = ToWrite(

@@ -7,7 +7,7 @@ the violation: it is handed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.interrupts import Interrupted, OutOfTime
@@ -16,7 +16,7 @@ from qashier_contract.pace import OutOfSessions
 from qashier_contract.trace.minimise import Seen, growing, minimise, shrink, until
 from qashier_contract.trace.sending import Sending, Site
 from qashier_contract.trace.steps import Steps, steps_of
-from qashier_contract.trace.units import subject_of
+from qashier_contract.trace.units import Units, subject_of
 from qashier_contract.verdicts import Result, SentAgain, Violation
 
 if TYPE_CHECKING:
@@ -46,10 +46,14 @@ _MOST_RACES: Final = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How much may be sent for one violation, besides what the target's pace allows."""
+    """How much may be sent for one violation, besides what the target's pace allows.
+
+    Once `is_over` says so, nothing more is sent or looked for, and what is known has to do.
+    """
 
     tries: int = 16
     requests: int = 2_000
+    is_over: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,10 +85,20 @@ def send_again(
         The clause's id, and what came of it. A violation that its clause does not find in the history, because another
         check found it, is left out.
     """
+    budget = budget or Budget()
     for entry in judged:
         for violation in entry.violations[:1]:
-            if seen_as(entry.clause, violation, history).breaks(history):
+            if budget.is_over():
+                yield entry.clause.id, _not_sent(violation, history, "out of time")
+            elif seen_as(entry.clause, violation, history).breaks(history):
                 yield entry.clause.id, replay(entry.clause, violation, history, sites, budget=budget)
+
+
+def _not_sent(violation: Violation, history: History, reason: str) -> SentAgain:
+    """What disagrees, with all that it rests on."""
+    units = Units(history)
+    part = until(units.only(units.of(violation.exchanges, violation.deliveries)), violation)
+    return SentAgain(part=part, violation=violation, result=Result.NOT_SENT, reason=reason)
 
 
 def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
@@ -149,7 +163,10 @@ def replay(
         sites: Where to send.
         budget: How much may be sent.
     """
-    search = _Search(minimise(seen_as(clause, violation, history)), judge_of(clause), sites, budget or Budget())
+    budget = budget or Budget()
+    seen = seen_as(clause, violation, history)
+    in_time = replace(seen, breaks=lambda part: not budget.is_over() and seen.breaks(part))
+    search = _Search(minimise(in_time), judge_of(clause), sites, budget)
     search.run()
     if search.best is not None:
         # Of several that a part of the run shows, the one that is most like the first.
