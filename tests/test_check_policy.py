@@ -25,6 +25,8 @@ CHOICES = [
     ({"idempotency_reuse": "replay"}, {"idempotency_reuse": "reject"}, "IDM-9"),
     ({"unknown_fields": "ignore"}, {"unknown_fields": "reject"}, "CRE-1"),
     ({"unknown_fields": "reject"}, {"unknown_fields": "ignore"}, "CRE-1"),
+    ({"signature_encoding": "hex"}, {"signature_encoding": "base64"}, "EVT-7"),
+    ({"signature_header": "x-qashier-signature"}, {"signature_header": "x-qashier-sign"}, "EVT-7"),
 ]
 
 

@@ -24,6 +24,8 @@ class Page(HTMLParser):
     """What a hosted page shows without running a script: its visible text, its links and its forms."""
 
     _SILENT = frozenset({"script", "style", "template", "head", "noscript"})
+    _INLINE = frozenset(["a", "abbr", "b", "bdi", "em", "font", "i", "mark", "small", "span", "strong", "u", "wbr"])
+    """What does not part the letters around it: a customer reads `succ<em>essful</em>` as one word."""
     _VOID = frozenset(
         {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
     )
@@ -68,6 +70,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
+        self._part_words(tag)
         hides = (
             tag in self._SILENT
             or "hidden" in attributes
@@ -94,6 +97,7 @@ class Page(HTMLParser):
             self._hidden += hides
 
     def handle_endtag(self, tag: str) -> None:
+        self._part_words(tag)
         if tag == "form":
             self._form = None
         if self._open[tag]:
@@ -104,9 +108,16 @@ class Page(HTMLParser):
                 if open_tag == tag:
                     break
 
+    def _part_words(self, tag: str) -> None:
+        if tag not in self._INLINE:
+            self._words.append("")
+
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self._words.append(data)
+        if self._hidden:
+            return
+        if self._words and self._words[-1][-1:].isalpha() and data[:1].isalpha():
+            data = self._words.pop() + data
+        self._words.append(data)
 
 
 def _is_sent(attributes: Mapping[str, str]) -> bool:

@@ -25,7 +25,7 @@ from tests.targets.tampering import (
     status,
     wrapped,
 )
-from tests.targets.values import Account, Answer, Kept, Keyed, Refused, Request, Session, invalid, not_found
+from tests.targets.values import Account, Answer, Job, Kept, Keyed, Refused, Request, Session, invalid, not_found
 
 SEARCH: Final = (
     "<form action=/search><input name=q></form><form method=post action=/language><button>中文</button></form>"
@@ -200,6 +200,57 @@ def with_token(inner: Inner, request: Request) -> Answer:
     return replace(given, headers={**given.headers, "Set-Cookie": cookie}, content=text)
 
 
+def changing() -> Tampering:
+    """Properties that no document names, other ones in each answer, a replayed one too."""
+    numbers = count(1)
+
+    def changed(given: Answer) -> Answer:
+        more = {"served": next(numbers), "urls": {"receipt": secrets.token_hex(4)}, "refunds": []}
+        return replace(given, content={**given.content, **more})
+
+    def respond(inner: Inner, request: Request) -> Answer:
+        given: Answer = inner(request)
+        is_session = isinstance(given.content, dict) and given.content.get("object") == "checkout.session"
+        return changed(given) if is_session else given
+
+    return wrapped("respond", respond)
+
+
+def forgets(inner: Inner, account: Account) -> None:
+    """Sessions are gone an hour after they ended."""
+    inner(account)
+    for session in account.sessions:
+        if session["status"] != "open":
+            session.setdefault("_ended", account.now)
+    account.sessions[:] = [one for one in account.sessions if account.now - one.get("_ended", account.now) <= 3_600]
+
+
+def with_query(inner: Inner, account: Account, session: Session, act: str) -> str:
+    """Whoever is sent back to the shop brings more along."""
+    address = str(inner(account, session, act))
+    if address not in {session["success_url"], session["return_url"]}:
+        return address
+    base, mark, fragment = address.partition("#")
+    return f"{base}{'&' if '?' in base else '?'}session_id={session['id']}{mark}{fragment}"
+
+
+def twice(inner: Inner, endpoint: dict[str, Any], event: dict[str, Any]) -> bool:
+    return bool(inner(endpoint, event)) and (inner(endpoint, event) or True)
+
+
+def old_events(inner: Inner, account: Account, method: str, path: str, request: Request) -> Any:
+    answer = inner(account, method, path, request)
+    if (method, path) == ("POST", "/webhook-endpoints"):
+        account.queue.extend(Job(event, account.endpoints[-1], account.now) for event in account.events[-3:])
+    return answer
+
+
+def marked_up(text: str) -> str:
+    """Words that markup stands within, or that have another case."""
+    paid = text.replace("This session is paid.", "Payment <em>succ</em>essful. Thank you!")
+    return paid.replace("<b>expired</b>", "<strong>EXP</strong>IRED")
+
+
 def clock_of_the_others(inner: Inner) -> Account:
     account: Account = inner()
     for one in inner.server.accounts.values():
@@ -248,6 +299,12 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "search on every page": result("drawn", lambda text: SEARCH + text),
     "pages with a token in a cookie": wrapped("page", with_token),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
+    "properties change with each answer": fresh(changing),
+    "ended sessions go after an hour": wrapped("sweep", forgets),
+    "the way back has more in its query": wrapped("pressed", with_query),
+    "webhooks again after 2xx": wrapped("post", twice),
+    "old events to a new endpoint": wrapped("controlled", old_events),
+    "markup within words": result("drawn", marked_up),
     "clocks that cannot be stopped": wrapped(
         "put_clock", lambda inner, account, wanted: inner(account, {**wanted, "frozen": False})
     ),
@@ -264,6 +321,9 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "strict queries off",
         "search on every page",
         "pages with a token in a cookie",
+        "properties change with each answer",
+        "the way back has more in its query",
+        "markup within words",
     ),
     "refusals": (
         "unknown key is 403",
@@ -274,8 +334,13 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "no second account",
         "problem documents",
     ),
-    "company": ("short ids", "clock 9 s off", "others arrive", "422 throughout"),
-    "delays": ("a worker delivers now and then", "events listed later"),
+    "company": ("short ids", "clock 9 s off", "others arrive", "422 throughout", "ended sessions go after an hour"),
+    "delays": (
+        "a worker delivers now and then",
+        "events listed later",
+        "webhooks again after 2xx",
+        "old events to a new endpoint",
+    ),
     "limits": ("429 now and then", "one clock for all accounts", "one currency"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events",),

@@ -86,8 +86,13 @@ class Page(HTMLParser):
                 found.append(form)
         return found
 
+    def part_words(self, tag):
+        if tag not in ("a", "abbr", "b", "bdi", "em", "font", "i", "mark", "small", "span", "strong", "u", "wbr"):
+            self.words.append("")
+
     def handle_starttag(self, tag, attrs):
         given = {name: value or "" for name, value in attrs}
+        self.part_words(tag)
         if tag in ("script", "style", "template", "head", "noscript") or "hidden" in given:
             self._hidden.append(tag)
         if tag == "form":
@@ -106,6 +111,7 @@ class Page(HTMLParser):
             self.tests[given["data-testid"]] = (given, self._form)
 
     def handle_endtag(self, tag):
+        self.part_words(tag)
         if tag == "form":
             self._form = None
         if self._hidden and self._hidden[-1] == tag:
@@ -113,7 +119,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         if not self._hidden:
-            self.words.append(data)
+            both = self.words and self.words[-1][-1:].isalpha() and data[:1].isalpha()
+            self.words.append(self.words.pop() + data if both else data)
 ''',
     "press": '''
 def press(customer, reply, test_id):
