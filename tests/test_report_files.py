@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
+import html5lib
 import pytest
 from haralyzer import HarParser
+from jsonschema_rs import Draft6Validator
+from lxml import etree
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as SarifLog
 from qashier_contract import CLAUSES, check
+from qashier_contract.findings import PassesCheck
 from qashier_contract.report import render
+from qashier_contract.verdicts import Violation
 
 from tests.targets import directed, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report
+
+ROOT: Final = Path(__file__).parents[1]
+SCHEMAS: Final = ROOT / "tests" / "schemas"
+HAR_SCHEMAS: Final = ROOT / "node_modules" / "har-schema" / "lib"
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +42,67 @@ def report() -> Report:
 
 
 @pytest.fixture(scope="module")
+def odd(report: Report) -> Report:
+    """The same report, with what no terminal, no XML and no page takes in what the target said and in its notes."""
+    nasty = "\x00\x0b\x1b[2J\ufffe\ud800 <b>&amp;]]></script><!-- \u2028"
+
+    def said(violation: Violation) -> Violation:
+        at = violation.finding.expectation.at
+        check = violation.finding.expectation if at is None else PassesCheck(at, nasty, nasty)
+        return Violation(violation.clause, replace(violation.finding, expectation=check, reason=nasty))
+
+    entries = tuple(replace(entry, violations=tuple(map(said, entry.violations))) for entry in report.clauses)
+    return replace(report, clauses=entries, notes=(nasty,), target=f"http://h/{nasty}")
+
+
+@pytest.fixture(scope="module", params=["plain", "odd"])
+def either(request: pytest.FixtureRequest, report: Report, odd: Report) -> Report:
+    return {"plain": report, "odd": odd}[request.param]
+
+
+def written(report: Report, form: str) -> bytes:
+    """What a file holds: see `qashier_contract.report.write`."""
+    return render(report, form).encode("utf-8", "backslashreplace")
+
+
+def test_junit_follows_the_schema_that_its_readers_share(either: Report) -> None:
+    schema = etree.XMLSchema(etree.parse(SCHEMAS / "junit.xsd"))
+    document = etree.fromstring(written(either, "junit"))
+    schema.assertValid(document)
+    cases = document.findall(".//testcase")
+    assert len(cases) == len(either.clauses) == int(document.get("tests"))
+    assert len(document.findall(".//failure")) == int(document.get("failures")) > 0
+    assert len(document.findall(".//skipped")) == int(document.get("skipped")) > 0
+
+
+def test_har_follows_its_schema(either: Report) -> None:
+    schemas = {path.stem: json.loads(path.read_text("utf-8")) for path in HAR_SCHEMAS.glob("*.json")}
+    assert schemas.keys() >= {"har", "log", "entry"}
+
+    def named(address: str) -> Any:
+        return schemas[address.rpartition("/")[2].removesuffix("#").removesuffix(".json")]
+
+    validator = Draft6Validator({**schemas["har"], "$id": "json-schema:///har.json"}, retriever=named)
+    document = json.loads(render(either, "har").encode(errors="replace"))  # the validator takes no half characters
+    assert [error.message for error in validator.iter_errors(document)] == []
+    del document["log"]["entries"][-1]["request"]["method"]
+    assert not validator.is_valid(document)
+
+
+def test_html_is_what_a_browser_takes_without_a_repair(either: Report) -> None:
+    parser = html5lib.HTMLParser(strict=False)
+    parser.parse(written(either, "html"), transport_encoding="utf-8")
+    assert [name for _, name, _ in parser.errors] == []
+
+
+@pytest.fixture(scope="module")
 def sarif(report: Report) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(render(report, "sarif"))
     return document
 
 
-def test_sarif_follows_its_schema(sarif: dict[str, Any]) -> None:
-    log = SarifLog.model_validate(sarif)
+def test_sarif_follows_its_schema(either: Report) -> None:
+    log = SarifLog.model_validate(json.loads(written(either, "sarif")))
     assert len(log.runs) == 1
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from qashier_contract.history import CONTROL_PATH
 from qashier_contract.report.timestamps import iso_time
@@ -74,6 +75,14 @@ def _delivery(history: History, delivery: Delivery) -> dict[str, Json]:
     return entry | {"_number": delivery.number, "_webhook": True, "_account": delivery.endpoint.account}
 
 
+def _uri(url: str) -> str:
+    """A URL without what may not stand in one: a query is sent with its brackets, and HAR wants them escaped."""
+    authority = re.match("https?://[^/?#]*", url)
+    end = authority.end() if authority is not None else 0
+    rest = re.sub("%(?![0-9A-Fa-f]{2})", "%25", url[end:])
+    return url[:end] + quote(rest, safe="%:/?#@!$&'()*+,;=~", errors="replace")
+
+
 def _base(report: Report, path: str) -> str:
     if path.startswith(("http://", "https://")):
         return ""
@@ -96,7 +105,7 @@ def _entry(started: str, time_ms: float, request: Json, response: Json) -> dict[
 def _request(method: str, url: str, query: str, headers: _Headers, body: bytes | None) -> dict[str, Json]:
     sent: dict[str, Json] = {
         "method": method,
-        "url": url,
+        "url": _uri(url),
         "httpVersion": "HTTP/1.1",
         "cookies": [],
         "headers": _headers(headers),
