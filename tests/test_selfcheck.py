@@ -6,12 +6,18 @@ import os
 from collections.abc import Iterator, Sequence
 
 import pytest
+from qashier_contract import CLAUSES
+from qashier_contract.clauses import Source
 
+from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
 from qashier_mock.cli import main, selfcheck
 from qashier_mock.cli.selfcheck import Outcome, examine
 
-SAMPLE = list(BUGS) if os.environ.get("QASHIER_SOAK") == "full" else list(BUGS)[::48]
+IN_FULL = os.environ.get("QASHIER_SOAK") == "full"
+SAMPLE = list(BUGS) if IN_FULL else list(BUGS)[::48]
+BINDING = [name for name, bug in BUGS.items() if CLAUSES[bug.clause].source is not Source.ASSUMED]
+"""The defects of clauses that are documented, public or implied."""
 
 
 def told(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> int:
@@ -76,3 +82,16 @@ def test_a_mock_with_a_defect_is_examined_for_real() -> None:
 def test_every_known_defect_is_killed_and_the_correct_mock_is_not_accused(name: str) -> None:
     outcome = examine(name, 60, 1)
     assert outcome.is_right, f"{outcome.clause}: reported {outcome.reported}"
+
+
+@pytest.mark.parametrize("name", ["retrieve-across-accounts", "crash-on-broken-json", "paying-twice-succeeds"])
+def test_a_defect_of_what_is_no_assumption_fails_the_command_without_strict(name: str) -> None:
+    with MockServer(Settings(bugs=(name,))) as mock:
+        assert main(["check", mock.url, "--seed", "1", "--only", BUGS[name].clause, "--fail-fast", "--no-replay"]) == 1
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", BINDING if IN_FULL else BINDING[::72])
+def test_every_defect_of_what_is_no_assumption_fails_the_command_without_strict(name: str) -> None:
+    with MockServer(Settings(bugs=(name,))) as mock:
+        assert main(["check", mock.url, "--seed", "1", "--max-time", "60s", "--fail-fast", "--no-replay"]) == 1
