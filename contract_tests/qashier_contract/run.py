@@ -42,6 +42,8 @@ _REPLAY_SHARE: Final = 0.15
 """The part of the budget that is left for sending violations again."""
 _JUDGING_NS: Final = 1_000_000
 """About how long judging takes for each request, until it was measured."""
+_LEAST_SHARE: Final = 0.1
+"""The part of the budget that judging has at least: what was sent must not have been sent for nothing."""
 _WRITING: Final = 3
 """How many times as long as judging it takes to write down the violations, in every form of a report."""
 _LAST_LOOK_S: Final = 0.7
@@ -291,7 +293,7 @@ class Run:
             strict=self.strict,
             reasons=reasons,
             failed_checks=self.failed_checks,
-            until_ns=self._ends_ns,
+            until_ns=max(self._ends_ns, began_ns + int(_LEAST_SHARE * self.settings.max_time_s * 1e9)),
         )
         self._judged_ns = time.monotonic_ns() - began_ns
         self.interim.settle(judged)
