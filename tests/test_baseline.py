@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,6 +14,9 @@ from qashier_contract.baseline import GRACE, BaselineError, Known
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.history import Exchange, History, Reply, Request, Terms
 from qashier_contract.verdicts import Report, Verdict, judge
+
+from qashier_mock.cli import main
+from tests.targets import serving
 
 DAY = date(2027, 1, 15)
 NOON_NS = 1_800_000_000 * 10**9  # of that day
@@ -104,3 +108,35 @@ def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str, messag
     path.write_text(text, "utf-8")
     with pytest.raises(BaselineError, match=message):
         baseline.read(path)
+
+
+NOBODY = "http://127.0.0.1:9"
+QUICK = ("--only", "CRE-5", "--seed", "1", "--fail-fast", "--no-replay")
+
+
+def test_a_baseline_that_is_not_there_is_refused_before_anything_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "knwon.toml"
+    assert main(["check", NOBODY, "--baseline", str(path)]) == 2
+    assert f"there is no baseline {path}; --update-baseline writes one" in capsys.readouterr().err
+    with serving("default 23 h") as url:
+        assert main(["check", url, *QUICK, "--baseline", str(path), "--update-baseline"]) == 0
+    assert "CRE-5" in path.read_text("utf-8")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    for path, why in ((tmp_path, "it is a folder"), (taken / "x.json", "(File exists|Not a directory)")):
+        assert main(["check", NOBODY, "--report", f"json={path}"]) == 2
+        assert re.search(f"the json report cannot be written to {path}: {why}", capsys.readouterr().err)
+
+
+def test_the_folder_of_a_report_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "report.json"
+    with serving("default 23 h") as url:
+        assert main(["check", url, *QUICK, "--report", f"json={path}"]) == 1
+    assert json.loads(path.read_text("utf-8"))["verdict"] == "failed"

@@ -60,13 +60,11 @@ class Known:
 
 
 def read(path: Path) -> tuple[Known, ...]:
-    """The entries of a file; none if it is not there yet.
+    """The entries of a file.
 
     Raises:
         BaselineError: It cannot be read, or an entry is odd.
     """
-    if not path.exists():
-        return ()
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:

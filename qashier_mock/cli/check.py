@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.judging import JUDGING, finish, settings
+from qashier_mock.cli.judging import JUDGING, finish, make_folders, settings
 from qashier_mock.cli.options import Option, duration, given, http_url, integer, parse
 
 if TYPE_CHECKING:
@@ -158,10 +158,11 @@ def _check(options: argparse.Namespace, stop: Stop) -> int:
         raise CommandError(str(error)) from None
     try:
         wanted = settings(OPTIONS, options)
-        known = _known(options.baseline)
+        known = _known(options)
         if options.plan:
             _print_plan(planned(target, Settings(**wanted)))
             return DONE
+        make_folders(options.report)
         report = check(target, progress=line, violated=line.tell, stop=stop, **wanted)
     except CheckError as error:
         raise CommandError(str(error)) from None
@@ -173,14 +174,19 @@ def _check(options: argparse.Namespace, stop: Stop) -> int:
     return finish(report, options.report)
 
 
-def _known(path: str | None) -> tuple[Known, ...]:
+def _known(options: argparse.Namespace) -> tuple[Known, ...]:
     """The accepted violations, read before anything is sent."""
-    if path is None:
+    if options.baseline is None:
         return ()
     from qashier_contract.baseline import BaselineError, read  # noqa: PLC0415
 
+    path = Path(options.baseline)
+    if not path.exists():
+        if options.update_baseline:
+            return ()
+        raise CommandError(f"there is no baseline {path}; --update-baseline writes one")
     try:
-        return read(Path(path))
+        return read(path)
     except BaselineError as error:
         raise CommandError(str(error)) from None
 

@@ -95,6 +95,22 @@ def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str
     return found
 
 
+def make_folders(files: Sequence[tuple[str, Path]]) -> None:
+    """Make the folders of reports, before a long run rather than after it.
+
+    Raises:
+        CommandError: A report cannot be written there.
+    """
+    for name, path in files:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            why = "it is a folder" if path.is_dir() else "it may not be written"
+            raise CommandError(f"the {name} report cannot be written to {path}: {why}")
+
+
 def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
     """Write the reports, print the summary, and give the exit code.
 
