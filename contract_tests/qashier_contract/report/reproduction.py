@@ -76,7 +76,8 @@ def _known(_history: History) -> dict[tuple[int, int, str], tuple[Violation, Rep
 def _reproduced(report: Report, violation: Violation, place: int, again: SentAgain | None) -> Reproduction:
     entry = report[violation.clause]
     shown, part = (violation, _evidence(report, violation, place)) if again is None else (again.violation, again.part)
-    name = f"test_{violation.clause.lower().replace('-', '_')}_{entry.clause.judge.__name__}"
+    judge = getattr(entry.clause.judge, "func", entry.clause.judge)  # several clauses may share a function
+    name = f"test_{violation.clause.lower().replace('-', '_')}_{judge.__name__.lstrip('_')}"
     to_write = ToWrite(
         violation=shown,
         part=part,
