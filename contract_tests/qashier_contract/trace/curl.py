@@ -83,16 +83,17 @@ class _Shell:
             named = re.search(rf"\(\({now}\b", text) is not None
             moves = [step for step in self.steps.all if step.moved_s is not None and step.account == account]
             if self.steps.can_move_clock and (named or moves):
-                put = f"curl -sS -X PUT {self._who(account)} {_JSON_TYPE} {self._control('clock')}"
+                put = self._to_clock(account, "-X PUT ", "clock")
                 before.append(f"{now}=$({put} -d '{{\"frozen\": true}}' | field now)")
                 after.append(f"{put} -d '{{\"frozen\": false}}'")
             elif named:
                 before.append(f"{now}=$(date +%s)")
         return before, after
 
-    @staticmethod
-    def _control(path: str) -> str:
-        return f'"${{QASHIER_CONTROL_URL}}{CONTROL_PATH}/{path}"'
+    def _to_clock(self, account: int | None, method: str, path: str) -> str:
+        """The beginning of a call of the control API, to which its body is added."""
+        who = _of_key(account, self.names.scheme(account or 0))
+        return f'curl -sS {method}{who} {_JSON_TYPE} "${{QASHIER_CONTROL_URL}}{CONTROL_PATH}/{path}"'
 
     # Steps.
 
@@ -103,7 +104,7 @@ class _Shell:
 
     def _move(self, step: Step) -> str:
         data = shlex.quote(json.dumps({"seconds": step.moved_s}))
-        return f"curl -sS {self._who(step.account)} {_JSON_TYPE} {self._control('clock/advance')} -d {data}"
+        return f"{self._to_clock(step.account, '', 'clock/advance')} -d {data}"
 
     def _single(self, step: Step) -> list[str]:
         if step.moved_s is not None:
@@ -159,20 +160,13 @@ class _Shell:
         rest = self._quoted(self.steps.reader.text(shown.partition(parts.netloc)[2]))
         return f'"$(printf %s "${{{url}}}" | sed \'s|\\(//[^/]*\\).*|\\1|\'){rest}"'
 
-    def _who(self, account: int | None) -> str:
-        key = "${QASHIER_API_KEY_2}" if account == 1 else "${QASHIER_API_KEY}"
-        if self.names.scheme(account or 0) is Credentials.BEARER:
-            return f'-H "Authorization: Bearer {key}"'
-        return f'-u "{key}:"'
-
     def _credentials(self, exchange: Exchange) -> list[str]:
-        key = "${QASHIER_API_KEY_2}" if exchange.account == 1 else "${QASHIER_API_KEY}"
         if exchange.credentials is Credentials.BROKEN:
             made = forged(exchange.request.header("Authorization") or "")
             keys = {
-                "{key}": key,
+                "{key}": "${QASHIER_API_KEY}",
                 "{public}": "pk_${QASHIER_API_KEY#sk_}",
-                "{capitals}": f"$(printf %s \"{key}\" | tr 'a-z' 'A-Z')",
+                "{capitals}": "$(printf %s \"${QASHIER_API_KEY}\" | tr 'a-z' 'A-Z')",
             }
             text = _in_quotes(made.text)
             for word, shown in keys.items():
@@ -180,9 +174,8 @@ class _Shell:
             if made.is_encoded:
                 text = f"$(printf %s \"{text}\" | base64 | tr -d '\\n')"
             return [f'-H "Authorization: {made.scheme}{" " * bool(made.scheme)}{text}"']
-        if exchange.credentials is Credentials.BEARER:
-            return [f'-H "Authorization: Bearer {key}"']
-        return [f'-u "{key}:"'] if exchange.credentials is Credentials.BASIC else []
+        named = exchange.credentials in {Credentials.BASIC, Credentials.BEARER}
+        return [_of_key(exchange.account, exchange.credentials)] if named else []
 
     def _headers(self, step: Step) -> list[str]:
         words = []
@@ -261,6 +254,12 @@ class _Shell:
         text = shlex.quote(json.dumps(filled(value, of_text, lambda moment: hole(moment, "\x00\x00"))))
         text = re.sub(r'"\\u0000\\u0000(\d+)\\u0000\\u0000"', r"\\u0000\1\\u0000", text)
         return re.sub(r"\\u0000(\d+)\\u0000", lambda match: f"'\"{holes[int(match[1])]}\"'", text)
+
+
+def _of_key(account: int | None, scheme: Credentials) -> str:
+    """The words that send the key of an account."""
+    key = "${QASHIER_API_KEY_2}" if account == 1 else "${QASHIER_API_KEY}"
+    return f'-H "Authorization: Bearer {key}"' if scheme is Credentials.BEARER else f'-u "{key}:"'
 
 
 _JSON_TYPE: Final = "-H 'Content-Type: application/json'"

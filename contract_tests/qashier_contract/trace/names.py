@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, Operation
 from qashier_contract.trace.literals import Code, literal, quoted
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, filled, steps_of
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, as_text, filled, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -274,15 +274,10 @@ class Names:
         if path and isinstance(path[0], str) and path[0].startswith(f"{CONTROL_PATH}/"):
             path = (path[0].removeprefix(f"{CONTROL_PATH}/"), *path[1:])
         query: Text = ("?", *step.query) if any(step.query) else ()
-        parts: list[str | Symbol] = []
-        for part in (*path, *query):
-            if isinstance(part, str) and parts and isinstance(parts[-1], str):
-                parts[-1] += part
-            else:
-                parts.append(part)
+        parts = as_text((*path, *query))
         if all(isinstance(part, str) for part in parts):
-            return literal("".join(str(part) for part in parts))
-        return self._format(tuple(parts))
+            return literal("".join(map(str, parts)))
+        return self._format(parts)
 
     def is_odd(self, step: Step) -> bool:
         """Whether a polite client would not send this as it is."""

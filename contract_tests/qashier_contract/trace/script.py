@@ -299,16 +299,13 @@ class _Script:
             return f'"{made.scheme} " + {text}' if made.scheme else text
         if exchange.account is None or exchange.credentials is self.names.scheme(exchange.account):
             return None
-        key = "OTHER_KEY" if exchange.account == 1 else "KEY"
-        return f'f"Bearer {{{key}}}"' if exchange.credentials is Credentials.BEARER else f"basic({key})"
+        return _of_key(exchange.account, exchange.credentials)
 
     def _raw(self, step: Step) -> str:
         headers = [f"({literal(name)}, {literal(self.names.code(text))})" for name, text in step.headers]
         value = self._authorization(step.exchange)
         if value is None and step.exchange.account is not None:
-            key = "OTHER_KEY" if step.exchange.account == 1 else "KEY"
-            bearer = self.names.scheme(step.exchange.account) is Credentials.BEARER
-            value = f'f"Bearer {{{key}}}"' if bearer else f"basic({key})"
+            value = _of_key(step.exchange.account, self.names.scheme(step.exchange.account))
         if value is not None:
             headers.insert(0, f'("Authorization", {value})')
         body = self._body(step)
@@ -334,6 +331,12 @@ _CLIENTS: Final = (
     ("other_control", "CONTROL", "OTHER_KEY"),
     ("customer", '""', ""),
 )
+
+
+def _of_key(account: int, scheme: Credentials) -> str:
+    """The expression of an `Authorization` with the key of an account."""
+    key = "OTHER_KEY" if account == 1 else "KEY"
+    return f'f"Bearer {{{key}}}"' if scheme is Credentials.BEARER else f"basic({key})"
 
 
 def _used_only(lines: list[str]) -> list[str]:

@@ -338,7 +338,7 @@ class Reader:
                 segments.append(EndpointId(segment))
             else:
                 segments += self.text(segment)
-        return _joined(segments)
+        return as_text(segments)
 
     def _query(self, query: str, account: int) -> Text:
         parts: list[str | Symbol] = []
@@ -357,7 +357,7 @@ class Reader:
                 parts.append(Moment(int(value), account))
             else:
                 parts += self.text(value)
-        return _joined(parts)
+        return as_text(parts)
 
     def _is_time(self, value: float) -> bool:
         return self.span[0] <= value <= self.span[1]
@@ -420,15 +420,15 @@ def _is_plain(value: Json, raw: bytes) -> bool:
         return False
 
 
-def _joined(parts: Iterable[str | Symbol]) -> Text:
+def as_text(parts: Iterable[str | Symbol]) -> Text:
     """Parts of a text, with neighbours that are plain put together."""
-    joined: list[str | Symbol] = []
+    found: list[str | Symbol] = []
     for part in parts:
-        if isinstance(part, str) and joined and isinstance(joined[-1], str):
-            joined[-1] += part
+        if isinstance(part, str) and found and isinstance(found[-1], str):
+            found[-1] += part
         elif part != "":
-            joined.append(part)
-    return tuple(joined)
+            found.append(part)
+    return tuple(found)
 
 
 def _grouped(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
