@@ -86,17 +86,14 @@ class Part(StrEnum):
     CONTROLS = "controls"
     """The `data-testid`s of a hosted page."""
     REQUEST_BODY = "request body"
-    REQUEST_HEADER = "request header"
-    REQUEST_PARAMETER = "request parameter"
 
 
-_OF_REQUEST: Final = frozenset({Part.REQUEST_BODY, Part.REQUEST_HEADER, Part.REQUEST_PARAMETER})
 _OF_PAGE: Final = frozenset({Part.TEXT, Part.LINKS, Part.FORMS, Part.CONTROLS})
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A place in an exchange or a delivery. For a header or a parameter, `path` is its name."""
+    """A place in an exchange or a delivery. For a header, `path` is its name."""
 
     message: Exchange | Delivery
     part: Part
@@ -110,8 +107,8 @@ class At:
             if self.part is Part.HEADER:
                 return _or_absent(message.header(name))
             return message.method if self.part is Part.METHOD else _walk(message.json, self.path)
-        if self.part in _OF_REQUEST:
-            return self._asked(message, name)
+        if self.part is Part.REQUEST_BODY:
+            return _walk(message.request.json, self.path)
         if self.part is Part.METHOD:
             return message.request.method
         if message.reply is None:
@@ -126,13 +123,6 @@ class At:
             text = message.reply.body.decode("utf-8", "replace")
             return unescape(text) if "html" in message.reply.media_type else text
         return _walk(message.json, self.path)
-
-    def _asked(self, exchange: Exchange, name: str) -> Json:
-        if self.part is Part.REQUEST_HEADER:
-            return _or_absent(exchange.request.header(name))
-        if self.part is Part.REQUEST_PARAMETER:
-            return exchange.request.parameters.get(name, ABSENT)
-        return _walk(exchange.request.json, self.path)
 
     def _shown(self, exchange: Exchange) -> Json:
         page = page_of(exchange)
@@ -174,7 +164,7 @@ class At:
         """Where a value came from, in words: `as create returned it`."""
         if isinstance(self.message, Delivery):
             return "as the webhook has it"
-        verb = "sent" if self.part in _OF_REQUEST else "returned"
+        verb = "sent" if self.part is Part.REQUEST_BODY else "returned"
         return f"as {self.message.operation.value} {verb} it"
 
 
@@ -292,8 +282,3 @@ def in_body(message: Exchange | Delivery, *path: Step) -> At:
 def asked_in(exchange: Exchange, *path: Step) -> At:
     """A place in the JSON of a request."""
     return At(exchange, Part.REQUEST_BODY, path)
-
-
-def parameter_of(exchange: Exchange, name: str) -> At:
-    """A parameter in the query of a request."""
-    return At(exchange, Part.REQUEST_PARAMETER, (name,))

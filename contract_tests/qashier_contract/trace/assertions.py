@@ -39,7 +39,6 @@ _TYPES: Final = {
     "number": "(int, float)",
     "boolean": "bool",
 }
-_OF_REQUEST: Final = frozenset({Part.REQUEST_BODY, Part.REQUEST_HEADER, Part.REQUEST_PARAMETER})
 
 
 class Assertion:
@@ -201,7 +200,7 @@ class Assertion:
         message = at.message
         if isinstance(message, Delivery):
             return self._of_delivery(at, message)
-        if at.part in _OF_REQUEST or not self.names.knows(message):
+        if at.part is Part.REQUEST_BODY or not self.names.knows(message):
             return self.names.constant(None if at.value is ABSENT else at.value, message.account)
         return self._of_reply(at, message)
 
