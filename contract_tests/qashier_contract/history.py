@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote
 
 from qashier_contract.policy import Policy
-from qashier_contract.values import NOT_JSON, Json, read_json
+from qashier_contract.values import NOT_JSON, Json, is_integer, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -413,6 +413,11 @@ class History:
     def clock_calls(self, account: int | None) -> Sequence[Exchange]:
         """What was asked of, and done to, the clock that an account goes by."""
         return self._clock_calls.get(self.clock_name(account), ())
+
+    def times(self, account: int | None) -> Sequence[tuple[Exchange, int]]:
+        """Those of `clock_calls` that showed the time, with it, in epoch seconds."""
+        shown = ((exchange, exchange.object.get("now")) for exchange in self.clock_calls(account))
+        return [(exchange, now) for exchange, now in shown if is_integer(now)]
 
     def clock_name(self, account: int | None) -> int | None:
         """The same for two accounts exactly when they go by the same clock."""

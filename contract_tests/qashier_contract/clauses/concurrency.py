@@ -12,7 +12,6 @@ from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.linearizability import NEVER, Anomaly, Op, Saw, linearize
 from qashier_contract.places import EACH, in_body
 from qashier_contract.statuses import NO_SUCCESS, SUCCESS
-from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,13 +84,11 @@ def _touches(ledger: Ledger, observed: ObservedSession) -> Iterator[Exchange]:
 def _crossings(ledger: Ledger, observed: ObservedSession) -> list[Exchange]:
     """The moves of the clock that took it past the session's deadline: they end it as well."""
     found, previous = [], observed.created
-    for exchange in ledger.history.clock_calls(observed.account):
-        now = exchange.object.get("now")
-        if not is_integer(now) or not observed.born.is_before(exchange):
-            continue
-        if previous < observed.expires_at <= now:
-            found.append(exchange)
-        previous = max(previous, now)
+    for exchange, now in ledger.history.times(observed.account):
+        if observed.born.is_before(exchange):
+            if previous < observed.expires_at <= now:
+                found.append(exchange)
+            previous = max(previous, now)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from qashier_contract.history import Capability, Delivery, Endpoint, Exchange
 from qashier_contract.ledger import Ledger, ObservedSession, endings
 from qashier_contract.observed_events import session_of
 from qashier_contract.places import At, Part, header_of, in_body
-from qashier_contract.values import Json, is_integer
+from qashier_contract.values import Json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,12 +101,9 @@ def _promptly(
 
 def _delivered_by_clock(ledger: Ledger, observed: ObservedSession) -> Findings:
     """What the clock ends is delivered to the endpoints that were there before, and some time after."""
-    moves = [
-        e
-        for e in ledger.history.clock_calls(observed.account)
-        if e.request.method != "GET" and is_integer(e.object.get("now"))
-    ]
-    passed = next((e for e in moves if e.object["now"] >= observed.expires_at and observed.born.is_before(e)), None)
+    moves = [(e, now) for e, now in ledger.history.times(observed.account) if e.request.method != "GET"]
+    due = ((e, now) for e, now in moves if now >= observed.expires_at and observed.born.is_before(e))
+    passed, shown = next(due, (None, None))
     if passed is None or ledger.clock(passed)[0] is None:
         return
     for endpoint in ledger.history.endpoints:
@@ -114,7 +112,7 @@ def _delivered_by_clock(ledger: Ledger, observed: ObservedSession) -> Findings:
         tries = _attempts(ledger, endpoint, observed)
         watched = endpoint.removed_ns is None or endpoint.removed_ns > passed.received_ns + _WATCHED_NS
         if tries or (watched and _was_waited_for(ledger, endpoint, passed)):
-            yield _promptly(endpoint, observed, tries, passed, passed.object["now"])
+            yield _promptly(endpoint, observed, tries, passed, shown)
 
 
 def _not_there(ledger: Ledger, observed: ObservedSession, write: Exchange | None) -> Findings:
@@ -199,11 +197,8 @@ def _a_minute_later(ledger: Ledger, first: Delivery) -> Exchange | None:
     Where the clock was moved far at once, a retry that was due within the minute is seen by the new time.
     """
     removed = _removed_ns(ledger, first)
-    for exchange in ledger.history.clock_calls(first.endpoint.account):
-        now = exchange.object.get("now")
-        if not is_integer(now) or exchange.sent_ns < first.received_ns:
-            continue
-        if now >= (first.clock or 0) + _FIRST_RETRY:
+    for exchange, now in ledger.history.times(first.endpoint.account):
+        if exchange.sent_ns >= first.received_ns and now >= (first.clock or 0) + _FIRST_RETRY:
             watched = removed is None or removed > exchange.received_ns + endings.SOON_NS
             return exchange if watched else None
     return None
@@ -222,15 +217,10 @@ def _removed_ns(ledger: Ledger, delivery: Delivery) -> int | None:
 
 def _watched_until(ledger: Ledger, first: Delivery) -> int:
     """Up to which time of the account's clock the retries of an event were watched: the last move of the clock."""
-    until = first.clock or 0
-    removed = _removed_ns(ledger, first)
-    for exchange in ledger.history.clock_calls(first.endpoint.account):
-        if removed is not None and exchange.sent_ns > removed:
-            break
-        now = exchange.object.get("now")
-        if is_integer(now) and exchange.sent_ns > first.received_ns:
-            until = max(until, now)
-    return until
+    until = _removed_ns(ledger, first) or math.inf
+    times = ledger.history.times(first.endpoint.account)
+    watched = (now for exchange, now in times if first.received_ns < exchange.sent_ns <= until)
+    return max(first.clock or 0, *watched, 0)
 
 
 @clause(

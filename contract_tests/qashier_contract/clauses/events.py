@@ -10,7 +10,7 @@ from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, F
 from qashier_contract.clauses.telling import cause_of, entry_of, in_event, in_its_session, listening, told_in
 from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape, OneOf, Within, expect
 from qashier_contract.history import Capability, Delivery, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, documented, lasting
+from qashier_contract.ledger import Ending, Ledger, ObservedSession, documented, lasting
 from qashier_contract.observed_events import (
     ObservedEvent,
     feeds,
@@ -38,6 +38,12 @@ def _of_sessions(ledger: Ledger) -> Iterator[tuple[ObservedEvent, ObservedSessio
         observed = sessions.get(str(seen.session.get("id")))
         if observed is not None:
             yield seen, observed
+
+
+def _of_endings(ledger: Ledger) -> Iterator[tuple[ObservedEvent, Ending]]:
+    """The events about sessions that surely ended, with how each did."""
+    ends = {ending.session.id: ending for ending in ledger.endings.known}
+    return ((seen, ends[observed.id]) for seen, observed in _of_sessions(ledger) if observed.id in ends)
 
 
 @clause(
@@ -77,11 +83,9 @@ def _is_inside(path: tuple[Step, ...], holder: tuple[Step, ...]) -> bool:
 
 def _created_then(ledger: Ledger) -> Findings:
     """An event was created when the session ended: by a request while that was served, by the clock not before."""
-    ends = {observed.id: write for observed, _, write in ledger.endings.known}
-    for seen, observed in _of_sessions(ledger):
-        if observed.id not in ends or not is_integer(seen.event.get("created")):
+    for seen, (observed, _, write) in _of_endings(ledger):
+        if not is_integer(seen.event.get("created")):
             continue
-        write = ends[observed.id]
         least, most = (observed.expires_at, None) if write is None else ledger.clock_of(observed, write)
         if write is None and seen.exchange is not None:
             _, most = ledger.clock(seen.exchange)
@@ -157,11 +161,7 @@ def _told_in_time(ledger: Ledger, observed: ObservedSession, reason: str) -> Fin
     needs=EVENTS,
 )
 def an_event_shows_the_session_as_it_became(ledger: Ledger) -> Findings:
-    ends = {observed.id: (state, write) for observed, state, write in ledger.endings.known}
-    for seen, observed in _of_sessions(ledger):
-        if observed.id not in ends:
-            continue
-        state, write = ends[observed.id]
+    for seen, (observed, state, write) in _of_endings(ledger):
         evidence = cause_of(observed, write)
         for name, value in state._asdict().items():
             yield expect(Equals(in_its_session(seen, name), value), "right after the change", *evidence)
@@ -184,11 +184,7 @@ def an_event_shows_the_session_as_it_became(ledger: Ledger) -> Findings:
     needs=EVENTS,
 )
 def an_event_names_its_request(ledger: Ledger) -> Findings:
-    ends = {observed.id: write for observed, _, write in ledger.endings.known}
-    for seen, observed in _of_sessions(ledger):
-        if observed.id not in ends:
-            continue
-        write = ends[observed.id]
+    for seen, (observed, _, write) in _of_endings(ledger):
         if write is not None and write.operation is Operation.EXPIRE:
             key = write.request.idempotency_key
             request_id = None if write.request_id is None else header_of(write, "Request-Id")

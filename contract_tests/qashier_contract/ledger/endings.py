@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, History, Operation
 from qashier_contract.observed_events import feeds, last_feeds, tells_of
-from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,11 +54,11 @@ class Endings:
                     yield Ending(observed, after, write)
                     break
             else:
-                clocks = [e for e in self.history.clock_calls(observed.account) if observed.born.is_before(e)]
+                clocks = [time for time in self.history.times(observed.account) if observed.born.is_before(time[0])]
                 if clocks and not self.history.terms.others_act:
-                    state = self._states.before(observed, clocks[-1])
-                    now = clocks[-1].object.get("now")
-                    if state is not None and is_integer(now) and now >= observed.expires_at:
+                    last, now = clocks[-1]
+                    state = self._states.before(observed, last)
+                    if state is not None and now >= observed.expires_at:
                         ended = oracle.step(state, oracle.Act.DEADLINE_PASSED)
                         yield Ending(observed, state if ended is None else ended, None)
 
@@ -67,12 +66,8 @@ class Endings:
         """When a session surely had ended, by the machine's clock; None if the clock ended it, and was not seen to."""
         if write is not None:
             return write.received_ns
-        passed = (
-            e.received_ns
-            for e in self.history.clock_calls(observed.account)
-            if is_integer(now := e.object.get("now")) and now >= observed.expires_at
-        )
-        return min(passed, default=None)
+        times = self.history.times(observed.account)
+        return min((exchange.received_ns for exchange, now in times if now >= observed.expires_at), default=None)
 
     def is_before(self, observed: ObservedSession, write: Exchange | None, feed: Exchange) -> bool:
         """Whether a session surely had ended when a list of events was asked for."""

@@ -23,29 +23,21 @@ def credentials(context: RunContext) -> None:
     body = json.dumps(context.body()).encode()
     json_type = (("Content-Type", "application/json"),)
     operations = (
-        ("GET", own, None),
-        ("GET", SESSIONS_PATH, None),
-        ("POST", SESSIONS_PATH, body),
-        ("POST", f"{own}/expire", None),
+        ("GET", own, (), None),
+        ("GET", SESSIONS_PATH, (), None),
+        ("POST", SESSIONS_PATH, json_type, body),
+        ("POST", f"{own}/expire", (), None),
     )
-    for method, path, content in operations:
-        context.target.send(method, path, account=None, headers=json_type if content else (), body=content)
+    for method, path, headers, content in operations:
+        context.target.send(method, path, account=None, headers=headers, body=content)
     context.account.retrieve(session_id, credentials=Credentials.BEARER)
     context.target.send("GET", SESSIONS_PATH, query="limit=1", credentials=Credentials.BEARER)
     by_bearer = context.account.create(context.body(), credentials=Credentials.BEARER)
     Opened(context.account, by_bearer).expire(credentials=Credentials.BEARER)
     _ask_with(context, own, _broken(context)[:4])
     value, shown = _broken(context)[0]
-    for method, path, content in operations[1:]:
-        context.target.send(
-            method,
-            path,
-            account=None,
-            authorization=value,
-            shown=shown,
-            headers=json_type if content else (),
-            body=content,
-        )
+    for method, path, headers, content in operations[1:]:
+        context.target.send(method, path, account=None, authorization=value, shown=shown, headers=headers, body=content)
     opened.retrieve()
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, send_each
 from qashier_contract.history import SESSIONS_PATH
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 """RFC 9562 takes both cases on input: in another one this is the same id."""
+
+
+def _json(context: RunContext) -> bytes:
+    return json.dumps(context.body()).encode()
 
 
 @driver(
@@ -21,21 +28,18 @@ _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 )
 def what_is_nearly_json(context: RunContext) -> None:
     for media_type in ("text/json", "application/jsonp"):
-        context.account.create(json.dumps(context.body()).encode(), headers=(("Content-Type", media_type),))
-    send_each(
-        context,
-        iter(
-            (
-                json.dumps(context.body()).encode() + b" x",
-                json.dumps(context.body()).encode()[:-1] + b",}",
-                json.dumps(context.body()).encode().replace(b'"', b"'"),
-                json.dumps(context.body()).encode().replace(b"Kaya toast", b"Kaya\ntoast"),
-                json.dumps(context.body()).encode()[:-1] + b', "x": NaN}',
-                json.dumps(context.body()).encode()[:-1] + b" /* a comment */}",
-                json.dumps(context.body()).encode() + b" // a comment",
-            )
-        ),
-    )
+        context.account.create(_json(context), headers=(("Content-Type", media_type),))
+
+    def bodies() -> Iterator[bytes]:
+        yield _json(context) + b" x"
+        yield _json(context)[:-1] + b",}"
+        yield _json(context).replace(b'"', b"'")
+        yield _json(context).replace(b"Kaya toast", b"Kaya\ntoast")
+        yield _json(context)[:-1] + b', "x": NaN}'
+        yield _json(context)[:-1] + b" /* a comment */}"
+        yield _json(context) + b" // a comment"
+
+    send_each(context, bodies())
 
 
 @driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=39)
@@ -57,20 +61,19 @@ def the_wrong_door(context: RunContext) -> None:
         ("DELETE", f"{own}/expire"),
     ):
         send(method, path)
-    for body in (b"{", b"", b"not json", b'{"line_items": [}', json.dumps(context.body()).encode()[:-1], b"\xff\xfe{}"):
+    for body in (b"{", b"", b"not json", b'{"line_items": [}', _json(context)[:-1], b"\xff\xfe{}"):
         context.account.create(body)
-    marked = json.dumps(context.body()).encode()
+    marked = _json(context)
     for media_type in (
         "application/x-www-form-urlencoded",
         "text/plain",
         "application/xml",
         "multipart/form-data; boundary=x",
     ):
-        body = json.dumps(context.body()).encode()
-        context.account.create(body, headers=(("Content-Type", media_type),))
+        context.account.create(_json(context), headers=(("Content-Type", media_type),))
     context.account.create(marked, headers=(("Content-Type", "application/json; charset=utf-8"),))
-    context.account.create(json.dumps(context.body()).encode(), headers=(("Content-Type", "Application/JSON"),))
-    context.account.create(json.dumps(context.body()).encode(), headers=(("Content-Type", ""),))
+    for media_type in ("Application/JSON", ""):
+        context.account.create(_json(context), headers=(("Content-Type", media_type),))
     nearly = [UNKNOWN_ID, session_id + "x", session_id[:-1]]
     if not re.fullmatch(_UUID, session_id):
         nearly.append(session_id.swapcase())
