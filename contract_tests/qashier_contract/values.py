@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, TypeGuard
 
 Json: TypeAlias = Any
 """What `json.loads` gives."""
@@ -72,15 +69,6 @@ def has_repeated_keys(body: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return repeated
-
-
-def differences(first: Mapping[str, Json], second: Mapping[str, Json]) -> list[str]:
-    """The names of the properties in which two sessions differ. 1 and 1.0 and true are three values."""
-    return [
-        name
-        for name in sorted({*first, *second})
-        if name not in first or name not in second or not same(first[name], second[name])
-    ]
 
 
 def same(first: Json, second: Json) -> bool:

@@ -6,13 +6,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
-from qashier_contract.clauses.writes import same_properties
+from qashier_contract.clauses.writes import same_session
 from qashier_contract.findings import Equals, StatusIs, expect
 from qashier_contract.history import Exchange, Operation
-from qashier_contract.ledger import CHANGING, Ledger, ObservedSession, act_of, documented, entries_of, lasting
+from qashier_contract.ledger import CHANGING, Ledger, ObservedSession, act_of, documented, entries_of
 from qashier_contract.places import EACH, in_body
 from qashier_contract.statuses import SUCCESS, exactly
-from qashier_contract.values import differences
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,10 +43,9 @@ def a_session_is_as_last_written(ledger: Ledger) -> Findings:
             yield expect(StatusIs(exchange, SUCCESS), "the session exists", observed.born)
             continue
         write = _last_write(ledger, observed, exchange)
-        differing = differences(lasting(write.object), lasting(exchange.object))
-        if differing == ["expires_at"] and write.operation is Operation.EXPIRE:
-            differing = []  # EXP-8
-        yield from same_properties(exchange, write, differing, f"as {write.operation.value} left it", observed.born)
+        reason = f"as {write.operation.value} left it"
+        excused = "expires_at" if write.operation is Operation.EXPIRE else ""  # EXP-8
+        yield from same_session(exchange, write, reason, observed.born, excused=excused)
         state = ledger.state_before(observed, exchange)
         acted = any(
             act_of(w) is not None and w.operation is not Operation.EXPIRE and not w.is_before(write)
@@ -59,7 +57,6 @@ def a_session_is_as_last_written(ledger: Ledger) -> Findings:
         if ledger.may_have_ended_unseen(write.object, exchange.object):
             continue
         for name in sorted(CHANGING):
-            reason = f"as {write.operation.value} left it"
             yield expect(Equals(in_body(exchange, name), in_body(write, name)), reason, observed.born)
 
 
@@ -101,8 +98,7 @@ def reading_has_no_effect(ledger: Ledger) -> Findings:
                 continue
             if ledger.may_have_ended_unseen(first.object, second.object):
                 continue
-            differing = differences(documented(first.object), documented(second.object))
-            yield from same_properties(second, first, differing, "only reads came in between", observed.born)
+            yield from same_session(second, first, "only reads came in between", observed.born, of=documented)
     yield from _lists_unmoved(ledger)
 
 
@@ -127,15 +123,12 @@ def _lists_unmoved(ledger: Ledger) -> Findings:
 @clause("RET-4", "Only `status` and `payment_status` ever change in a session's life.", source=IMPLIED)
 def little_ever_changes(ledger: Ledger) -> Findings:
     for observed in ledger.sessions.values():
-        first = lasting(observed.first)
         expires = [w for w in observed.writes if w.operation is Operation.EXPIRE and w.succeeded]
         shown = [*observed.reads, *(w for w in expires if w.object.get("id") == observed.id)]
         for view in sorted(shown, key=lambda exchange: exchange.number):
-            differing = differences(first, lasting(view.object))
-            if differing == ["expires_at"] and any(w.number <= view.number for w in expires):
-                continue  # EXP-8
+            excused = "expires_at" if any(w.number <= view.number for w in expires) else ""  # EXP-8
             writes = [w for w in observed.writes if w.number < view.number]
-            yield from same_properties(view, observed.born, differing, "it never changes", *writes)
+            yield from same_session(view, observed.born, "it never changes", *writes, excused=excused)
         for earlier, later in pairwise(observed.reads):
             ended = earlier.object.get("status") in {"complete", "expired"}
             if not ended or not earlier.is_before(later):

@@ -8,13 +8,13 @@ from qashier_contract import oracle
 from qashier_contract.clauses.table import KEPT, Findings
 from qashier_contract.findings import Counts, Equals, HasShape, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of, documented, lasting
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, lasting
 from qashier_contract.page import Page, page_of
 from qashier_contract.places import At, Part, in_body
-from qashier_contract.values import differences, differing_paths
+from qashier_contract.values import Json, differing_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 HARMLESS: Final = frozenset({oracle.Act.PAYMENT_FAILED, oracle.Act.PAYMENT_CANCELED})
 
@@ -62,22 +62,23 @@ def nothing_changed(
         yield from same_session(read, before, reason, *story_before(observed, write))
 
 
-def same_session(shown: Exchange, before: Exchange, reason: str, *evidence: Exchange) -> Findings:
-    """What never changes is as another answer shows it."""
-    differing = differences(lasting(before.object), lasting(shown.object))
-    yield from same_properties(shown, before, differing, reason, *evidence)
-
-
-def same_properties(
-    shown: Exchange, other: Exchange, differing: Sequence[str], reason: str, *evidence: Exchange
+def same_session(
+    shown: Exchange,
+    other: Exchange,
+    reason: str,
+    *evidence: Exchange,
+    of: Callable[[Json], dict[str, Json]] = lasting,
+    excused: str = "",
 ) -> Findings:
-    """One finding for each property in which two answers differ; one that is kept where there is none."""
-    if not differing:
+    """One finding for each property that two answers show otherwise, of those that never change or that `of` takes.
+
+    One that is kept, where there is none, or just the excused one.
+    """
+    differing = {path[0]: path for path in reversed(differing_paths(of(other.object), of(shown.object)))}
+    if differing.keys() <= {excused}:
         yield KEPT
         return
-    paths = differing_paths(documented(other.object), documented(shown.object))
-    for name in differing:
-        path = next(path for path in paths if path[0] == name)
+    for _, path in sorted(differing.items()):
         yield expect(Equals(in_body(shown, *path), in_body(other, *path)), reason, *evidence)
 
 

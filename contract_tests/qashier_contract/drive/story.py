@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext
 from qashier_contract.history import Capability, History
-from qashier_contract.ledger import entries_of
+from qashier_contract.ledger import entries_of, parse_query
 from qashier_contract.values import is_integer, same
 
 if TYPE_CHECKING:
@@ -325,18 +325,13 @@ class List:
             parameters[self.cursor] = book.pick(self.pick).id
         if self.bound is not None:
             parameters[f"created_{self.bound}"] = book.pick(self.beside).created + self.offset_s
-        _listed(story, book, book.account.list(**parameters), parameters)
+        _listed(story, book, book.account.list(**parameters))
 
 
-def _listed(story: Story, book: Book, exchange: Exchange, parameters: dict[str, str | int]) -> None:
+def _listed(story: Story, book: Book, exchange: Exchange) -> None:
     """Compare a page with the oracle's: as it is where the account is ours alone, else our own sessions in it."""
-    query = oracle.Query(
-        limit=int(parameters.get("limit", oracle.LIMIT_DEFAULT)),
-        starting_after=_text(parameters.get("starting_after")),
-        ending_before=_text(parameters.get("ending_before")),
-        status=_text(parameters.get("status")),
-        created=tuple((name[8:], int(value)) for name, value in parameters.items() if name.startswith("created_")),
-    )
+    query = parse_query(exchange)
+    assert isinstance(query, oracle.Query)
     due, more = oracle.page(book.as_of_now(), query)
     shown, wanted = [entry.get("id") for entry in entries_of(exchange)], [session.id for session in due]
     story.agree(exchange.succeeded)
@@ -347,10 +342,6 @@ def _listed(story: Story, book: Book, exchange: Exchange, parameters: dict[str, 
         mine = [session_id for session_id in shown if session_id in ours]
         first = wanted[len(wanted) - len(mine) :] if query.ending_before is not None else wanted[: len(mine)]
         story.agree(mine == first)
-
-
-def _text(value: str | int | None) -> str | None:
-    return None if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +363,7 @@ class Walk:
             parameters[name] = book.pick(self.back_from).id
         for _ in range(_MOST_PAGES):
             exchange = book.account.list(**parameters)
-            _listed(story, book, exchange, parameters)
+            _listed(story, book, exchange)
             entries = entries_of(exchange)
             if exchange.object.get("has_more") is not True or not entries:
                 return
