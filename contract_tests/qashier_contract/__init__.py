@@ -17,7 +17,7 @@ from qashier_contract.comparison import Difference, diff
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
 from qashier_contract.recorded import judge
 from qashier_contract.run import check, planned
-from qashier_contract.settings import Options, Progress, Settings
+from qashier_contract.settings import Judging, Options, Progress, Settings
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Clause",
     "ClauseReport",
     "Difference",
+    "Judging",
     "KeyRefused",
     "LiveKeyRefused",
     "NotTheApi",

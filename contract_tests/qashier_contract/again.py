@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 from qashier_contract import recorded, verdicts
 from qashier_contract.clauses import CLAUSES
@@ -14,7 +15,7 @@ from qashier_contract.history import History
 from qashier_contract.interrupts import Interrupted, OutOfTime, stopping_on_signals
 from qashier_contract.pace import OutOfSessions
 from qashier_contract.run import Run
-from qashier_contract.settings import Settings
+from qashier_contract.settings import Options, Settings
 from qashier_contract.trace.file import Trace
 from qashier_contract.trace.replay import exercising, send_again
 from qashier_contract.trace.sending import Sending
@@ -33,23 +34,17 @@ def replay(
     recording: Trace | Path | str,
     target_url: str,
     *,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    strict: bool = False,
     tell: Callable[[str], object] | None = None,
-    **settings: Any,
+    **options: Unpack[Options],
 ) -> Report:
     """Send a recorded trace to a target, with fresh ids, keys and times, and let the clauses judge what comes of it.
 
     Args:
         recording: A trace, or the path of a file that holds one, or a HAR 1.2 file.
         target_url: The base URL of the target.
-        only: Patterns of clause ids. Where the trace breaks one of these, just its violation is sent, cut down to what
-            shows it; otherwise what these clauses judge of the trace. Without it the whole trace is sent.
-        skip: Patterns of clause ids to leave out.
-        strict: Let assumed clauses fail instead of warn.
         tell: Told what is sent where that may surprise, before it is sent.
-        settings: What else `check` takes: keys, the most time, and so on.
+        options: As for `check`. Where the trace breaks a clause of `only`, just its violation is sent, cut down to
+            what shows it; otherwise what these clauses judge of the trace. Without it the whole trace is sent.
 
     Returns:
         The report. A clause that no request reached this time is not exercised: that proves nothing.
@@ -60,7 +55,8 @@ def replay(
     trace = recording if isinstance(recording, Trace) else recorded.read(Path(recording)).trace
     if not trace.history.exchanges:
         raise CheckError("the trace holds no request")
-    run = Run(target_url, Settings(only=only, skip=skip, strict=strict, seed=trace.seed, **settings))
+    settings = replace(Settings(**options), seed=trace.seed)
+    run, only, strict = Run(target_url, settings), settings.only, settings.strict
     if not run.wanted:
         raise CheckError("no clause is left to judge by: look at --only and --skip")
     clauses = [CLAUSES[identifier] for identifier in run.wanted]
@@ -70,7 +66,7 @@ def replay(
     reasons = dict.fromkeys(CLAUSES, "skipped") | dict.fromkeys(run.wanted, _NOT_REACHED)
     found: Mapping[str, ClauseReport] = {}
     history, sent_again, interrupted = History(), dict[str, SentAgain](), False
-    with stopping_on_signals(run.stop) if settings.get("stop") is None else nullcontext():
+    with stopping_on_signals(run.stop) if settings.stop is None else nullcontext():
         try:
             if to_send.exchanges:
                 run.connect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 from qashier_contract import verdicts
 from qashier_contract.clauses import CLAUSES
@@ -17,13 +17,13 @@ from qashier_contract.drive.traffic.watching import Watching
 from qashier_contract.errors import CheckError
 from qashier_contract.history import History, Terms
 from qashier_contract.interrupts import Stop, stopping_on_signals
+from qashier_contract.settings import Judging
 from qashier_contract.trace import file
 from qashier_contract.trace.file import Trace, TraceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from qashier_contract.policy import Policy
     from qashier_contract.verdicts import ClauseReport, Report
 
 _NOT_REACHED: Final = "no request reached it"
@@ -32,23 +32,17 @@ _NOT_REACHED: Final = "no request reached it"
 def judge(
     recording: Trace | Path | str,
     *,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    strict: bool = False,
-    policy: Policy | None = None,
     base_url: str | None = None,
     one_account: bool = False,
+    **by: Unpack[Judging],
 ) -> Report:
     """Judge recorded traffic by the contract.
 
     Args:
         recording: A trace, or the path of a file that holds one, or a HAR 1.2 file.
-        only: Patterns of clause ids, such as `LIS-*`, to judge by; all by default.
-        skip: Patterns of clause ids to leave out.
-        strict: Let assumed clauses fail instead of warn.
-        policy: Answers to what the documentation leaves open; by default those that a trace was recorded with.
         base_url: Where `/checkout/sessions` hangs, for a HAR file with several such places.
         one_account: Whether all keys in a HAR file are of one account.
+        by: By what; each is described in `Judging`.
 
     Returns:
         The report. A clause that no request of the traffic reached is not exercised.
@@ -61,7 +55,7 @@ def judge(
         if isinstance(recording, Trace)
         else read(Path(recording), base_url=base_url, one_account=one_account)
     )
-    return report_on(recorded, only=only, skip=skip, strict=strict, policy=policy)
+    return report_on(recorded, **by)
 
 
 def watch(
@@ -69,14 +63,11 @@ def watch(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    strict: bool = False,
-    policy: Policy | None = None,
     one_account: bool = False,
     ready: Callable[[str], None] | None = None,
     violated: Callable[[ClauseReport], None] | None = None,
     stop: Stop | None = None,
+    **by: Unpack[Judging],
 ) -> Report:
     """Pass traffic on to a target, and judge it while it passes, until the stop.
 
@@ -84,14 +75,11 @@ def watch(
         target_url: Where requests are passed on to; `/checkout/sessions` hangs below it.
         host: Where to listen.
         port: Where to listen; 0 takes a free one.
-        only: Patterns of clause ids, such as `LIS-*`, to judge by; all by default.
-        skip: Patterns of clause ids to leave out.
-        strict: Let assumed clauses fail instead of warn.
-        policy: Answers to what the documentation leaves open.
         one_account: Whether all keys are of one account.
         ready: Told the address to send requests to, once they are taken.
         violated: Told of each clause that turns out to be broken; at most once each.
         stop: What ends it; without one, Ctrl-C and SIGTERM do.
+        by: By what to judge; each is described in `Judging`.
 
     Returns:
         The report on all that passed; its history is what was recorded.
@@ -109,7 +97,7 @@ def watch(
         terms = traffic.terms(begun.wall_ns or 0, begun.monotonic_ns)
         trace = Trace(history=History(exchanges=exchanges, terms=terms), target=target_url.rstrip("/"))
         recorded = Recorded(trace=trace, notes=watching.notes)
-        return report_on(recorded, only=only, skip=skip, strict=strict, policy=policy)
+        return report_on(recorded, **by)
 
     def look() -> None:
         for entry in report_so_far().clauses:
@@ -118,7 +106,7 @@ def watch(
                 if violated is not None:
                     violated(entry)
 
-    report_on(Recorded(trace=Trace(history=History(), target=target_url)), only=only, skip=skip)
+    report_on(Recorded(trace=Trace(history=History(), target=target_url)), **by)
     with Watching(target_url, traffic, host=host, port=port) as watching:
         if ready is not None:
             ready(watching.url)
@@ -144,31 +132,23 @@ def read(path: Path, *, base_url: str | None = None, one_account: bool = False) 
     return har.read(document, str(path), base_url=base_url, one_account=one_account)
 
 
-def report_on(
-    recorded: Recorded,
-    *,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    strict: bool = False,
-    policy: Policy | None = None,
-    interrupted: bool = False,
-) -> Report:
-    """The report on a recording; the arguments are those of `judge`.
+def report_on(recorded: Recorded, **by: Unpack[Judging]) -> Report:
+    """The report on a recording; `by` is as for `judge`.
 
     Raises:
         CheckError: No clause is left to judge by.
     """
-    wanted = selected(CLAUSES, only, skip)
+    wanted = selected(CLAUSES, by.get("only", ()), by.get("skip", ()))
     if not wanted:
         raise CheckError("no clause is left to judge by: look at --only and --skip")
     history = recorded.trace.history
-    if policy is not None:
+    if (policy := by.get("policy")) is not None:
         history = replace(history, terms=replace(history.terms, policy=policy))
     reasons = {identifier: _NOT_REACHED if identifier in wanted else "skipped" for identifier in CLAUSES}
     judged = {
         entry.clause.id: entry
         for entry in (
-            *verdicts.judge(history, [CLAUSES[i] for i in wanted], strict=strict, reasons=reasons),
+            *verdicts.judge(history, [CLAUSES[i] for i in wanted], strict=by.get("strict", False), reasons=reasons),
             *verdicts.judge(History(), [CLAUSES[i] for i in CLAUSES if i not in wanted], reasons=reasons),
         )
     }
@@ -179,7 +159,6 @@ def report_on(
         clauses=tuple(judged[identifier] for identifier in CLAUSES),
         requests=len(times),
         duration_s=(max(end for _, end in times) - times[0][0]) / 1e9 if times else 0.0,
-        interrupted=interrupted,
         notes=recorded.notes,
         history=history,
     )

@@ -43,7 +43,20 @@ class Planned:
     clauses: tuple[str, ...]
 
 
-class Options(TypedDict, total=False):
+class Judging(TypedDict, total=False):
+    """By what to judge; by default by every clause, with assumed ones as warnings."""
+
+    only: Sequence[str]
+    """Patterns of clause ids, such as `LIS-*`, to exercise and judge; all by default."""
+    skip: Sequence[str]
+    """Patterns of clause ids to leave out."""
+    strict: bool
+    """Let assumed clauses fail instead of warn."""
+    policy: Policy | None
+    """Answers to what the documentation leaves open; by default those that a trace was recorded with."""
+
+
+class Options(Judging, total=False):
     """What may be said of a check; what is left out is as in `Settings`."""
 
     keys: Sequence[str]
@@ -54,12 +67,6 @@ class Options(TypedDict, total=False):
     """What is drawn, is drawn from this; drawn itself by default, and reported."""
     rate: float | None
     """Requests per second; by default as fast as they come on loopback, 20 elsewhere."""
-    only: Sequence[str]
-    """Patterns of clause ids, such as `LIS-*`, to exercise and judge; all by default."""
-    skip: Sequence[str]
-    """Patterns of clause ids to leave out."""
-    strict: bool
-    """Let assumed clauses fail instead of warn."""
     fail_fast: bool
     """Stop at the first clause that fails."""
     control: str
@@ -70,8 +77,6 @@ class Options(TypedDict, total=False):
     """How the target reaches that receiver."""
     currencies: Sequence[str]
     """What the account may charge, the first for most requests."""
-    policy: Policy | None
-    """Answers to what the documentation leaves open."""
     max_sessions: int | None
     """How many sessions may be opened."""
     allow_live: bool
