@@ -11,9 +11,9 @@ KEPT_FREE: Final = 320
 
 def most_connections() -> int:
     """Return how many connections this process may hold."""
-    if sys.platform == "win32":
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows has none, and no such limit
         return sys.maxsize
-    import resource  # noqa: PLC0415 - there is none on Windows
-
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit - min(KEPT_FREE, limit // 2)
