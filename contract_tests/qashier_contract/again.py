@@ -106,7 +106,9 @@ def _kept(history: History, clauses: Sequence[Clause], run: Run, tell: Callable[
     if part is None:
         said = f"the trace reaches none of {names}: nothing is sent"
     else:
-        said = f"the trace keeps {names}: only what is judged there is sent, {steps_of(part).requests} requests"
+        requests = steps_of(part).requests
+        count = "1 request" if requests == 1 else f"{requests} requests"
+        said = f"the trace keeps {names}: only what is judged there is sent, {count}"
     run.notes.append(said)
     if tell is not None:
         tell(said)
