@@ -85,10 +85,10 @@ def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
 def test_evt_6_an_answer_that_comes_too_late_is_none(
     quirks: tuple[str, ...], broken: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "HOLD_S", 0.6)
-    monkeypatch.setattr(webhooks, "PATIENCE_S", 0.6)
+    monkeypatch.setattr(webhooks, "HOLD_S", 2.0)
+    monkeypatch.setattr(webhooks, "PATIENCE_S", 2.0)
     monkeypatch.setattr("qashier_contract.ledger.endings.SOON_NS", 10**8)
-    monkeypatch.setattr(values, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(values, "PATIENCE_S", 1.0)
     with serving(*quirks) as url:
         report = check(
             url, strict=True, seed=1, only=["EVT-6"], replay=False, drivers=lambda driver: driver.waits_s > 0
@@ -115,7 +115,7 @@ def test_each_thing_that_is_left_open_is_among_them() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("variant", VARIANTS if IS_FULL else VARIANTS[::10])
+@pytest.mark.parametrize("variant", VARIANTS if IS_FULL else VARIANTS[::20])
 def test_what_the_documents_leave_open_is_not_accused_alone_either(variant: str) -> None:
     with serving(variant) as url:
         report = check(url, seed=2, skip=["HTTP-6"], drivers=directed, max_time_s=IN_TIME)

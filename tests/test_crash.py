@@ -16,7 +16,7 @@ from store_harness import Place
 
 pytest_plugins = ["store_fixtures"]
 
-ROUNDS = {"sample": 15, "full": 200}
+ROUNDS = {"sample": 8, "full": 200}
 OUTAGE = {"sample": 1, "full": 10}
 """Seconds."""
 STANDSTILL = 8

@@ -15,7 +15,8 @@ from qashier_mock.cli import main, selfcheck
 from qashier_mock.cli.selfcheck import Outcome, examine
 
 IN_FULL = os.environ.get("QASHIER_SOAK") == "full"
-SAMPLE = list(BUGS) if IN_FULL else list(BUGS)[::48]
+# The correct mock is what `make contract` checks.
+SAMPLE = ["", *BUGS] if IN_FULL else list(BUGS)[::30]
 BINDING = [name for name, bug in BUGS.items() if CLAUSES[bug.clause].source is not Source.ASSUMED]
 """The defects of clauses that are documented, public or implied."""
 
@@ -78,7 +79,7 @@ def test_a_mock_with_a_defect_is_examined_for_real() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", ["", *SAMPLE])
+@pytest.mark.parametrize("name", SAMPLE)
 def test_every_known_defect_is_killed_and_the_correct_mock_is_not_accused(name: str) -> None:
     outcome = examine(name, 60, 1)
     assert outcome.is_right, f"{outcome.clause}: reported {outcome.reported}"

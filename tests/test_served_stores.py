@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["store_fixtures"]
 
 LASTING: Final = (("sqlite", 1), ("postgresql", 2))
-SERVED: Final = {"sample": LASTING, "full": (("memory", 1), ("postgresql", 1), *LASTING)}
+SERVED: Final = {"sample": (("postgresql", 2),), "full": (("memory", 1), ("postgresql", 1), *LASTING)}
 """Each store, and how many processes serve it; a sample leaves out what other tests have."""
 BUDGET_S: Final = {"sample": 60.0, "full": 300.0}
 """What a check may take: how much it draws is in proportion. The smaller one is what selfcheck's runs have."""

@@ -15,7 +15,7 @@ from store_harness import Place
 pytest_plugins = ["store_fixtures"]
 pytestmark = pytest.mark.soak
 
-SECONDS = {"sample": 8, "full": 20}[os.environ.get("QASHIER_SOAK", "full")]
+SECONDS = {"sample": 6, "full": 20}[os.environ.get("QASHIER_SOAK", "full")]
 """How long each trouble lasts; a process that is silent for five seconds is taken for dead."""
 FIRST = HOSTS[0]
 

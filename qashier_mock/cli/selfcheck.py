@@ -108,8 +108,8 @@ def _outcomes(names: Sequence[str], jobs: int, max_time_s: float, seed: int) -> 
 def examine(name: str, max_time_s: float, seed: int) -> Outcome:
     """Serve one defect (or, for an empty name, none) and check it.
 
-    The directed scenarios come first; what they do not kill gets the whole plan and its budget, and is held to the
-    document to the letter, as the correct mock is.
+    The directed scenarios of its clause come first, up to the one that kills it; what they do not kill gets the whole
+    plan and its budget, and is held to the document to the letter, as the correct mock is.
     """
     from qashier_contract import Verdict, check  # noqa: PLC0415 - in the process that checks
 
@@ -126,6 +126,8 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
                 max_time_s=max_time_s,
                 seed=seed,
                 strict=True,
+                only=[bug.clause] if bug and directed else (),
+                fail_fast=directed,
                 own=not directed,
                 replay=False,
                 drivers=(lambda driver: driver.is_directed) if directed else None,
