@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 from crash_harness import Receiver
 from mock_harness import basket
-from pressure_harness import HAS_PROC, Bystander, Served, basic, hang_up, least, served
+from pressure_harness import HAS_PROC, Bystander, Caller, Served, basic, hang_up, least, served
 from store_harness import Place
 
 pytest_plugins = ["store_fixtures"]
@@ -230,9 +230,8 @@ WARM: Final = 0.1
 class Worker:
     """A shop that does a bit of everything, again and again, and begins anew now and then."""
 
-    def __init__(self, server: Served, number: int, receiver: Receiver) -> None:
-        self._client = server.client(f"sk_test_worker_{number}")
-        self._ask = self._client.ask
+    def __init__(self, client: Caller, number: int, receiver: Receiver) -> None:
+        self._ask = client.ask
         self._receiver = receiver
         self._random = Random(number)  # noqa: S311 - a test repeats with its seed
         self._open: list[str] = []
@@ -280,10 +279,14 @@ def test_nothing_grows_while_shops_work_for_long(new_place: Callable[[str], Plac
     with ExitStack() as stack:
         receiver = stack.enter_context(Receiver())
         servers = {kind: stack.enter_context(served("--store", new_place(kind).url)) for kind in kinds}
-        workers = [Worker(server, number, receiver) for server in servers.values() for number in range(2)]
+        workers = [
+            Worker(stack.enter_context(server.client(f"sk_test_worker_{number}")), number, receiver)
+            for server in servers.values()
+            for number in range(2)
+        ]
         began = time.monotonic()
         before: dict[str, tuple[int, int, int]] = {}
-        while (passed := time.monotonic() - began) < LONG_S:
+        while (passed := time.monotonic() - began) < LONG_S or not before:
             for worker in workers:
                 worker.step()
             if not before and passed > LONG_S * WARM:
