@@ -29,7 +29,15 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 collect_ignore = ["neighbours"]  # projects of their own, which `test_neighbours.py` runs
 
+LONGEST = {"test_determinism.py", "test_generated_clients.py", "test_crash.py", "test_shop.py"}
+"""Files with tests of many seconds."""
 _KEYS = itertools.count()
+
+
+@pytest.hookimpl(trylast=True)  # whatever else puts them into an order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no worker is left with one when the others are done."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")
