@@ -19,7 +19,7 @@ from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.journal import redacted
 from qashier_mock.core.model import Event
 
-_WRITE_AFTER_S: Final = 0.05
+_WRITE_AFTER_S: Final = 0.1
 """Seconds that a line waits for others to be written with."""
 
 _UNPRINTABLE: Final = re.compile(r"[^ -~\xa1-\uffff]")
@@ -194,7 +194,7 @@ def left_out_line(lines: int, *, as_json: bool) -> str:
 
 
 def _as_json(fields: Mapping[str, object]) -> str:
-    text = orjson.dumps(fields).decode()
+    text = orjson.dumps(fields).decode().replace("…", "\\u2026")  # most lines have just that, in their account
     return text if text.isascii() else _BEYOND_ASCII.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -33,6 +33,8 @@ PASSES: Final = {
     "all": ("test_clauses.py", "test_schemathesis.py", "test_transport.py"),
 }  # fmt: skip
 """The tests that run with each extra."""
+OLD_NAMES: Final = "ignore:_pytest.python.CallSpec2 has been renamed:pytest.PytestRemovedIn10Warning"
+"""What pytest says of the pytest plugin of an old anyio."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +60,8 @@ def run(extra: str, names: Sequence[str], arguments: Sequence[str]) -> int:
         uv(*install, "--constraint", str(pinned), *tools)
         uv(*install, "--no-deps", "--editable", str(ROOT))
         tests = [f"tests/{name}" for name in names]
-        return subprocess.run([python, "-m", "pytest", *tests, *arguments], cwd=ROOT, check=False).returncode
+        command = [str(python), "-m", "pytest", "-W", OLD_NAMES, *tests, *arguments]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def direct_versions(python: Path, project: dict[str, Any]) -> list[str]:
