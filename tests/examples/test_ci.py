@@ -43,7 +43,7 @@ def script(name: str) -> str:
         lines = [step["run"] for step in steps_of_github() if "run" in step and "pip install" not in step["run"]]
     commands = "\n".join(lines)
     assert "--max-time 5m" in commands
-    return commands.replace("--max-time 5m", "--max-time 5s --only EXP-1 --only EXP-2")
+    return commands.replace("--max-time 5m", "--max-time 9s --only EXP-1 --only EXP-2")
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_inputs_of_the_action_reach_its_scripts_through_the_environment_alone() 
 
 def test_the_action_checks_and_leaves_reports_and_a_summary(folder: Path, mock: MockServer) -> None:
     check, summarise = [step for step in action()["runs"]["steps"] if step.get("shell") == "bash"][1:3]
-    given = {"url": mock.url, "api-key": KEY, "only": "EXP-1 EXP-2", "max-time": "5s", "strict": "true"}
+    given = {"url": mock.url, "api-key": KEY, "only": "EXP-1 EXP-2", "max-time": "9s", "strict": "true"}
     values = {name: given.get(name, each.get("default", "")) for name, each in action()["inputs"].items()}
     named = {name: values[value[len("${{ inputs.") : -len(" }}")]] for name, value in {**check["env"]}.items()}
     environment = {
@@ -258,7 +258,7 @@ def test_the_component_of_gitlab_checks_the_target_of_its_input(folder: Path, mo
     text = (CI / "gitlab-component.yml").read_text("utf-8")
     _, job = yaml.load_all(text, Loader=yaml.SafeLoader)
     script = job["checkout-contract"]["script"][1]
-    command = script.replace('--max-time "$MAX_TIME"', "--max-time 5s --only EXP-1")
+    command = script.replace('--max-time "$MAX_TIME"', "--max-time 9s --only EXP-1")
     environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "TARGET": mock.url}
     done = subprocess.run(["sh", "-c", command], cwd=folder, env={**environment, "QASHIER_API_KEY": KEY}, check=False)
     assert done.returncode == 0
