@@ -188,7 +188,9 @@ def test_ctrl_c_is_heard_at_any_moment(
     record_property("heard_s", round(heard_s, 2))
     # A second and the clean-up, on a machine that does other things besides.
     assert heard_s < 12
-    assert process.returncode in ({130} if begun.is_set() else {130, -signal.SIGINT}), err
+    # Before a line of ours has run, Python itself says what becomes of it.
+    is_pythons = not begun.is_set() and (process.returncode == -signal.SIGINT or "Fatal Python error" in err)
+    assert process.returncode == 130 or is_pythons, err
     assert "✓" not in out
     assert "✗" not in out
     assert "Traceback" not in err or not begun.is_set()

@@ -26,7 +26,7 @@ from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 from qashier_mock.cli import check as command
 from qashier_mock.cli.colour import wants_colour
 from qashier_mock.cli.options import given, parse
-from tests.targets import directed, within
+from tests.targets import DEFECTS, directed, within
 
 HOSTILE = (
     "::stop-commands::x\n::error::y ##[add-mask]z ##vso[task.x] \x1b[2J \x00\x07\u2028 "
@@ -65,6 +65,23 @@ def test_thirty_broken_clauses_fit_on_a_screen_and_all_are_named() -> None:
     assert "add --report html=report.html for curl and pytest" in lines
     table = text[text.index("in the table below") :]
     assert all(name in table for name in list(CLAUSES)[:17])
+
+
+SEVEN = (
+    *("default 23 h", "405 without allow", "no challenge", "101 lines accepted"),
+    *("signature hex", "replay creates in silence", "retrieve stale after expire"),
+)
+
+
+def test_seven_defects_at_once_fit_on_a_screen_and_into_a_summary_of_github() -> None:
+    report = check("http://127.0.0.1", transport=within(*SEVEN), seed=1, drivers=directed, replay=False)
+    lines = summary(report, width=80).splitlines()
+    assert len(lines) <= MOST_LINES
+    table = [line for line in lines if re.match(r"[✗!] \S+ +(documented|public|implied|assumed) ", line)]
+    found = causes(report)
+    assert [line.split()[1] for line in table] == [cause.entry.clause.id for cause in found][: len(table)]
+    assert {DEFECTS[name] for name in SEVEN} <= {e.clause.id for one in found for e in (one.entry, *one.follow)}
+    assert len(render(report, "markdown").encode()) < 65_000
 
 
 def test_what_follows_from_another_clause_stands_below_it() -> None:
