@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from qashier_contract import Verdict, check, interim, run
-from qashier_contract.interrupts import Stop
+from qashier_contract.interrupts import Interrupted, Stop
 from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
 
@@ -118,3 +118,23 @@ def test_nothing_is_told_of_a_correct_target_at_any_moment() -> None:
 
     assert run().verdict is Verdict.PASSED
     assert told == []
+
+
+@pytest.mark.parametrize("move", [6, 9, 12, 15])
+def test_a_move_of_the_clock_that_ctrl_c_cut_off_is_blamed_on_nobody(move: int) -> None:
+    carry, stop, moves = within("no webhooks"), Stop(), 0
+
+    def cut(method: str, url: str, headers: Any, body: bytes | None) -> Any:
+        nonlocal moves
+        answer = carry(method, url, headers, body)
+        moves += url.endswith("/clock/advance")
+        if moves == move:
+            moves += 1
+            stop.request()
+            raise Interrupted
+        return answer
+
+    report = check("http://127.0.0.1", transport=cut, stop=stop, seed=1, only=["EXP-*"], drivers=directed)
+    assert moves > move
+    assert report.interrupted
+    assert [(v.clause, v.expected, v.seen) for v in report.violations] == []

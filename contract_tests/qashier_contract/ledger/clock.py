@@ -56,6 +56,15 @@ class Clock:
                 ticks[self.history.clock_name(exchange.account)].append(tick)
         return ticks
 
+    @cached_property
+    def _lost_moves(self) -> Mapping[int | None, Sequence[int]]:
+        """When a clock may have been moved without an answer that says so: from then on it may show anything later."""
+        moves: dict[int | None, list[int]] = defaultdict(list)
+        for exchange in self.history.exchanges:
+            if exchange.operation is Operation.CLOCK and exchange.request.method != "GET" and exchange.is_lost:
+                moves[self.history.clock_name(exchange.account)].append(exchange.sent_ns)
+        return moves
+
     @staticmethod
     def _clock_tick(exchange: Exchange) -> _Tick | None:
         now = exchange.object.get("now")
@@ -94,7 +103,9 @@ class Clock:
         least = None if latest is None else latest.now
         most = None if following is None else following.before
         # Whoever is not recorded may have moved the clock: it goes forward only, and so the least is all that is known.
-        if latest is not None and not overlapped and not self.history.terms.others_act:
+        moves = self._lost_moves.get(self.history.clock_name(exchange.account), ())
+        was_lost = latest is not None and any(latest.sent_ns < at_ns < exchange.received_ns for at_ns in moves)
+        if latest is not None and not overlapped and not was_lost and not self.history.terms.others_act:
             elapsed = 0 if latest.frozen else math.ceil((exchange.received_ns - latest.sent_ns) / 1e9) + 1
             reckoned = latest.now + elapsed
             most = reckoned if most is None else min(most, reckoned)
