@@ -7,12 +7,13 @@ import http.client
 import json
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from qashier_contract import CLAUSES, Verdict, check
 from qashier_contract.clauses.strict import clause_of
-from qashier_contract.drive.conformance import conformance
+from qashier_contract.drive.conformance import conformance, enter
 from qashier_contract.drive.plan import exercised_by
 from qashier_contract.drive.recording_proxy import CREDENTIALS, NUMBER, through_proxy
 from qashier_contract.history import Credentials, Exchange, Reply, Request
@@ -137,6 +138,15 @@ def test_a_failed_check_is_told_under_the_clause_it_belongs_to(
     check_name: str, exchange: Exchange, clause: str
 ) -> None:
     assert clause_of(check_name, exchange) == clause
+
+
+def test_a_failed_check_that_no_exchange_shows_is_noted(context: RunContext) -> None:
+    failure = SimpleNamespace(
+        name="ignored_auth", failure_info=SimpleNamespace(failure=ValueError("taken\nall the same"))
+    )
+    enter(context, SimpleNamespace(checks={"case": [failure]}, interactions={}))
+    assert context.failed_checks == []
+    assert context.notes == ["Schemathesis's check ignored_auth failed, and no exchange shows it: taken all the same"]
 
 
 # ── the recording proxy ─────────────────────────────────────────────────────────────────────────────────────────────

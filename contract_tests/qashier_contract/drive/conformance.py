@@ -76,7 +76,7 @@ def conformance(context: RunContext) -> None:
             if isinstance(event, events.Interrupted) and not recording_proxy.is_over:
                 raise KeyboardInterrupt  # and not the end of the budget, at which it was told to stop
             if isinstance(event, events.ScenarioFinished) and context.terms.own and not recording_proxy.is_over:
-                _enter(context, event.recorder)
+                enter(context, event.recorder)
             elif isinstance(event, (events.NonFatalError, events.FatalError)):
                 _note(context, recording_proxy, event)
         spent = recording_proxy.is_over
@@ -86,14 +86,18 @@ def conformance(context: RunContext) -> None:
         raise OutOfTime
 
 
-def _enter(context: RunContext, recorder: Any) -> None:
+def enter(context: RunContext, recorder: Any) -> None:
     """Enter the checks that failed, each with its exchange."""
     for case_id, nodes in recorder.checks.items():
         for node in nodes:
             if node.failure_info is None:
                 continue
             exchange = _exchange(context, recorder, case_id)
-            if exchange is None or (node.name == "negative_data_rejection" and _is_in_order(exchange)):
+            if exchange is None:
+                said = " ".join(str(node.failure_info.failure).split())[:300]
+                context.notes.append(f"Schemathesis's check {node.name} failed, and no exchange shows it: {said}")
+                continue
+            if node.name == "negative_data_rejection" and _is_in_order(exchange):
                 continue
             failed = FailedCheck(node.name, exchange, _finding(node.name, node.failure_info.failure, exchange))
             earlier = [one for one in context.failed_checks if one.kind == failed.kind]
