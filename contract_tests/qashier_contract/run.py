@@ -254,7 +254,9 @@ class Run:
         pace, sites = self.target.pace, self.sites()
         pace.deadline_ns, pace.judging_ns = self._ends_ns - _WRITING * self._judged_ns, 0
         try:
-            return dict(send_again(judged, history, sites, budget=Budget(is_over=lambda: pace.remaining_s <= 0)))
+            is_silent = all(exchange.reply is None for exchange in history.exchanges[-2:])  # and each costs a clean-up
+            budget = Budget(is_over=lambda: is_silent or pace.remaining_s <= 0)
+            return dict(send_again(judged, history, sites, budget=budget))
         except _SURPRISED as error:
             self._crashed("sending again", error)
             return {}
