@@ -126,6 +126,10 @@ class _Half:
         self.writer.transport.abort()
 
 
+_TURNS: Final = 5
+"""Turns of the event loop in which a connection that was just accepted gets its reader, or an aborted one ends."""
+
+
 class ForwardingProxy:
     """Passes requests on to a target.
 
@@ -161,11 +165,17 @@ class ForwardingProxy:
 
     async def stop(self) -> None:
         """Listen no more, and hang up."""
+        for listener in [each for server in self._servers for each in server.sockets]:
+            with suppress(NotImplementedError):  # Windows' event loop accepts in another way
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(_TURNS):  # a server that closes loses a connection that it has just accepted
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         for half in tuple(self._halves):
             half.abort()
-        await asyncio.sleep(0)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     # One client.
 
