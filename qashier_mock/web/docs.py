@@ -86,9 +86,9 @@ def create_docs(content: Mapping[str, Any]) -> ASGIApp:
         request = Request(scope, receive)
         if request.method not in {"GET", "HEAD"}:
             response = Response(status_code=HTTPStatus.METHOD_NOT_ALLOWED, headers={"allow": "GET, HEAD"})
-        elif request.url.path == "/openapi.json":
+        elif request.scope["path"] == "/openapi.json":
             response = Response(docs.json, media_type="application/json")
-        elif request.url.path == "/docs":
+        elif request.scope["path"] == "/docs":
             response = _PAGES.render("docs.html", title=content["info"]["title"], operations=docs.operations)
         else:
             response = Response("There is no such page. The document is at /docs.", HTTPStatus.NOT_FOUND)

@@ -16,7 +16,7 @@ from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.request import RequestRef
 from qashier_mock.web import wire
-from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, account_of_path, form_of, invalid, see
+from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, account_of_path, form_of, invalid, path_of, see
 
 _ACTS: Final[Mapping[str, Trigger]] = {
     "pay": Trigger.PAYMENT_SUCCEEDED,
@@ -79,7 +79,7 @@ class Acts:
             await self._parts.service.apply(account, session_id, _ACTS[act])
         else:
             raise invalid(f"There is no act {act!r} for a session.")
-        return see(request.url.path)
+        return see(path_of(request))
 
     async def resend(self, request: Request) -> Response:
         """Send an event again to every endpoint."""
@@ -89,7 +89,7 @@ class Acts:
     async def flush(self, request: Request) -> Response:
         """Attempt what is due now."""
         await self._parts.dispatcher.flush(account_of_path(request))
-        return see(request.url.path)
+        return see(path_of(request))
 
     async def move_clock(self, request: Request) -> Response:
         """Freeze, release or move the account's clock."""
@@ -117,23 +117,23 @@ class Acts:
         await self._parts.accounts.add_endpoint(
             account_of_path(request), url, secret=secret, types=wire.parse_types(None)
         )
-        return see(request.url.path)
+        return see(path_of(request))
 
     async def remove_endpoint(self, request: Request) -> Response:
         """Deliver nothing there any more."""
         await self._parts.accounts.remove_endpoint(account_of_path(request), (await form_of(request)).get("id", ""))
-        return see(request.url.path.removesuffix("/remove"))
+        return see(path_of(request).removesuffix("/remove"))
 
     async def add_fault(self, request: Request) -> Response:
         """Add a fault rule."""
         rule = rule_of(await form_of(request))
         await self._parts.accounts.add_fault(account_of_path(request), rule)
-        return see(request.url.path)
+        return see(path_of(request))
 
     async def remove_fault(self, request: Request) -> Response:
         """Remove a fault rule."""
         await self._parts.accounts.remove_faults(account_of_path(request), (await form_of(request)).get("id", ""))
-        return see(request.url.path.removesuffix("/remove"))
+        return see(path_of(request).removesuffix("/remove"))
 
     async def _back(self, request: Request) -> Response:
         """Back to the page that the form stood on."""

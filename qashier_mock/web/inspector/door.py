@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from qashier_mock.address import is_loopback
 from qashier_mock.core.errors import ApiError, RequestInvalid
 from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, problem
+from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, path_of, problem
 from qashier_mock.web.origin import check_origin
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Door:
 
     def _welcome(self, request: Request) -> Response:
         """Keep the token in a cookie, and get it out of the address: addresses are shown and remembered."""
-        rest = [pair for pair in parse_qsl(request.url.query) if pair[0] != "token"]
-        response = RedirectResponse(f"{request.url.path}?{urlencode(rest)}".rstrip("?"), HTTPStatus.SEE_OTHER)
+        rest = [pair for pair in parse_qsl(request.scope["query_string"].decode("latin-1")) if pair[0] != "token"]
+        response = RedirectResponse(f"{path_of(request)}?{urlencode(rest)}".rstrip("?"), HTTPStatus.SEE_OTHER)
         response.set_cookie(COOKIE, request.query_params["token"], httponly=True, samesite="strict", path=PREFIX)
         return response

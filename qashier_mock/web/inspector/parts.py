@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -86,6 +86,11 @@ async def form_of(request: Request) -> dict[str, str]:
             raise invalid("The form cannot be read.") from None
     found: dict[str, str] = request.state.form
     return found
+
+
+def path_of(request: Request) -> str:
+    """The path of a request, percent-encoded. Before 1.0.1 Starlette takes a request's `url` from any `Host`."""
+    return quote(request.scope["path"])
 
 
 def see(location: str) -> Response:

@@ -16,7 +16,7 @@ from qashier_mock.core.model import AccountId, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.web import wire
 from qashier_mock.web.inspector.news import News
-from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path
+from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path, path_of
 
 PAGE_SIZE: Final = 50
 ROWS: Final = 200
@@ -120,7 +120,7 @@ class Views:
             hint=self._parts.hints.get(account, account),
             clock=await self._parts.accounts.clock(account),
             live=f"?account={account}",
-            here=request.url.path,
+            here=path_of(request),
             below=f"{PREFIX}/accounts/{account}",
             curl=self._curl,
             listen=f"qashier-mock listen --url {self._parts.address()}",
