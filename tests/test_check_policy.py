@@ -42,7 +42,13 @@ MADE = [
         ("CRE-18", "LIS-2", "IDM-9", "IDM-6", "CRE-1"),
     ),
     (
-        {"status_rule": 400, "status_not_open": 422, "idempotency_reuse": "replay", "unknown_fields": "reject"},
+        {
+            "status_invalid": 422,
+            "status_rule": 400,
+            "status_not_open": 422,
+            "idempotency_reuse": "replay",
+            "unknown_fields": "reject",
+        },
         ("CRE-7", "LIS-13", "EXP-2", "IDM-9", "CRE-1"),
     ),
 ]

@@ -22,6 +22,8 @@ from qashier_contract.values import NOT_JSON, Json, as_words
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+LATEST: Final = 4_102_444_800
+"""The last time that the document takes, epoch seconds."""
 SHORTEST_LIFE: Final = 1_800
 """Seconds from creation to the earliest `expires_at` (CRE-7)."""
 LONGEST_LIFE: Final = 86_400
@@ -95,11 +97,15 @@ def event_of(before: State, after: State) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a request: the clause that says so, the field, and what is wrong with it."""
+    """One thing that is wrong with a request: the clause that says so, the field, and what is wrong with it.
+
+    `breaks_schema` says whether a schema of the document refuses it besides the clause, so that either status is right.
+    """
 
     clause: str
     path: str
     reason: str
+    breaks_schema: bool = False
 
 
 class Open(Exception):
@@ -179,15 +185,16 @@ def _expiry_faults(expires_at: Json, earliest: int | None, latest: int | None) -
     if isinstance(expires_at, bool) or not isinstance(expires_at, int):
         yield Fault("CRE-18", "expires_at", "not an integer")
         return
+    is_no_time = not 0 <= expires_at <= LATEST
     # With the server's now somewhere in [earliest, latest], only what holds at both ends is certain.
     if earliest is None or latest is None:
-        if expires_at < 10**9 or expires_at > 4_102_444_800:
-            yield Fault("CRE-7", "expires_at", "years away from any clock")
+        if expires_at < 10**9 or expires_at > LATEST:
+            yield Fault("CRE-7", "expires_at", "years away from any clock", is_no_time)
         else:
             yield _open("expires_at", "the server's clock is not known")
         return
     if expires_at < earliest + SHORTEST_LIFE or expires_at > latest + LONGEST_LIFE:
-        yield Fault("CRE-7", "expires_at", f"{expires_at - earliest} s after creation")
+        yield Fault("CRE-7", "expires_at", f"{expires_at - earliest} s after creation", is_no_time)
     elif expires_at < latest + SHORTEST_LIFE or expires_at > earliest + LONGEST_LIFE:
         yield _open("expires_at", "the server's clock is not known to the second")
 

@@ -71,7 +71,7 @@ def refusals(ledger: Ledger, identifier: str) -> Findings:
         if exchange.refused and len({fault.path for fault in creation.faults}) == 1:
             policy = ledger.history.terms.policy
             demanded = policy.status_rule if identifier in {"CRE-7", "CRE-13"} else policy.status_invalid
-            statuses = REFUSED if demanded is None else exactly(demanded)
+            statuses = REFUSED if demanded is None or fault.breaks_schema else exactly(demanded)
         elif exchange.refused:
             continue
         where = f"{fault.path}: " if fault.path and fault.path not in fault.reason else ""

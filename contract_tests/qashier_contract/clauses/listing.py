@@ -347,7 +347,10 @@ def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
                 continue  # an id that no answer named may be older than the record
             if query.cursor is not None and is_unknown(query.cursor, known, own=own):
                 name = "starting_after" if query.starting_after is not None else "ending_before"
-                yield _refused_with(ledger.history.terms.policy.status_rule, f"{name} names no session", exchange, name)
+                # What is not UTF-8 may be refused for that already.
+                is_text = "\N{REPLACEMENT CHARACTER}" not in query.cursor
+                status = ledger.history.terms.policy.status_rule if is_text else None
+                yield _refused_with(status, f"{name} names no session", exchange, name)
 
 
 @clause("LIS-14", "An entry of a list equals what retrieve returns.", source=DOCUMENTED)

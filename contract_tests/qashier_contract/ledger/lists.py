@@ -77,7 +77,6 @@ class Listing:
         return "LIS-4"
 
 
-_BOUND: Final = 4_102_444_800
 _PLAIN: Final = frozenset({"status", "starting_after", "ending_before"})
 _STATUSES: Final = frozenset({"open", "complete", "expired"})
 _INTERVAL: Final = {f"created[{bound}]": bound for bound in ("gt", "gte", "lt", "lte")}
@@ -126,7 +125,7 @@ def parse_query(exchange: Exchange) -> oracle.Query | str:
             return "LIS-15"
         elif name in _INTERVAL:
             epoch = _number(value)
-            if epoch is None or epoch > _BOUND:
+            if epoch is None or epoch > oracle.LATEST:
                 return ""
             created.append((_INTERVAL[name], epoch))
         elif name not in _PLAIN or (name == "status" and value not in _STATUSES):
