@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from qashier_contract.findings import StatusIs, expect
@@ -18,10 +20,6 @@ from qashier_contract.statuses import SUCCESS
 from qashier_contract.trace.curl import curl_lines
 from qashier_contract.trace.names import ToWrite
 from qashier_contract.verdicts import Violation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SESSIONS = "/checkout/sessions"
 HOOK = "http://127.0.0.1:9/hook"

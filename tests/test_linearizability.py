@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 from qashier_contract.linearizability import NEVER, Op, Saw, linearize
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
 
 S = TypeVar("S", bound="Hashable")
 O = TypeVar("O")  # noqa: E741 - the letter the literature uses
