@@ -48,6 +48,27 @@ def test_it_builds_without_a_dead_link_and_loads_nothing_from_another_host(tmp_p
     assert offered - listed == set()
 
 
+INCLUDED: Final = [
+    (path.name, name)
+    for path in (ROOT / "docs").glob("*.md")
+    for name in re.findall(r'^--8<-- "([^"]+)"$', path.read_text("utf-8"), re.MULTILINE)
+]
+"""Files that the site shows in a page, by the page."""
+
+
+@pytest.mark.parametrize(("name", "file"), INCLUDED, ids=[file for _, file in INCLUDED])
+def test_who_reads_a_page_in_the_repository_is_led_to_the_files_that_only_the_site_shows(name: str, file: str) -> None:
+    assert f"](../{file})\n\n```" in page(name)
+
+
+def test_every_file_that_a_page_leads_to_is_there() -> None:
+    links = [
+        link for path in (ROOT / "docs").glob("*.md") for link in re.findall(r"\]\(\.\./([^)]+)\)", page(path.name))
+    ]
+    assert len(links) >= len(INCLUDED) > 0
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
 PEERS: Final = ("stripe-mock", "localstripe", "PaperTiger", "emulate", "Prism", "WireMock", "Schemathesis", "moto")
 
 

@@ -81,9 +81,9 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
         Policy.parse({"zzz": 1})
 
 
-def test_the_readme_shows_every_choice_with_its_default() -> None:
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
-    (shown,) = (block for block in re.findall(r"```toml\n(.*?)```", readme, re.DOTALL) if "status_invalid" in block)
+def test_the_documentation_shows_every_choice_with_its_default() -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "checking.md").read_text("utf-8")
+    (shown,) = (block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "status_invalid" in block)
     table = tomllib.loads(shown)
     assert list(table) == [field.name for field in fields(Policy)]
     assert Policy.parse(table) == Policy()

@@ -76,7 +76,7 @@ def test_its_metadata_names_licence_python_and_extras(installed: Path) -> None:
 def test_no_link_of_its_readme_leads_to_a_file_that_an_index_does_not_have(installed: Path) -> None:
     text = Parser().parsestr(dist_info(installed, "METADATA")).get_payload()
     assert isinstance(text, str)
-    assert "A shop in any language" in text
+    assert "Test your shop" in text
     assert re.findall(r"\]\((?!https?://)[^)]+\)", text) == []
 
 

@@ -26,7 +26,6 @@ from qashier_mock.core.policy import Policy
 KEY = "sk_test_demo"
 ELSEWHERE = {
     ("README.md", "console"): "test_readme.py",
-    ("README.md", "python"): "test_readme.py",
     ("README.md", "sh"): "test_readme.py",
     ("README.md", "text"): "test_readme.py",
     ("docs/ci.md", "yaml"): "test_ci.py",
@@ -135,7 +134,9 @@ TOML = [(page, block.text) for page, text in PAGES.items() for block in blocks(t
 def test_a_configuration_is_understood(page: str, text: str, tmp_path: Path) -> None:
     if "[tool.qashier-mock" in text:
         (tmp_path / "qashier-mock.toml").write_text(text, "utf-8")
-        assert parse("serve", "", OPTIONS, [], environ={}, folder=tmp_path)
+        table = tomllib.loads(text)["tool"]["qashier-mock"]["serve"]
+        options = parse("serve", "", OPTIONS, [], environ={}, folder=tmp_path)
+        assert {name: getattr(options, name.replace("-", "_")) for name in table} == table
     else:
         assert Policy.parse(tomllib.loads(text)) == Policy(), "these are the defaults"
 
