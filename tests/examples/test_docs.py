@@ -83,6 +83,7 @@ def shop_url(account: MockAccount) -> Iterator[str]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = False  # a request under way ends before the account's connections are closed
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         shop.url = f"http://127.0.0.1:{server.server_port}"
