@@ -253,11 +253,11 @@ class MockApp:
 
         def tell(event: Event) -> None:
             if event.type is EventType.EXPIRED and event.request_id is None:
-                live.expired(event)
+                live.tell(event)
 
         self.hooks.live = live
         self.service.on_event(tell)
-        self.dispatcher.on_attempt(live.attempt)
+        self.dispatcher.on_attempt(live.tell)
 
     def _public_url(self) -> str:
         return self.settings.public_url or self.address

@@ -208,19 +208,11 @@ class AppHooks:
         path = call.path.encode("latin-1")
         if call.query:
             path = b"%b?%b" % (path, call.query)
+        status = reply.status if is_sent else None
+        duration_ms = (steady() - call.started) * 1000
         if self.live is not None:
-            status = reply.status if is_sent else None
-            self.live.request(
-                SeenRequest(
-                    call.method,
-                    path,
-                    status,
-                    (steady() - call.started) * 1000,
-                    _what_is_wrong(reply),
-                    advice,
-                    self.hints.get(call.principal, ""),
-                )
-            )
+            hint = self.hints.get(call.principal, "")
+            self.live.tell(SeenRequest(call.method, path, status, duration_ms, _what_is_wrong(reply), advice, hint))
         if call.principal is None or _is_control(call):
             return ()
         key = call.headers.get(b"idempotency-key")
@@ -231,9 +223,9 @@ class AppHooks:
                 call.operation.operation_id,
                 call.method,
                 path,
-                reply.status if is_sent else None,
+                status,
                 self._service.time_of(call.principal),
-                (steady() - call.started) * 1000,
+                duration_ms,
                 None if key is None else key.decode("latin-1"),
                 cut(call.raw_body),
                 cut(body) if is_sent else None,
@@ -248,7 +240,7 @@ class AppHooks:
         query = request.scope["query_string"]
         if self.live is not None:
             hint = self.hints.get(account, "")
-            self.live.request(SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint))
+            self.live.tell(SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint))
         self._store.record(
             account,
             JournalEntry(
@@ -270,7 +262,7 @@ class AppHooks:
         if self.live is not None:
             raw_path = unrouted.path.encode("latin-1") + (b"?" + unrouted.query if unrouted.query else b"")
             duration_ms = (steady() - unrouted.started) * 1000
-            self.live.request(SeenRequest(unrouted.method, raw_path, reply.status, duration_ms, _what_is_wrong(reply)))
+            self.live.tell(SeenRequest(unrouted.method, raw_path, reply.status, duration_ms, _what_is_wrong(reply)))
         if unrouted.path.startswith("/_mock/"):
             return
         try:

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -32,7 +32,8 @@ _LONGEST: Final = 300
 _BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 """What stands escaped in JSON: standard error may have any encoding."""
 
-_RED, _GREEN, _YELLOW, _DIM, _PLAIN = "\033[31m", "\033[32m", "\033[33m", "\033[2m", "\033[0m"
+_COLOURS: Final = ("\033[31m", "\033[32m", "\033[33m", "\033[2m", "\033[0m")
+"""Red, green, yellow, dim, plain."""
 _REFUSED: Final = 400
 
 
@@ -82,33 +83,31 @@ class LiveLog:
         self._write = write
         self._now = now
         self._as_json = as_json
-        self._colour = colour
         self._drain = drain
-        self._waiting: list[tuple[Callable[[float, Any], str], Any]] = []
+        self._red, self._green, self._yellow, self._dim, self._plain = _COLOURS if colour else [""] * len(_COLOURS)
+        self._waiting: list[SeenRequest | Attempt | Event] = []
         self._began = 0.0
-        self._second = -1
-        self._clock = ""
-        self._moment = (-1.0, "")
 
     # what is told
 
-    def request(self, seen: SeenRequest) -> None:
-        """Tell of a request."""
-        self._later(self._request_line, seen)
-
-    def attempt(self, attempt: Attempt) -> None:
-        """Tell of an attempt to deliver a webhook."""
-        self._later(self._attempt_line, attempt)
-
-    def expired(self, event: Event) -> None:
-        """Tell of a session whose deadline has passed."""
-        self._later(self._expired_line, event.session.id)
+    def tell(self, what: SeenRequest | Attempt | Event) -> None:
+        """Tell of a request, an attempt to deliver a webhook, or a session whose deadline has passed."""
+        self._waiting.append(what)
+        if len(self._waiting) == 1:
+            self._began = self._now()  # one look at the clock does for all that are written together
+            try:
+                asyncio.get_running_loop().call_later(_WRITE_AFTER_S, self.flush)
+            except RuntimeError:  # nothing runs that could write it later
+                self.flush()
 
     def flush(self) -> None:
         """Write what waits."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._write("".join([line(self._began, what) for line, what in waiting]))
+            at = datetime.fromtimestamp(self._began, UTC)
+            line = self._json_line if self._as_json else self._text_line
+            begin = f"{at:%Y-%m-%dT%H:%M:%S.%fZ}" if self._as_json else f"{self._dim}{at:%H:%M:%S}{self._plain}"
+            self._write("".join([line(begin, what) for what in waiting]))
 
     def close(self) -> None:
         """Write what waits, and wait a little for it to arrive."""
@@ -117,73 +116,74 @@ class LiveLog:
 
     # how it is written
 
-    def _later(self, line: Callable[[float, Any], str], what: Any) -> None:
-        self._waiting.append((line, what))
-        if len(self._waiting) == 1:
-            self._began = self._now()  # one look at the clock does for all that are written together
-            try:
-                asyncio.get_running_loop().call_later(_WRITE_AFTER_S, self.flush)
-            except RuntimeError:  # nothing runs that could write it later
-                self.flush()
+    def _text_line(self, begin: str, what: SeenRequest | Attempt | Event) -> str:
+        if not isinstance(what, SeenRequest):
+            told = self._attempt_text(what) if isinstance(what, Attempt) else f"{what.session.id} expired"
+            return f"{begin} {told}\n"
+        method, raw_path, status, duration_ms, message, advice, account = what
+        text = (
+            f"{begin} {method} {_shown_path(raw_path)} {self._colour_of(status)}{status or 'no answer'}{self._plain}"
+            f" {duration_ms:.1f} ms"
+        )
+        if account:
+            text += f"{self._dim} {account}{self._plain}"
+        if message:
+            text += f" {_shown_message(message)}"
+        for each in advice:
+            text += f"\n         {self._yellow}advice{self._plain} {each.kind.value}: {_clean(each.message)}"
+        return text + "\n"
 
-    def _request_line(self, at: float, seen: SeenRequest) -> str:
-        path = _clean((redacted(seen.path) if b"sk_" in seen.path else seen.path).decode("latin-1"))
-        message = _clean(_KEY.sub(r"sk_\1_***", seen.message)) if seen.message else ""
-        advice = [f"{each.kind.value}: {_clean(each.message)}" for each in seen.advice] if seen.advice else ()
-        if self._as_json:
-            told: dict[str, object] = {
-                "method": seen.method,
-                "path": path,
-                "status": seen.status,
-                "duration_ms": round(seen.duration_ms, 1),
-            }
-            if seen.account:
-                told["account"] = seen.account
-            if message:
-                told["message"] = message
-            if advice:
-                told["advice"] = advice
-            return self._line(at, "request", "", told)
-        status = "no answer" if seen.status is None else str(seen.status)
-        bad = seen.status is None or seen.status >= _REFUSED
-        text = f"{seen.method} {path} {self._in(_RED if bad else _GREEN, status)} {seen.duration_ms:.1f} ms"
-        if seen.account:
-            text += self._in(_DIM, f" {seen.account}")
-        line = self._line(at, "request", f"{text} {message}" if message else text, {})
-        if not advice:
-            return line
-        return line + "".join([f"         {self._in(_YELLOW, 'advice')} {each}\n" for each in advice])
-
-    def _attempt_line(self, at: float, attempt: Attempt) -> str:
+    def _attempt_text(self, attempt: Attempt) -> str:
         url = _clean(attempt.url.partition("?")[0])
-        error = _clean(attempt.error or "")
-        if self._as_json:
-            told = {"event_id": attempt.event_id, "type": attempt.event_type, "session": attempt.session_id, "url": url}
-            came = {"attempt": attempt.number, "status": attempt.status, "outcome": attempt.outcome.value}
-            more = {"error": error, "next_try": attempt.next_try}
-            return self._line(at, "webhook", "", {**told, **came, **{name: v for name, v in more.items() if v}})
-        is_good = attempt.outcome.value == "delivered"
+        colour = self._green if attempt.outcome.value == "delivered" else self._red
         answer = str(attempt.status) if attempt.status is not None else attempt.outcome.value
         text = f"webhook {attempt.event_type} {attempt.session_id} to {url}, attempt {attempt.number}: "
-        text += self._in(_GREEN if is_good else _RED, answer) + (f" {error}" if error else "")
-        text += f", next try in {attempt.next_try - attempt.at} s" if attempt.next_try is not None else ""
-        return self._line(at, "webhook", text, {})
+        text += f"{colour}{answer}{self._plain}" + (f" {_clean(attempt.error)}" if attempt.error else "")
+        return text + (f", next try in {attempt.next_try - attempt.at} s" if attempt.next_try is not None else "")
 
-    def _expired_line(self, at: float, session_id: str) -> str:
-        return self._line(at, "expired", f"{session_id} expired", {"session": session_id})
+    def _json_line(self, begin: str, what: SeenRequest | Attempt | Event) -> str:
+        if not isinstance(what, SeenRequest):
+            is_attempt = isinstance(what, Attempt)
+            fields = _attempt_fields(what) if isinstance(what, Attempt) else {"session": what.session.id}
+            return _as_json({"event": "webhook" if is_attempt else "expired", "at": begin, **fields}) + "\n"
+        method, raw_path, status, duration_ms, message, advice, account = what
+        told: dict[str, object] = {
+            "event": "request",
+            "at": begin,
+            "method": method,
+            "path": _shown_path(raw_path),
+            "status": status,
+            "duration_ms": round(duration_ms, 1),
+        }
+        if account:
+            told["account"] = account
+        if message:
+            told["message"] = _shown_message(message)
+        if advice:
+            told["advice"] = [f"{each.kind.value}: {_clean(each.message)}" for each in advice]
+        return _as_json(told) + "\n"
 
-    def _line(self, at: float, event: str, text: str, fields: dict[str, object]) -> str:
-        if self._as_json:
-            if self._moment[0] != at:  # the same for all lines that are written together
-                self._moment = (at, f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
-            return _as_json({"event": event, "at": self._moment[1], **fields}) + "\n"
-        if int(at) != self._second:
-            self._second = int(at)
-            self._clock = self._in(_DIM, f"{datetime.fromtimestamp(at, UTC):%H:%M:%S}")
-        return f"{self._clock} {text}\n"
+    def _colour_of(self, status: int | None) -> str:
+        return self._green if status is not None and status < _REFUSED else self._red
 
-    def _in(self, colour: str, text: str) -> str:
-        return f"{colour}{text}{_PLAIN}" if self._colour and text else text
+
+def _attempt_fields(attempt: Attempt) -> dict[str, object]:
+    url = _clean(attempt.url.partition("?")[0])
+    told = {"event_id": attempt.event_id, "type": attempt.event_type, "session": attempt.session_id, "url": url}
+    came = {"attempt": attempt.number, "status": attempt.status, "outcome": attempt.outcome.value}
+    more = {"error": _clean(attempt.error or ""), "next_try": attempt.next_try}
+    return {**told, **came, **{name: value for name, value in more.items() if value}}
+
+
+def _shown_path(path: bytes) -> str:
+    text = path.decode("latin-1")
+    if "sk_" not in text and len(text) <= _LONGEST and text.isascii() and text.isprintable():
+        return text  # as nearly all of them
+    return _clean(redacted(path).decode("latin-1"))
+
+
+def _shown_message(message: str) -> str:
+    return _clean(_KEY.sub(r"sk_\1_***", message))
 
 
 def left_out_line(lines: int, *, as_json: bool) -> str:

@@ -30,9 +30,9 @@ def written(
     lines: list[str] = []
     live = LiveLog(lines.append, lambda: NOW, as_json=as_json, colour=colour)
     for each in requests:
-        live.request(each)
+        live.tell(each)
     for attempt in attempts:
-        live.attempt(attempt)
+        live.tell(attempt)
     return "".join(lines)
 
 
