@@ -109,8 +109,8 @@ def more_than_off(costs: dict[str, list[float]], way: str) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.livelog", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="rounds (default 15)")
-    parser.add_argument("--requests", type=int, default=500, help="requests of each kind in each round (default 500)")
+    parser.add_argument("--rounds", type=int, default=25, help="rounds (default 25)")
+    parser.add_argument("--requests", type=int, default=1500, help="requests of each kind in each round (default 1500)")
     options = parser.parse_args()
     found = measure(rounds=options.rounds, requests=options.requests)
     most = 0.0
