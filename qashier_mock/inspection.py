@@ -161,19 +161,39 @@ def timeline(
     attempts: Iterable[Attempt],
     pending: Iterable[Delivery],
 ) -> tuple[Entry, ...]:
-    """What happened to a session, in order of the account's clock; within a second a cause stands before its effect."""
-    entries = [
-        Entry(each.at, Kind.PAGE if each.is_of_a_page else Kind.REQUEST, request=each)
+    """What happened to a session, in order of the account's clock; within a second a cause stands before its effect.
+
+    A request that found the session ended, and did not end it, stands behind the webhook that told of the end.
+    """
+    events = tuple(events)
+    ended_by = {event.request_id for event in events}
+    ranked = [
+        (
+            _LATE if _shows_the_end(each) and each.request_id not in ended_by else _ORDER[kind],
+            Entry(each.at, kind, each),
+        )
         for each in journal
         if _concerns(each, session_id.encode())
+        for kind in (Kind.PAGE if each.is_of_a_page else Kind.REQUEST,)
     ]
-    entries += [Entry(each.created, Kind.EVENT, event=each) for each in events]
-    entries += [Entry(each.at, Kind.ATTEMPT, attempt=each) for each in attempts]
-    entries += [Entry(each.due, Kind.PENDING, delivery=each) for each in pending]
-    return tuple(sorted(entries, key=lambda entry: (entry.at, _ORDER[entry.kind])))
+    ranked += [(_ORDER[Kind.EVENT], Entry(each.created, Kind.EVENT, event=each)) for each in events]
+    ranked += [(_ORDER[Kind.ATTEMPT], Entry(each.at, Kind.ATTEMPT, attempt=each)) for each in attempts]
+    ranked += [(_ORDER[Kind.PENDING], Entry(each.due, Kind.PENDING, delivery=each)) for each in pending]
+    return tuple(entry for _, entry in sorted(ranked, key=lambda each: (each[1].at, each[0])))
 
 
-_ORDER: Final = {kind: order for order, kind in enumerate(Kind)}
+_ORDER: Final[dict[Kind, float]] = {kind: order for order, kind in enumerate(Kind)}
+_LATE: Final = _ORDER[Kind.ATTEMPT] + 0.5
+"""Behind the attempts of its second, before what is still due."""
+
+
+_ONE_SESSION: Final = {"retrieve_checkout_session", "expire_checkout_session"}
+
+
+def _shows_the_end(entry: JournalEntry) -> bool:
+    """Whether a request was answered with a session that was complete or expired."""
+    body = entry.response_body or b""
+    return entry.operation in _ONE_SESSION and (b'"status":"complete"' in body or b'"status":"expired"' in body)
 
 
 def _concerns(entry: JournalEntry, session_id: bytes) -> bool:

@@ -47,6 +47,14 @@ def test_they_are_only_read(url: str, path: str) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
+def test_the_page_loads_nothing_from_another_host(url: str) -> None:
+    answer = httpx.get(f"{url}/docs")
+    policy = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    sources = {source for sources in policy.values() for source in sources.split()}
+    assert [source for source in sources if not source.startswith(("'none'", "'self'", "'sha256-", "data:"))] == []
+
+
 def test_a_request_is_sent_from_the_page_and_its_answer_shown(url: str, browser: Browser) -> None:
     for page in pages(browser):
         page.goto(f"{url}/docs")

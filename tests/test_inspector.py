@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -27,6 +28,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock, SeededIds
 from qashier_mock.inspection import Inspection
+from qashier_mock.receiver import WebhookReceiver
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.memory import MemoryStore
 
@@ -106,6 +108,82 @@ def test_a_session_has_its_timeline_from_create_over_the_page_to_the_webhook(acc
     assert places == sorted(places)
     assert "Signature" in text
     assert "whsec_hush" not in text
+
+
+def test_a_request_that_found_the_session_paid_stands_behind_the_webhook_of_its_second(account: MockAccount) -> None:
+    account.freeze()
+    account.deliver_webhooks_to(DEAD_END)
+    session = account.create_session()
+    account.retrieve_session(session["id"])
+    account.pay(session["id"])
+    account.flush()
+    account.retrieve_session(session["id"])
+    found = re.findall(r'data-testid="entry-(\w+)"', shown(account, "sessions", session["id"]))
+    assert found == ["request", "request", "event", "attempt", "request", "pending"]
+
+
+def test_the_request_that_ended_the_session_stands_before_the_event_of_its_second(account: MockAccount) -> None:
+    account.freeze()
+    session = account.create_session()
+    account.expire_session(session["id"])
+    found = re.findall(r'data-testid="entry-(\w+)"', shown(account, "sessions", session["id"]))
+    assert found == ["request", "request", "event"]
+
+
+def test_an_attempt_has_the_body_its_signature_and_the_answer(account: MockAccount) -> None:
+    with WebhookReceiver() as receiver:
+        receiver.answer(418)
+        account.deliver_webhooks_to(receiver.url, secret="whsec_hush")
+        session = account.create_session()
+        account.pay(session["id"])
+        account.flush()
+        (webhook,) = receiver.deliveries
+    page = html.unescape(shown(account, "sessions", session["id"]))
+    (attempt,) = re.findall(r'data-testid="entry-attempt".*?</li>', page, re.DOTALL)
+    assert "418" in attempt
+    assert webhook.headers["x-qashier-sign"] in attempt
+    assert webhook.body.decode() in attempt
+
+
+@pytest.mark.parametrize("status", ["open", "complete", "expired"])
+def test_the_list_is_filtered_by_status(account: MockAccount, status: str) -> None:
+    ids = {name: account.create_session()["id"] for name in ("open", "complete", "expired")}
+    account.pay(ids["complete"])
+    account.expire_session(ids["expired"])
+    text = httpx.get(address(account), params={"status": status}).text
+    assert {name for name, session_id in ids.items() if session_id in text} == {status}
+
+
+def test_a_search_finds_a_session_by_its_id(account: MockAccount) -> None:
+    wanted, other = account.create_session()["id"], account.create_session()["id"]
+    text = httpx.get(address(account), params={"q": f" {wanted} "}).text
+    assert (text.count(f"sessions/{wanted}") > 0, other in text) == (True, False)
+
+
+@pytest.mark.parametrize(("move", "seconds"), [("1h", 3_600), ("24h", 86_400)])
+def test_the_clock_has_buttons_for_an_hour_and_a_day(account: MockAccount, move: str, seconds: int) -> None:
+    account.freeze()
+    account.create_session()
+    before = account.now
+    assert f'name="move" value="{move}"' in shown(account)
+    httpx.post(address(account, "clock"), data={"move": move, "back": "/_mock/"})
+    assert account.now == before + seconds
+
+
+@pytest.mark.parametrize("act", ["fail", "cancel"])
+def test_a_customer_who_declines_or_cancels_leaves_the_session_open(account: MockAccount, act: str) -> None:
+    session = account.create_session()
+    assert f'name="act" value="{act}"' in shown(account, "sessions", session["id"])
+    assert httpx.post(address(account, "sessions", session["id"]), data={"act": act}).status_code == 303
+    assert account.retrieve_session(session["id"])["status"] == "open"
+
+
+def test_every_control_is_one_that_a_keyboard_reaches(account: MockAccount) -> None:
+    session = account.create_session()
+    for path in ([], ["sessions", session["id"]], ["events"], ["requests"], ["endpoints"], ["faults"], ["advice"]):
+        page = shown(account, *path)
+        assert "<button" in page
+        assert re.findall(r'<(?:a|button|input|select|summary)\b[^>]*tabindex="-|onclick|role="?button', page) == []
 
 
 def test_page_views_stay_out_of_the_journal_of_the_integration(account: MockAccount) -> None:

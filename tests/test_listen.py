@@ -132,6 +132,31 @@ def test_completion_works_in_bash(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.stdout.strip() == "--webhook-allow", run.stderr
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+def test_completion_works_in_fish(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "fish"]) == 0
+    asked = 'complete -C "qashier-mock serve --webhook-a"'
+    command = ["fish", "--no-config", "-c", f"{capsys.readouterr().out}\n{asked}"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line.split("\t")[0] for line in run.stdout.splitlines()] == ["--webhook-allow"], run.stderr
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh here")
+def test_completion_works_in_zsh(capsys: pytest.CaptureFixture[str]) -> None:
+    """zsh completes in its line editor alone, so what the script tells the editor is looked at."""
+    assert main(["completion", "zsh"]) == 0
+    editor = "compdef() { print compdef $@ }; _arguments() { print -l -- $@ }; _describe() { print -l -- $commands }"
+    asked = (
+        "words=(qashier-mock serve --web); CURRENT=3; _qashier_mock; words=(qashier-mock se); CURRENT=2; _qashier_mock"
+    )
+    script = f"{editor}\n{capsys.readouterr().out}\n{asked}"
+    run = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, check=False)
+    lines = run.stdout.splitlines()
+    assert lines[0] == "compdef _qashier_mock qashier-mock", run.stderr
+    assert [line for line in lines if line.startswith("*--webhook-allow[")] != []
+    assert [line.partition(":")[0] for line in lines[-len(COMMANDS) :]] == list(COMMANDS)
+
+
 def test_completion_of_another_shell_names_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
     assert "is none of bash, zsh, fish" in capsys.readouterr().err

@@ -272,6 +272,14 @@ def test_the_image_is_built_as_hadolint_wants_it() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_image_runs_as_nobody_in_particular_and_keeps_its_database_on_a_volume() -> None:
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    user, volume = (line.split()[1] for line in lines if line.startswith(("USER ", "VOLUME ")))
+    assert int(user) > 0
+    assert [line for line in lines if f"sqlite:///{volume}/" in line] != []
+    assert {"HEALTHCHECK", "LABEL"} <= {line.split()[0] for line in lines if line}
+
+
 def test_what_the_image_copies_is_there_and_not_ignored() -> None:
     copied = {
         word
