@@ -186,6 +186,11 @@ class Request:
         """Whether the body went out in chunks, without its length."""
         return (self.header("Transfer-Encoding") or "").lower() == "chunked"
 
+    @property
+    def in_lower_case(self) -> bool:
+        """Whether its key went out under a name in lower case, as proxies and gateways of HTTP/2 send it."""
+        return any(name == "authorization" for name, _ in self.headers)
+
     @cached_property
     def is_http(self) -> bool:
         """Whether it is valid HTTP of a usual size: what is not may be answered anyhow, or not at all."""

@@ -32,7 +32,7 @@ from qashier_contract.history import (
 )
 from qashier_contract.interrupts import Interrupted
 from qashier_contract.pace import Pace
-from qashier_contract.transport import HttpTransport
+from qashier_contract.transport import HttpTransport, in_lower_case
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Target:
             authorization: The value of `Authorization` where it is broken.
             shown: How the record shows a broken `Authorization`.
             query: The query string, as it is sent.
-            headers: Further headers.
+            headers: Further headers. Where all have names in lower case, `Authorization` has too.
             body: The body as it is sent.
             redacted: What the record shows instead of the body.
             url: An absolute URL instead of base URL and path: a hosted page.
@@ -159,15 +159,16 @@ class Target:
         """
         sent, recorded = list(headers), list(headers)
         kind = Credentials.NONE
+        name = "authorization" if in_lower_case(headers) else "Authorization"
         if authorization is not None:
             kind = Credentials.BROKEN
-            sent.append(("Authorization", authorization))
-            recorded.append(("Authorization", shown or authorization))
+            sent.append((name, authorization))
+            recorded.append((name, shown or authorization))
         elif account is not None:
             key = self.keys[account]
             kind = credentials or key.scheme
-            sent.append(("Authorization", key.header(kind)))
-            recorded.append(("Authorization", f"{kind.capitalize()} <key of account {account + 1}>"))
+            sent.append((name, key.header(kind)))
+            recorded.append((name, f"{kind.capitalize()} <key of account {account + 1}>"))
         if is_chunked:
             recorded.append(("Transfer-Encoding", "chunked"))
         request = Request(

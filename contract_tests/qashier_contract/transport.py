@@ -457,12 +457,19 @@ def _framed(
         content = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     elif body is not None or method in {"POST", "PUT", "PATCH"}:
         named.append(("Content-Length", str(len(content))))
+    if in_lower_case(headers):
+        named = [(name.lower(), value) for name, value in named]
     lines = [f"{method} {_one_line(path)} HTTP/1.1", *(f"{name}: {_one_line(value)}" for name, value in named)]
     head = "".join(f"{line}\r\n" for line in lines)
     try:
         return head.encode("utf-8", "surrogateescape") + b"\r\n" + content
     except UnicodeEncodeError:  # half of a surrogate pair, which a target sent
         return head.encode("utf-8", "replace") + b"\r\n" + content
+
+
+def in_lower_case(headers: Sequence[tuple[str, str]]) -> bool:
+    """Whether there are headers, all with names in lower case: then what goes along is spelt so too."""
+    return bool(headers) and all(name == name.lower() for name, _ in headers)
 
 
 def _one_line(text: str) -> str:

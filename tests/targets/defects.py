@@ -7,6 +7,7 @@ from typing import Final
 from tests.targets.defects_create import CREATE_DEFECTS
 from tests.targets.defects_events import EVENT_DEFECTS, KEY_DEFECTS, SLOW
 from tests.targets.defects_http import HTTP_DEFECTS
+from tests.targets.defects_narrow import NARROW_DEFECTS
 from tests.targets.defects_read import READ_DEFECTS
 from tests.targets.defects_states import STATE_DEFECTS
 
@@ -17,6 +18,7 @@ _QUICK: Final = {
     **STATE_DEFECTS,
     **EVENT_DEFECTS,
     **KEY_DEFECTS,
+    **NARROW_DEFECTS,
 }
 TAMPERINGS: Final = {name: defect.tampering for name, defect in (_QUICK | SLOW).items()}
 

@@ -129,9 +129,10 @@ def _is_of_shop(observed: ObservedSession, url: str) -> bool:
 def a_session_expires_on_time(ledger: Ledger) -> Findings:
     for observed in ledger.sessions.values():
         moves = [e for e in ledger.history.clock_calls(observed.account) if e.request.method != "GET"]
+        # What was refused or accepted comes first: it says more than what a look at the session showed afterwards.
+        yield from _ended_on_time(ledger, observed, moves)
         for exchange in observed.reads:
             yield from _on_time(ledger, observed, in_body(exchange, "status"), exchange, moves)
-        yield from _ended_on_time(ledger, observed, moves)
     for exchange in ledger.history.of(Operation.LIST):
         for place, entry in enumerate(entries_of(exchange)):
             named = ledger.sessions.get(str(entry.get("id")))

@@ -37,6 +37,8 @@ _SHAPES: Final[Sequence[tuple[tuple[str, ...], Sequence[Capability], bool]]] = (
     (("pay-card", "expire", "read", "pay-card"), [_PAGE], True),
     (("authorise", "expire", "read"), [_PAGE], True),
     (("pay", "pay-card", "read"), [_PAGE, _PAY], True),
+    (("decline", "expire", "read"), [_PAY], True),
+    (("cancel", "pay", "read"), [_PAY], True),
 )
 """Who does what at once in a round, what it takes, and whether it is for when every clause has had its turn."""
 
@@ -68,6 +70,8 @@ def _race(context: RunContext, shape: Sequence[str]) -> list[Exchange]:
     acts: dict[str, Callable[[], Exchange]] = {
         "expire": partial(account.expire, session_id),
         "pay": partial(account.pay, session_id),
+        "decline": partial(account.pay, session_id, "failed"),
+        "cancel": partial(account.pay, session_id, "canceled"),
         "read": partial(account.retrieve, session_id),
         "clock": partial(account.advance, oracle.SHORTEST_LIFE + _MARGIN_S),
     }
@@ -146,7 +150,7 @@ def more_twins(context: RunContext) -> None:
     "Pay, expire and read one session at once, as its time runs out, round after round.",
     name="races, again",
     stage=Stage.DEPTH,
-    requests=150,
+    requests=200,
     races=True,
 )
 def more_races(context: RunContext) -> None:

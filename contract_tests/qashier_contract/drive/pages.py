@@ -180,7 +180,7 @@ def pages_left_open(context: RunContext) -> None:
     "Let the time of sessions run out whose pages are open, and press buttons there.",
     needs=[PAGE, CLOCK],
     stage=Stage.DEPTH,
-    requests=30,
+    requests=37,
 )
 def pages_past_the_deadline(context: RunContext) -> None:
     account = context.account
@@ -188,12 +188,19 @@ def pages_past_the_deadline(context: RunContext) -> None:
     if not is_integer(moment):
         return
     deadline = moment + oracle.SHORTEST_LIFE
-    card, method, declined, viewed, paid = (fresh(context, expires_at=deadline) for _ in range(5))
+    card, method, declined, viewed, paid, last = (fresh(context, expires_at=deadline) for _ in range(6))
     card_page, method_page = card.view(), at_the_method(method)
     declined_page = declined.view()
     press(declined, "pay-declined", declined_page)
     viewed.view()
     press(paid, "pay-card", paid.view())
+    # A second before it, everything still goes.
+    last_page = last.view()
+    account.set_clock(now=deadline - 1)
+    viewed.view()
+    viewed.retrieve()
+    press(last, "pay-card", last_page)
+    last.retrieve()
     account.set_clock(now=deadline)
     account.list(status="open", limit=9)
     account.list(status="expired", limit=9)

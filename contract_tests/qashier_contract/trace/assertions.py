@@ -213,6 +213,9 @@ class Assertion:
             Part.LINKS: f"Page({reply}).links",
             Part.CONTROLS: f"sorted(Page({reply}).tests)",
         }
+        if at.part is Part.RAW and exchange.page_from is not None:
+            # What a button leads to may be shown at once, or be a redirect away.
+            return f'({reply}.headers.get("location") or {plain[at.part]})'
         if at.part in plain:
             return plain[at.part]
         if at.part is Part.HEADER:

@@ -175,7 +175,11 @@ class _Shell:
                 text = f"$(printf %s \"{text}\" | base64 | tr -d '\\n')"
             return [f'-H "Authorization: {made.scheme}{" " * bool(made.scheme)}{text}"']
         named = exchange.credentials in {Credentials.BASIC, Credentials.BEARER}
-        return [_of_key(exchange.account, exchange.credentials)] if named else []
+        words = [_of_key(exchange.account, exchange.credentials)] if named else []
+        if not exchange.request.in_lower_case:
+            return words
+        # -u would spell the name its own way.
+        return [_IN_LOWER_CASE[exchange.credentials].format(key=_key_of(exchange.account)) for _ in words]
 
     def _headers(self, step: Step) -> list[str]:
         words = []
@@ -258,10 +262,18 @@ class _Shell:
 
 def _of_key(account: int | None, scheme: Credentials) -> str:
     """The words that send the key of an account."""
-    key = "${QASHIER_API_KEY_2}" if account == 1 else "${QASHIER_API_KEY}"
+    key = _key_of(account)
     return f'-H "Authorization: Bearer {key}"' if scheme is Credentials.BEARER else f'-u "{key}:"'
 
 
+def _key_of(account: int | None) -> str:
+    return "${QASHIER_API_KEY_2}" if account == 1 else "${QASHIER_API_KEY}"
+
+
+_IN_LOWER_CASE: Final = {
+    Credentials.BASIC: '-H "authorization: Basic $(printf %s \\"{key}:\\" | base64 | tr -d \'\\n\')"',
+    Credentials.BEARER: '-H "authorization: Bearer {key}"',
+}
 _JSON_TYPE: Final = "-H 'Content-Type: application/json'"
 
 

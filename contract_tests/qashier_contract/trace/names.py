@@ -289,6 +289,7 @@ class Names:
             or not _PLAIN_QUERY.fullmatch(request.query)
             or len(names) != len(set(names))
             or "content-encoding" in names
+            or request.in_lower_case
             or any(not _PLAIN_HEADER.fullmatch(v) for name, v in request.headers if name.lower() != "authorization")
             or (request.body is not None and "content-type" not in names)
         )

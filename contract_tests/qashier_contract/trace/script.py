@@ -307,7 +307,8 @@ class _Script:
         if value is None and step.exchange.account is not None:
             value = _of_key(step.exchange.account, self.names.scheme(step.exchange.account))
         if value is not None:
-            headers.insert(0, f'("Authorization", {value})')
+            name = "authorization" if step.exchange.request.in_lower_case else "Authorization"
+            headers.insert(0, f'("{name}", {value})')
         body = self._body(step)
         content = ""
         if body is not None:

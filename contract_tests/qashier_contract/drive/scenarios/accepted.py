@@ -147,6 +147,8 @@ def at_the_limits(context: RunContext) -> None:
         ("success_url", f"https://shop.example/{context.mark()}/%7Ekopi/"),
         *((name, f"https://shop.example/{context.mark()}?z=1&a=b+c&a=%2B&m") for name in URLS),
         ("return_url", "https://shop.example/return#"),
+        ("return_url", "http://shop.example:80/a/./b/./"),
+        ("success_url", f"http://shop.example:80/{context.mark()}/./#"),
     ]
     same = "https://shop.example/basket"
     context.account.create({**context.body(), "return_url": same, "cancel_url": same})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, send_each
-from qashier_contract.history import SESSIONS_PATH
+from qashier_contract.history import SESSIONS_PATH, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,21 @@ def what_is_nearly_json(context: RunContext) -> None:
         yield _json(context) + b" // a comment"
 
     send_each(context, bodies())
+
+
+@driver(
+    "Name all headers in lower case, as proxies and gateways of HTTP/2 do.",
+    stage=Stage.DEPTH,
+    requests=6,
+)
+def headers_in_lower_case(context: RunContext) -> None:
+    key, json_type = context.key(), ("content-type", "application/json")
+    body = _json(context)
+    for _ in range(2):
+        context.account.create(body, headers=(json_type, ("idempotency-key", key)))
+    context.account.create(_json(context), headers=(json_type,), credentials=Credentials.BEARER)
+    context.account.create(_json(context), headers=(("content-type", "text/plain"),))
+    context.account.list(limit=3)
 
 
 @driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=39)

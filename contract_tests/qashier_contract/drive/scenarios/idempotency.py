@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, without
 from qashier_contract.history import Capability, Credentials
@@ -89,6 +90,7 @@ def _baskets(context: RunContext) -> Iterator[Json]:
     """Bodies of every kind that may be repeated."""
     yield context.body(context.line(), context.line(99, 3), context.line(1, 1))
     yield context.body(context.line(0, 1))
+    yield context.body(*(context.line(100 + n, 1, name=f"No. {n}") for n in range(oracle.LINES_MOST)))
     if (moment := now(context)) is not None:
         yield context.body(expires_at=moment + 3_600)
 
@@ -96,7 +98,7 @@ def _baskets(context: RunContext) -> Iterator[Json]:
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=26,
+    requests=28,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")

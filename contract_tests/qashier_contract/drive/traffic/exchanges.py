@@ -139,7 +139,9 @@ class Traffic:
         if page is not None:
             account = None
         self._count += 1
-        authorized = [(n, shown if n.lower() == "authorization" and shown else v) for n, v in seen.headers]
+        # Browsers and proxies write names in lower case, however they were sent.
+        keyed = [("Authorization" if n.lower() == "authorization" else n, v) for n, v in seen.headers]
+        authorized = [(n, shown if n == "Authorization" and shown else v) for n, v in keyed]
         path, query = place or (urldefrag(seen.url)[0], "")
         exchange = Exchange(
             number=seen.number or self._count,

@@ -1,0 +1,193 @@
+"""Narrow defects: one endpoint, one second, one spelling, one moment. Implementations of other hands had them."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+from tests.targets.defects_states import slow
+from tests.targets.reference import Reference
+from tests.targets.tampering import (
+    Defect,
+    Inner,
+    Tampering,
+    answer,
+    both,
+    built,
+    request,
+    result,
+    setting,
+    unlocked,
+    wrapped,
+)
+from tests.targets.values import BOUNDS, Account, Answer, HangUp, Kept, Keyed, Request, Session
+
+LIST: Final = "/checkout/sessions"
+PORT: Final = r"(?i)(?<=:/)(/[^/?#:]*)(?::{})(?=[/?#]|$)"
+
+
+def wordless(method: str, path: str) -> Tampering:
+    """Refusals of one operation name no field and have no words."""
+
+    def change(seen: Request, given: Answer) -> Answer:
+        is_there = given.status >= 400 and seen.method == method and re.fullmatch(path, seen.path)
+        return replace(given, content={"error": {}}) if is_there else given
+
+    return answer(change)
+
+
+def unseen(name: str) -> Tampering:
+    """A header that is seen in its usual spelling only."""
+
+    def change(_: Reference, seen: Request) -> Request:
+        if name not in list(seen.headers):
+            del seen.headers[name]
+        return seen
+
+    return request(change)
+
+
+def hangs_up(is_too_much: Any) -> Tampering:
+    """No answer to a request, if `is_too_much(request)`."""
+
+    def change(_: Reference, seen: Request) -> Request:
+        if is_too_much(seen):
+            raise HangUp
+        return seen
+
+    return request(change)
+
+
+def url_as(pattern: str, text: Any = "") -> Tampering:
+    """URLs come back with something else in the place of what a pattern matches."""
+    return result("url", lambda url: url and re.sub(pattern, text, url))
+
+
+def lower(found: re.Match[str]) -> str:
+    return found[0].lower()
+
+
+def reopened(name: str, method: str | None = None) -> Tampering:
+    """One operation takes a session for open that its deadline ended this very second."""
+
+    def outer(inner: Inner, account: Account, *args: Any) -> Any:
+        asked = next((each.method for each in args if isinstance(each, Request)), None)
+        at_deadline = [one for one in account.sessions if one["expires_at"] == account.now and asked == method]
+        ended = [session for session in at_deadline if session["status"] == "expired"]
+        for session in ended:
+            session["status"] = "open"
+        try:
+            return inner(account, *args)
+        finally:
+            for session in ended:
+                session["status"] = session["status"].replace("open", "expired")
+
+    return wrapped(name, outer)
+
+
+def open_at_the_deadline(inner: Inner, account: Account, session_id: str) -> Session:
+    session: Session = inner(account, session_id)
+    is_due = session["status"] == "expired" and session["expires_at"] == account.now
+    return {**session, "status": "open"} if is_due else session
+
+
+def early(method: str, path: str) -> Tampering:
+    """One operation takes the last second of a session for the one after it."""
+
+    def respond(inner: Inner, seen: Request) -> Any:
+        server, kept = inner.server, inner.server.deadline
+        if seen.method == method and re.fullmatch(path, seen.path):
+            server.deadline = lambda session: kept(session) - 1  # type: ignore[method-assign]
+        try:
+            return inner(seen)
+        finally:
+            server.deadline = kept  # type: ignore[method-assign]
+
+    return wrapped("respond", respond)
+
+
+def pays_anyway(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Any:
+    if seen.method == "POST" and session["status"] == "expired" and b"act=card" in seen.body:
+        session.update(status="complete", payment_status="paid")
+    return inner(account, session, step, seen)
+
+
+def with_form(status: str) -> Tampering:
+    """The page of an ended session says the right word, and still has a form to pay."""
+
+    def drawn(inner: Inner, session: Session, step: str) -> str:
+        form = f'<form method=post action="/pay/{session["id"]}"><button name=act value=card>Pay</button></form>'
+        return f"{inner(session, step)}{form if session['status'] == status else ''}"
+
+    return wrapped("drawn", drawn)
+
+
+def saved_whole(outcome: str) -> Tampering:
+    """A payment that came to nothing saves the session as it was read before."""
+
+    def pay(inner: Inner, account: Account, session: Session, wanted: str) -> Any:
+        if wanted != outcome:
+            time.sleep(0.004)
+            return inner(account, session, wanted)
+        before = {name: session[name] for name in ("status", "payment_status")}
+        paid = inner(account, session, wanted)
+        time.sleep(0.012)
+        session.update(before)
+        return paid
+
+    return both(unlocked, wrapped("pay", pay), wrapped("expire", slow))
+
+
+def cut_replay(inner: Inner, keyed: Keyed, kept: Kept) -> Any:
+    status, session = inner(keyed, kept)
+    lines = session["line_items"]
+    return status, {**session, "line_items": {**lines, "data": lines["data"][:99]}}
+
+
+NARROW_DEFECTS: Final = {
+    "refused list says nothing": Defect("HTTP-3", wordless("GET", LIST)),
+    "refused retrieve says nothing": Defect("HTTP-3", wordless("GET", f"{LIST}/[^/]+")),
+    "refused expire says nothing": Defect("HTTP-3", wordless("POST", f"{LIST}/[^/]+/expire")),
+    "authorization in lower case unseen": Defect("AUTH-2", unseen("Authorization")),
+    "idempotency key in lower case unseen": Defect("IDM-1", unseen("Idempotency-Key")),
+    "media type in lower case unseen": Defect("HTTP-4", unseen("Content-Type")),
+    "hangs up on url of 2048": Defect("HTTP-6", hangs_up(lambda seen: re.search(rb'"https?://[^"]{2036}', seen.body))),
+    "hangs up on name of 250": Defect("HTTP-6", hangs_up(lambda seen: b'"' + b"n" * 250 + b'"' in seen.body)),
+    "hangs up on description of 1000": Defect("HTTP-6", hangs_up(lambda seen: b"d" * 1_000 in seen.body)),
+    "hangs up on key of 255": Defect(
+        "HTTP-6", hangs_up(lambda seen: len(seen.headers.get("Idempotency-Key") or "") >= 255)
+    ),
+    "created rounded up": Defect("CRE-4", built(lambda session: {"created": session["created"] + 1})),
+    "gt with parts of a second": Defect(
+        "LIS-9", setting(bounds={**BOUNDS, "gt": lambda created, bound: created + 0.4 > bound})
+    ),
+    "lte with parts of a second": Defect(
+        "LIS-9", setting(bounds={**BOUNDS, "lte": lambda created, bound: created + 0.4 <= bound})
+    ),
+    "port 443 dropped": Defect("CRE-8", url_as(PORT.format(443), r"\1")),
+    "port 80 dropped": Defect("CRE-8", url_as(PORT.format(80), r"\1")),
+    "empty query dropped": Defect("CRE-8", url_as(r"\?(?=#|$)")),
+    "empty fragment dropped": Defect("CRE-8", url_as("#$")),
+    "dots resolved": Defect("CRE-8", url_as(r"/[^/?#:.]+/\.\.(?=/)")),
+    "single dots dropped": Defect("CRE-8", url_as(r"/\.(?=/)")),
+    "host in lower case": Defect("CRE-8", url_as("(?<=://)[^/?#]*", lower)),
+    "scheme in lower case": Defect("CRE-8", url_as("^[A-Za-z]+", lower)),
+    "paid at the deadline": Defect("EXP-5", reopened("pay")),
+    "expired by request at the deadline": Defect("EXP-2", reopened("expire")),
+    "listed as open at the deadline": Defect("EXP-7", reopened("list")),
+    "retrieved as open at the deadline": Defect("EXP-7", wrapped("retrieve", open_at_the_deadline)),
+    "page at the deadline looks open": Defect("EXP-6", reopened("page_of", "GET")),
+    "button at the deadline pays": Defect("EXP-5", reopened("page_of", "POST")),
+    "payment refused a second early": Defect("EXP-7", early("POST", ".*/pay")),
+    "expire refused a second early": Defect("EXP-7", early("POST", ".*/expire")),
+    "page expired a second early": Defect("EXP-7", early("GET", "/pay/.*")),
+    "button refused a second early": Defect("PAY-1", early("POST", "/pay/.*")),
+    "open page pays after expiry": Defect("EXP-5", wrapped("page_of", pays_anyway)),
+    "page of expired has a form": Defect("EXP-6", with_form("expired")),
+    "page of paid has a form": Defect("PAY-2", with_form("complete")),
+    "declined payment saves what it read": Defect("CON-1", saved_whole("failed")),
+    "cancelled payment saves what it read": Defect("CON-1", saved_whole("canceled")),
+    "long replay cut": Defect("IDM-1", wrapped("replayed", cut_replay)),
+}
