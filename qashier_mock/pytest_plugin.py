@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _ACCOUNT: Final = pytest.StashKey["QashierMock"]()
 _LATEST: Final = pytest.StashKey["QashierMock"]()
+_FAILED: Final = pytest.StashKey[dict[str, str]]()
+"""Where the inspector shows the account of each test that failed, by the test."""
 _MARKER: Final = "qashier_mock"
 _MARKER_OPTIONS: Final = ("strict", "seed", "frozen_at")
 _DISORDERS: Final = ("in_order", "duplicated", "late", "swapped", "lost", "forged", "replayed", "mixed")
@@ -177,6 +179,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             sections = {"journal": f"not to be had: {error}"}
         if sections and (item.config.getoption("qashier_mock_keep") or item.config.getoption("qashier_mock_url")):
             sections["inspector"] = account.inspector_url
+            item.config.stash.setdefault(_FAILED, {})[item.nodeid] = account.inspector_url
         report.sections += [(f"qashier_mock {title}", text) for title, text in sections.items()]
     return report
 
@@ -187,7 +190,8 @@ def _keep(server: QashierMockServer, config: pytest.Config) -> None:
         return
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-        print(f"\nThe mock keeps running: {server.base_url}/_mock/ shows what happened. Ctrl-C ends it.")  # noqa: T201
+        pages = "".join(f"\n  {test}: {url}" for test, url in config.stash.get(_FAILED, {}).items())
+        print(f"\nThe mock keeps running: {server.base_url}/_mock/ shows what happened. Ctrl-C ends it.{pages}")  # noqa: T201
         try:
             Event().wait()
         except KeyboardInterrupt:

@@ -11,7 +11,7 @@ import pytest_asyncio.plugin  # noqa: F401
 from plugin_harness import Run, run_alone, said
 
 import qashier_mock.server  # noqa: F401
-from qashier_mock import testing
+from qashier_mock import MockServer, testing
 
 pytest_plugins = ["pytester", "plugin_fixtures"]
 pytestmark = pytest.mark.usefixtures("project")
@@ -116,6 +116,14 @@ def test_a_call_that_fails_is_shown_in_the_test_and_without_the_key(
     key, basic = said(result, "key")[-1], said(result, "basic")[-1]
     assert key.startswith("sk_test_")
     assert text.count(key) == text.count(basic) == 1
+
+
+def test_a_report_links_to_the_inspector_where_the_mock_outlives_the_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(qashier_mock): assert not qashier_mock.create_session()")
+    with MockServer() as server:
+        result = run_alone(pytester, f"--qashier-mock-url={server.url}")
+        result.stdout.fnmatch_lines(["*- qashier_mock inspector -*", f"{server.url}/_mock/accounts/acct_*"])
+    assert "qashier_mock inspector" not in run_alone(pytester).stdout.str()
 
 
 def test_a_failing_setup_and_teardown_report_too(pytester: pytest.Pytester) -> None:

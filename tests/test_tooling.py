@@ -18,6 +18,7 @@ from typing import Final
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 MAKEFILE: Final = (ROOT / "Makefile").read_text()
@@ -270,6 +271,19 @@ def test_no_version_of_a_dependency_is_accepted_that_an_advisory_names(name: str
     (found,) = (re.match(rf"{name}>=([\d.]+)", each) for each in dependencies if re.match(rf"{name}\b(?!-)", each))
     assert found is not None, "it has no lower bound"
     assert tuple(map(int, found[1].split("."))) >= FIXED[name]
+
+
+def test_every_dependency_says_what_it_is_for() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    (listed,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    assert [line for line in listed.splitlines() if not re.search(r'",\s+# \w+', line)] == []
+
+
+@pytest.mark.parametrize("version", ["0.37.2", "0.41.3", "1.0.1"])
+def test_starlette_may_be_the_one_that_a_fastapi_of_last_year_wants(version: str) -> None:
+    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (starlette,) = (Requirement(each) for each in dependencies if each.startswith("starlette"))
+    assert starlette.specifier.contains(version)
 
 
 @pytest.mark.parametrize("part", HOLES)
