@@ -253,7 +253,7 @@ FIXED: Final = {
 }
 """Of each dependency that advisories name, the first version that none of them does, and the last of them.
 
-Starlette is left out: the next test holds what is promised of it instead.
+Starlette is left out: `HOLES` holds what is promised of it instead.
 """
 HOLES: Final = {
     "request.url.": "taken from any Host (fixed in 1.0.1)",
