@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -18,6 +19,7 @@ from qashier_contract import (
     CheckError,
     KeyRefused,
     LiveKeyRefused,
+    Progress,
     TargetUnreachable,
     Verdict,
     check,
@@ -27,6 +29,7 @@ from qashier_contract.drive.plan import every_driver, exercised_by, measured, pl
 from qashier_contract.history import TOO_LATE, Capability, History, Operation
 from qashier_contract.ledger import Ledger
 from qashier_contract.report.json import as_json, render
+from qashier_contract.report.terminal import ProgressLine
 from qashier_contract.run import Run, planned
 from qashier_contract.settings import Settings
 
@@ -279,6 +282,29 @@ def test_a_driver_that_was_not_measured_always_has_its_turn(monkeypatch: pytest.
 def test_a_driver_that_goes_on_with_the_work_of_another_brings_it_along() -> None:
     chosen = [driver.name for driver in plan(["EVT-6"], frozenset(Capability))]
     assert chosen.index("an endpoint that hangs") < chosen.index("after ten seconds")
+
+
+def test_what_any_input_may_break_is_tried_with_hostile_input_first_where_nothing_else_is_wanted() -> None:
+    alone, all_of_them = ([d.name for d in plan(c, frozenset(Capability))] for c in (["HTTP-6"], CLAUSES))
+    assert alone.index("hostile input") < 5
+    assert {*all_of_them[-3:]} == {"hostile input", "large bodies", "conformance"}
+
+
+def test_progress_tells_what_is_done_of_the_plan_and_when_it_ends_from_the_pace_so_far() -> None:
+    told: list[Progress] = []
+    few = {"a first session", "credentials", "when it expires", "lists", "paying", "events"}
+    report = checked(progress=told.append, drivers=lambda driver: driver.name in few)
+    assert [one.done for one in told] == [*range(len(few))]
+    assert {one.total for one in told} == {len(few)}
+    assert [one.requests for one in told] == sorted(one.requests for one in told)
+    # Far less than the budget leaves: a run that took a second so far will not take ten minutes.
+    assert all(one.left_s <= 60 * report.duration_s < IN_TIME / 2 for one in told[len(told) // 2 :])
+    stream = io.StringIO()
+    ProgressLine(stream, width=200, is_shown=True)(told[-1])
+    last = told[-1]
+    assert (
+        f"{last.done} of {last.total} done, now {last.driver} · {last.requests} requests · about " in stream.getvalue()
+    )
 
 
 def test_the_plan_opens_nothing() -> None:

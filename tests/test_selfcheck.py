@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -94,6 +96,17 @@ def test_every_known_defect_is_killed_and_the_correct_mock_is_not_accused(name: 
 def test_a_defect_of_what_is_no_assumption_fails_the_command_without_strict(name: str) -> None:
     with MockServer(Settings(bugs=(name,))) as mock:
         assert main(["check", mock.url, "--seed", "1", "--only", BUGS[name].clause, "--fail-fast", "--no-replay"]) == 1
+
+
+def test_the_command_says_what_is_broken_without_docstrings_and_assertions() -> None:
+    """`python -OO` drops both, and with them nothing that the checker goes by."""
+    with MockServer(Settings(bugs=("no-allow",))) as mock:
+        words = ("check", mock.url, "--seed", "1", "--only", "HTTP-4", "--strict", "--fail-fast", "--no-replay")
+        run = subprocess.run(
+            [sys.executable, "-OO", "-m", "qashier_mock", *words], capture_output=True, text=True, check=False
+        )
+    assert run.returncode == 1, run.stderr
+    assert f"HTTP-4 {CLAUSES['HTTP-4'].statement[:60]}" in run.stdout
 
 
 @pytest.mark.soak
