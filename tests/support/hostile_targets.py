@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import socket
@@ -29,9 +30,11 @@ class Hostile:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
+        answer = copy.copy(self.answer)  # some of them count
+
         def serve(connection: socket.socket) -> None:
             while request := read_request(connection):
-                if not self.answer(connection, request):
+                if not answer(connection, request):
                     return
 
         with raw_server(serve) as url:
@@ -134,48 +137,41 @@ def slow(connection: socket.socket, request: bytes) -> bool:
     return Sketch()(connection, request)
 
 
-def targets() -> dict[str, Hostile]:
-    """By name. Each is new, since some of them count."""
-    return {
-        "a byte a second": Hostile(trickles, NOTHING),
-        "a byte a second, later": Hostile(Sketch(trickles, 30), SOME),
-        "endless interim responses": Hostile(repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), NOTHING),
-        "endless interim responses, later": Hostile(Sketch(repeats(b"", b"HTTP/1.1 100 Go\r\n\r\n"), 20), FAILS),
-        "an endless chunk extension": Hostile(repeats(CHUNKED + b"1;", b"x" * 999), NOTHING),
-        "endless chunk extensions, later": Hostile(
-            Sketch(repeats(CHUNKED, b"1;" + b"x" * 9_999 + b"\r\na\r\n"), 20), FAILS
-        ),
-        "an endless body": Hostile(repeats(HEAD + b"\r\n", b" " * 65_536), NOTHING),
-        "an endless body, later": Hostile(Sketch(repeats(HEAD + b"\r\n", b" " * 65_536), 20), FAILS),
-        "endless headers": Hostile(repeats(HEAD, b"X: y\r\n"), NOTHING),
-        "a compressed bomb": Hostile(Sketch(says(BOMB), 20), FAILS),
-        "silent": Hostile(hangs, NOTHING),
-        "silent after forty requests": Hostile(Sketch(hangs, 40), SOME),
-        "hangs up": Hostile(hangs_up, NOTHING),
-        "hangs up after forty requests": Hostile(Sketch(hangs_up, 40), FAILS),
-        "answers of three seconds": Hostile(slow, SOME),
-        "wide JSON": Hostile(Sketch(says(whole(WIDE)), 20), FAILS),
-        "wide JSON in objects": Hostile(Sketch(change=lambda value: {**value, "more": [{}] * 100_000}), SOME),
-        "nested too deeply": Hostile(Sketch(says(whole(DEEP)), 20), FAILS),
-        "a page that is hard to parse": Hostile(Sketch(says(whole(PAGE, kind="text/html")), 20), FAILS),
-        "NULs": Hostile(Sketch(says(whole(b"\x00" * 1_000)), 20), FAILS),
-        "commands for a runner": Hostile(
-            Sketch(says(whole(b'{"error": "\\n::stop-commands::x"}', "500 No")), 20), FAILS
-        ),
-        "addresses that are none": Hostile(Sketch(change=lambda value: {**value, "url": "http://[::1"}), FAILS),
-        "half characters": Hostile(Sketch(change=lambda value: {**value, "id": "\ud800"}), FAILS),
-        "huge numbers": Hostile(Sketch(change=lambda value: {**value, "created": 10**400}), FAILS),
-        "ids of other types": Hostile(Sketch(change=lambda value: {**value, "id": [1], "status": {}}), FAILS),
-        "a redirect": Hostile(says(whole(b"", "302 Found", "Location: http://127.0.0.1:9/")), NOTHING),
-        "redirects, later": Hostile(Sketch(says(whole(b"", "302 Found", "Location: http://[")), 20), FAILS),
-        "too many requests": Hostile(says(whole(b"", "429 Slow", "Retry-After: 0")), NOTHING),
-        "too many requests for an hour": Hostile(says(whole(b"", "429 Slow", "Retry-After: 3600")), NOTHING),
-        "unavailable": Hostile(says(whole(b"", "503 No", "Retry-After: 1")), NOTHING),
-        "no HTTP": Hostile(says(b"SSH-2.0-OpenSSH_9.6\r\n"), NOTHING),
-        "lists that go on for ever": Hostile(
-            Sketch(change=lambda value: {**value, "has_more": True, "data": [session(1), session(2)]}), FAILS
-        ),
-    }
-
-
-TARGETS: Final = targets()
+TARGETS: Final[dict[str, Hostile]] = {
+    "a byte a second": Hostile(trickles, NOTHING),
+    "a byte a second, later": Hostile(Sketch(trickles, 30), SOME),
+    "endless interim responses": Hostile(repeats(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), NOTHING),
+    "endless interim responses, later": Hostile(Sketch(repeats(b"", b"HTTP/1.1 100 Go\r\n\r\n"), 20), FAILS),
+    "an endless chunk extension": Hostile(repeats(CHUNKED + b"1;", b"x" * 999), NOTHING),
+    "endless chunk extensions, later": Hostile(
+        Sketch(repeats(CHUNKED, b"1;" + b"x" * 9_999 + b"\r\na\r\n"), 20), FAILS
+    ),
+    "an endless body": Hostile(repeats(HEAD + b"\r\n", b" " * 65_536), NOTHING),
+    "an endless body, later": Hostile(Sketch(repeats(HEAD + b"\r\n", b" " * 65_536), 20), FAILS),
+    "endless headers": Hostile(repeats(HEAD, b"X: y\r\n"), NOTHING),
+    "a compressed bomb": Hostile(Sketch(says(BOMB), 20), FAILS),
+    "silent": Hostile(hangs, NOTHING),
+    "silent after forty requests": Hostile(Sketch(hangs, 40), SOME),
+    "hangs up": Hostile(hangs_up, NOTHING),
+    "hangs up after forty requests": Hostile(Sketch(hangs_up, 40), FAILS),
+    "answers of three seconds": Hostile(slow, SOME),
+    "wide JSON": Hostile(Sketch(says(whole(WIDE)), 20), FAILS),
+    "wide JSON in objects": Hostile(Sketch(change=lambda value: {**value, "more": [{}] * 100_000}), SOME),
+    "nested too deeply": Hostile(Sketch(says(whole(DEEP)), 20), FAILS),
+    "a page that is hard to parse": Hostile(Sketch(says(whole(PAGE, kind="text/html")), 20), FAILS),
+    "NULs": Hostile(Sketch(says(whole(b"\x00" * 1_000)), 20), FAILS),
+    "commands for a runner": Hostile(Sketch(says(whole(b'{"error": "\\n::stop-commands::x"}', "500 No")), 20), FAILS),
+    "addresses that are none": Hostile(Sketch(change=lambda value: {**value, "url": "http://[::1"}), FAILS),
+    "half characters": Hostile(Sketch(change=lambda value: {**value, "id": "\ud800"}), FAILS),
+    "huge numbers": Hostile(Sketch(change=lambda value: {**value, "created": 10**400}), FAILS),
+    "ids of other types": Hostile(Sketch(change=lambda value: {**value, "id": [1], "status": {}}), FAILS),
+    "a redirect": Hostile(says(whole(b"", "302 Found", "Location: http://127.0.0.1:9/")), NOTHING),
+    "redirects, later": Hostile(Sketch(says(whole(b"", "302 Found", "Location: http://[")), 20), FAILS),
+    "too many requests": Hostile(says(whole(b"", "429 Slow", "Retry-After: 0")), NOTHING),
+    "too many requests for an hour": Hostile(says(whole(b"", "429 Slow", "Retry-After: 3600")), NOTHING),
+    "unavailable": Hostile(says(whole(b"", "503 No", "Retry-After: 1")), NOTHING),
+    "no HTTP": Hostile(says(b"SSH-2.0-OpenSSH_9.6\r\n"), NOTHING),
+    "lists that go on for ever": Hostile(
+        Sketch(change=lambda value: {**value, "has_more": True, "data": [session(1), session(2)]}), FAILS
+    ),
+}
