@@ -227,14 +227,13 @@ def reference() -> Iterator[str]:
         yield url
 
 
-def verify(url: str, clause: str, good: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def verify(url: str, clause: str, good: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
     """A violation breaks its clause again when it is sent again, and is kept by a correct implementation.
 
     So does the function that a report shows.
     """
-    report = check(
-        url, seed=1, strict=True, only=[clause], drivers=directed, timeout_s=5, max_time_s=600, fail_fast=True
-    )
+    given: dict[str, Any] = {"seed": 1, "drivers": directed, "timeout_s": 5, "max_time_s": 600, "fail_fast": True}
+    report = check(url, only=[clause], strict=True, **given, **options)
     again = report.sent_again[clause]
     assert again.result is Result.BROKE_AGAIN, again
     with ExitStack() as stack:
@@ -285,7 +284,7 @@ def test_every_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(
     bug: str, correct: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with MockServer(Settings(bugs=(bug,))) as mock:
-        verify(mock.url, BUGS[bug].clause, correct, monkeypatch)
+        verify(mock.url, BUGS[bug].clause, correct, monkeypatch, own=True)
 
 
 @pytest.mark.soak

@@ -34,6 +34,7 @@ _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Foun
 _MAX_BODY = 2 * 1024 * 1024
 _BEYOND_64_BITS = re.compile(rb":\s*-?[0-9]{20,}")
 _FOUR_BYTES = re.compile(rb"[\xf0-\xff]|\\u[dD][89abAB]")
+_LINE = re.compile(r"\[[0-9]+\]")
 _TWO_KEYS = re.compile(rb"(\]|%5D)(\[|%5B)", re.IGNORECASE)
 
 
@@ -99,6 +100,11 @@ row("HTTP-3", "every-error-blames-line-items",
     "Whatever field of a create is wrong or missing, `param` says line_items.",
     error_body(lambda asked, error: {
         "error": {**error, **({"param": "line_items"} if asked.is_create and "param" in error else {})}}))
+row("HTTP-3", "every-error-blames-the-first-line", "Whichever line of a create is wrong, `param` names the first one.",
+    error_body(lambda _asked, error: {
+        "error": {**error, **({"param": _LINE.sub("[0]", error["param"])} if "param" in error else {})}}))
+row("HTTP-3", "refused-list-without-words", "The body of a refused list is an empty object; other refusals are right.",
+    error_body(lambda asked, error: {} if asked.is_list else {"error": error}))
 row("HTTP-4", "any-media-type-accepted",
     "The media type of a create is not looked at: JSON labelled as a form opens a session.",
     request_header(CONTENT_TYPE, b"application/json", lambda asked: asked.is_create))

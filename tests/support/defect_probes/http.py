@@ -40,6 +40,7 @@ async def errors_tell_what_to_change(mock: Mock) -> None:
     wrong = [
         (await mock.try_create(without="success_url"), "success_url"),
         (await mock.try_create(line(quantity=0)), "line_items[0].quantity"),
+        (await mock.try_create(line(), line(quantity=0)), "line_items[1].quantity"),
         (await mock.try_list(limit=0), "limit"),
         (await mock.send("GET", f"{SESSIONS}/unknown"), "id"),
     ]
