@@ -93,6 +93,7 @@ class Connections:
         # Appending to and popping from a list is one step each, for every thread.
         self._idle: list[tuple[http_client.HTTPConnection, float]] = []
         self._process = os.getpid()
+        self._closings = 0
 
     def send(
         self, method: str, path: str, *, body: object = None, headers: Mapping[str, str], timeout: float | None = None
@@ -116,6 +117,7 @@ class Connections:
             if content is None
             else SecretHeaders(headers, **{"Content-Type": "application/json"})
         )
+        closings = self._closings
         connection = self._take(timeout or self._timeout)
         try:
             connection.request(method, self._prefix + path, content, sent)
@@ -127,7 +129,7 @@ class Connections:
         except BaseException:  # Ctrl-C in the middle of an answer: the rest of it must not answer the next request
             connection.close()
             raise
-        if response.will_close:
+        if response.will_close or closings != self._closings:
             connection.close()
         else:
             self._idle.append((connection, monotonic()))
@@ -136,7 +138,8 @@ class Connections:
         return json.loads(answer) if answer else None
 
     def close(self) -> None:
-        """Close what is kept; a later request opens a new connection."""
+        """Close what is kept, and keep nothing that is under way; a later request opens a new connection."""
+        self._closings += 1
         while self._idle:
             self._idle.pop()[0].close()
 

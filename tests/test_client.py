@@ -12,6 +12,7 @@ from itertools import count
 import httpx
 import pytest
 import requests
+from raw_server import raw_server, read_request
 
 from qashier_mock import MockServer
 from qashier_mock.client import MockAccount
@@ -246,6 +247,27 @@ def test_one_connection_serves_many_requests_and_many_threads_have_their_own(ser
     assert len(account.sessions) == 11
     connections.close()
     assert connections._idle == []
+
+
+def test_a_connection_that_is_under_way_while_they_are_closed_is_not_kept() -> None:
+    asked, may_answer, hung_up = threading.Event(), threading.Event(), threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        asked.set()
+        may_answer.wait(30)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        if not connection.recv(1):
+            hung_up.set()
+
+    with raw_server(serve) as url, ThreadPoolExecutor() as pool:
+        connections = Connections(url)
+        answer = pool.submit(connections.send, "GET", "/", headers={})
+        assert asked.wait(30)
+        connections.close()
+        may_answer.set()
+        assert answer.result() == {}
+        assert hung_up.wait(30)
 
 
 def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
