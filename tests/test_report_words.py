@@ -219,6 +219,16 @@ def test_a_run_that_only_warns_passed() -> None:
     assert judgement(report_of(warned, known)).startswith("Passed with 1 known violation that the baseline accepts")
 
 
+@pytest.mark.parametrize("form", ["terminal", "html", "markdown"])
+def test_clauses_that_were_not_wanted_are_counted_not_listed(form: str) -> None:
+    report = check("http://127.0.0.1", transport=within(), seed=1, only=["RET-1"], drivers=lambda d: d.name == "events")
+    text = summary(report, width=80) if form == "terminal" else render(report, form)
+    (told,) = [line for line in text.splitlines() if f"{len(CLAUSES) - 1} clauses" in line][:1]
+    assert "skipped" in told
+    assert len(re.findall(r"[A-Z]{2,4}-[0-9]+", told)) < 5
+    assert form != "terminal" or len(text.splitlines()) < 12
+
+
 def test_an_interrupted_run_shows_no_tick() -> None:
     report = check("http://127.0.0.1", transport=within(), seed=1, only=["RET-1"], drivers=directed)
     assert summary(report).count("✓ This target keeps") == 1

@@ -98,14 +98,20 @@ def test_a_defect_of_what_is_no_assumption_fails_the_command_without_strict(name
         assert main(["check", mock.url, "--seed", "1", "--only", BUGS[name].clause, "--fail-fast", "--no-replay"]) == 1
 
 
-def test_the_command_says_what_is_broken_without_docstrings_and_assertions() -> None:
+def test_the_command_says_what_is_broken_without_docstrings_and_assertions_in_ascii() -> None:
     """`python -OO` drops both, and with them nothing that the checker goes by."""
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     with MockServer(Settings(bugs=("no-allow",))) as mock:
         words = ("check", mock.url, "--seed", "1", "--only", "HTTP-4", "--strict", "--fail-fast", "--no-replay")
         run = subprocess.run(
-            [sys.executable, "-OO", "-m", "qashier_mock", *words], capture_output=True, text=True, check=False
+            [sys.executable, "-OO", "-m", "qashier_mock", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=ascii_only,
         )
     assert run.returncode == 1, run.stderr
+    assert (run.stdout + run.stderr).isascii()
     assert f"HTTP-4 {CLAUSES['HTTP-4'].statement[:60]}" in run.stdout
 
 

@@ -420,6 +420,15 @@ def test_what_was_not_sent_again_is_shown_by_what_the_clause_needs(monkeypatch: 
         assert outcome(shown.pytest, good, monkeypatch) is None
 
 
+def test_a_replay_that_does_not_reach_the_clause_proves_nothing_and_says_so() -> None:
+    report = in_process("expires one second late", only=["EXP-7"])
+    again = report.sent_again["EXP-7"]
+    with ExitStack() as stack, serving("no control") as url:
+        sent = send_once(steps_of(again.part), judge_of(CLAUSES["EXP-7"]), sites(stack, url))
+    assert sent.result is Result.NOT_EXERCISED
+    assert str(replace(again, result=sent.result)).startswith("sent again, but no request reached the clause")
+
+
 def test_a_violation_that_does_not_show_again_is_said_to_have_been_seen_once() -> None:
     correct = within()
     spoilt: list[str] = []

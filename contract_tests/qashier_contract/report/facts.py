@@ -30,6 +30,7 @@ TITLES: Final[Mapping[str, str]] = {
 """What each group of clauses is about."""
 
 _Key = TypeVar("_Key", str, int)
+_MOST_IDS: Final = 8
 WORST_FIRST: Final = (Verdict.FAILED, Verdict.WARNED, Verdict.NOT_EXERCISED, Verdict.PASSED)
 
 
@@ -89,6 +90,11 @@ def unexercised(report: Report) -> Mapping[str, tuple[str, ...]]:
         if entry.verdict is Verdict.NOT_EXERCISED:
             found.setdefault(entry.reason or "nothing touched it", []).append(entry.clause.id)
     return {reason: tuple(ids) for reason, ids in found.items()}
+
+
+def which(ids: Sequence[str]) -> str:
+    """Some clauses, named; many are counted."""
+    return ", ".join(ids) if len(ids) <= _MOST_IDS else f"{len(ids)} clauses"
 
 
 def again(report: Report, *clauses: str) -> str:

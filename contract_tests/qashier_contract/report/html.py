@@ -20,6 +20,7 @@ from qashier_contract.report.facts import (
     judgement,
     tables,
     unexercised,
+    which,
 )
 from qashier_contract.report.lanes import lanes
 from qashier_contract.report.reproduction import reproduce
@@ -72,7 +73,7 @@ def render(report: Report) -> str:
         else "",
         broken=_slim([_entry(report, entry) for entry in broken(report)]),
         groups=[_group(name, entries) for name, entries in groups(report).items()],
-        unexercised=unexercised(report),
+        unexercised={reason: which(ids) for reason, ids in unexercised(report).items()},
         tables=[(table.title, table.corner, table.columns, table.rows) for table in tables(report)],
         again=again(report),
     )

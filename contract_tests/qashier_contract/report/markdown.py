@@ -16,6 +16,7 @@ from qashier_contract.report.facts import (
     judgement,
     tables,
     unexercised,
+    which,
 )
 from qashier_contract.report.reproduction import reproduce
 from qashier_contract.verdicts import Verdict, worst
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from qashier_contract.verdicts import Report
 
 MARKS: Final = {Verdict.FAILED: "❌", Verdict.WARNED: "⚠️", Verdict.PASSED: "✅", Verdict.NOT_EXERCISED: "⚪"}
-_MOST_IDS: Final = 12
 _NO_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MOST_BYTES: Final = 60_000
 """GitHub shows about 65 kB well; what comes after this is left out, and said to be."""
@@ -126,7 +126,7 @@ def _tail(report: Report) -> Iterator[str]:
         yield "### Not exercised"
         yield ""
         for reason, ids in reasons.items():
-            yield f"- {_escaped(reason)}: {', '.join(ids) if len(ids) <= _MOST_IDS else f'{len(ids)} clauses'}"
+            yield f"- {_escaped(reason)}: {which(ids)}"
         yield ""
     yield "<details><summary>What was visited</summary>"
     yield ""

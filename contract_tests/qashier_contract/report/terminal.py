@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 from urllib.parse import unquote
 
-from qashier_contract.report.facts import again, broken, causes, counted, extent, judgement, unexercised
+from qashier_contract.report.facts import again, broken, causes, counted, extent, judgement, unexercised, which
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ MOST_LINES: Final = 60
 _MOST_ROWS: Final = 14
 _NO_TEXT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_ASIDES: Final = 5
-_MOST_IDS: Final = 8
 _MOST_ANNOTATED: Final = 10
 _MOST_TOLD: Final = 12
 """How many broken clauses are told of while a run goes on."""
@@ -159,8 +158,7 @@ class _Summary:
     def _asides(self) -> list[str]:
         lines = []
         for reason, ids in list(unexercised(self.report).items())[:_MOST_ASIDES]:
-            which = ", ".join(ids) if len(ids) <= _MOST_IDS else f"{len(ids)} clauses"
-            lines.append(self._cut(f"- not exercised: {which}: {reason}"))
+            lines.append(self._cut(f"- not exercised: {which(ids)}: {reason}"))
         for note in self.report.notes[:_MOST_ASIDES]:
             lines += self._wrapped(f"- {note}", 2)[:2]
         return [*lines, ""] if lines else []
