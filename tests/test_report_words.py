@@ -24,7 +24,7 @@ from qashier_contract.report.terminal import MOST_LINES, ProgressLine, annotated
 from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
 
 from qashier_mock.cli import check as command
-from qashier_mock.cli.colour import wants_colour
+from qashier_mock.cli.colour import columns, wants_colour
 from qashier_mock.cli.options import given, parse
 from tests.targets import DEFECTS, directed, within
 
@@ -227,6 +227,17 @@ def test_clauses_that_were_not_wanted_are_counted_not_listed(form: str) -> None:
     assert "skipped" in told
     assert len(re.findall(r"[A-Z]{2,4}-[0-9]+", told)) < 5
     assert form != "terminal" or len(text.splitlines()) < 12
+
+
+@pytest.mark.parametrize(("terminal", "width"), [("57", 57), ("", 120)])
+def test_lines_are_as_wide_as_the_terminal_and_120_columns_elsewhere(
+    terminal: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", terminal)
+    monkeypatch.setattr("sys.__stdout__", io.StringIO())  # whoever runs the tests may have a terminal
+    assert columns() == width
+    text = summary(report_of(broken("CRE-6", exchange(1), text="so " * 60)), width=columns())
+    assert width - 8 < max(len(line) for line in text.splitlines()) <= width
 
 
 def test_an_interrupted_run_shows_no_tick() -> None:

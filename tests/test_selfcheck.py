@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -96,6 +97,16 @@ def test_every_known_defect_is_killed_and_the_correct_mock_is_not_accused(name: 
 def test_a_defect_of_what_is_no_assumption_fails_the_command_without_strict(name: str) -> None:
     with MockServer(Settings(bugs=(name,))) as mock:
         assert main(["check", mock.url, "--seed", "1", "--only", BUGS[name].clause, "--fail-fast", "--no-replay"]) == 1
+
+
+def test_the_line_again_repeats_the_verdict_for_a_target_behind_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
+    with MockServer(Settings(bugs=("no-allow",))) as mock:
+        url = f"{mock.url}/v3/payment/qpay"
+        assert main(["check", url, "--only", "HTTP-4", "--strict", "--fail-fast", "--no-replay"]) == 1
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("again: qashier-mock ")]
+        words = shlex.split(line)[2:]
+        assert url in words
+        assert main(words) == 1
 
 
 def test_the_command_says_what_is_broken_without_docstrings_and_assertions_in_ascii() -> None:
