@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import random
 import re
@@ -20,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qashier_contract import CLAUSES, check
-from qashier_contract.history import Credentials, Exchange, History, Operation, Recorder, Reply, Request
+from qashier_contract.history import Credentials, Exchange, History, Operation, Recorder, Reply, Request, Terms
 from qashier_contract.ledger import Ledger
 from qashier_contract.report.reproduction import reproduce
 from qashier_contract.target import Key, Target
@@ -467,11 +466,12 @@ def test_nothing_is_left_open_by_sending_again() -> None:
     assert left["data"] == []
 
 
-def earlier(one: Exchange, seconds: float) -> Exchange:
-    """What would have been seen of an exchange some seconds earlier."""
+def earlier(one: Exchange, seconds: float, terms: Terms) -> Exchange:
+    """What would have been seen of an exchange some seconds earlier, by a target that goes by this machine's clock."""
     ns, answer = int(seconds * 1e9), one.object
+    assert terms.wall_ns is not None
     if "created" in answer:
-        answer = {**answer, "created": answer["created"] - math.ceil(seconds)}
+        answer = {**answer, "created": (terms.wall_ns - terms.monotonic_ns + one.sent_ns - ns) // 10**9}
     reply = replace(one.reply, body=json.dumps(answer).encode()) if one.reply else None
     return replace(one, sent_ns=one.sent_ns - ns, received_ns=one.received_ns - ns, reply=reply)
 
@@ -486,7 +486,8 @@ def test_where_no_clock_can_be_set_times_move_along_with_the_targets() -> None:
         recorded = minimise(seen_as(clause, violation, report.history)).history
         (late,) = violation.exchanges
         for paused_s, took_s in ((0, 0), (0, 1.6), (0.6, 0), (5, 0), (5, 1.6)):
-            moved = {one: earlier(one, paused_s + took_s) for one in recorded.exchanges if one.number < late.number}
+            before = [one for one in recorded.exchanges if one.number < late.number]
+            moved = {one: earlier(one, paused_s + took_s, recorded.terms) for one in before}
             moved[late] = replace(late, sent_ns=late.sent_ns - int(took_s * 1e9))
             history = replace(recorded, exchanges=tuple(moved.get(one, one) for one in recorded.exchanges))
             target = Target(url, [Key(key)], recorder=Recorder(), timeout_s=5)
