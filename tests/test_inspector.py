@@ -402,11 +402,14 @@ def test_an_account_whose_key_this_process_has_not_seen_is_called_by_its_id(acco
     assert f"<code>{account_id}</code>" in httpx.get(f"{account.base_url}/_mock/accounts/{account_id}").text
 
 
-def test_what_happens_elsewhere_arrives_by_itself(account: MockAccount, page: Page) -> None:
+def test_what_is_paid_in_one_tab_arrives_by_itself_in_another(account: MockAccount, page: Page) -> None:
     session = account.create_session()
     page.goto(address(account, "sessions", session["id"]))
     expect(page.get_by_test_id("live")).to_be_visible()
-    account.pay(session["id"])
+    shopping = page.context.new_page()
+    shopping.route("https://**", lambda route: route.fulfill(body="thanks"))
+    shopping.goto(session["url"])
+    shopping.get_by_test_id("pay-card").click()
     expect(page.get_by_test_id("entry-event")).to_be_visible()
     expect(page.get_by_text("complete", exact=True)).to_be_visible()
 

@@ -93,6 +93,20 @@ async def wired(url: str) -> AsyncIterator[Wire]:
         await wire.cut()
 
 
+async def lose_the_database_in_a_move(mock: Mock, wire: Wire) -> None:
+    """Move a clock by ten seconds, lose the database while its webhooks are flushed, and get it back."""
+
+    async def flush(_: object) -> list[Any]:
+        await wire.cut()
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mock.dispatcher, "flush", flush)
+        with pytest.raises(StoreUnavailable):
+            await mock.clocks.advance(ONE, by=10)
+    await wire.connect()
+
+
 async def test_a_database_that_was_gone_is_used_again_without_a_restart(database: Place) -> None:
     async with wired(database.url) as wire:
         store = PostgresStore(wire.url)
@@ -141,16 +155,7 @@ async def test_a_clock_whose_move_lost_the_database_goes_on_when_that_is_back(da
         store = PostgresStore(wire.url)
         await store.open()
         mock = Mock(store)
-
-        async def flush(_: object) -> list[Any]:
-            await wire.cut()
-            return []
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mock.dispatcher, "flush", flush)
-            with pytest.raises(StoreUnavailable):
-                await mock.clocks.advance(ONE, by=10)
-        await wire.connect()
+        await lose_the_database_in_a_move(mock, wire)
 
         async def goes() -> bool:
             return not (await mock.accounts.clock(ONE)).frozen
@@ -165,16 +170,7 @@ async def test_a_clock_that_is_moved_again_after_the_database_was_gone_goes_on_t
         store = PostgresStore(wire.url)
         await store.open()
         mock = Mock(store)
-
-        async def flush(_: object) -> list[Any]:
-            await wire.cut()
-            return []
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mock.dispatcher, "flush", flush)
-            with pytest.raises(StoreUnavailable):
-                await mock.clocks.advance(ONE, by=10)
-        await wire.connect()
+        await lose_the_database_in_a_move(mock, wire)
         await mock.clocks.advance(ONE, by=7)
         while mock.dispatcher._repairs:
             await asyncio.wait(mock.dispatcher._repairs)

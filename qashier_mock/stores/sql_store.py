@@ -10,6 +10,7 @@ again, as soon as another one notices.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
@@ -36,7 +37,7 @@ _HANDED_OUT_FOR: Final = 5
 _INSERT_ENTRY: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
 
 
-class SqlStore:
+class SqlStore(ABC):
     """Every account, in a database: see `Store`."""
 
     name: str
@@ -53,12 +54,13 @@ class SqlStore:
 
     # what differs from database to database
 
+    @abstractmethod
     def rows(self) -> AbstractAsyncContextManager[Rows]:
         """A way in for statements that are each a transaction of their own, or that begin one themselves."""
-        raise NotImplementedError
 
+    @abstractmethod
     def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlTransaction:
-        raise NotImplementedError
+        """A unit of work of one account: see `Store.transaction`."""
 
     def _unit(self, account: AccountId, rows_: Rows, *, reading: bool) -> SqlTransaction:
         return SqlTransaction(account, rows_, self._journals, worker=self.worker, reading=reading)
