@@ -13,7 +13,7 @@ SET_UP := $(PYTHON) tools/set_up.py --venv $(VENV)
 # What mypy's configuration names, as far as it is there: it refuses the name of a folder that is not.
 TYPED := $(wildcard qashier_mock contract_tests tests examples benchmarks tools)
 
-.PHONY: help serve test lint types contract plan docs soak lowest bench develop node browser shops clients
+.PHONY: help serve test lint types contract plan docs soak lowest bench develop node everything
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,10 +23,10 @@ help:  ## list the targets
 serve: $(VENV)/.set-up-serve  ## serve the mock on http://127.0.0.1:4010 until Ctrl-C
 	@exec $(RUN) -m qashier_mock serve $(ARGS)
 
-test: develop node browser shops clients  ## run the tests
+test: everything  ## run the tests
 	$(RUN) -m pytest -n auto --dist worksteal $(ARGS)
 
-lint: develop node  ## formatting, lint rules, import rules, the OpenAPI documents
+lint: node  ## formatting, lint rules, import rules, the OpenAPI documents
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -c "from importlinter.cli import lint_imports_command as main; main()"
@@ -59,14 +59,8 @@ $(VENV)/.set-up-serve: pyproject.toml tools/set_up.py
 develop:  ## set up the environment with everything
 	@$(SET_UP) develop
 
-node: develop
-	@$(SET_UP) node
+node:
+	@$(SET_UP) develop node
 
-browser: develop
-	@$(SET_UP) browser
-
-shops: node
-	@$(SET_UP) shops
-
-clients:
-	@$(SET_UP) clients
+everything:
+	@$(SET_UP) develop node browser shops clients

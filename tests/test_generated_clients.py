@@ -1,6 +1,6 @@
 """Clients that generators make of the document drive the flow as they are: create, retrieve, list, expire.
 
-The generators come from `make develop`, `make node` and `make clients`; nothing is fetched here.
+The generators come from `make test`; nothing is fetched here.
 docs/generated-clients.md tells of these and of more.
 """
 
@@ -101,7 +101,7 @@ def generator_jar() -> Path:
 @pytest.fixture(scope="module")
 def openapi_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each language and version of OpenAPI, with the client that openapi-generator writes."""
-    assert shutil.which("javac"), "there is no Java compiler: run `make clients`"
+    assert shutil.which("javac"), "there is no Java compiler: `make test` installs one"
     folder = tmp_path_factory.mktemp("openapi-generator")
     options: dict[str, JSON] = {
         "java": {"library": "native", "openApiNullable": False, "annotationLibrary": "none"},
@@ -193,8 +193,8 @@ def test_the_java_client_drives_the_flow(openapi_generator: Path, mock: MockServ
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_php_client_drives_the_flow(openapi_generator: Path, mock: MockServer, version: str) -> None:
-    assert shutil.which("php"), "there is no PHP: run `make clients`"
-    assert Path(GUZZLE).is_file(), "there is no Guzzle: run `make clients`"
+    assert shutil.which("php"), "there is no PHP: `make test` installs it"
+    assert Path(GUZZLE).is_file(), "there is no Guzzle: `make test` installs it"
     folder = openapi_generator / f"php-{version}"
     shutil.copy(PROGRAMS / "flow.php", folder)
     printed = run("php", "flow.php", mock.url, f"sk_test_generated_php_{version[-1]}", GUZZLE, cwd=folder)

@@ -85,8 +85,9 @@ $ make serve ARGS="--port 1"  # and make more
 
 
 def test_ci_runs_every_check() -> None:
-    steps = set(re.findall(r"^\s*(?:\w+=\w+ )?step ([a-z]+)\b.*$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE))
-    assert steps == {"test", "lint", "types", "contract", "soak"}
+    steps = re.findall(r"^(?:\w+=\w+ )?step (.*)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    targets = {word for step in steps for word in step.partition("ARGS=")[0].split() if not word.startswith("--")}
+    assert targets == {"test", "lint", "types", "contract", "soak"}
 
 
 def test_the_hooks_of_a_commit_run_tools_of_the_environment() -> None:
@@ -226,20 +227,44 @@ def test_an_old_java_counts_as_none(
         (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert set_up.java_is_new_enough() is answer
+    assert set_up.has_java(tmp_path) is answer
 
 
-@pytest.mark.parametrize(
-    ("part", "wanted"),
-    [("find_or_install_java", "Java Development Kit"), ("find_or_install_guzzle", "QASHIER_TEST_GUZZLE")],
-)
-def test_what_generated_clients_need_is_named_where_it_cannot_be_installed(
-    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, wanted: str
+def test_what_the_tests_run_is_named_where_it_cannot_be_installed(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(set_up, "may_use_apt", lambda: False)
-    with pytest.raises(SystemExit, match=wanted):
-        getattr(set_up, part)()
+    monkeypatch.setenv("QASHIER_TEST_GUZZLE", str(tmp_path / "nothing"))
+    monkeypatch.setattr(set_up, "may_use_apt", lambda: True)  # and it brought nothing
+    for program in set_up.PROGRAMS:
+        assert not program.is_there(tmp_path)
+        with pytest.raises(SystemExit, match=program.what) as refused:
+            program.need(tmp_path)
+        assert program.otherwise in str(refused.value)
+
+
+def test_debian_packages_come_at_once_while_the_rest_is_made(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apt-get").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(set_up, "may_use_apt", lambda: True)
+    with set_up.debian_packages(["php-cli", "chromium", "php-cli"]):
+        (tmp_path / "made").touch()
+    update, install = (tmp_path / "asked").read_text().splitlines()
+    assert update.startswith("update")
+    assert install.endswith(" php-cli chromium")
+
+
+def test_an_end_takes_the_installer_along(set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "busy")
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\nread -r _ <{tmp_path}/busy\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(set_up, "may_use_apt", lambda: True)
+    with pytest.raises(SystemExit), set_up.debian_packages(["chromium"]):
+        raise SystemExit(143)
 
 
 FIXED: Final = {

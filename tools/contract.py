@@ -17,7 +17,7 @@ from qashier_contract.report import terminal
 
 from qashier_mock.cli.colour import wants_colour
 
-COMMAND: Final = (sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--log-format", "json")
+COMMAND: Final = (sys.executable, "-m", "qashier_mock", "serve", "--port", "0", "--log-format", "json", "--quiet")
 # Seconds that a mock may take to stop once it was told to.
 PATIENCE: Final = 20
 

@@ -1,14 +1,16 @@
 """Set up what a make target needs, once: the virtual environment, Node's tools, a browser, Java and PHP.
 
 Run by the Makefile with whatever Python the machine has, so only the standard library is at hand, and the syntax up to
-the version check must be readable by any Python 3.
+the version check must be readable by any Python 3. Parts are named in the order in which they are wanted:
 
     python3 tools/set_up.py serve     the environment, with what serving needs
     python3 tools/set_up.py develop   the environment, with everything
-    python3 tools/set_up.py node      Node's tools, into node_modules; asks for the environment first
-    python3 tools/set_up.py browser   a Chromium for the tests of the hosted page; asks for the environment first
-    python3 tools/set_up.py shops     what the example shops on Node.js and in PHP need; asks for Node's tools first
+    python3 tools/set_up.py node      Node's tools, into node_modules; comes after the environment
+    python3 tools/set_up.py browser   a Chromium for the tests of the hosted page; comes after the environment
+    python3 tools/set_up.py shops     what the example shops on Node.js and in PHP need; comes after Node's tools
     python3 tools/set_up.py clients   Java and PHP, for the tests of generated clients
+
+As root on Debian, packages bring what the machine lacks, while the environment and Node's tools are made.
 
 Each part leaves a stamp that holds a digest of what it was made from. A part whose stamp still fits is left alone, so
 editing the linter's configuration installs nothing, and a moved or half-made environment is made again.
@@ -24,6 +26,7 @@ if sys.version_info < (3, 11):
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -31,8 +34,9 @@ import shutil
 import signal
 import subprocess
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
@@ -48,25 +52,26 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chro
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("part", choices=("serve", "develop", "node", "browser", "shops", "clients"))
+    parts = ("serve", "develop", "node", "browser", "shops", "clients")
+    parser.add_argument("parts", choices=parts, nargs="+", metavar="part", help=", ".join(parts))
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the environment is (default: .venv)")
     arguments = parser.parse_args()
     venv = arguments.venv.absolute()
-    # An exit through an exception takes the installer under way along; the default action would leave it running.
+    # An exit through an exception takes the installers under way along; the default action would leave them running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with one_at_a_time():
-        if arguments.part == "node":
-            install_node_packages(venv)
-        elif arguments.part == "browser":
-            find_or_install_browser(venv)
-        elif arguments.part == "shops":
-            install_node_shop(venv)
-            find_or_install_php()
-        elif arguments.part == "clients":
-            find_or_install_java()
-            find_or_install_guzzle()
-        else:
-            install_python_packages(venv, arguments.part)
+        find_or_install_venv()
+        missing = [program for program in PROGRAMS if program.part in arguments.parts and not program.is_there(venv)]
+        with debian_packages([package for program in missing for package in program.packages]):
+            for part in arguments.parts:
+                if part in ("serve", "develop"):
+                    install_python_packages(venv, part)
+                elif part == "node":
+                    install_node_packages(venv)
+                elif part == "shops":
+                    install_node_shop(venv)
+        for program in missing:
+            program.need(venv)
 
 
 @contextmanager
@@ -135,6 +140,16 @@ def environment_of(venv: Path, pyproject: dict[str, Any]) -> list[Any]:
     return [str(venv), str(ROOT), sys.version, pyproject["project"], pyproject["dependency-groups"], built]
 
 
+def find_or_install_venv() -> None:
+    """Make sure that this Python can make environments: Debian splits the two modules off its python3."""
+    if all(importlib.util.find_spec(module) for module in ("ensurepip", "venv")):
+        return
+    with debian_packages([f"python{sys.version_info.major}.{sys.version_info.minor}-venv"]):
+        pass
+    if importlib.util.find_spec("ensurepip") is None:
+        fail("This Python cannot create virtual environments: install its venv package (python3-venv).")
+
+
 def create_environment(venv: Path) -> None:
     """Make the environment unless a whole one is there, made by this very Python."""
     python = python_of(venv)
@@ -143,12 +158,6 @@ def create_environment(venv: Path) -> None:
         found = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
         if found.returncode == 0 and found.stdout.strip() == sys.version.strip():
             return
-    if subprocess.run([sys.executable, "-c", "import ensurepip, venv"], check=False, capture_output=True).returncode:
-        # Debian splits these two modules off its python3.
-        install_with_apt(
-            f"python{sys.version_info.major}.{sys.version_info.minor}-venv",
-            otherwise="This Python cannot create virtual environments: install its venv package (python3-venv).",
-        )
     run([sys.executable, "-m", "venv", "--clear", str(venv)])
 
 
@@ -218,18 +227,50 @@ def install_node_shop(venv: Path) -> None:
     stamp.write_text(digest)
 
 
-def find_or_install_php() -> None:
-    """Make sure that the tests of the shop in PHP have a PHP with its extensions, and PHPUnit."""
-    if all(php_has(extension) for extension in ("curl", "pdo_sqlite")) and shutil.which("phpunit"):
-        return
-    say("No PHP with curl, pdo_sqlite and PHPUnit was found: installing them for the tests of the shop in PHP.")
-    install_with_apt(
-        "php-cli",
-        "php-curl",
-        "php-sqlite3",
-        "phpunit",
-        otherwise="Install PHP 8.2 or newer with its curl and SQLite extensions, and PHPUnit.",
+# -- programs of the machine -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the tests of a part run that is no package of Python or Node, and the Debian packages that bring it."""
+
+    part: str
+    what: str
+    is_there: Callable[[Path], bool]
+    """Whether the machine or the environment at this path has it."""
+    packages: Sequence[str]
+    otherwise: str
+    """What somebody can do where it cannot be installed."""
+
+    def need(self, venv: Path) -> None:
+        """End unless it is there: without root, or where the packages did not bring it."""
+        if self.part == "browser" and not may_use_apt():
+            say(f"No {self.what} was found: fetching the one of Playwright.")
+            subprocess.run([python_of(venv), "-m", "playwright", "install", "chromium"], check=False)
+        if not self.is_there(venv):
+            fail(f"No {self.what} was found. {self.otherwise}")
+
+
+def has_browser(venv: Path) -> bool:
+    named = os.environ.get("QASHIER_TEST_BROWSER")
+    if named:
+        return shutil.which(named) is not None or fail(f"QASHIER_TEST_BROWSER names no program: {named}")
+    return any(shutil.which(name) for name in BROWSERS) or playwright_has_its_own(venv)
+
+
+def playwright_has_its_own(venv: Path) -> bool:
+    probe = (
+        "from pathlib import Path\n"
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as playwright:\n"
+        "    raise SystemExit(not Path(playwright.chromium.executable_path).exists())\n"
     )
+    python = python_of(venv)
+    return python.exists() and not subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode
+
+
+def has_php_for_the_shop(_: Path) -> bool:
+    return php_has("curl") and php_has("pdo_sqlite") and shutil.which("phpunit") is not None
 
 
 def php_has(extension: str) -> bool:
@@ -240,57 +281,7 @@ def php_has(extension: str) -> bool:
     return subprocess.run([php, "-r", probe], check=False, capture_output=True).returncode == 0
 
 
-# -- a browser ---------------------------------------------------------------------------------------------------------
-
-
-def find_or_install_browser(venv: Path) -> None:
-    """Make sure that the tests of the hosted page have a Chromium: a named one, the machine's, or Playwright's."""
-    named = os.environ.get("QASHIER_TEST_BROWSER")
-    if named:
-        if shutil.which(named) is None:
-            fail(f"QASHIER_TEST_BROWSER names no program that can be run: {named}")
-        return
-    if any(shutil.which(name) for name in BROWSERS) or playwright_has_its_own(venv):
-        return
-    say("No Chromium or Chrome was found: installing one for the tests of the hosted page.")
-    help_text = (
-        "Install Chromium or Google Chrome, or name one in QASHIER_TEST_BROWSER; the hosted page is tested in it."
-    )
-    if may_use_apt():
-        install_with_apt("chromium", otherwise=help_text)
-        return
-    installed = subprocess.run([python_of(venv), "-m", "playwright", "install", "chromium"], check=False)
-    if installed.returncode or not playwright_has_its_own(venv):
-        fail(f"Playwright could not install its Chromium. {help_text}")
-
-
-def playwright_has_its_own(venv: Path) -> bool:
-    probe = (
-        "from pathlib import Path\n"
-        "from playwright.sync_api import sync_playwright\n"
-        "with sync_playwright() as playwright:\n"
-        "    raise SystemExit(not Path(playwright.chromium.executable_path).exists())\n"
-    )
-    return subprocess.run([python_of(venv), "-c", probe], check=False, capture_output=True).returncode == 0
-
-
-# -- Java and PHP, for generated clients -------------------------------------------------------------------------------
-
-
-def find_or_install_java() -> None:
-    """Make sure that there is a Java compiler: openapi-generator runs in Java, and a client of it is compiled."""
-    if java_is_new_enough():
-        return
-    help_text = (
-        f"Install a Java Development Kit of version {OLDEST_JAVA} or newer: generated clients are tested with it."
-    )
-    say("No Java compiler was found: installing one for the tests of generated clients.")
-    install_with_apt("default-jdk-headless", otherwise=help_text)
-    if not java_is_new_enough():
-        fail(help_text)
-
-
-def java_is_new_enough() -> bool:
+def has_java(_: Path) -> bool:
     if shutil.which("java") is None or shutil.which("javac") is None:
         return False
     shown = subprocess.run(["javac", "-version"], capture_output=True, text=True, check=False)
@@ -298,20 +289,41 @@ def java_is_new_enough() -> bool:
     return number is not None and int(number[1]) >= OLDEST_JAVA
 
 
-def find_or_install_guzzle() -> None:
-    """Make sure that there is a PHP with Guzzle, which generated PHP sends its requests with."""
-    guzzle = Path(os.environ.get("QASHIER_TEST_GUZZLE", GUZZLE))
-    if shutil.which("php") is not None and guzzle.is_file():
-        return
-    say("No PHP with Guzzle was found: installing it for the tests of generated clients.")
-    install_with_apt(
-        "php-cli",
-        "php-curl",
-        "php-mbstring",
-        "php-guzzlehttp-guzzle",
-        otherwise="Install PHP 8 with its curl and mbstring extensions and Guzzle 7, and name the file that loads "
-        "Guzzle in QASHIER_TEST_GUZZLE: generated clients are tested with it.",
-    )
+def has_guzzle(_: Path) -> bool:
+    return shutil.which("php") is not None and Path(os.environ.get("QASHIER_TEST_GUZZLE", GUZZLE)).is_file()
+
+
+PROGRAMS: Final = (
+    Program(
+        "browser",
+        "Chromium or Chrome",
+        has_browser,
+        ("chromium",),
+        "Install one, or name one in QASHIER_TEST_BROWSER; the hosted page is tested in it.",
+    ),
+    Program(
+        "shops",
+        "PHP with curl, pdo_sqlite and PHPUnit",
+        has_php_for_the_shop,
+        ("php-cli", "php-curl", "php-sqlite3", "phpunit"),
+        "Install PHP 8.2 or newer with its curl and SQLite extensions, and PHPUnit: a shop is tested with it.",
+    ),
+    Program(
+        "clients",
+        "Java compiler",
+        has_java,
+        ("default-jdk-headless",),
+        f"Install a Java Development Kit of version {OLDEST_JAVA} or newer: generated clients are tested with it.",
+    ),
+    Program(
+        "clients",
+        "PHP with Guzzle",
+        has_guzzle,
+        ("php-cli", "php-curl", "php-mbstring", "php-guzzlehttp-guzzle"),
+        "Install PHP 8 with its curl and mbstring extensions and Guzzle 7, and name the file that loads Guzzle in "
+        "QASHIER_TEST_GUZZLE: generated clients are tested with it.",
+    ),
+)
 
 
 # -- the pieces --------------------------------------------------------------------------------------------------------
@@ -333,15 +345,23 @@ def may_use_apt() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install_with_apt(*packages: str, otherwise: str) -> None:
-    """Install Debian packages as root; on another machine, or where that fails, say what to do instead and stop."""
-    if not may_use_apt():
-        fail(otherwise)
+@contextmanager
+def debian_packages(packages: Sequence[str]) -> Iterator[None]:
+    """Install Debian packages while the block runs, as root. What is lacking after it is its reader's to find out."""
+    if not packages or not may_use_apt():
+        yield
+        return
+    say(f"Installing Debian packages: {' '.join(dict.fromkeys(packages))}.")
+    commands = 'apt-get update --quiet=2 && exec apt-get install --yes --quiet=2 --no-install-recommends "$@"'
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--quiet=2", "--no-install-recommends", *packages]
-    for command in (["apt-get", "update", "--quiet=2"], install):
-        if subprocess.run(command, check=False, stdin=subprocess.DEVNULL, env=environment).returncode:
-            fail(f"'{' '.join(command)}' failed. {otherwise}")
+    shell = ["sh", "-c", commands, "apt-get", *dict.fromkeys(packages)]
+    with subprocess.Popen(shell, stdin=subprocess.DEVNULL, env=environment, start_new_session=True) as installer:
+        try:
+            yield
+            installer.wait()
+        except BaseException:
+            os.killpg(installer.pid, signal.SIGTERM)
+            raise
 
 
 def run(command: Sequence[str], *, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
