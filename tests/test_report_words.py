@@ -180,7 +180,7 @@ def test_again_is_one_line_that_gives_the_command_the_same_options() -> None:
         *("--currency", "SGD", "--currency", "MYR", "--policy", "my policy.toml", "--max-sessions", "9", "--fail-fast"),
         *("--baseline", "known's.toml", "--report", "json=x.json", "--seed", "3", "--no-allow-live"),
     ]
-    positionals = {"url": ""}
+    positionals = (command.TARGET,)
     options = parse("check", "", command.OPTIONS, typed, positionals=positionals, environ={})
     words = given(command.OPTIONS, options, without=("seed", "report"))
     words = ("qashier-mock", "check", "http://h/v3", "--seed", "7", *words)

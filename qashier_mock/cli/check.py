@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.judging import JUDGING, finish, make_folders, settings
-from qashier_mock.cli.options import Option, duration, given, http_url, integer, parse
+from qashier_mock.cli.judging import JUDGING, finish, make_folders, refusals, settings
+from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, duration, given, http_url, integer, parse
 
 if TYPE_CHECKING:
     from qashier_contract import Report
     from qashier_contract.baseline import Known
     from qashier_contract.interrupts import Stop
 
-_MAX_SEED: Final = 2**53 - 1
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
 
 
@@ -44,12 +44,15 @@ def _listen(text: str) -> str:
     return text
 
 
+TARGET: Final = Option(
+    name="url",
+    parse=http_url,
+    help="where /checkout/sessions is, such as https://staging.example/v3/payment/qpay",
+)
 OPTIONS: Final = (
-    Option(
+    Repeatable(
         name="api-key-file",
         metavar="FILE",
-        is_repeatable=True,
-        default=(),
         help="a file with a secret key; a second one names another account. Or set QASHIER_API_KEY and "
         "QASHIER_API_KEY_2. On loopback, keys are made up where none is given",
     ),
@@ -61,12 +64,7 @@ OPTIONS: Final = (
         written=lambda seconds: f"{seconds}s",
         help="the most it takes, such as 60s or 5m",
     ),
-    Option(
-        name="seed",
-        metavar="N",
-        parse=partial(integer, at_least=0, at_most=_MAX_SEED, what="the seed"),
-        help="draw from N, so that the same requests are sent again; by default drawn, and printed",
-    ),
+    SEED(help="draw from N, so that the same requests are sent again; by default drawn, and printed"),
     Option(
         name="rate-limit",
         metavar="RATE",
@@ -88,40 +86,26 @@ OPTIONS: Final = (
         help="where to receive webhooks; without it a target off loopback gets no delivery checks",
     ),
     Option(name="webhook-public-url", metavar="URL", parse=http_url, help="how the target reaches that receiver"),
-    Option(
-        name="currency",
-        metavar="CODE",
-        is_repeatable=True,
-        default=(),
-        help="what this account may charge; may be repeated",
-    ),
-    Option(
-        name="fail-fast",
-        short="x",
-        is_flag=True,
-        default=False,
-        help="stop at the first clause that fails",
-    ),
+    Repeatable(name="currency", metavar="CODE", help="what this account may charge; may be repeated"),
+    Flag(name="fail-fast", short="x", help="stop at the first clause that fails"),
     Option(
         name="max-sessions",
         metavar="N",
         parse=partial(integer, at_least=1, at_most=1_000_000, what="the number of sessions"),
         help="open no more sessions than this",
     ),
-    Option(name="replay", is_flag=True, default=True, help="send each violation again, to see if it breaks again"),
-    Option(name="plan", is_flag=True, default=False, help="say what would be done, and do nothing"),
+    Flag(name="replay", default=True, help="send each violation again, to see if it breaks again"),
+    Flag(name="plan", help="say what would be done, and do nothing"),
     Option(
         name="baseline",
         metavar="FILE",
         help="known violations, each accepted until the day it names; a TOML file that --update-baseline writes",
     ),
-    Option(
+    Flag(
         name="update-baseline",
-        is_flag=True,
-        default=False,
         help="write what failed now into the file of --baseline, for ninety days, and take out what is gone",
     ),
-    Option(name="allow-live", is_flag=True, default=False, help="take a key that begins with sk_live_"),
+    Flag(name="allow-live", help="take a key that begins with sk_live_"),
     *JUDGING,
 )
 
@@ -133,7 +117,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         "Check an implementation against the contract.",
         OPTIONS,
         arguments,
-        positionals={"url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"},
+        positionals=(TARGET,),
     )
     needs_contract("check")
     if options.update_baseline and options.baseline is None:
@@ -148,26 +132,19 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
 
 def _check(options: argparse.Namespace, stop: Stop) -> int:
-    from qashier_contract import CheckError, Settings, check, planned  # noqa: PLC0415 - after --help
+    from qashier_contract import Settings, check, planned  # noqa: PLC0415 - after --help
     from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
     line = ProgressLine(sys.stderr, width=columns())
-    try:
-        target = http_url(options.url)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
-    try:
+    with refusals(), ExitStack() as afterwards:
+        afterwards.callback(line.clear)
         wanted = settings(OPTIONS, options)
         known = _known(options)
         if options.plan:
-            _print_plan(planned(target, Settings(**wanted)))
+            _print_plan(planned(options.url, Settings(**wanted)))
             return DONE
         make_folders(options.report)
-        report = check(target, progress=line, violated=line.tell, stop=stop, **wanted)
-    except CheckError as error:
-        raise CommandError(str(error)) from None
-    finally:
-        line.clear()
+        report = check(options.url, progress=line, violated=line.tell, stop=stop, **wanted)
     words = given(OPTIONS, options, without=("seed", "report", "plan", "update-baseline"))
     command = ("qashier-mock", "check", report.target, "--seed", str(report.seed), *words)
     report = _excused(replace(report, command=command), known, options)

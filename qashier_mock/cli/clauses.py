@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 from qashier_mock.cli import DONE
-from qashier_mock.cli.options import Option, choice, parse
+from qashier_mock.cli.options import one_of, parse
 
-OPTIONS: Final = (
-    Option(
-        name="format",
-        metavar="text|json|markdown",
-        default="text",
-        parse=partial(choice, of=("text", "json", "markdown")),
-        help="how they are written",
-    ),
-)
+OPTIONS: Final = (one_of("format", "text", "json", "markdown", help="how they are written"),)
 
 
 def run(_name: str, arguments: Sequence[str]) -> int:

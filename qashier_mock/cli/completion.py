@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Final
 
-from qashier_mock.cli import COMMANDS, DONE, CommandError
+from qashier_mock.cli import COMMANDS, DONE
 from qashier_mock.cli.control import EVENTS
 from qashier_mock.cli.options import Option, choice, parse
 
@@ -19,12 +20,9 @@ ARGUMENTS: Final[Mapping[str, Sequence[str]]] = {"trigger": EVENTS, "completion"
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Print the script of a shell."""
     description = 'Print a completion script. bash, zsh: eval "$(qashier-mock completion bash)"; fish: … | source.'
-    options = parse("completion", description, (), arguments, positionals={"shell": " or ".join(SHELLS)})
-    try:
-        shell = choice(options.shell, of=SHELLS)
-    except ValueError as error:
-        raise CommandError(f"shell: {error}") from None
-    print(_SCRIPTS[shell](_table()), end="")  # noqa: T201 - a command prints
+    shell = Option(name="shell", parse=partial(choice, of=SHELLS), help=" or ".join(SHELLS))
+    options = parse("completion", description, (), arguments, positionals=(shell,))
+    print(_SCRIPTS[options.shell](_table()), end="")  # noqa: T201 - a command prints
     return DONE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -26,20 +26,23 @@ _KEY_HINT: Final = f" {VARIABLE} is not set, so this looked in the account of {D
 URL: Final = Option(name="url", metavar="URL", default=DEFAULT_URL, parse=http_url, help="where the mock is")
 OPTIONS: Final = (URL, KEY_FILE)
 
-_ID: Final = {"id": "the id of a session"}
-_HELP: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
-    "pay": ("Pay a session, as the customer; prints the session.", _ID),
-    "fail": ("Let the payment of a session fail; it stays open. Prints the session.", _ID),
-    "cancel": ("Cancel the payment of a session; it stays open. Prints the session.", _ID),
-    "events": ("Print every event so far, oldest first.", {}),
-    "resend": ("Send an event again to every endpoint; prints the attempts.", {"id": "the id of an event"}),
+_ID: Final = Option(name="id", help="the id of a session")
+_HELP: Final[Mapping[str, tuple[str, Sequence[Option]]]] = {
+    "pay": ("Pay a session, as the customer; prints the session.", (_ID,)),
+    "fail": ("Let the payment of a session fail; it stays open. Prints the session.", (_ID,)),
+    "cancel": ("Cancel the payment of a session; it stays open. Prints the session.", (_ID,)),
+    "events": ("Print every event so far, oldest first.", ()),
+    "resend": (
+        "Send an event again to every endpoint; prints the attempts.",
+        (Option(name="id", help="the id of an event"),),
+    ),
     "advance": (
         "Move the account's clock forward, with all that falls due; prints the clock and what expired.",
-        {"duration": "how far: 90s, 30m, 25h, 1h30m"},
+        (Option(name="duration", parse=duration, help="how far: 90s, 30m, 25h, 1h30m"),),
     ),
     "trigger": (
         "Make a sample session and take it to an event; prints the event.",
-        {"event": f"{EVENTS[0]} or {EVENTS[1]}"},
+        (Option(name="event", parse=partial(choice, of=EVENTS), help=" or ".join(EVENTS)),),
     ),
 }
 
@@ -51,11 +54,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
         raise CommandError(f"{back}: a clock only moves forward. Use another key: its account has a clock of its own.")
     note = f" The account is that of {VARIABLE}, by default {DEFAULT_KEY}; it is named on stderr."
     options = parse(name, description + note, OPTIONS, arguments, positionals=positionals)
-    act = _act(name, options)
     key = account_key(options.api_key_file)
     try:
         with MockAccount(options.url, key) as account:
-            result = act(account)
+            result = _act(name, account, options)
             print(f"account of {hint_of(key)}", file=sys.stderr)  # noqa: T201
     except MockUnreachable as error:
         raise CommandError(
@@ -74,27 +76,18 @@ def _is_about_the_key(error: MockRefused, key: str) -> bool:
     return error.code in {"session_not_found", "not_found"} and key == DEFAULT_KEY
 
 
-def _act(name: str, options: Any) -> Callable[[MockAccount], Any]:
-    """What the command does; what it was given is checked before anything is sent."""
+def _act(name: str, account: MockAccount, options: Any) -> Any:
     match name:
         case "advance":
-            return lambda account: account.advance(seconds=_checked("duration", duration, options.duration))
+            return account.advance(seconds=options.duration)
         case "trigger":
-            event = _checked("event", partial(choice, of=EVENTS), options.event)
-            return partial(_trigger, event=event)
+            return _trigger(account, options.event)
         case "events":
-            return lambda account: account.events
+            return account.events
         case "resend":
-            return lambda account: account.deliver_again(options.id)
+            return account.deliver_again(options.id)
         case _:
-            return lambda account: getattr(account, name)(options.id)
-
-
-def _checked(name: str, convert: Callable[[str], Any], text: str) -> Any:
-    try:
-        return convert(text)
-    except ValueError as error:
-        raise CommandError(f"{name}: {error}") from None
+            return getattr(account, name)(options.id)
 
 
 def _trigger(account: MockAccount, event: str) -> Any:

@@ -11,7 +11,7 @@ from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli import check as check_command
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import settings
-from qashier_mock.cli.options import Option, parse
+from qashier_mock.cli.options import Option, Repeatable, parse
 
 if TYPE_CHECKING:
     from qashier_contract.comparison import Difference
@@ -22,20 +22,12 @@ _SHARED: Final = (
 )
 _MOST_TEXT: Final = 160
 OPTIONS: Final = (
-    Option(
+    Repeatable(
         name="ignore",
         metavar="KINDS",
-        is_repeatable=True,
-        default=(),
         help="drifts that do not count, such as 'headers.*' or 'error.message'; may be repeated",
     ),
-    Option(
-        name="api-key-file-b",
-        metavar="FILE",
-        is_repeatable=True,
-        default=(),
-        help="the key for B, if it takes another one than A",
-    ),
+    Repeatable(name="api-key-file-b", metavar="FILE", help="the key for B, if it takes another one than A"),
     *(option for option in check_command.OPTIONS if option.name in _SHARED),
 )
 
@@ -48,10 +40,10 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         "Send the same scenarios with the same seed to two targets, and say where their answers drift apart.",
         OPTIONS,
         arguments,
-        positionals={
-            "a": "a base URL, or a trace that `check --report trace=FILE` wrote",
-            "b": "another base URL, or a trace",
-        },
+        positionals=(
+            Option(name="a", help="a base URL, or a trace that `check --report trace=FILE` wrote"),
+            Option(name="b", help="another base URL, or a trace"),
+        ),
     )
     needs_contract("diff")
     from qashier_contract import CheckError, diff  # noqa: PLC0415 - after --help

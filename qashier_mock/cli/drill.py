@@ -12,14 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
 from qashier_mock.cli import DONE, FAILED, USAGE, CommandError
-from qashier_mock.cli.control import DEFAULT_URL
+from qashier_mock.cli.control import URL
 from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, account_key
-from qashier_mock.cli.options import Option, duration, http_url, parse
+from qashier_mock.cli.options import Flag, Option, Repeatable, duration, format_and_file, http_url, parse
 from qashier_mock.client import MockAccount
 from qashier_mock.connections import MockError
 
@@ -28,13 +29,6 @@ _LOOK_AGAIN_S: Final = 0.1
 """Seconds between two looks at how often an order was fulfilled."""
 _SETTLE_S: Final = 0.3
 """Seconds after which a shop that fulfils twice has done so."""
-
-
-def _report_file(text: str) -> tuple[str, Path]:
-    form, given, name = text.partition("=")
-    if form not in FORMATS or not given or not name:
-        raise ValueError(f"{text!r} is no FORMAT=FILE; the formats are {' and '.join(FORMATS)}")
-    return form, Path(name)
 
 
 def _counting(text: str) -> str:
@@ -61,7 +55,7 @@ OPTIONS: Final = (
     ),
     Option(name="reconcile", metavar="COMMAND", help="makes the shop ask the API for what no webhook told it"),
     Option(name="restart", metavar="COMMAND", help="restarts the shop, and ends when it can answer again"),
-    Option(name="url", metavar="URL", default=DEFAULT_URL, parse=http_url, help="where the mock is"),
+    URL,
     Option(
         name="webhook-url",
         metavar="URL",
@@ -69,11 +63,9 @@ OPTIONS: Final = (
         help="where the shop receives webhooks, if the account has no endpoint yet; signed with QASHIER_WEBHOOK_SECRET",
     ),
     KEY_FILE,
-    Option(
+    Repeatable(
         name="only",
         metavar="NAMES",
-        is_repeatable=True,
-        default=(),
         offers=_names,
         help="just these drills, such as 'lost'",
     ),
@@ -85,16 +77,14 @@ OPTIONS: Final = (
         help="how long the shop may take to fulfil an order",
     ),
     Option(name="timeout", metavar="TIME", default=60, parse=duration, help="how long one of the commands may take"),
-    Option(
+    Repeatable(
         name="report",
         metavar="FORMAT=FILE",
-        is_repeatable=True,
-        default=(),
-        parse=_report_file,
+        parse=partial(format_and_file, formats=FORMATS),
         offers=lambda: [f"{form}=" for form in FORMATS],
         help="write a report: json or junit",
     ),
-    Option(name="list", is_flag=True, default=False, help="name the drills, and hold none"),
+    Flag(name="list", help="name the drills, and hold none"),
 )
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from qashier_mock.cli import CommandError
-from qashier_mock.cli.judging import JUDGING, finish, settings
-from qashier_mock.cli.options import Option, base_url, given, parse
+from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
+from qashier_mock.cli.options import Flag, Option, base_url, given, parse
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -20,10 +19,8 @@ OPTIONS: Final = (
         parse=base_url,
         help="where /checkout/sessions hangs, if a HAR file has it in several places",
     ),
-    Option(
+    Flag(
         name="one-account",
-        is_flag=True,
-        default=False,
         help="all keys in a HAR file are of one account; by default each is taken for another one",
     ),
     *JUDGING,
@@ -37,14 +34,14 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         "Judge recorded traffic by the contract: a HAR file of a browser or a proxy, or a trace.",
         OPTIONS,
         arguments,
-        positionals={"file": "a HAR 1.2 file, or a trace that `check --report trace=FILE` or `watch` wrote"},
+        positionals=(
+            Option(name="file", help="a HAR 1.2 file, or a trace that `check --report trace=FILE` or `watch` wrote"),
+        ),
     )
-    from qashier_contract import CheckError, judge  # noqa: PLC0415 - after --help
+    from qashier_contract import judge  # noqa: PLC0415 - after --help
 
-    try:
+    with refusals():
         report = judge(options.file, **settings(OPTIONS, options))
-    except CheckError as error:
-        raise CommandError(str(error)) from None
     command = ("qashier-mock", "judge", options.file, *given(OPTIONS, options, without=("report",)))
     notes = (*report.notes, reached(report))
     return finish(replace(report, command=command, notes=notes), options.report)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns, wants_colour
 from qashier_mock.cli.keys import read_key
-from qashier_mock.cli.options import Option
+from qashier_mock.cli.options import POLICY, Flag, Option, Repeatable, format_and_file
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 def _report(text: str) -> tuple[str, Path]:
     from qashier_contract.report import FORMATS  # noqa: PLC0415 - the checker is loaded when it is used
 
-    name, equals, path = text.partition("=")
-    if name not in FORMATS or not equals or not path:
-        raise ValueError(f"{text!r} is no FORMAT=FILE; the formats are {', '.join(FORMATS)}")
-    return name, Path(path)
+    return format_and_file(text, formats=FORMATS)
 
 
 def _formats() -> Iterable[str]:
@@ -42,17 +39,15 @@ def _clauses() -> Iterable[str]:
 
 
 _KEY_VARIABLES: Final = ("QASHIER_API_KEY", "QASHIER_API_KEY_2")
-_CLAUSES: Final = partial(Option, metavar="CLAUSES", is_repeatable=True, default=(), offers=_clauses)
+_CLAUSES: Final = partial(Repeatable, metavar="CLAUSES", offers=_clauses)
 JUDGING: Final = (
     _CLAUSES(name="only", help="just these, such as 'LIS-*'"),
     _CLAUSES(name="skip", help="not these, such as 'EVT-*'"),
-    Option(name="strict", is_flag=True, default=False, help="a broken assumed clause is a failure, not a warning"),
-    Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
-    Option(
+    Flag(name="strict", help="a broken assumed clause is a failure, not a warning"),
+    POLICY,
+    Repeatable(
         name="report",
         metavar="FORMAT=FILE",
-        is_repeatable=True,
-        default=(),
         parse=_report,
         offers=_formats,
         help="write a report: json, junit, html, markdown, har, sarif, or trace (all that was recorded); may be "
@@ -93,6 +88,17 @@ def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str
     if not found.get("keys", True):
         found["keys"] = tuple(key for key in map(os.environ.get, _KEY_VARIABLES) if key)
     return found
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Tell of a `CheckError` as every command tells what it cannot do."""
+    from qashier_contract import CheckError  # noqa: PLC0415
+
+    try:
+        yield
+    except CheckError as error:
+        raise CommandError(str(error)) from None
 
 
 def make_folders(files: Sequence[tuple[str, Path]]) -> None:

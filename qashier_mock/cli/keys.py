@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
 from qashier_mock.cli import CommandError
-from qashier_mock.cli.options import Option
+from qashier_mock.cli.options import Option, text_of
 
 DEFAULT_KEY: Final = "sk_test_default"
 VARIABLE: Final = "QASHIER_API_KEY"
@@ -23,11 +22,7 @@ def read_key(file: str) -> str:
     Raises:
         CommandError: The file cannot be read, or holds nothing.
     """
-    try:
-        key = Path(file).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise CommandError(f"the key file {file} cannot be read: {reason}") from None
+    key = text_of(file, "the key file").strip()
     if not key:
         raise CommandError(f"the key file {file} is empty")
     return key

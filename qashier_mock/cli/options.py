@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +64,13 @@ class Option:
         return (*named, *self.offers())
 
 
+Flag: Final = partial(Option, is_flag=True, default=False)
+"""An option without a value."""
+
+Repeatable: Final = partial(Option, is_repeatable=True, default=())
+"""An option that may be given several times."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         raise CommandError(f"{message}. See qashier-mock {self.prog.split()[-1]} --help.")
@@ -74,7 +82,7 @@ def parse(
     options: Sequence[Option],
     arguments: Sequence[str],
     *,
-    positionals: Mapping[str, str] | None = None,
+    positionals: Sequence[Option] = (),
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> argparse.Namespace:
@@ -85,7 +93,7 @@ def parse(
         description: What it does, for its help.
         options: What it understands.
         arguments: What was typed behind its name.
-        positionals: Further arguments by name, each with its help.
+        positionals: Further arguments, in order; none may be left out.
         environ: The environment; None: this process's.
         folder: Where to begin looking for a configuration file; None: the working directory.
 
@@ -94,8 +102,8 @@ def parse(
         SystemExit: Help was asked for and has been printed.
     """
     parser = _Parser(prog=f"qashier-mock {command}", description=description, allow_abbrev=False)
-    for name, text in (positionals or {}).items():
-        parser.add_argument(name, help=text, metavar=name.upper())
+    for each in positionals:
+        parser.add_argument(each.key, help=each.help, metavar=each.name.upper(), type=_converter(each))
     for option in options:
         _declare(parser, option)
     typed, unknown = parser.parse_known_args(list(arguments))
@@ -140,15 +148,18 @@ def _declare(parser: argparse.ArgumentParser, option: Option) -> None:
     if option.is_flag:
         parser.add_argument(*names, help=text, action=argparse.BooleanOptionalAction, default=None)
         return
+    action = "append" if option.is_repeatable else "store"
+    parser.add_argument(*names, help=text, action=action, type=_converter(option), metavar=option.metavar, default=None)
 
+
+def _converter(option: Option) -> Callable[[str], Any]:
     def convert(value: str) -> Any:
         try:
             return option.parse(value)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    action = "append" if option.is_repeatable else "store"
-    parser.add_argument(*names, help=text, action=action, type=convert, metavar=option.metavar, default=None)
+    return convert
 
 
 _SERVICE_LINK: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
@@ -354,6 +365,23 @@ def choice(text: str, *, of: Sequence[str]) -> str:
     return text
 
 
+def one_of(name: str, *words: str, help: str) -> Option:  # noqa: A002 - as in `Option`
+    """An option that takes one of some words, by default the first."""
+    return Option(name=name, metavar="|".join(words), default=words[0], parse=partial(choice, of=words), help=help)
+
+
+def format_and_file(text: str, *, formats: Collection[str]) -> tuple[str, Path]:
+    """A format and the file to write, from `FORMAT=FILE`.
+
+    Raises:
+        ValueError: It is no such text, or there is no such format.
+    """
+    name, given_, path = text.partition("=")
+    if name not in formats or not given_ or not path:
+        raise ValueError(f"{text!r} is no FORMAT=FILE; the formats are {', '.join(formats)}")
+    return name, Path(path)
+
+
 def host(text: str) -> str:
     """An address or a name to listen on; brackets around an IPv6 address are left out.
 
@@ -365,6 +393,35 @@ def host(text: str) -> str:
         raise ValueError(f"{text!r} is no host; one looks like 127.0.0.1, ::1 or localhost, without scheme and port")
     return bare
 
+
+def text_of(file: str, what: str) -> str:
+    """The text of a file; `what` names it in a refusal.
+
+    Raises:
+        CommandError: It cannot be read.
+    """
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CommandError(f"{what} cannot be read: {file}: {reason}") from None
+
+
+HOST: Final = Option(name="host", short="H", metavar="HOST", default="127.0.0.1", parse=host, help="where to listen")
+PORT: Final = partial(
+    Option,
+    name="port",
+    short="p",
+    metavar="PORT",
+    parse=partial(integer, at_least=0, at_most=65_535, what="the port"),
+    help="the port to listen on; 0 picks a free one",
+)
+POLICY: Final = Option(
+    name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"
+)
+SEED: Final = partial(
+    Option, name="seed", metavar="N", parse=partial(integer, at_least=0, at_most=2**53 - 1, what="the seed")
+)
 
 _HTTP_URL: Final = re.compile(
     r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(\d{1,5}))?([/?#][!-~]*)?", re.IGNORECASE

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from qashier_mock.cli import CommandError
 from qashier_mock.cli import check as check_command
-from qashier_mock.cli.judging import JUDGING, finish, settings
-from qashier_mock.cli.options import given, http_url, parse
+from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
+from qashier_mock.cli.options import Option, given, parse
 
 _SHARED: Final = frozenset(
     {
@@ -35,21 +34,20 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         "Send a recorded trace to a target, with fresh ids, keys and times. With --only CRE-7 just its violation.",
         OPTIONS,
         arguments,
-        positionals={
-            "trace": "a trace that `check --report trace=FILE` or `watch --record FILE` wrote, or a HAR file",
-            "url": "where /checkout/sessions is, such as https://staging.example/v3/payment/qpay",
-        },
+        positionals=(
+            Option(
+                name="trace",
+                help="a trace that `check --report trace=FILE` or `watch --record FILE` wrote, or a HAR file",
+            ),
+            check_command.TARGET,
+        ),
     )
-    import qashier_contract as checker  # noqa: PLC0415 - after --help
+    from qashier_contract import replay  # noqa: PLC0415 - after --help
 
-    try:
-        report = checker.replay(
-            options.trace,
-            http_url(options.url),
-            tell=lambda text: sys.stderr.write(f"{text}\n"),
-            **settings(OPTIONS, options),
-        )
-    except (checker.CheckError, ValueError) as error:
-        raise CommandError(str(error)) from None
+    def tell(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
+    with refusals():
+        report = replay(options.trace, options.url, tell=tell, **settings(OPTIONS, options))
     command = ("qashier-mock", "replay", options.trace, options.url, *given(OPTIONS, options, without=("report",)))
     return finish(replace(report, command=command), options.report)

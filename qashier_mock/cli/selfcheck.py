@@ -15,10 +15,10 @@ from typing import Final
 
 from qashier_mock.cli import DONE, FAILED, CommandError
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.options import Option, duration, integer, parse
+from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, duration, integer, parse
 
 OPTIONS: Final = (
-    Option(name="only", metavar="NAMES", is_repeatable=True, default=(), help="just these defects, such as 'replay-*'"),
+    Repeatable(name="only", metavar="NAMES", help="just these defects, such as 'replay-*'"),
     Option(
         name="jobs",
         metavar="N",
@@ -27,14 +27,8 @@ OPTIONS: Final = (
         help="how many are checked at the same time",
     ),
     Option(name="max-time", metavar="TIME", default=60, parse=duration, help="the most that one check takes"),
-    Option(
-        name="seed",
-        metavar="N",
-        default=1,
-        parse=partial(integer, at_least=0, at_most=2**53 - 1, what="the seed"),
-        help="what the checks draw from",
-    ),
-    Option(name="list", is_flag=True, default=False, help="name the defects, and check nothing"),
+    SEED(default=1, help="what the checks draw from"),
+    Flag(name="list", help="name the defects, and check nothing"),
 )
 
 

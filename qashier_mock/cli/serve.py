@@ -14,7 +14,22 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
-from qashier_mock.cli.options import Option, base_url, choice, host, http_url, integer, parse
+from qashier_mock.cli.options import (
+    HOST,
+    POLICY,
+    PORT,
+    SEED,
+    Flag,
+    Option,
+    Repeatable,
+    base_url,
+    host,
+    http_url,
+    integer,
+    one_of,
+    parse,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from qashier_mock.address import Listener
@@ -24,7 +39,6 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 4010
 EXAMPLES: Final = "examples"
 """In place of the file of `--data`: the account that the examples of the documents tell of."""
-_MAX_SEED: Final = 2**53 - 1
 
 
 def _ca_file(text: str) -> Path:
@@ -62,15 +76,8 @@ def _bug_names() -> Iterable[str]:
 
 
 OPTIONS: Final = (
-    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", parse=host, help="where to listen"),
-    Option(
-        name="port",
-        short="p",
-        metavar="PORT",
-        default=DEFAULT_PORT,
-        parse=partial(integer, at_least=0, at_most=65_535, what="the port"),
-        help="the port to listen on; 0 picks a free one",
-    ),
+    HOST,
+    PORT(default=DEFAULT_PORT),
     Option(
         name="store",
         metavar="URL",
@@ -85,11 +92,9 @@ OPTIONS: Final = (
         parse=partial(integer, at_least=1, at_most=64, what="the number of workers"),
         help="serve with N processes; more than one needs a store that they can share",
     ),
-    Option(
+    Repeatable(
         name="webhook-url",
         metavar="URL",
-        is_repeatable=True,
-        default=(),
         parse=http_url,
         help="every account delivers its webhooks there; may be repeated",
     ),
@@ -104,11 +109,9 @@ OPTIONS: Final = (
         parse=_ca_file,
         help="trust the authorities in FILE (PEM) as well when webhooks go to https",
     ),
-    Option(
+    Repeatable(
         name="webhook-allow",
         metavar="HOST",
-        is_repeatable=True,
-        default=(),
         parse=host,
         help="webhooks may go to HOST; by default anywhere when bound to loopback, else only to the hosts of "
         "--webhook-url; may be repeated",
@@ -119,32 +122,23 @@ OPTIONS: Final = (
         parse=base_url,
         help="what the url of a session begins with; by default the address that is bound",
     ),
-    Option(name="policy", metavar="FILE", help="a TOML file with answers to what the documentation leaves open"),
-    Option(
-        name="seed",
-        metavar="N",
-        parse=partial(integer, at_least=0, at_most=_MAX_SEED, what="the seed"),
-        help="draw ids from N, so that they repeat run for run",
-    ),
+    POLICY,
+    SEED(help="draw ids from N, so that they repeat run for run"),
     Option(
         name="data",
         metavar="FILE",
         help="begin with this snapshot, in the account of QASHIER_API_KEY; 'examples': with what the documents tell of",
     ),
-    Option(name="strict", is_flag=True, default=False, help="refuse requests that are otherwise only advised against"),
-    Option(
+    Flag(name="strict", help="refuse requests that are otherwise only advised against"),
+    Repeatable(
         name="bug",
         metavar="NAME",
         offers=_bug_names,
-        is_repeatable=True,
-        default=(),
         help="serve this known defect; qashier-mock selfcheck --list names them; may be repeated",
     ),
-    Option(
+    Repeatable(
         name="cors",
         metavar="ORIGIN",
-        is_repeatable=True,
-        default=(),
         parse=_origin,
         help="let pages of ORIGIN (http://localhost:3000, or * for any) call the API; may be repeated",
     ),
@@ -155,14 +149,8 @@ OPTIONS: Final = (
         metavar="FILE",
         help="let other machines open the inspector with ?token=, the text of FILE; or set QASHIER_INSPECTOR_TOKEN",
     ),
-    Option(
-        name="log-format",
-        metavar="text|json",
-        default="text",
-        parse=partial(choice, of=("text", "json")),
-        help="how the log on stderr and the ready line on stdout are written",
-    ),
-    Option(name="quiet", is_flag=True, default=False, help="log no requests, webhooks and expiries"),
+    one_of("log-format", "text", "json", help="how the log on stderr and the ready line on stdout are written"),
+    Flag(name="quiet", help="log no requests, webhooks and expiries"),
 )
 
 
@@ -203,11 +191,7 @@ def _secret(path: str | None, *, option: str, variable: str) -> str | None:
     """A secret from the file of an option, or from the environment; None where neither is given."""
     if path is None:
         return os.environ.get(variable) or None
-    try:
-        secret = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"the file of --{option} cannot be read: {_reason(error)}") from None
-    secret = secret.removesuffix("\n").removesuffix("\r")
+    secret = text_of(path, f"the file of --{option}").removesuffix("\n").removesuffix("\r")
     if not secret:
         raise CommandError(f"the file of --{option} is empty")
     return secret
@@ -229,10 +213,6 @@ def _tls(certificate: str | None, key: str | None) -> tuple[Path, Path] | None:
     except OSError as error:
         raise CommandError(f"--tls-cert {certificate}, --tls-key {key}: {error.strerror}") from None
     return Path(certificate), Path(key)
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
@@ -283,10 +263,9 @@ def _policy(path: str | None) -> Any:
 
     if path is None:
         return Policy()
+    text = text_of(path, "the policy")
     try:
-        return Policy.parse(tomllib.loads(Path(path).read_text("utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"the policy cannot be read: {_reason(error)}") from None
+        return Policy.parse(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, PolicyError) as error:
         raise CommandError(f"{path}: {error}") from None
 
@@ -301,7 +280,7 @@ def _snapshot(path: str | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise CommandError(f"the snapshot cannot be read: {_reason(error)}") from None
+        raise CommandError(f"the snapshot cannot be read: {path}: {error.strerror}") from None
 
 
 def _example_account(address: str) -> bytes:

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 from qashier_mock.cli import DONE
-from qashier_mock.cli.options import Option, choice, parse
+from qashier_mock.cli.options import Flag, one_of, parse
 
 OPTIONS: Final = (
-    Option(
-        name="format",
-        metavar="yaml|json",
-        default="yaml",
-        parse=partial(choice, of=("yaml", "json")),
-        help="how it is written",
-    ),
-    Option(
-        name="openapi",
-        metavar="3.0|3.1",
-        default="3.0",
-        parse=partial(choice, of=("3.0", "3.1")),
-        help="the version of OpenAPI",
-    ),
-    Option(name="control", is_flag=True, default=False, help="the control API instead of the public contract"),
+    one_of("format", "yaml", "json", help="how it is written"),
+    one_of("openapi", "3.0", "3.1", help="the version of OpenAPI"),
+    Flag(name="control", help="the control API instead of the public contract"),
 )
 
 

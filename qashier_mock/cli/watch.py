@@ -5,34 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from qashier_mock.cli import CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
-from qashier_mock.cli.judging import JUDGING, finish, settings
-from qashier_mock.cli.options import Option, base_url, given, host, integer, parse
+from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
+from qashier_mock.cli.options import HOST, PORT, Flag, Option, base_url, given, parse
 
 _SWITCH_S: Final = 0.0005
 OPTIONS: Final = (
-    Option(name="host", short="H", metavar="HOST", default="127.0.0.1", parse=host, help="where to listen"),
-    Option(
-        name="port",
-        short="p",
-        metavar="PORT",
-        default=4011,
-        parse=partial(integer, at_least=0, at_most=65_535, what="the port"),
-        help="where to listen; 0 takes a free port",
-    ),
+    HOST,
+    PORT(default=4011),
     Option(name="record", metavar="FILE", help="keep all that passed as a trace, for judge, replay and diff"),
-    Option(
-        name="one-account",
-        is_flag=True,
-        default=False,
-        help="all keys are of one account; by default each is taken for another one",
-    ),
+    Flag(name="one-account", help="all keys are of one account; by default each is taken for another one"),
     *JUDGING,
 )
 
@@ -44,10 +30,15 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         "Pass requests on to a target unchanged, and say where its answers break the contract. Ctrl-C ends it.",
         OPTIONS,
         arguments,
-        positionals={"target": "where requests go, such as https://staging.example/v3/payment/qpay"},
+        positionals=(
+            Option(
+                name="target",
+                parse=base_url,
+                help="where requests go, such as https://staging.example/v3/payment/qpay",
+            ),
+        ),
     )
-    from qashier_contract import CheckError  # noqa: PLC0415 - after --help
-    from qashier_contract.recorded import watch  # noqa: PLC0415
+    from qashier_contract.recorded import watch  # noqa: PLC0415 - after --help
     from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
     line = ProgressLine(sys.stderr, width=columns(), is_shown=False)
@@ -57,15 +48,8 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
     # Judging must not keep requests waiting for longer than this: it shares the interpreter with the proxy.
     sys.setswitchinterval(_SWITCH_S)
-    try:
-        report = watch(
-            base_url(options.target),
-            ready=ready,
-            violated=line.tell,
-            **settings(OPTIONS, options),
-        )
-    except (CheckError, ValueError) as error:
-        raise CommandError(str(error)) from None
+    with refusals():
+        report = watch(options.target, ready=ready, violated=line.tell, **settings(OPTIONS, options))
     files = [*options.report, *([("trace", Path(options.record))] if options.record else [])]
     if options.record:
         words = ("judge", options.record, *given(OPTIONS, options, without=("report", "record", "host", "port")))
