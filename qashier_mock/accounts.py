@@ -85,6 +85,18 @@ class EndpointConfigured(InvalidRequestError):
         )
 
 
+class SnapshotInvalid(RequestInvalid):
+    """A snapshot contradicts itself, or is none."""
+
+    def __init__(self, what: str, param: str) -> None:
+        super().__init__(
+            f"This is not a snapshot of an account: {what}. Send what GET answered.",
+            code="parameter_invalid",
+            kind=ErrorKind.RULE,
+            param=param,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """A whole account at one moment, without secrets, its journal and attempts under way.
@@ -376,27 +388,27 @@ def check_snapshot(snapshot: AccountSnapshot) -> None:
     """Refuse a snapshot that contradicts itself.
 
     Raises:
-        RequestInvalid: It contradicts itself; the error names where.
+        SnapshotInvalid: It contradicts itself; the error names where.
     """
     now = snapshot.clock.now
     if now > LATEST:
-        _refuse(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")
+        raise SnapshotInvalid(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")
     if snapshot.profile.drawn > MOST_DRAWN:
-        _refuse(f"nobody has drawn more than {MOST_DRAWN} ids", "counter")
+        raise SnapshotInvalid(f"nobody has drawn more than {MOST_DRAWN} ids", "counter")
     for index, session in enumerate(snapshot.sessions):
         _check_session(session, now, f"sessions[{index}]")
     for index, (earlier, later) in enumerate(pairwise(snapshot.sessions)):
         if later.created < earlier.created:
-            _refuse("sessions must stand in order of creation", f"sessions[{index + 1}].created")
+            raise SnapshotInvalid("sessions must stand in order of creation", f"sessions[{index + 1}].created")
     told = set()
     for index, event in enumerate(snapshot.events):
         _, expected = _STATUSES[event.session.status]
         if event.type is not expected:
-            _refuse(
+            raise SnapshotInvalid(
                 f"an event of a session that is {event.session.status} is not {event.type}", f"events[{index}].type"
             )
         if event.session.id in told:
-            _refuse("a session ends once, with one event", f"events[{index}].session")
+            raise SnapshotInvalid("a session ends once, with one event", f"events[{index}].session")
         told.add(event.session.id)
 
 
@@ -405,19 +417,10 @@ def _check_session(session: CheckoutSession, now: int, where: str) -> None:
     expected = PaymentStatus.NO_PAYMENT_REQUIRED if free else _STATUSES[session.status][0]
     if session.payment_status is not expected:
         what = f"a session that is {session.status} with a total of {session.amount_total} is {expected}"
-        _refuse(f"{what}, not {session.payment_status}", f"{where}.payment_status")
+        raise SnapshotInvalid(f"{what}, not {session.payment_status}", f"{where}.payment_status")
     if any(line.currency != session.currency for line in session.line_items):
-        _refuse("the lines of a session have one currency", f"{where}.line_items")
+        raise SnapshotInvalid("the lines of a session have one currency", f"{where}.line_items")
     if session.created > now:
-        _refuse("a session was created after the snapshot's now", f"{where}.created")
+        raise SnapshotInvalid("a session was created after the snapshot's now", f"{where}.created")
     if not SHORTEST_LIFE <= session.expires_at - session.created <= LONGEST_LIFE:
-        _refuse("a session lives 1,800 to 86,400 seconds", f"{where}.expires_at")
-
-
-def _refuse(what: str, param: str) -> None:
-    raise RequestInvalid(
-        f"This is not a snapshot of an account: {what}. Send what GET answered.",
-        code="parameter_invalid",
-        kind=ErrorKind.RULE,
-        param=param,
-    )
+        raise SnapshotInvalid("a session lives 1,800 to 86,400 seconds", f"{where}.expires_at")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import sys
 from collections.abc import Iterable
@@ -145,3 +146,12 @@ def is_loopback(host: str) -> bool:
     # A socket that takes both families tells an IPv4 client's address in this form.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+def has_news(fileno: int) -> bool:
+    """Whether an idle connection can be read: it was closed from the other side."""
+    if not hasattr(select, "poll"):  # Windows, whose select() knows no limit of 1,024 open files
+        return bool(select.select([fileno], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(0))

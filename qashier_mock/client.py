@@ -14,7 +14,6 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from os import urandom  # by name: a test may patch the module's
-from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
 from urllib.parse import quote, urlencode
 
@@ -65,9 +64,7 @@ class FaultRule:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     def __repr__(self) -> str:
@@ -134,7 +131,7 @@ class MockAccount:
             "return_url": "https://shop.example/return",
             **fields,
         }
-        headers = {"Idempotency-Key": _fresh_key() if idempotency_key is None else idempotency_key}
+        headers = _key_header(idempotency_key)
         return cast("answers.CheckoutSession", self.call("POST", "/checkout/sessions", body, headers=headers))
 
     def retrieve_session(self, session_id: str) -> answers.CheckoutSession:
@@ -148,9 +145,8 @@ class MockAccount:
 
     def expire_session(self, session_id: str, *, idempotency_key: str | None = None) -> answers.CheckoutSession:
         """Expire an open checkout session; an `idempotency_key` of None draws a fresh one."""
-        headers = {"Idempotency-Key": _fresh_key() if idempotency_key is None else idempotency_key}
         path = f"/checkout/sessions/{_segment(session_id)}/expire"
-        return cast("answers.CheckoutSession", self.call("POST", path, headers=headers))
+        return cast("answers.CheckoutSession", self.call("POST", path, headers=_key_header(idempotency_key)))
 
     # the customer
 
@@ -214,10 +210,8 @@ class MockAccount:
         Raises:
             ValueError: `at` is not an instant.
         """
-        body: dict[str, object] = {"frozen": True}
-        if at is not None:
-            body["now"] = epoch_seconds(at)
-        return self._move("PUT", "/_mock/v1/clock", body)
+        now = None if at is None else epoch_seconds(at)
+        return self._move("PUT", "/_mock/v1/clock", _said(frozen=True, now=now))
 
     def release(self) -> answers.ClockMoved:
         """Let a frozen clock run on from where it stands."""
@@ -253,11 +247,7 @@ class MockAccount:
             secret: Signs them; None: they are not signed.
             types: Which events; None: both.
         """
-        body: dict[str, object] = {"url": url}
-        if secret is not None:
-            body["secret"] = secret
-        if types is not None:
-            body["types"] = list(types)
+        body = _said(url=url, secret=secret, types=None if types is None else list(types))
         return cast("answers.WebhookEndpoint", self.call("POST", "/_mock/v1/webhook-endpoints", body))
 
     def stop_delivering_to(self, endpoint_id: str) -> None:
@@ -313,18 +303,9 @@ class MockAccount:
                 webhook = "*"
             else:
                 operation = "*"
-        said = {
-            "action": action,
-            "operation": operation,
-            "webhook": webhook,
-            "seconds": seconds,
-            "status": status,
-            "retry_after": retry_after,
-            "times": times,
-            "probability": probability,
-        }
-        body = {name: value for name, value in said.items() if value is not None}
-        return self._make_rule(body)
+        about = _said(action=action, operation=operation, webhook=webhook)
+        how = _said(seconds=seconds, status=status, retry_after=retry_after, times=times, probability=probability)
+        return self._make_rule({**about, **how})
 
     def _make_rule(self, body: Mapping[str, Any]) -> FaultRule:
         return FaultRule(self, self.call("POST", "/_mock/v1/faults", body))
@@ -365,9 +346,7 @@ class MockAccount:
             strict: Whether advice about a request itself is a 4xx.
             seed: What ids and chances are drawn from.
         """
-        said = {"strict": strict, "seed": seed}
-        body = {name: value for name, value in said.items() if value is not None}
-        return cast("answers.Settings", self.call("PUT", "/_mock/v1/settings", body))
+        return cast("answers.Settings", self.call("PUT", "/_mock/v1/settings", _said(strict=strict, seed=seed)))
 
     def reset(self) -> answers.Clock:
         """Empty the account and set its clock to the machine's time."""
@@ -395,9 +374,7 @@ class MockAccount:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:  # without the key: reports and logs show this
@@ -433,5 +410,10 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _fresh_key() -> str:
-    return urandom(12).hex()
+def _key_header(key: str | None) -> Mapping[str, str]:
+    return {"Idempotency-Key": urandom(12).hex() if key is None else key}
+
+
+def _said(**fields: object) -> dict[str, object]:
+    """The fields of a body, without those that are None."""
+    return {name: value for name, value in fields.items() if value is not None}

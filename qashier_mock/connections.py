@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-import select
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from qashier_mock.address import has_news
 from qashier_mock.unpatched import http_client
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
@@ -151,7 +151,7 @@ class Connections:
                 connection, since = self._idle.pop()
             except IndexError:
                 return self._kind(self._host, self._port, timeout=timeout)
-            if monotonic() - since < _IDLE_LIMIT and not _has_news(connection):
+            if monotonic() - since < _IDLE_LIMIT and not has_news(connection.sock.fileno()):
                 connection.sock.settimeout(timeout)
                 return connection
             connection.close()
@@ -176,12 +176,3 @@ def _foreign(content: bytes) -> str:
     """Describe an answer that does not come from a mock, but from a proxy or another server."""
     text = " ".join(content[:200].decode("utf-8", "replace").split())
     return f"this is not how a mock answers: {text}" if text else "the answer is empty, as no mock's is"
-
-
-def _has_news(connection: http_client.HTTPConnection) -> bool:
-    """Whether an idle connection can be read: it was closed from the other side."""
-    if not hasattr(select, "poll"):  # Windows, whose select() knows no limit of 1,024 open files
-        return bool(select.select([connection.sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return bool(poll.poll(0))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from socket import socket
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
@@ -51,10 +50,10 @@ class Server(uvicorn.Server):
     Uvicorn itself looks ten times a second whether it is to stop, and sleeps as long again before it has.
     """
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
         self._on_stop = on_stop
+        self._is_ready = asyncio.Event()
         self._stop_requested = asyncio.Event()
 
     @contextmanager
@@ -64,7 +63,15 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            self._on_ready()
+            self._is_ready.set()
+
+    async def begin(self, listener: Listener) -> asyncio.Task[None]:
+        """Serve in a task, which is returned once this can answer (`started`) or has ended."""
+        serving = asyncio.create_task(self.serve(sockets=list(listener.sockets)))
+        waiting = asyncio.create_task(self._is_ready.wait())
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        return serving
 
     def stop(self, *, force: bool = False) -> None:
         """Stop: take no connection any more, and end when those under way have got their answers.
@@ -104,8 +111,8 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
 
-def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
-    """A server for `app`, which calls `on_ready` once it can answer; run it with `serve(sockets=…)`."""
+def make_server(app: MockApp) -> Server:
+    """A server for `app`, to be made where the event loop runs that it is to `begin` in."""
     tls = app.settings.tls
     config = uvicorn.Config(
         app.asgi,
@@ -125,7 +132,7 @@ def make_server(app: MockApp, on_ready: Callable[[], None]) -> Server:
     def close() -> None:
         app.is_closing = True
 
-    return Server(config, on_ready, close)
+    return Server(config, close)
 
 
 def new_event_loop(store: Store | None = None) -> asyncio.AbstractEventLoop:
@@ -219,19 +226,22 @@ class MockServer:
             app.listen_on(self.url, host=self._host)
             with asyncio.Runner(loop_factory=partial(new_event_loop, app.store)) as runner:
                 self._loop = runner.get_loop()
-                self._server = make_server(app, self._ready.set)
-                runner.run(app.open())
-                runner.run(self._server.serve(sockets=list(listener.sockets)))
+                runner.run(self._serve(app, listener))
         except BaseException as error:  # noqa: BLE001 - told to whoever started the thread
             self._failure = error
         finally:
             listener.close()
             self._ready.set()
 
+    async def _serve(self, app: MockApp, listener: Listener) -> None:
+        await app.open()
+        self._server = make_server(app)
+        serving = await self._server.begin(listener)
+        self._ready.set()
+        await serving
+
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

@@ -216,8 +216,7 @@ class _Worker:
 
     async def _serve(self, app: MockApp, prepare: Prepare | None) -> None:
         await app.open()
-        started = asyncio.Event()
-        server = make_server(app, started.set)
+        server = make_server(app)
 
         def stop() -> None:
             # Told more than once, as when a terminal tells the whole group and the parent passes it on, it is the same.
@@ -230,11 +229,8 @@ class _Worker:
         on_stop_signals(stop)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._parent_pipe, parent_has_died)
-        serving = asyncio.create_task(server.serve(sockets=list(self._listener.sockets)))
-        waiting = asyncio.create_task(started.wait())
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if started.is_set():
+        serving = await server.begin(self._listener)
+        if server.started:
             try:
                 if prepare is not None:
                     await prepare(app)

@@ -335,18 +335,14 @@ def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | No
             await app.open()
         except StoreUnavailable as error:
             raise CommandError(str(error)) from None
-        started = asyncio.Event()
-        server = make_server(app, started.set)
+        server = make_server(app)
 
         def stop() -> None:
             server.stop(force=server.should_exit)
 
         on_stop_signals(stop)
-        serving = asyncio.create_task(server.serve(sockets=list(listener.sockets)))
-        waiting = asyncio.create_task(started.wait())
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if not started.is_set():
+        serving = await server.begin(listener)
+        if not server.started:
             await serving
             raise CommandError("the server could not start; its log says why")
         try:

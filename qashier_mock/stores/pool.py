@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import select
 from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from qashier_mock.address import has_news
 from qashier_mock.stores.base import StoreUnavailable
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -69,7 +69,7 @@ class Pool:
         try:
             while self._idle:
                 connection = self._idle.pop()
-                if not _has_ended(connection):
+                if not connection.closed and not has_news(connection.fileno()):
                     return connection
                 await connection.close()
             return await self._connect()
@@ -127,14 +127,3 @@ class Pool:
             )
         found = re.search(r"for schema (\w+)", told)
         return f"GRANT USAGE, CREATE ON SCHEMA {found[1] if found else 'public'} TO {self._role};"
-
-
-def _has_ended(connection: Connection) -> bool:
-    """Whether the database has closed a connection that nobody uses: nothing else is ever to be read from one."""
-    if connection.closed:
-        return True
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([connection.fileno()], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from qashier_mock.accounts import AccountSnapshot, ClockReading
+from qashier_mock.accounts import AccountSnapshot, ClockReading, SnapshotInvalid
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
-from qashier_mock.core.delivery import Attempt, Delivery, Outcome
-from qashier_mock.core.errors import ErrorKind, RequestInvalid
+from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.model import (
     AccountId,
@@ -119,7 +118,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
     """A snapshot to put into `account`.
 
     Raises:
-        RequestInvalid: It refers to a session or event that it does not have, or has something twice.
+        SnapshotInvalid: It refers to a session or event that it does not have, or has something twice.
     """
     for part, name in _NAMES_OF_PARTS.items():
         _refuse_repeated(part, [each[name] for each in body[part]])
@@ -161,7 +160,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
             )
             for index, each in enumerate(body["deliveries"])
         ],
-        attempts=[_attempt(each) for each in body["attempts"]],
+        attempts=[wire.parse_attempt(each) for each in body["attempts"]],
         faults=[wire.parse_fault(each) for each in body["faults"]],
         advice=[
             AdviceNote(
@@ -191,12 +190,7 @@ def _refuse_repeated(part: str, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise RequestInvalid(
-                f"This is not a snapshot of an account: it has {name} twice. Send what GET answered.",
-                code="parameter_invalid",
-                kind=ErrorKind.RULE,
-                param=part,
-            )
+            raise SnapshotInvalid(f"it has {name} twice", part)
         seen.add(name)
 
 
@@ -241,32 +235,8 @@ def _record(stored: wire.Json, sessions: Mapping[str, CheckoutSession], index: i
     )
 
 
-def _attempt(stored: wire.Json) -> Attempt:
-    return Attempt(
-        delivery_id=stored["id"],
-        event_id=stored["event"],
-        event_type=stored["type"],
-        session_id=stored["session"],
-        endpoint_id=stored["endpoint"],
-        url=stored["url"],
-        number=stored["number"],
-        at=stored["at"],
-        due=stored["due"],
-        status=stored["status"],
-        error=stored["error"],
-        duration_ms=stored["duration_ms"],
-        outcome=Outcome(stored["outcome"]),
-        next_try=stored["next_try"],
-    )
-
-
 def _held(known: Mapping[str, T], object_id: str, param: str) -> T:
     found = known.get(object_id)
     if found is None:
-        raise RequestInvalid(
-            f"This is not a snapshot of an account: it does not have {object_id}. Send what GET answered.",
-            code="parameter_invalid",
-            kind=ErrorKind.RULE,
-            param=param,
-        )
+        raise SnapshotInvalid(f"it does not have {object_id}", param)
     return found

@@ -7,16 +7,16 @@ the encoder; the document says what they must look like.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from sys import intern
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from qashier_mock.accounts import ClockReading
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
-from qashier_mock.core.delivery import Attempt
+from qashier_mock.core.delivery import Attempt, Outcome
 from qashier_mock.core.errors import ApiError
 from qashier_mock.core.faults import FaultAction, FaultRule
 from qashier_mock.core.journal import JournalEntry
@@ -246,24 +246,34 @@ def parse_types(types: Sequence[str] | None) -> tuple[EventType, ...]:
     return tuple(EventType) if types is None else tuple(EventType(each) for each in types)
 
 
+_ATTEMPT: Final[Mapping[str, str]] = {
+    "id": "delivery_id",
+    "event": "event_id",
+    "type": "event_type",
+    "session": "session_id",
+    "endpoint": "endpoint_id",
+    "url": "url",
+    "number": "number",
+    "at": "at",
+    "due": "due",
+    "status": "status",
+    "error": "error",
+    "duration_ms": "duration_ms",
+    "next_try": "next_try",
+    "outcome": "outcome",
+}
+"""The fields of an attempt, by their JSON names."""
+
+
 def attempt_to_json(attempt: Attempt) -> Json:
     """An attempt to deliver."""
-    return {
-        "id": attempt.delivery_id,
-        "event": attempt.event_id,
-        "type": attempt.event_type,
-        "session": attempt.session_id,
-        "endpoint": attempt.endpoint_id,
-        "url": attempt.url,
-        "number": attempt.number,
-        "at": attempt.at,
-        "due": attempt.due,
-        "status": attempt.status,
-        "error": attempt.error,
-        "duration_ms": attempt.duration_ms,
-        "next_try": attempt.next_try,
-        "outcome": attempt.outcome,
-    }
+    return {name: getattr(attempt, field) for name, field in _ATTEMPT.items()}
+
+
+def parse_attempt(body: Json) -> Attempt:
+    """An attempt of a snapshot."""
+    stored = {field: body[name] for name, field in _ATTEMPT.items()}
+    return Attempt(**{**stored, "outcome": Outcome(body["outcome"])})
 
 
 def parse_fault(body: Json) -> FaultRule:

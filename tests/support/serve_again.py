@@ -40,17 +40,17 @@ def serve(listener: Listener, store: str, ready: int) -> NoReturn:
         app.listen_on(url_of(listener), host="127.0.0.1")
 
         async def main() -> None:
-            def tell() -> None:
-                os.write(ready, b".")
-
             await app.open()
-            server = make_server(app, tell)
+            server = make_server(app)
 
             def stop() -> None:
                 server.should_exit = True
 
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-            await server.serve(sockets=list(listener.sockets))
+            serving = await server.begin(listener)
+            if server.started:
+                os.write(ready, b".")
+            await serving
 
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(main())

@@ -16,7 +16,7 @@ from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.request import RequestRef
 from qashier_mock.web import wire
-from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, account_of_path, form_of, invalid, path_of, see
+from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path, form_of, invalid, path_of
 
 _ACTS: Final[Mapping[str, Trigger]] = {
     "pay": Trigger.PAYMENT_SUCCEEDED,
@@ -56,7 +56,7 @@ class Acts:
         self._parts.hints[account] = hint_of(key)
         if form.get("sample"):
             return await self._make_sample(account)
-        return see(f"{PREFIX}/accounts/{account}")
+        return PAGES.see_other(f"{PREFIX}/accounts/{account}")
 
     async def make_sample(self, request: Request) -> Response:
         """Create a session with two lines."""
@@ -64,7 +64,7 @@ class Acts:
 
     async def _make_sample(self, account: AccountId) -> Response:
         session = (await self._parts.service.create(account, wire.parse_create(dict(_SAMPLE)), self._as_request()))[0]
-        return see(f"{PREFIX}/accounts/{account}/sessions/{session.id}")
+        return PAGES.see_other(f"{PREFIX}/accounts/{account}/sessions/{session.id}")
 
     def _as_request(self) -> RequestRef:
         return RequestRef(self._parts.new_request_id())
@@ -79,7 +79,7 @@ class Acts:
             await self._parts.service.apply(account, session_id, _ACTS[act])
         else:
             raise invalid(f"There is no act {act!r} for a session.")
-        return see(path_of(request))
+        return PAGES.see_other(path_of(request))
 
     async def resend(self, request: Request) -> Response:
         """Send an event again to every endpoint."""
@@ -89,7 +89,7 @@ class Acts:
     async def flush(self, request: Request) -> Response:
         """Attempt what is due now."""
         await self._parts.dispatcher.flush(account_of_path(request))
-        return see(path_of(request))
+        return PAGES.see_other(path_of(request))
 
     async def move_clock(self, request: Request) -> Response:
         """Freeze, release or move the account's clock."""
@@ -117,30 +117,30 @@ class Acts:
         await self._parts.accounts.add_endpoint(
             account_of_path(request), url, secret=secret, types=wire.parse_types(None)
         )
-        return see(path_of(request))
+        return PAGES.see_other(path_of(request))
 
     async def remove_endpoint(self, request: Request) -> Response:
         """Deliver nothing there any more."""
         await self._parts.accounts.remove_endpoint(account_of_path(request), (await form_of(request)).get("id", ""))
-        return see(path_of(request).removesuffix("/remove"))
+        return PAGES.see_other(path_of(request).removesuffix("/remove"))
 
     async def add_fault(self, request: Request) -> Response:
         """Add a fault rule."""
         rule = rule_of(await form_of(request))
         await self._parts.accounts.add_fault(account_of_path(request), rule)
-        return see(path_of(request))
+        return PAGES.see_other(path_of(request))
 
     async def remove_fault(self, request: Request) -> Response:
         """Remove a fault rule."""
         await self._parts.accounts.remove_faults(account_of_path(request), (await form_of(request)).get("id", ""))
-        return see(path_of(request).removesuffix("/remove"))
+        return PAGES.see_other(path_of(request).removesuffix("/remove"))
 
     async def _back(self, request: Request) -> Response:
         """Back to the page that the form stood on."""
         form = await form_of(request)
         below = f"{PREFIX}/accounts/{account_of_path(request)}"
         back = form.get("back", "")
-        return see(back if back == below or back.startswith(f"{below}/") else below)
+        return PAGES.see_other(back if back == below or back.startswith(f"{below}/") else below)
 
 
 def checked_url(text: str) -> str:

@@ -93,13 +93,9 @@ def path_of(request: Request) -> str:
     return quote(request.scope["path"])
 
 
-def see(location: str) -> Response:
-    return Response(status_code=HTTPStatus.SEE_OTHER, headers={"location": location, **PAGES.headers})
-
-
 def _json(body: bytes) -> str:
     """A body for a person: indented if it is JSON, else as it is."""
-    text = body.decode("utf-8", "replace")
+    text = _text(body)
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:
@@ -122,10 +118,5 @@ PAGES: Final = Pages(
     "inspector.css",
     "inspector.js",
     referrer="same-origin",
-    filters={
-        "json": _json,
-        "moment": _moment,
-        "money": format_amount,
-        "text": lambda raw: raw.decode("utf-8", "replace"),
-    },
+    filters={"json": _json, "moment": _moment, "money": format_amount, "text": _text},
 )
