@@ -17,7 +17,7 @@ import pytest
 from pipeline_harness import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, protocol
+from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, descriptors, protocol
 from qashier_mock.pipeline.protocol import HEADER_LIMIT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -533,7 +533,7 @@ class TestSilence:
     def test_where_connections_run_out_the_oldest_silent_one_makes_room(
         self, begun: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(protocol, "most_connections", lambda: 2)
+        monkeypatch.setattr(descriptors, "most_connections", lambda: 2)
         hooks = Hooks()
         with serving(make_app(hooks), hooks) as port, Wire(port) as first, Wire(port) as second:
             first.send(begun)
@@ -550,7 +550,7 @@ class TestSilence:
         assert told == ["too many connections: closed one that was silent; the limit of descriptors is near"]
 
     def test_where_all_connections_are_used_an_idle_one_makes_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(protocol, "most_connections", lambda: 2)
+        monkeypatch.setattr(descriptors, "most_connections", lambda: 2)
         hooks = Hooks(Fault(delay_s=0.2))
         with serving(make_app(hooks), hooks) as port, Wire(port) as busy, Wire(port) as idle:
             idle.send(GET)

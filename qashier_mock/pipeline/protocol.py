@@ -23,7 +23,7 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from qashier_mock.pipeline.descriptors import most_connections
+from qashier_mock.pipeline.descriptors import Connections
 from qashier_mock.pipeline.logs import logger
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.scope import ABORT, CLOSE, RESPOND
@@ -51,8 +51,6 @@ LINGER_S: Final = 2.0
 """Seconds that a refused client has to close the connection itself."""
 LINGER_LIMIT: Final = 8 * 1024 * 1024
 """Bytes that a refused client may still send: closing before it stops would reset the connection under the answer."""
-WARN_EVERY_S: Final = 60.0
-"""Seconds between two warnings about silent clients."""
 
 NOT_HTTP: Final = "This is no valid HTTP/1.1 request; check the request line, the header lines and the length."
 NO_METHOD: Final = "No method of HTTP begins the request line; write `GET /path HTTP/1.1`, the method in capitals."
@@ -84,22 +82,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     hooks: Hooks
     silence_s: float
-    _wire: asyncio.Transport
-    _silence_check: asyncio.TimerHandle
-    warned_at: list[float]  # when the server last warned of silent clients; shared by its connections
-    open_ones: dict[GuardedProtocol, None]  # the server's connections, the oldest first
-    most_open: int
+    all_open: Connections  # the server's
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._loop = asyncio.get_running_loop()
-        self._extensions: dict[str, Any] = {}
         self._expected = FIRST
-        self._begun_at = self._heard_at = 0.0  # when the request began to come, and when anything came
-        self._is_counted = False  # the request line and the headers may be too large
         self._is_too_large = False
         self._trailers = _Trailers()
-        self._has_progress = False
         self._overhead = 0  # bytes since the last one of a body or the end of the headers or of a request
         self._left: int | None = None  # bytes that a refused client may still send
         self._is_upgrade = False  # the request asks for another protocol, and will be parsed again as if it did not
@@ -107,44 +97,24 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wire = transport
-        if len(self.open_ones) >= self.most_open:
-            self._make_room()
-        self.open_ones[self] = None
-        self._extensions = {ABORT: transport.abort, CLOSE: transport.close}
-        self._begun_at = self._heard_at = self._loop.time()
+        self._extensions: dict[str, Any] = {ABORT: transport.abort, CLOSE: transport.close}
+        self._begun_at = self._heard_at = self._loop.time()  # when the request began to come, and when anything came
+        self.all_open.add(self, self._begun_at)
         self._silence_check = self._loop.call_later(self.silence_s, self._check_silence)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._silence_check.cancel()
-        self.open_ones.pop(self, None)
+        self.all_open.remove(self)
         super().connection_lost(exc)
 
-    def _make_room(self) -> None:
-        """Close the oldest connection that has never sent a whole request, or else one that waits between two."""
-        chosen = next((each for each in self.open_ones if each.is_silent()), None)
-        chosen = chosen or next((each for each in self.open_ones if each.is_idle()), None)
-        if chosen is not None:
-            self._warn("too many connections: closed one that was silent; the limit of descriptors is near")
-            chosen.leave()
-
     def is_silent(self) -> bool:
-        """Whether no whole request has come yet."""
         return self._expected == FIRST
 
     def is_idle(self) -> bool:
-        """Whether the last request has been answered, and no further one has begun."""
         return False  # uvicorn's own cycle does not tell
 
     def leave(self) -> None:
-        """Close at once."""
-        del self.open_ones[self]
         self._wire.abort()
-
-    def _warn(self, message: str, *values: object) -> None:
-        now = self._loop.time()
-        if now - self.warned_at[0] > WARN_EVERY_S:
-            self.warned_at[0] = now
-            logger.warning(message, *values)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -196,7 +166,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if rest > 0 or self._left is not None:
             self._silence_check = self._loop.call_later(max(rest, self.silence_s / 100), self._check_silence)
             return
-        self._warn("closed a connection: no whole request came within %g s", self.silence_s)
+        self.all_open.warn(now, "closed a connection: no whole request came within %g s", self.silence_s)
         if self._expected == FIRST:
             self._wire.close()
         else:
@@ -299,11 +269,8 @@ class PipelineProtocol(GuardedProtocol):
         return not self._cycles and self._left is None
 
     def _check_silence(self) -> None:
-        if (
-            self._expected == NOTHING
-            and self.is_idle()
-            and self._loop.time() - self._heard_at >= self.timeout_keep_alive
-        ):
+        is_idle = self._expected == NOTHING and self.is_idle()
+        if is_idle and self._loop.time() - self._heard_at >= self.timeout_keep_alive:
             self._wire.close()
         super()._check_silence()
 
@@ -364,17 +331,11 @@ def _disconnect(cycle: RequestResponseCycle) -> None:
 
 
 def make_protocol(hooks: Hooks, *, silence_s: float = SILENCE_S) -> type[GuardedProtocol]:
-    """Return the protocol class for `uvicorn.Config(http=…)`.
-
-    Args:
-        hooks: Where ids come from, and the error door.
-        silence_s: Seconds that a client may keep silent before its first request, or within one.
-    """
+    """Return the protocol class for `uvicorn.Config(http=…)`; a client may keep silent for `silence_s` seconds."""
     missing = missing_from_uvicorn()
     if missing:
         logger.warning("this version of uvicorn keeps no %s; requests are served more slowly", ", ".join(missing))
-    attributes = {"hooks": hooks, "silence_s": silence_s, "warned_at": [-WARN_EVERY_S]}
-    attributes |= {"open_ones": {}, "most_open": most_connections()}
+    attributes = {"hooks": hooks, "silence_s": silence_s, "all_open": Connections()}
     return type("BoundProtocol", (GuardedProtocol if missing else PipelineProtocol,), attributes)
 
 
