@@ -25,6 +25,7 @@ from typing import Any, Final, NoReturn
 
 from qashier_mock.address import Listener
 from qashier_mock.app import MockApp
+from qashier_mock.pipeline import collect_seldom
 from qashier_mock.server import make_server, new_event_loop, on_stop_signals
 from qashier_mock.stores.base import StoreUnavailable
 
@@ -234,7 +235,7 @@ class _Worker:
             try:
                 if prepare is not None:
                     await prepare(app)
-                gc.freeze()  # as in `cli/serve.py`
+                collect_seldom()
                 self._report(None)
             except Exception as error:  # noqa: BLE001 - told to whoever starts the server
                 self._report(str(error))

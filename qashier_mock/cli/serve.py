@@ -299,8 +299,6 @@ def _example_account(address: str) -> bytes:
 
 
 def _compose(options: argparse.Namespace, secret: str | None, address: str) -> MockApp:
-    import gc  # noqa: PLC0415
-
     # Importing makes a great many objects that live as long as the process: looking through them for garbage costs a
     # tenth of the start, and later a pause each time.
     gc.disable()
@@ -327,6 +325,7 @@ def _store(url: str) -> Store:
 def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | None) -> None:
     import asyncio  # noqa: PLC0415
 
+    from qashier_mock.pipeline import collect_seldom  # noqa: PLC0415
     from qashier_mock.server import make_server, new_event_loop, on_stop_signals  # noqa: PLC0415
     from qashier_mock.stores.base import StoreUnavailable  # noqa: PLC0415
 
@@ -348,7 +347,7 @@ def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | No
         try:
             if snapshot is not None:
                 await _restore(app, snapshot)
-            gc.freeze()  # what the program consists of stays: the collector need not look at it again and again
+            collect_seldom()
             ready()
         except CommandError:
             stop()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.app import create_pipeline
     from qashier_mock.pipeline.document import Document, precompile
     from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
-    from qashier_mock.pipeline.garbage import garbage_left
+    from qashier_mock.pipeline.garbage import collect_seldom, garbage_left
     from qashier_mock.pipeline.judgement import ReplyOutsideDocument
     from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.protocol import make_protocol
@@ -47,6 +47,7 @@ __all__ = [
     "UnknownField",
     "UnroutedRequest",
     "Unsupported",
+    "collect_seldom",
     "create_pipeline",
     "garbage_left",
     "make_protocol",
@@ -68,6 +69,7 @@ _MODULES: Final = {
     "Transmit": "reply",
     "UnknownField": "unknown",
     "Unsupported": "schemas",
+    "collect_seldom": "garbage",
     "create_pipeline": "app",
     "garbage_left": "garbage",
     "make_protocol": "protocol",
