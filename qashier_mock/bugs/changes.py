@@ -21,7 +21,15 @@ from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import RequestInvalid, SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
-from qashier_mock.core.model import CheckoutSession, CreateSession, Event, EventType, Status, WebhookEndpoint
+from qashier_mock.core.model import (
+    CheckoutSession,
+    CreateSession,
+    Event,
+    EventType,
+    PaymentStatus,
+    Status,
+    WebhookEndpoint,
+)
 from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.pipeline import Call, Reason, Refused, Reply
 from qashier_mock.web.wire import error_to_json
@@ -59,7 +67,7 @@ def schema(path: str, **keywords: Any) -> Change:
             else:
                 found[keyword] = value(found[keyword]) if callable(value) else value
 
-    return lambda parts: parts.on_document(change)
+    return lambda parts: parts.document.append(change)
 
 
 # requests
@@ -72,7 +80,7 @@ def request(change: Callable[[Request], None]) -> Change:
         change(asked)
         return await respond(asked)
 
-    return lambda parts: parts.on_traffic(layer)
+    return lambda parts: parts.traffic.append(layer)
 
 
 def request_header(name: bytes, value: bytes, condition: Callable[[Request], bool]) -> Change:
@@ -121,7 +129,7 @@ def list_parameters(change: Callable[[dict[str, str]], None]) -> Change:
 
 def layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
     """Answer requests of the public API, as a rule by asking `respond` and changing what it answers."""
-    return lambda parts: parts.on_traffic(partial(around, parts))
+    return lambda parts: parts.traffic.append(partial(around, parts))
 
 
 def answer(change: Callable[[Request, Answer], None]) -> Change:
@@ -306,6 +314,11 @@ decide = rule("decide")
 """`wrapper(inner, record, fingerprint, *, now, reject_reuse)` says what a request with a key does."""
 
 
+def is_free(session: CheckoutSession) -> bool:
+    """Whether nothing is to be paid (AMT-6)."""
+    return session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED
+
+
 def opened(change: Callable[[CheckoutSession, CreateSession], CheckoutSession]) -> Change:
     """Change each session that is opened, before anything else sees it."""
     return opening(lambda inner, params, **how: change(inner(params, **how), params))
@@ -400,12 +413,12 @@ def event_kept(change: Callable[[Event], Event]) -> Change:
 
 def page_sessions(change: Callable[[CheckoutSession], CheckoutSession]) -> Change:
     """Have the hosted pages, and nothing else, see other sessions than there are."""
-    return lambda parts: parts.on_page_sessions(change)
+    return lambda parts: parts.page_sessions.append(change)
 
 
 def page_layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
     """Answer requests to the hosted pages, as a rule by asking `respond` and changing what it answers."""
-    return lambda parts: parts.on_pages(partial(around, parts))
+    return lambda parts: parts.page_traffic.append(partial(around, parts))
 
 
 def page_text(status: Status, pattern: bytes, other: bytes) -> Change:

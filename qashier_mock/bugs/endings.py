@@ -10,6 +10,7 @@ from qashier_mock.bugs.changes import (
     EXPIRE,
     advance,
     command,
+    is_free,
     layer,
     move,
     moved,
@@ -30,8 +31,7 @@ from qashier_mock.core.model import AccountId, CheckoutSession, PaymentStatus, S
 
 def paid(session: CheckoutSession) -> CheckoutSession:
     """The session with its money taken; a free one takes none (AMT-6)."""
-    is_free = session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED
-    return session if is_free else replace(session, payment_status=PaymentStatus.PAID)
+    return session if is_free(session) else replace(session, payment_status=PaymentStatus.PAID)
 
 
 def page_still_sells(status: Status) -> Change:

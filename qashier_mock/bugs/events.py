@@ -6,17 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.changes import Moved, advance, command, event_kept, events, move, transaction
+from qashier_mock.bugs.changes import Moved, advance, command, event_kept, events, is_free, move, transaction
 from qashier_mock.bugs.parts import Inner, Json, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, PaymentStatus, Status
 from qashier_mock.core.request import RequestRef
-
-
-def _is_free(session: CheckoutSession) -> bool:
-    return session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED
 
 
 def _suffix(event: Json) -> str:
@@ -47,11 +43,11 @@ row("EVT-2", "no-event-when-time-is-over",
     _no_event_if(lambda _after, trigger: trigger is Trigger.DEADLINE_PASSED))
 row("EVT-2", "no-event-for-free-sessions",
     "Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs.",
-    _no_event_if(lambda after, _trigger: _is_free(after) and after.status is Status.COMPLETE))
+    _no_event_if(lambda after, _trigger: is_free(after) and after.status is Status.COMPLETE))
 row("EVT-3", "event-shows-the-session-before", "`data.object` is the session before the change: open, and not paid.",
     event_kept(lambda event: replace(event, session=replace(
         event.session, status=Status.OPEN,
-        payment_status=event.session.payment_status if _is_free(event.session) else PaymentStatus.UNPAID))))
+        payment_status=event.session.payment_status if is_free(event.session) else PaymentStatus.UNPAID))))
 row("EVT-3", "event-without-lines", "`data.object` has no lines.",
     events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
 row("EVT-4", "expire-event-names-no-request",

@@ -11,6 +11,7 @@ from qashier_mock.bugs.changes import (
     answer,
     command,
     entries,
+    is_free,
     list_parameters,
     method,
     moved,
@@ -25,7 +26,7 @@ from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request
 from qashier_mock.core.errors import CursorUnknown
 from qashier_mock.core.lifecycle import Trigger
-from qashier_mock.core.model import AccountId, CheckoutSession, PaymentStatus, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery, Page
 from qashier_mock.pipeline import Call
 
@@ -111,10 +112,6 @@ def _ignored(is_ignored: Callable[[str, str], bool]) -> Change:
     return list_parameters(drop)
 
 
-def _is_free(session: CheckoutSession) -> bool:
-    return session.payment_status is PaymentStatus.NO_PAYMENT_REQUIRED
-
-
 # fmt: off
 row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired sessions: whatever is not open.",
     _kept_if(lambda session, status: session.status is status
@@ -122,7 +119,7 @@ row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired 
 row("LIS-8", "complete-means-paid",
     "`status=complete` leaves out sessions with a total of 0, because nobody paid them.",
     _kept_if(lambda session, status: session.status is status
-             and not (status is Status.COMPLETE and _is_free(session))))
+             and not (status is Status.COMPLETE and is_free(session))))
 row("LIS-8", "status-filter-ignored", "The filter `status` finds the sessions of every status.",
     _kept_if(lambda _session, _status: True))
 row("LIS-9", "created-gt-inclusive", "`created[gt]` keeps the sessions of that very second.", _moved_bound("gt", -1))

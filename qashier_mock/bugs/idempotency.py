@@ -12,7 +12,6 @@ from qashier_mock.bugs.changes import (
     RACE_S,
     command,
     decide,
-    method,
     request,
     schema,
     several,
@@ -84,7 +83,7 @@ def _after_refusal(again: Callable[[Parts, Answer], Answer]) -> Change:
                 refused[who, key] = found
             return found
 
-        parts.on_traffic(around)
+        parts.traffic.append(around)
 
     return apply
 
@@ -201,7 +200,7 @@ def key_in_use_is_a_bad_request(parts: Parts) -> None:
     """A create with a key whose first request is under way is answered with 400."""
     under_way: set[tuple[object, str]] = set()
 
-    async def handle(_parts: Parts, inner: Inner, call: Call, **arguments: Any) -> Reply:
+    async def handle(inner: Inner, call: Call, **arguments: Any) -> Reply:
         key = arguments.get("idempotency_key")
         if key is not None and (call.principal, key) in under_way:
             raise RequestInvalid("This key is in use.", code="parameter_invalid", param="Idempotency-Key")
@@ -214,7 +213,7 @@ def key_in_use_is_a_bad_request(parts: Parts) -> None:
             under_way.discard((call.principal, key or ""))
         return answered
 
-    method("api", CREATE)(handle)(parts)
+    parts.on_method("api", CREATE, handle)
 
 
 @defect("IDM-7")

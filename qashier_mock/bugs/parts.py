@@ -56,6 +56,10 @@ class Parts:
     it is called.
 
     Attributes:
+        document: Changes of the public API's document before it is compiled; it must stay a valid one.
+        traffic: Layers around the public API: every path but the pages' and the control API's.
+        page_traffic: Layers around the hosted pages.
+        page_sessions: Have the hosted pages, and nothing else, see other sessions than there are.
         rules: The rules for the services.
         store: Where everything is kept, as the services see it.
     """
@@ -71,10 +75,10 @@ class Parts:
     ids: IdSource = field(init=False)
     _methods: list[tuple[PartName, str, Wrapper]] = field(default_factory=list)
     _transactions: dict[str, list[Wrapper]] = field(default_factory=dict)
-    _document: list[Callable[[Json], None]] = field(default_factory=list)
-    _traffic: list[Layer] = field(default_factory=list)
-    _page_traffic: list[Layer] = field(default_factory=list)
-    _page_sessions: list[Callable[[CheckoutSession], CheckoutSession]] = field(default_factory=list)
+    document: list[Callable[[Json], None]] = field(default_factory=list)
+    traffic: list[Layer] = field(default_factory=list)
+    page_traffic: list[Layer] = field(default_factory=list)
+    page_sessions: list[Callable[[CheckoutSession], CheckoutSession]] = field(default_factory=list)
     _unwrapped: tuple[str, ...] = ()
     _bases: tuple[str, ...] = ()
 
@@ -91,22 +95,6 @@ class Parts:
     def on_method(self, part: PartName, name: str, wrapper: Wrapper) -> None:
         """Have `wrapper(inner, …)` called in place of a public method of a part."""
         self._methods.append((part, name, wrapper))
-
-    def on_document(self, change: Callable[[Json], None]) -> None:
-        """Change the document of the public API before it is compiled; it must stay a valid one."""
-        self._document.append(change)
-
-    def on_traffic(self, layer: Layer) -> None:
-        """Put a layer around the public API: every path but the pages' and the control API's."""
-        self._traffic.append(layer)
-
-    def on_pages(self, layer: Layer) -> None:
-        """Put a layer around the hosted pages."""
-        self._page_traffic.append(layer)
-
-    def on_page_sessions(self, change: Callable[[CheckoutSession], CheckoutSession]) -> None:
-        """Have the hosted pages, and nothing else, see other sessions than there are."""
-        self._page_sessions.append(change)
 
     # what a defect asks while the app runs
 
@@ -159,20 +147,20 @@ class Parts:
             part = getattr(self, part_name)
             setattr(part, method, partial(wrapper, getattr(part, method)))
         source, self._bases = documents[0]
-        if self._document:
+        if self.document:
             content = orjson.loads(orjson.dumps(Document.load(source).content))
-            for change in self._document:
+            for change in self.document:
                 change(content)
             documents[0] = (Document(content, proven=True, name="qashier.yaml"), self._bases)
-        if self._page_sessions:
+        if self.page_sessions:
             pages["/pay"] = hosted.create_pages(self._page_service())
-        if self._page_traffic:
-            pages["/pay"] = Traffic(pages["/pay"], self._page_traffic, bases=(), leaves_out=())
+        if self.page_traffic:
+            pages["/pay"] = Traffic(pages["/pay"], self.page_traffic, bases=(), leaves_out=())
         self._unwrapped = ("/_mock", *pages)
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """The finished app with the layers around the public API."""
-        return Traffic(app, self._traffic, bases=self._bases, leaves_out=self._unwrapped) if self._traffic else app
+        return Traffic(app, self.traffic, bases=self._bases, leaves_out=self._unwrapped) if self.traffic else app
 
     def _page_service(self) -> CheckoutService:
         service = copy(self.service)
@@ -182,7 +170,7 @@ class Parts:
             if found is None:
                 return None
             account, session = found
-            for change in self._page_sessions:
+            for change in self.page_sessions:
                 session = change(session)
             return account, session
 

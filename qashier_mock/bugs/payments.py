@@ -35,7 +35,7 @@ def _when_opened(trigger: Trigger, *, method: str = "GET", times: int = 1) -> Ch
                     await parts.service.act(session_id, trigger)
             return await respond(asked)
 
-        parts.on_pages(around)
+        parts.page_traffic.append(around)
 
     return apply
 

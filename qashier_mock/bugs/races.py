@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from qashier_mock.bugs.changes import RACE_S, command
 from qashier_mock.bugs.listing import sliced
 from qashier_mock.bugs.parts import Inner, Parts
-from qashier_mock.bugs.table import defect
+from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger, advance
 from qashier_mock.core.model import AccountId, CheckoutSession, Status
@@ -25,48 +26,31 @@ async def _look(parts: Parts, account: AccountId, session_id: str) -> CheckoutSe
     return session if session is not None and session.is_open and now < session.expires_at else None
 
 
-def _wins_anyway(session: CheckoutSession | None, trigger: Trigger, lost: SessionNotOpen) -> CheckoutSession:
-    """What a request answers that looked, found the session open, and did not look again."""
-    if session is None:
-        raise lost
-    return advance(session, trigger, session.created)[0]
+def _wins_anyway(name: str, *, over: Collection[Status] = tuple(Status)) -> Change:
+    """Let a command that found a session open succeed, though another has ended it meanwhile, in one of some ways."""
+
+    async def act(parts: Parts, inner: Inner, account: AccountId, session_id: str, given: object) -> object:
+        seen = await _look(parts, account, session_id)
+        try:
+            return await inner(account, session_id, given)
+        except SessionNotOpen:
+            ended, _ = await parts.stored(account, session_id)
+            if seen is None or ended is None or ended.status not in over:
+                raise
+        if isinstance(given, Trigger):
+            return advance(seen, given, seen.created)[0]
+        return advance(seen, Trigger.EXPIRE_REQUESTED, seen.created)[0], ()
+
+    return command(name)(act)
 
 
-@defect("CON-1", command("expire"))
-async def expire_beside_a_payment(
-    parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object
-) -> object:
-    """An expire that finds a session open succeeds, though a payment completes it at the same time."""
-    seen = await _look(parts, account, session_id)
-    try:
-        return await inner(account, session_id, ref)
-    except SessionNotOpen as lost:
-        session, _ = await parts.stored(account, session_id)
-        if session is None or session.status is not Status.COMPLETE:
-            raise
-        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost), ()
-
-
-@defect("CON-1", command("expire"))
-async def two_expires_at_once(parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
-    """Of two expires at the same time both succeed."""
-    seen = await _look(parts, account, session_id)
-    try:
-        return await inner(account, session_id, ref)
-    except SessionNotOpen as lost:
-        return _wins_anyway(seen, Trigger.EXPIRE_REQUESTED, lost), ()
-
-
-@defect("CON-1", command("apply"))
-async def two_payments_at_once(
-    parts: Parts, inner: Inner, account: AccountId, session_id: str, trigger: Trigger
-) -> object:
-    """Of two payments at the same time both succeed."""
-    seen = await _look(parts, account, session_id)
-    try:
-        return await inner(account, session_id, trigger)
-    except SessionNotOpen as lost:
-        return _wins_anyway(seen, trigger, lost)
+# fmt: off
+row("CON-1", "expire-beside-a-payment",
+    "An expire that finds a session open succeeds, though a payment completes it at the same time.",
+    _wins_anyway("expire", over=[Status.COMPLETE]))
+row("CON-1", "two-expires-at-once", "Of two expires at the same time both succeed.", _wins_anyway("expire"))
+row("CON-1", "two-payments-at-once", "Of two payments at the same time both succeed.", _wins_anyway("apply"))
+# fmt: on
 
 
 @defect("CON-2", command("draw"))
