@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from qashier_mock.core import advice as rules
-from qashier_mock.core.advice import AdviceNote
+from qashier_mock.core.advice import AdviceNote, about_webhooks
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.errors import ErrorKind, IdTaken, InvalidRequestError, ObjectNotFound, RequestInvalid
 from qashier_mock.core.faults import FaultRule
@@ -275,7 +274,7 @@ class AccountService:
         """All advice to the integrator, as things stand."""
         async with self._store.transaction(account, reading=True) as tx:
             noted = await tx.advice()
-            standing = rules.about_webhooks(
+            standing = about_webhooks(
                 events=await tx.events(),
                 endpoints=self._service.endpoints(tx),
                 attempts=await tx.attempts(),

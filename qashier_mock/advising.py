@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from qashier_mock.core.advice import (
-    MOST_PIECES,
-    Advice,
-    AdviceKind,
-    PollWatch,
-    name_fields,
-)
+from qashier_mock.core.advice import MOST_PIECES, Advice, AdviceKind, PollWatch, name_fields
 from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.request import RequestRef

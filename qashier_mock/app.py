@@ -28,10 +28,7 @@ from qashier_mock.inspection import Inspection
 from qashier_mock.livelog import LiveLog
 from qashier_mock.machine import MachineClock, steady
 from qashier_mock.outgoing import Outgoing
-from qashier_mock.pipeline import (
-    Document,
-    create_pipeline,
-)
+from qashier_mock.pipeline import Document, create_pipeline
 from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store

@@ -22,18 +22,7 @@ from qashier_contract.findings import (
     expect,
 )
 from qashier_contract.history import Delivery, Endpoint, Exchange, Reply, Request
-from qashier_contract.places import (
-    ABSENT,
-    EACH,
-    At,
-    Entry,
-    Part,
-    Sum,
-    Where,
-    asked_in,
-    header_of,
-    in_body,
-)
+from qashier_contract.places import ABSENT, EACH, At, Entry, Part, Sum, Where, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_FAULT, REFUSED, SUCCESS, anything_but, exactly
 from qashier_contract.values import as_words, differing_paths
 

@@ -14,9 +14,7 @@ import pytest
 from pipeline_harness import KEY, Answer, Hooks, ask, build
 
 import qashier_mock.pipeline
-from qashier_mock.pipeline import (
-    Refused,
-)
+from qashier_mock.pipeline import Refused
 
 
 @pytest.fixture(scope="module")

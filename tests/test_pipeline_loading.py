@@ -11,14 +11,7 @@ import orjson
 import pytest
 from pipeline_harness import OPENAPI, TINY, Hooks, ask, body_schema, build, echo, echoes, operation, parameter, tiny
 
-from qashier_mock.pipeline import (
-    Call,
-    Document,
-    Reply,
-    Unsupported,
-    create_pipeline,
-    precompile,
-)
+from qashier_mock.pipeline import Call, Document, Reply, Unsupported, create_pipeline, precompile
 from qashier_mock.pipeline.document import PRECOMPILED_SUFFIX
 from qashier_mock.pipeline.schemas import translate
 

@@ -10,14 +10,7 @@ from typing import Any
 import pytest
 from pipeline_harness import ANSWERS, GOOD, TINY, Hooks, ask, build, echoes, replying, tiny
 
-from qashier_mock.pipeline import (
-    Call,
-    Dropped,
-    Fault,
-    Reply,
-    ReplyOutsideDocument,
-    Transmit,
-)
+from qashier_mock.pipeline import Call, Dropped, Fault, Reply, ReplyOutsideDocument, Transmit
 from qashier_mock.pipeline.delays import Delays
 
 

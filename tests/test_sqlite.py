@@ -14,22 +14,11 @@ from typing import Any
 
 import pytest
 from mock_harness import NOW, Client, basket, drive
-from store_harness import (
-    ACCOUNTS,
-    NOWHERE,
-    VERSION_1_ROWS,
-    Mock,
-    Place,
-    Play,
-    a_long_life,
-)
+from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, a_long_life
 
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.delivery import Delivery
-from qashier_mock.core.model import (
-    PaymentStatus,
-    Status,
-)
+from qashier_mock.core.model import PaymentStatus, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock

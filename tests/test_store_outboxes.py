@@ -6,20 +6,10 @@ import dataclasses
 
 import pytest
 from mock_harness import NOW
-from store_harness import (
-    ACCOUNTS,
-    NOWHERE,
-    Mock,
-    Place,
-    until,
-)
+from store_harness import ACCOUNTS, NOWHERE, Mock, Place, until
 
 from qashier_mock.core.delivery import Attempt
-from qashier_mock.core.model import (
-    AccountClock,
-    AccountId,
-    EventType,
-)
+from qashier_mock.core.model import AccountClock, AccountId, EventType
 
 pytest_plugins = ["store_fixtures"]
 

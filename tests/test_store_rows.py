@@ -6,9 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from store_harness import (
-    ACCOUNTS,
-)
+from store_harness import ACCOUNTS
 from store_samples import ATTEMPT, DELIVERY, ENTRY, EVENT, SESSION, STATE
 
 from qashier_mock.stores import rows

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from store_harness import (
-    ACCOUNTS,
-)
+from store_harness import ACCOUNTS
 
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.factory import StoreUrlError, is_shared, open_store

@@ -11,26 +11,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mock_harness import drive
-from store_harness import (
-    ACCOUNTS,
-    COMMANDS,
-    Command,
-    Mock,
-    Place,
-    Play,
-    a_long_life,
-)
+from store_harness import ACCOUNTS, COMMANDS, Command, Mock, Place, Play, a_long_life
 from store_samples import ATTEMPT, ENTRY, RULE, SESSION
 
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
 from qashier_mock.core.journal import CAPACITY
-from qashier_mock.core.model import (
-    AccountId,
-    EventType,
-    Profile,
-    Status,
-)
+from qashier_mock.core.model import AccountId, EventType, Profile, Status
 from qashier_mock.core.request import RequestRef
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Store
 from qashier_mock.stores.memory import MemoryStore

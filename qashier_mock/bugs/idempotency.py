@@ -7,16 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.changes import (
-    CREATE,
-    RACE_S,
-    command,
-    decide,
-    request,
-    schema,
-    several,
-    transaction,
-)
+from qashier_mock.bugs.changes import CREATE, RACE_S, command, decide, request, schema, several, transaction
 from qashier_mock.bugs.parts import Inner, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond

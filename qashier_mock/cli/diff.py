@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
-from qashier_mock.cli import check as check_command
+from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError, check
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import settings
 from qashier_mock.cli.options import Option, Repeatable, parse
@@ -28,7 +27,7 @@ OPTIONS: Final = (
         help="drifts that do not count, such as 'headers.*' or 'error.message'; may be repeated",
     ),
     Repeatable(name="api-key-file-b", metavar="FILE", help="the key for B, if it takes another one than A"),
-    *(option for option in check_command.OPTIONS if option.name in _SHARED),
+    *(option for option in check.OPTIONS if option.name in _SHARED),
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from qashier_mock.cli import check as check_command
+from qashier_mock.cli import check
 from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
 from qashier_mock.cli.options import Option, given, parse
 
@@ -24,7 +24,7 @@ _SHARED: Final = frozenset(
         "webhook-public-url",
     }
 )
-OPTIONS: Final = (*(option for option in check_command.OPTIONS if option.name in _SHARED), *JUDGING)
+OPTIONS: Final = (*(option for option in check.OPTIONS if option.name in _SHARED), *JUDGING)
 
 
 def run(_name: str, arguments: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
                 name="trace",
                 help="a trace that `check --report trace=FILE` or `watch --record FILE` wrote, or a HAR file",
             ),
-            check_command.TARGET,
+            check.TARGET,
         ),
     )
     from qashier_contract import replay  # noqa: PLC0415 - after --help

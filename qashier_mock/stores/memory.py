@@ -18,14 +18,7 @@ from qashier_mock.core.account import NEW, AccountState
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
-from qashier_mock.core.model import (
-    AccountId,
-    CheckoutSession,
-    Event,
-    EventType,
-    Profile,
-    Status,
-)
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
 

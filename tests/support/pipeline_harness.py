@@ -15,16 +15,7 @@ from typing import Any, Self
 
 import orjson
 
-from qashier_mock.pipeline import (
-    Call,
-    Fault,
-    Reason,
-    Refused,
-    Reply,
-    UnroutedRequest,
-    create_pipeline,
-    make_protocol,
-)
+from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, UnroutedRequest, create_pipeline, make_protocol
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
 KEY = b"Bearer good"

@@ -11,10 +11,7 @@ import postgres_harness
 import pytest
 import pytest_asyncio
 from processes_harness import Processes
-from store_harness import (
-    Mock,
-    Place,
-)
+from store_harness import Mock, Place
 
 from qashier_mock.stores.base import Store
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mock_harness import NOW
-from store_harness import (
-    ACCOUNTS,
-)
+from store_harness import ACCOUNTS
 
 from qashier_mock.core.account import AccountState, ClockMove
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote

@@ -10,17 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.targets.reference import Reference
-from tests.targets.tampering import (
-    Defect,
-    Inner,
-    answer,
-    error,
-    headers,
-    replaced,
-    request,
-    setting,
-    wrapped,
-)
+from tests.targets.tampering import Defect, Inner, answer, error, headers, replaced, request, setting, wrapped
 from tests.targets.values import Account, Answer, HangUp, Refused, Request, Session
 
 

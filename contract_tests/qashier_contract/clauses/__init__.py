@@ -23,16 +23,7 @@ from qashier_contract.clauses import (  # noqa: F401 - each enters its clauses w
     read,
     walks,
 )
-from qashier_contract.clauses.table import (
-    ASSUMED,
-    DOCUMENTED,
-    IMPLIED,
-    PUBLIC,
-    Clause,
-    Source,
-    clause,
-    written,
-)
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, PUBLIC, Clause, Source, clause, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

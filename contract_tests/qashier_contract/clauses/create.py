@@ -11,17 +11,7 @@ from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, Source, clause
 from qashier_contract.clauses.writes import views
 from qashier_contract.document import currencies
-from qashier_contract.findings import (
-    Counts,
-    Differs,
-    Equals,
-    Finding,
-    HasShape,
-    OneOf,
-    StatusIs,
-    Within,
-    expect,
-)
+from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape, OneOf, StatusIs, Within, expect
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Creation, Ledger, ObservedSession
 from qashier_contract.oracle import LONGEST_LIFE, SHORTEST_LIFE

@@ -11,14 +11,7 @@ from qashier_contract.clauses.telling import cause_of, entry_of, in_event, in_it
 from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape, OneOf, Within, expect
 from qashier_contract.history import Capability, Delivery, Exchange, Operation
 from qashier_contract.ledger import Ending, Ledger, ObservedSession, documented, lasting
-from qashier_contract.observed_events import (
-    ObservedEvent,
-    feeds,
-    last_feeds,
-    observed_events,
-    session_of,
-    tells_of,
-)
+from qashier_contract.observed_events import ObservedEvent, feeds, last_feeds, observed_events, session_of, tells_of
 from qashier_contract.places import Expected, Step, asked_in, header_of, in_body
 from qashier_contract.values import differing_paths, is_integer
 

@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import (
-    PRICE,
-    PRODUCT,
-    URLS,
-    altered,
-    long_url,
-    now,
-    send_each,
-    without,
-)
+from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, long_url, now, send_each, without
 from qashier_contract.values import Json
 
 if TYPE_CHECKING:
