@@ -20,7 +20,8 @@ from qashier_contract.run import check
 from qashier_mock import MockAccount, MockServer, address
 from qashier_mock.address import AddressUnavailable, bind, is_loopback, url_of
 from qashier_mock.cli import listen, main, serve, watch
-from qashier_mock.cli.options import Option, host
+from qashier_mock.cli.options import Option
+from qashier_mock.cli.values import host
 from qashier_mock.receiver import WebhookReceiver
 
 ANY: str = "0.0.0.0"  # noqa: S104 - bound for a moment, by a test of just that

@@ -23,7 +23,8 @@ from mock_harness import basket
 from qashier_mock import MockServer, Settings, __version__
 from qashier_mock.address import bind, is_loopback, url_of
 from qashier_mock.cli import COMMANDS, CommandError, main, serve
-from qashier_mock.cli.options import Option, base_url, duration, http_url, parse
+from qashier_mock.cli.options import Option, parse
+from qashier_mock.cli.values import base_url, duration, http_url
 from qashier_mock.client import MockAccount
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it

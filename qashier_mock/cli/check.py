@@ -16,7 +16,8 @@ from qashier_mock.cli import DONE, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import JUDGING, finish, make_folders, refusals, settings
-from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, duration, given, http_url, integer, parse
+from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, given, parse
+from qashier_mock.cli.values import duration, http_url, integer
 
 if TYPE_CHECKING:
     from qashier_contract import Report

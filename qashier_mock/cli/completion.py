@@ -10,7 +10,8 @@ from typing import Final
 
 from qashier_mock.cli import COMMANDS, DONE
 from qashier_mock.cli.control import EVENTS
-from qashier_mock.cli.options import Option, choice, parse
+from qashier_mock.cli.options import Option, parse
+from qashier_mock.cli.values import choice
 
 SHELLS: Final = ("bash", "zsh", "fish")
 ARGUMENTS: Final[Mapping[str, Sequence[str]]] = {"trigger": EVENTS, "completion": SHELLS}

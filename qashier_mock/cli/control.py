@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, VARIABLE, account_key
-from qashier_mock.cli.options import Option, choice, duration, http_url, parse
+from qashier_mock.cli.options import Option, parse
+from qashier_mock.cli.values import choice, duration, http_url
 from qashier_mock.client import MockAccount
 from qashier_mock.connections import MockError, MockRefused, MockUnreachable
 from qashier_mock.core.credentials import hint_of

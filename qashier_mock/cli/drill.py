@@ -20,7 +20,8 @@ from typing import Any, Final
 from qashier_mock.cli import DONE, FAILED, USAGE, CommandError
 from qashier_mock.cli.control import URL
 from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, account_key
-from qashier_mock.cli.options import Flag, Option, Repeatable, duration, format_and_file, http_url, parse
+from qashier_mock.cli.options import Flag, Option, Repeatable, parse
+from qashier_mock.cli.values import duration, format_and_file, http_url
 from qashier_mock.client import MockAccount
 from qashier_mock.connections import MockError
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
-from qashier_mock.cli.options import Flag, Option, base_url, given, parse
+from qashier_mock.cli.options import Flag, Option, given, parse
+from qashier_mock.cli.values import base_url
 
 if TYPE_CHECKING:
     from qashier_contract import Report

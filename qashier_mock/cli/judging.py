@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
 from qashier_mock.cli.colour import columns, wants_colour
 from qashier_mock.cli.keys import read_key
-from qashier_mock.cli.options import POLICY, Flag, Option, Repeatable, format_and_file
+from qashier_mock.cli.options import POLICY, Flag, Option, Repeatable
+from qashier_mock.cli.values import format_and_file
 
 if TYPE_CHECKING:
     from qashier_contract import Report

@@ -6,7 +6,8 @@ import os
 from typing import Final
 
 from qashier_mock.cli import CommandError
-from qashier_mock.cli.options import Option, text_of
+from qashier_mock.cli.options import Option
+from qashier_mock.cli.values import text_of
 
 DEFAULT_KEY: Final = "sk_test_default"
 VARIABLE: Final = "QASHIER_API_KEY"

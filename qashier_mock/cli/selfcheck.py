@@ -15,7 +15,8 @@ from typing import Final
 
 from qashier_mock.cli import DONE, FAILED, CommandError
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, duration, integer, parse
+from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, parse
+from qashier_mock.cli.values import duration, integer
 
 OPTIONS: Final = (
     Repeatable(name="only", metavar="NAMES", help="just these defects, such as 'replay-*'"),

@@ -14,22 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from qashier_mock.address import AddressUnavailable, bind, url_of
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
-from qashier_mock.cli.options import (
-    HOST,
-    POLICY,
-    PORT,
-    SEED,
-    Flag,
-    Option,
-    Repeatable,
-    base_url,
-    host,
-    http_url,
-    integer,
-    one_of,
-    parse,
-    text_of,
-)
+from qashier_mock.cli.options import HOST, POLICY, PORT, SEED, Flag, Option, Repeatable, one_of, parse
+from qashier_mock.cli.values import base_url, host, http_url, integer, text_of
 
 if TYPE_CHECKING:
     from qashier_mock.address import Listener

@@ -11,7 +11,8 @@ from typing import Final
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
 from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
-from qashier_mock.cli.options import HOST, PORT, Flag, Option, base_url, given, parse
+from qashier_mock.cli.options import HOST, PORT, Flag, Option, given, parse
+from qashier_mock.cli.values import base_url
 
 _SWITCH_S: Final = 0.0005
 OPTIONS: Final = (
