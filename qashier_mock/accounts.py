@@ -259,8 +259,9 @@ class AccountService:
 
     async def fault_of_call(self, account: AccountId, operation: str) -> FaultRule | None:
         """Find the rule that applies to a call, and count it as used once."""
-        if not await self._store.has_faults(account):
-            return None
+        async with self._store.transaction(account, reading=True) as tx:
+            if not tx.faults():
+                return None
         async with self._store.transaction(account) as tx:
             return await self._service.pick_fault(tx, operation=operation)
 

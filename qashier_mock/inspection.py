@@ -149,7 +149,7 @@ class Inspection:
             return tuple((each.account, each.sessions, each.last_request) for each in await self.accounts())
         async with self._store.transaction(account, reading=True) as tx:
             clock, drawn = tx.profile().clock, tx.profile().drawn
-            state = (clock, drawn, tx.next_deadline(), await tx.attempts_made(), len(tx.faults()), len(tx.endpoints()))
+            state = (clock, drawn, tx.next_deadline(), tx.state.attempts, len(tx.faults()), len(tx.endpoints()))
             pending = [(each.id, each.number) for each in await tx.pending_deliveries()]
         return (*state, tuple(pending), await self._store.journal(account, most=1))
 

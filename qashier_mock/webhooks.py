@@ -233,7 +233,7 @@ class Dispatcher:
         """
         async with self._store.transaction(account, reading=True) as tx:
             until = self._service.now(tx)
-            made = await tx.attempts_made()
+            made = tx.state.attempts
         while True:
             await self._start_due(account, until=until)
             tasks = tuple(self._under_way.get(account, ()))

@@ -100,7 +100,8 @@ async def test_reading_waits_for_nobody(processes: Processes) -> None:
         await tx.save_profile(tx.profile())
         assert (await other.service.retrieve(ONE, session.id, RequestRef("req_2")))[0] == session
         assert (await other.service.list_sessions(ONE, ListQuery())).sessions == (session,)
-        assert not await other.store.has_faults(ONE)
+        async with other.store.transaction(ONE, reading=True) as reading:
+            assert not reading.faults()
 
 
 async def test_readers_at_the_same_time_expire_a_session_once(processes: Processes) -> None:

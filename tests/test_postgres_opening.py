@@ -18,8 +18,8 @@ from store_harness import ACCOUNTS, VERSION_1_ROWS, Mock, Place, Play, a_long_li
 from qashier_mock.core.model import Status
 from qashier_mock.core.request import RequestRef
 from qashier_mock.stores import factory
-from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.stores.factory import StoreUrlError, is_shared, open_store
+from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
+from qashier_mock.stores.factory import is_shared, open_store
 from qashier_mock.stores.postgres import PostgresStore
 from qashier_mock.stores.schema import VERSION, VERSION_1
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from store_harness import ACCOUNTS
 
-from qashier_mock.stores.base import Store
-from qashier_mock.stores.factory import StoreUrlError, is_shared, open_store
+from qashier_mock.stores.base import Store, StoreUrlError
+from qashier_mock.stores.factory import is_shared, open_store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.sqlite import SqliteStore
 

@@ -300,7 +300,8 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
 
 
 def _store(url: str) -> Store:
-    from qashier_mock.stores.factory import StoreUrlError, open_store  # noqa: PLC0415
+    from qashier_mock.stores.base import StoreUrlError  # noqa: PLC0415
+    from qashier_mock.stores.factory import open_store  # noqa: PLC0415
 
     try:
         return open_store(url)

@@ -76,6 +76,7 @@ class Transaction(Protocol):
 
     async def add_session(self, session: CheckoutSession) -> None:
         """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
+        await self.add_sessions([session])
 
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
         """Add many sessions, in order."""
@@ -173,10 +174,6 @@ class Transaction(Protocol):
 
     async def add_attempt(self, attempt: Attempt) -> None: ...
 
-    async def attempts_made(self) -> int:
-        """How many attempts were ever added."""
-        return self.state.attempts
-
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
         """The last 10,000, oldest first, without the first `after` that were ever added."""
 
@@ -273,9 +270,6 @@ class Store(Protocol):
         Asked for every call, so it is the cheapest question of all.
         """
 
-    async def has_faults(self, account: AccountId) -> bool:
-        """Whether the account has fault rules; asked where `is_faultless` does not know better."""
-
     async def owner(self, session_id: str) -> AccountId | None:
         """The account that a session belongs to."""
 
@@ -300,6 +294,10 @@ class Store(Protocol):
         """Get ready. Raises `StoreUnavailable` when it cannot."""
 
     async def close(self) -> None: ...
+
+
+class StoreUrlError(ValueError):
+    """A URL that names no store, or one whose extra is not installed; the message says what to write or install."""
 
 
 class StoreUnavailable(Exception):

@@ -45,11 +45,8 @@ class AccountRow:
 class Rows(Protocol):
     """How statements get to a database."""
 
-    async def all(self, sql: str, *values: Any) -> list[Row]:
-        """The rows that a query finds."""
-
-    async def run(self, sql: str, *values: Any) -> int:
-        """Change rows; how many."""
+    async def run(self, sql: str, *values: Any) -> list[Row]:
+        """Run a statement; the rows that it finds or returns."""
 
     async def many(self, sql: str, values: Sequence[Row]) -> None:
         """Run a statement with each of the values."""
@@ -163,8 +160,8 @@ class SqlUnit(Transaction):
 
     # statements whose first value is the account's number
 
-    async def _write(self, sql: str, *values: Any) -> int:
-        """Change rows; how many."""
+    async def _write(self, sql: str, *values: Any) -> list[Row]:
+        """Change rows; those that the statement returns."""
         if not self._is_locked:
             await self.lock()
         return await self._rows.run(sql, self.row.number, *values)
@@ -183,10 +180,10 @@ class SqlUnit(Transaction):
         self._is_due_known = self._is_due_known and table != "deliveries"
 
     async def _all(self, sql: str, *values: Any) -> list[Row]:
-        return await self._rows.all(sql, self.row.number, *values)
+        return await self._rows.run(sql, self.row.number, *values)
 
     async def _one(self, sql: str, *values: Any) -> Row | None:
-        found = await self._rows.all(sql, self.row.number, *values)
+        found = await self._rows.run(sql, self.row.number, *values)
         return found[0] if found else None
 
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from qashier_mock.stores.base import Store, StoreUrlError
 from qashier_mock.stores.memory import MemoryStore
-
-if TYPE_CHECKING:
-    from qashier_mock.stores.base import Store
 
 MEMORY: Final = "memory"
 _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
-
-
-class StoreUrlError(ValueError):
-    """A URL that names no store, or one whose extra is not installed; the message says what to write or install."""
 
 
 def open_store(url: str) -> Store:
@@ -39,12 +33,9 @@ def open_store(url: str) -> Store:
     if url.startswith(_POSTGRES):
         if find_spec("psycopg") is None:
             raise StoreUrlError("a PostgreSQL store needs a driver: pip install qashier-mock[postgres]")
-        from qashier_mock.stores.postgres import PostgresStore, PostgresUrlError  # noqa: PLC0415 - needs the extra
+        from qashier_mock.stores.postgres import PostgresStore  # noqa: PLC0415 - needs the extra
 
-        try:
-            return PostgresStore(url)
-        except PostgresUrlError as error:
-            raise StoreUrlError(str(error)) from None
+        return PostgresStore(url)
     scheme = url.partition(":")[0]
     raise StoreUrlError(f"a store is memory, sqlite:///FILE or postgresql://…, not {scheme}:…")
 

@@ -322,9 +322,6 @@ class MemoryStore:
         found = self._accounts.get(account) or self._visitors.get(account)
         return found is None or not found.state.faults
 
-    async def has_faults(self, account: AccountId) -> bool:
-        return not self.is_faultless(account)
-
     async def owner(self, session_id: str) -> AccountId | None:
         session = self.sessions.get(session_id)
         return None if session is None else session.account

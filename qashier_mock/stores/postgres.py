@@ -30,7 +30,7 @@ from psycopg.pq import TransactionStatus
 from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
-from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
 from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool
 from qashier_mock.stores.rows import Row, pack
@@ -58,10 +58,6 @@ _NOW: Final = "CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)"
 """The database's clock, milliseconds."""
 
 
-class PostgresUrlError(ValueError):
-    """A URL that the driver does not understand. It is not quoted: it may hold a password."""
-
-
 class PostgresStore(SqlStore):
     """Every account, in a database: see `Store`."""
 
@@ -77,13 +73,13 @@ class PostgresStore(SqlStore):
             alive_for: Seconds after its last sign of life that this process is taken for dead by others.
 
         Raises:
-            PostgresUrlError: It is no such URL.
+            StoreUrlError: It is no such URL.
         """
         super().__init__()
         try:
             known = conninfo_to_dict(url)
         except psycopg.Error:
-            raise PostgresUrlError(
+            raise StoreUrlError(  # without the URL, which may hold a password
                 "that is no URL of a PostgreSQL database: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
                 "% and two digits for each character of the password that has a meaning in a URL"
             ) from None
@@ -126,10 +122,10 @@ class PostgresStore(SqlStore):
                     f"{self._where} has the encoding {encoding}, which cannot hold every text. Make another one: "
                     "CREATE DATABASE mock ENCODING 'UTF8' TEMPLATE template0."
                 )
-            before = await one.all("SELECT pg_backend_pid()")
+            before = await one.run("SELECT pg_backend_pid()")
             await other.begin()  # a pooler hands out the connection that was used last
-            await other.all("SELECT 1")
-            if before != await one.all("SELECT pg_backend_pid()"):
+            await other.run("SELECT 1")
+            if before != await one.run("SELECT pg_backend_pid()"):
                 raise StoreUnavailable(
                     f"{self._where} is behind a pooler that gives each transaction another connection. Connect to the "
                     "database itself, or set the pooler to pool_mode = session."
@@ -152,7 +148,7 @@ class PostgresStore(SqlStore):
     async def _migrate_with(self, rows_: _PostgresRows) -> None:
         await rows_.begin()
         await rows_.run("CREATE TABLE IF NOT EXISTS mock_schema (version BIGINT NOT NULL PRIMARY KEY)")
-        found = await rows_.all("SELECT version FROM mock_schema ORDER BY version DESC LIMIT 1")
+        found = await rows_.run("SELECT version FROM mock_schema ORDER BY version DESC LIMIT 1")
         version = found[0][0] if found else 0
         if version > VERSION:
             raise StoreUnavailable(newer(self._where, version))
@@ -291,16 +287,10 @@ class _PostgresRows:
         """What the database said about itself."""
         return self._connection.info.parameter_status(name)
 
-    async def all(self, sql: str, *values: Any) -> list[Row]:
+    async def run(self, sql: str, *values: Any) -> list[Row]:
         try:
             cursor = await self._connection.execute(_spelled(sql), values)
-            return [*await cursor.fetchall()]
-        except psycopg.Error as error:
-            raise self._pool.translated(error) from error
-
-    async def run(self, sql: str, *values: Any) -> int:
-        try:
-            return (await self._connection.execute(_spelled(sql), values)).rowcount
+            return [] if cursor.description is None else [*await cursor.fetchall()]
         except psycopg.Error as error:
             raise self._pool.translated(error) from error
 
@@ -331,7 +321,7 @@ class _PostgresRows:
         await self.connect()
         try:
             if reading:
-                return AccountRow.of(await self.all(READ_ACCOUNT, account)), False
+                return AccountRow.of(await self.run(READ_ACCOUNT, account)), False
             return await self.lock(account, AccountRow()), True
         except BaseException as error:
             await self.give_back(is_sound=isinstance(error, Exception))
@@ -347,14 +337,14 @@ class _PostgresRows:
             await self._claim(account, self._key)
         if self._key is not None or left_ms < LONGEST_WAIT * 900:
             await self.run(f"SET LOCAL lock_timeout = '{left_ms}ms'")
-        locked = await self.all(f"{READ_ACCOUNT} FOR UPDATE", account)
+        locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
         if not locked:
             await self.run(
                 "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
                 account,
                 pack(AccountState()),
             )
-            locked = await self.all(f"{READ_ACCOUNT} FOR UPDATE", account)
+            locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
         return AccountRow.of(locked)
 
     async def _claim(self, account: AccountId, key: str) -> None:

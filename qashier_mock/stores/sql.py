@@ -57,9 +57,6 @@ class SqlTransaction(SqlUnit):
         row = await self._one(f"SELECT {SESSION} FROM mock_sessions WHERE account = ? AND id = ?", session_id)
         return None if row is None else rows.unpack_session(row, self.account)
 
-    async def add_session(self, session: CheckoutSession) -> None:
-        await self.add_sessions([session])
-
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
         packed = [rows.pack_session(session) for session in sessions]
         if len(packed) == 1:
@@ -76,14 +73,15 @@ class SqlTransaction(SqlUnit):
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         state = await self.change()
         changed = await self._rows.run(
-            "UPDATE mock_sessions SET status = ?, payment_status = ? WHERE account = ? AND id = ? AND status = ?",
+            "UPDATE mock_sessions SET status = ?, payment_status = ? WHERE account = ? AND id = ? AND status = ? "
+            "RETURNING id",
             session.status.value,
             session.payment_status.value,
             self.row.number,
             session.id,
             before.status.value,
         )
-        if changed != 1:
+        if not changed:
             raise RuntimeError(f"session {session.id} is no longer {before.status}, although its account is locked")
         if before.is_open and not session.is_open and state.deadline == session.expires_at:
             earliest = await self._one(f"SELECT expires_at {_FIRST_OPEN}")
@@ -314,7 +312,7 @@ class SqlTransaction(SqlUnit):
                 foreign |= {row[0] for row in await self._all(sql, *chunk)}
             sql = f"SELECT id, account FROM mock_reserved WHERE account <> ? AND id IN ({marks})"
             for object_id, number in await self._all(sql, *chunk):
-                ((head,),) = await self._rows.all("SELECT head FROM mock_accounts WHERE no = ?", number)
+                ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no = ?", number)
                 state = rows.unpack_state(head)
                 if object_id in {each.id for each in state.endpoints} | {each.id for each in state.faults}:
                     foreign.add(object_id)
@@ -326,7 +324,7 @@ class SqlTransaction(SqlUnit):
         return None
 
     async def is_taken(self, object_id: str) -> bool:
-        found = await self._rows.all(
+        found = await self._rows.run(
             "SELECT 1 FROM mock_sessions WHERE id = ? UNION ALL SELECT 1 FROM mock_reserved WHERE id = ?",
             object_id,
             object_id,

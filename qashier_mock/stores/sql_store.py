@@ -70,21 +70,21 @@ class SqlStore(ABC):
     async def _register(self, lease: str) -> None:
         """Say that this process works on the database, until `lease`, an expression of the database's clock."""
         async with self.rows() as rows_:
-            ((worker,),) = await rows_.all(f"INSERT INTO mock_workers (alive_until) VALUES ({lease}) RETURNING no")
+            ((worker,),) = await rows_.run(f"INSERT INTO mock_workers (alive_until) VALUES ({lease}) RETURNING no")
         self.worker = worker
         self.incarnation = str(worker)
 
     async def _release_dead_workers(self, dead: str) -> None:
         """Make anybody's again what workers have claimed for whom the condition `dead` holds."""
         async with self.rows() as rows_:
-            found = await rows_.all(f"SELECT no FROM mock_workers WHERE {dead}")
+            found = await rows_.run(f"SELECT no FROM mock_workers WHERE {dead}")
         for (worker,) in found:
             await self.release_worker(worker)
 
     async def release_worker(self, worker: int) -> None:
         """Make anybody's again what one worker has claimed, and forget it."""
         async with self.rows() as rows_:
-            claimed = await rows_.all(
+            claimed = await rows_.run(
                 "SELECT id FROM mock_accounts WHERE mover = ? UNION "
                 "SELECT a.id FROM mock_deliveries d JOIN mock_accounts a ON a.no = d.account WHERE d.worker = ?",
                 worker,
@@ -98,26 +98,22 @@ class SqlStore(ABC):
 
     # questions about all accounts
 
-    async def has_faults(self, account: AccountId) -> bool:
-        async with self.transaction(account, reading=True) as tx:
-            return bool(tx.faults())
-
     async def owner(self, session_id: str) -> AccountId | None:
         if not rows.is_text(session_id):
             return None
         async with self.rows() as rows_:
-            found = await rows_.all(
+            found = await rows_.run(
                 "SELECT a.id FROM mock_sessions s JOIN mock_accounts a ON a.no = s.account WHERE s.id = ?", session_id
             )
         return AccountId(found[0][0]) if found else None
 
     async def accounts(self) -> Sequence[AccountId]:
         async with self.rows() as rows_:
-            return [AccountId(account) for (account,) in await rows_.all("SELECT id FROM mock_accounts ORDER BY no")]
+            return [AccountId(account) for (account,) in await rows_.run("SELECT id FROM mock_accounts ORDER BY no")]
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         async with self.rows() as rows_:
-            found = await rows_.all(
+            found = await rows_.run(
                 "UPDATE mock_accounts SET wake_at = ? WHERE no IN (SELECT no FROM mock_accounts WHERE wake_at <= ? "
                 f"ORDER BY wake_at LIMIT ? {self.skipping_locked}) RETURNING id",
                 machine_now + _HANDED_OUT_FOR,
@@ -134,7 +130,7 @@ class SqlStore(ABC):
     async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
         await self._journals.flush()
         async with self.rows() as rows_:
-            found = await rows_.all(
+            found = await rows_.run(
                 "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?",
                 account,
                 most,

@@ -165,15 +165,9 @@ class _SqliteRows:
         self._size = 0
         self.kept: dict[AccountId, AccountRow] = {}
 
-    async def all(self, sql: str, *values: Any) -> list[Row]:
+    async def run(self, sql: str, *values: Any) -> list[Row]:
         try:
             return self._database.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
-
-    async def run(self, sql: str, *values: Any) -> int:
-        try:
-            return self._database.execute(sql, values).rowcount
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
@@ -201,13 +195,13 @@ class _SqliteRows:
     async def enter(self, account: AccountId, *, reading: bool) -> tuple[AccountRow, bool]:  # noqa: ARG002 - no matter
         # Taken away for as long as it may be changed: it is put back only as the file has it.
         row = self.kept.pop(account, None)
-        return row or AccountRow.of(await self.all(READ_ACCOUNT, account)), False
+        return row or AccountRow.of(await self.run(READ_ACCOUNT, account)), False
 
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         await self.begin()
         if row.number is None:
             await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?)", account, pack(row.state))
-            ((row.number, *_),) = await self.all(READ_ACCOUNT, account)
+            ((row.number, *_),) = await self.run(READ_ACCOUNT, account)
         return row
 
     async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
