@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qashier_contract import oracle
-from qashier_contract.oracle import Act, Known, Open, Query, State, event_of, faults, opened, page, step
+from qashier_contract.oracle import Act, Open, State, event_of, faults, opened, step
 
 NOW = 1_800_000_000
 
@@ -75,34 +75,6 @@ def test_an_unknown_field_is_left_open() -> None:
 )
 def test_which_urls_are_right(url: str, right: bool) -> None:  # noqa: FBT001
     assert (faults(body(cancel_url=url)) == ()) is right
-
-
-def sessions(*times: int) -> list[Known]:
-    return [
-        Known(id=f"s{i}", ordinal=i, created=time, expires_at=time + 86_400, state=State("open", "unpaid"))
-        for i, time in enumerate(times)
-    ]
-
-
-def test_pages_go_newest_first_and_say_whether_there_is_more() -> None:
-    known = sessions(5, 5, 6, 7)
-    assert [s.id for s in page(known, Query(limit=2))[0]] == ["s3", "s2"]
-    assert page(known, Query(limit=4))[1] is False
-    shown, more = page(known, Query(limit=2, ending_before="s0"))
-    assert ([s.id for s in shown], more) == (["s2", "s1"], True)
-    shown, more = page(known, Query(limit=2, starting_after="s2"))
-    assert ([s.id for s in shown], more) == (["s1", "s0"], False)
-
-
-def test_a_cursor_that_the_filter_leaves_out_still_marks_its_place() -> None:
-    shown, more = page(sessions(5, 6, 7), Query(starting_after="s2", created=(("lt", 7),)))
-    assert ([s.id for s in shown], more) == (["s1", "s0"], False)
-
-
-def test_a_session_expires_at_its_deadline_and_not_before() -> None:
-    (session,) = sessions(NOW)
-    assert session.at(NOW + 86_399).state.status == "open"
-    assert session.at(NOW + 86_400).state.status == "expired"
 
 
 def test_limits_are_those_of_the_document() -> None:

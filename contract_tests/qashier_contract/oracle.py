@@ -4,7 +4,7 @@ Three questions, each a pure function:
 
 - `step`: what may become of a session's status, and what is refused;
 - `faults`: what is wrong with a request to create one, and which clause says so;
-- `leanings`: on which clauses a request leans that has nothing wrong with it.
+- `features_of`: what is special about a request that has nothing wrong with it, and which clause allows it.
 
 What the documents leave open is *open* here too: such a request is not judged.
 """
@@ -347,23 +347,7 @@ def _url_features(name: str, url: str) -> Iterator[tuple[str, str]]:
         yield f"{name} like {url[:80]}", "CRE-15"
 
 
-# ── a whole account ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A session as the model knows it. `ordinal` counts the creations of its account."""
-
-    id: str
-    ordinal: int
-    created: int
-    expires_at: int
-    state: State
-
-    def at(self, now: int) -> Known:
-        """The session once the clock shows `now`: expired at and after `expires_at` (EXP-7)."""
-        after = step(self.state, Act.DEADLINE_PASSED) if now >= self.expires_at else None
-        return self if after is None else replace(self, state=after)
+# ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,26 +368,3 @@ class Query:
         """Whether the interval holds a creation time (LIS-9)."""
         compare = {"gt": int.__gt__, "gte": int.__ge__, "lt": int.__lt__, "lte": int.__le__}
         return all(compare[bound](created, epoch) for bound, epoch in self.created)
-
-
-def page(sessions: Sequence[Known], query: Query) -> tuple[tuple[Known, ...], bool]:
-    """The page of a list, and whether the walk in its direction has more (LIS-3 to LIS-12).
-
-    Raises:
-        KeyError: The cursor names none of the sessions (LIS-13).
-    """
-    newest_first = sorted(sessions, key=lambda session: (session.created, session.ordinal), reverse=True)
-    places = {session.id: place for place, session in enumerate(newest_first)}
-    first, last = 0, len(newest_first)
-    if query.starting_after is not None:
-        first = places[query.starting_after] + 1
-    if query.ending_before is not None:
-        last = places[query.ending_before]
-    matching = [
-        session
-        for session in newest_first[first:last]
-        if query.keeps(session.created) and query.status in {None, session.state.status}
-    ]
-    more = len(matching) > query.limit
-    shown = matching[-query.limit :] if query.ending_before is not None else matching[: query.limit]
-    return tuple(shown), more

@@ -1,332 +1,325 @@
-"""Random stories over several accounts, told to the target and to the oracle side by side.
+"""Random stories over several accounts, with time, payments and retries.
 
-Hypothesis draws them. Where target and oracle disagree, and a clause says that the target is wrong, the story is
-shortened; the shortest one is told once more at the end, as a scenario of its own, and the attempts at shortening are
-taken out of the record. Then others are looked for.
-
-Where keys can be made up, each story has fresh accounts: its lists are exact, and nobody is disturbed.
+The clauses judge each story by itself. One that shows a clause broken stays in the record, where it is minimised as
+every violation is; the others are taken out of it again. Where keys can be made up, each story has fresh accounts: its
+lists are exact, and nobody is disturbed.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage, driver
-from qashier_contract.drive.story import (
-    OUTCOMES,
-    Create,
-    Expire,
-    List,
-    Pay,
-    Reach,
-    Retrieve,
-    Retry,
-    Reuse,
-    Step,
-    Story,
-    Wait,
-    Walk,
-    length,
-    told,
-)
-from qashier_contract.history import Capability
-from qashier_contract.interrupts import OutOfTime
-from qashier_contract.pace import OutOfSessions
-from qashier_contract.target import Account
+from qashier_contract.drive import Opened, RunContext, Stage, driver
+from qashier_contract.drive.scenarios.scenario import walk
+from qashier_contract.history import Capability, History
+from qashier_contract.ledger import entries_of
+from qashier_contract.values import is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from qashier_contract.history import Exchange
+    from qashier_contract.target import Account
 
 _STORIES: Final = 40
-"""How many stories are told for each minute of the budget, as long as nothing is found."""
+"""How many stories are told for each minute of the budget."""
 _STEPS: Final = 18
 _SHARE: Final = 0.6
 """Of the time that is left when the driver begins: something has to remain for what comes after it."""
-_SHORTENING_S: Final = 3.0
-_SHORTENINGS: Final = 120
-"""How long, and over how many stories, a finding is shortened at most."""
-_MOST_FINDINGS: Final = 6
-_SCENARIO: Final = "lifecycle"
-
-_UNIT_AMOUNTS: Final = (1250, 0, 1, 99, 333, 99_999_999)
-_QUANTITIES: Final = (1, 2, 3, 7, 10_000)
-_LIVES: Final = (None, None, oracle.SHORTEST_LIFE, oracle.SHORTEST_LIFE + 1, 3_600, oracle.LONGEST_LIFE)
-_WAITS: Final = (1, 1, 2, 2, 59, 1_799, 1_800, 3_600, 43_200, 86_399, 86_400)
-_STATUSES: Final = (None, None, None, None, "open", "complete", "expired")
-
-
-class _Over(BaseException):
-    """Ends an exploration: the budget is spent, or a finding is short enough. Hypothesis must not take it for one."""
+_MOST_PAGES: Final = 12
+_LOOKED_AT: Final = 3
+"""How many sessions of each account are retrieved at the end of a story."""
 
 
 @dataclass(slots=True)
-class _Search:
-    """One exploration: what is looked for, and the shortest story found."""
+class _Keyed:
+    """A success with an idempotency key, how to ask for it again, and the account's time when it was answered."""
 
-    context: RunContext
-    accounts: _Accounts
-    number: int
-    wanted: frozenset[str]
-    ends_ns: int
-    aim: str | None = None
-    best: tuple[Step, ...] = ()
-    shortenings: int = 0
-
-    def begin(self) -> Story:
-        """A new story, if there is time for one."""
-        if time.monotonic_ns() > self.ends_ns or self.shortenings > _SHORTENINGS:
-            raise _Over
-        return Story(self.context, self.accounts.fresh(), alone=self.accounts.can_be_made_up)
-
-    def judge(self, story: Story) -> str | None:
-        """Finish a story; the clause that it shows to be broken, if it is the one that is looked for."""
-        story.finish()
-        broken = story.broken(self.wanted if self.aim is None else {self.aim})
-        if self.aim is None:
-            broken = tuple(identifier for identifier in broken if identifier not in self.accounts.known)
-        if self.aim is not None:
-            self.shortenings += 1
-        self.accounts.forget(story)
-        if not broken:
-            return None
-        if self.aim is None:
-            self.aim = broken[0]
-            self.ends_ns = min(self.ends_ns, time.monotonic_ns() + int(_SHORTENING_S * 1e9))
-        if not self.best or length(story.steps) < length(self.best):
-            self.best = tuple(story.steps)
-        return self.aim
+    key: str
+    again: Callable[[], object]
+    at: int | None
 
 
-class _Accounts:
-    """Where stories take place: in fresh accounts where keys can be made up, else in those that were given."""
+@dataclass(slots=True)
+class _Book:
+    """What a story did in one account: the account's time (None if nobody can tell), its sessions, its keys."""
 
-    def __init__(self, context: RunContext) -> None:
-        self.context = context
-        self.can_be_made_up = context.keys_are_free and context.can(Capability.CLOCK)
+    account: Account
+    other: int
+    """The number of the other account."""
+    now: int | None
+    sessions: list[Opened] = field(default_factory=list)
+    keyed: list[_Keyed] = field(default_factory=list)
+
+    def remembers(self, keyed: _Keyed) -> bool:
+        return keyed.at is None or self.now is None or self.now < keyed.at + oracle.KEY_MEMORY
+
+
+class Story:
+    """Takes steps: each is a method, which takes the book of an account and what was drawn.
+
+    A step that needs a session where there is none opens it first.
+
+    Args:
+        context: Where it happens.
+        alone: Whether it has fresh accounts, so that their lists hold the sessions of this story only.
+    """
+
+    def __init__(self, context: RunContext, *, alone: bool) -> None:
+        self.context, self.alone = context, alone
+        self._books: dict[int, _Book] = {}
         self._begins = len(context.recorder.exchanges)
 
-    @cached_property
-    def known(self) -> frozenset[str]:
-        """The clauses that were seen broken before the first story: nothing is gained by finding them again."""
-        history = replace(
-            self.context.recorder.history(), exchanges=tuple(self.context.recorder.exchanges[: self._begins])
-        )
-        return frozenset(self.context.broken_by(history, self.context.wanted))
+    def take(self, step: str, account: int = 0, **drawn: Any) -> None:
+        """Take the step of a name in the account of a number."""
+        getattr(self, step)(self._book(account), **drawn)
+
+    def _book(self, number: int) -> _Book:
+        """The book of an account; its clock is stopped where that is possible."""
+        if number not in self._books:
+            context, now = self.context, None
+            given = context.account if number == 0 or context.other is None else context.other
+            account = context.made_up_account() if self.alone else given
+            if context.can(Capability.CLOCK):
+                shown = account.set_clock(frozen=True).object.get("now")
+                now = shown if is_integer(shown) else None
+            self._books[number] = _Book(account, 1 - number, now)
+        return self._books[number]
+
+    def _session(self, book: _Book, pick: int) -> Opened:
+        """A session, counted from the newest. Goes round."""
+        return book.sessions[-1 - pick % len(book.sessions)] if book.sessions else self.create(book)
+
+    def _keyed(self, book: _Book, pick: int) -> _Keyed | None:
+        if not book.keyed:
+            self.create(book, keyed=True)
+        return book.keyed[-1 - pick % len(book.keyed)] if book.keyed else None
+
+    # ── steps ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def create(
+        self,
+        book: _Book,
+        *,
+        count: int = 1,
+        lines: Sequence[tuple[int, int]] = ((1250, 2),),
+        life_s: int | None = None,
+        keyed: bool = False,
+    ) -> Opened:
+        """Open some sessions for lines of unit amount and quantity, with a life of some seconds or the default one."""
+        for _ in range(count):
+            timed = {} if life_s is None or book.now is None else {"expires_at": book.now + life_s}
+            body = self.context.body(*(self.context.line(*line) for line in lines), **timed)
+            key = self.context.key() if keyed else None
+            again = partial(book.account.create, body, key=key)
+            session = Opened(book.account, again())
+            if session:
+                book.sessions.append(session)
+            if session and key is not None:
+                book.keyed.append(_Keyed(key, again, book.now))
+        return session
+
+    def retrieve(self, book: _Book, *, pick: int = 0) -> None:
+        self._session(book, pick).retrieve()
+
+    def expire(self, book: _Book, *, pick: int = 0, keyed: bool = False) -> None:
+        session, key = self._session(book, pick), self.context.key() if keyed else None
+        again = partial(session.expire, key=key)
+        exchange = again()
+        if key is not None and exchange is not None and exchange.succeeded:
+            book.keyed.append(_Keyed(key, again, book.now))
+        session.retrieve()
+
+    def pay(self, book: _Book, *, pick: int = 0, outcome: str = "succeeded") -> None:
+        """Let the customer pay, fail or give up."""
+        session = self._session(book, pick)
+        session.pay(outcome)
+        session.retrieve()
+
+    def open_and_pay(self, book: _Book, *, lines: Sequence[tuple[int, int]] = ((1250, 2),)) -> None:
+        session = self.create(book, lines=lines)
+        session.pay()
+        session.retrieve()
+
+    def wait(self, book: _Book, *, seconds: int = 1, until: int | None = None) -> None:
+        """Let time pass: some seconds, or until so many seconds after a session is due."""
+        if until is not None:
+            due = self._session(book, until).exchange.object.get("expires_at")
+            seconds += due - book.now if is_integer(due) and book.now is not None else 0
+        if book.now is not None and seconds > 0:
+            book.account.advance(seconds)
+            book.now += seconds
+
+    def list(
+        self,
+        book: _Book,
+        *,
+        limit: int | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        pick: int = 0,
+        bound: str | None = None,
+        beside: int = 0,
+        offset_s: int = 0,
+    ) -> None:
+        """Ask for a page. `cursor` and `bound` go by sessions: after or before one, created at or around one."""
+        query: dict[str, str | int | None] = {"limit": limit, "status": status}
+        if cursor is not None:
+            query[cursor] = self._session(book, pick).id
+        if bound is not None:
+            created = self._session(book, beside).exchange.object.get("created")
+            query[f"created_{bound}"] = created + offset_s if is_integer(created) else None
+        book.account.list(**{name: value for name, value in query.items() if value is not None})
+
+    def walk(self, book: _Book, *, limit: int = 2, status: str | None = None, back_from: int | None = None) -> None:
+        """Follow the pages from the newest on, or back from a session."""
+        query: dict[str, str | int] = {"limit": limit, **({"status": status} if status is not None else {})}
+        cursor = None if back_from is None else self._session(book, back_from).id
+        walk(book.account, query, backwards_from=cursor, most=_MOST_PAGES)
+
+    def retry(self, book: _Book, *, pick: int = 0) -> None:
+        """Send an earlier request once more, with its idempotency key."""
+        first = self._keyed(book, pick)
+        if first is not None:
+            first.again()
+            if not book.remembers(first):
+                # Remembered anew. The judges reckon a key's memory from its first use of all, so it is not used again.
+                book.keyed.remove(first)
+
+    def reuse(self, book: _Book, *, pick: int = 0, session: int | None = None) -> None:
+        """Use the key of an earlier request for another one: another body, or the expiry of a session."""
+        first = self._keyed(book, pick)
+        if first is not None and book.remembers(first):
+            if session is None:
+                book.account.create(self.context.body(self.context.line(77, 1)), key=first.key)
+            else:
+                self._session(book, session).expire(key=first.key)
+
+    def reach(self, book: _Book, *, pick: int = 0, how: str = "retrieve") -> None:
+        """Reach for a session with the other account's key: look at it, expire it, use it as a cursor."""
+        session, stranger = self._session(book, pick), self._book(book.other).account
+        if how == "cursor" and session.id is not None:
+            stranger.list(starting_after=session.id)
+        elif how == "expire":
+            session.expire(by=stranger)
+        else:
+            session.retrieve(by=stranger)
+
+    # ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def finish(self) -> None:
+        """Look at what has become of everything, and let what is still open run out."""
+        for book in self._books.values():
+            account = book.account
+            account.list(limit=100)
+            for session in book.sessions[-_LOOKED_AT:]:
+                session.retrieve()
+            if book.now is not None:
+                account.advance(oracle.LONGEST_LIFE)
+                for entry in entries_of(account.list(status="open", limit=100)):
+                    account.expire(str(entry.get("id")))
+            else:
+                for session in book.sessions:
+                    session.expire()
+            if self.context.can(Capability.EVENTS):
+                account.events()
+            if self.alone and book.now is not None:
+                account.set_clock(frozen=False)
 
     @property
-    def count(self) -> int:
-        return 2 if self.can_be_made_up or self.context.other is not None else 1
+    def exchanges(self) -> Sequence[Exchange]:
+        """What this story has sent so far, in the order of sending."""
+        return self.context.recorder.exchanges[self._begins :]
 
-    def fresh(self) -> Any:
-        """What gives a story its accounts, by number."""
-        made: dict[int, Account] = {}
+    def broken(self, wanted: Collection[str]) -> tuple[str, ...]:
+        """The clauses among the wanted ones that this story alone shows to be broken, in the order of the contract."""
+        return self.context.broken_by(History(exchanges=tuple(self.exchanges), terms=self.context.terms), wanted)
 
-        def account(number: int) -> Account:
-            if not self.can_be_made_up:
-                return self.context.account if number == 0 or self.context.other is None else self.context.other
-            if number not in made:
-                made[number] = self.context.made_up_account()
-            return made[number]
-
-        return account
-
-    def forget(self, story: Story) -> None:
-        """Take a story that was judged out of the record, where nothing else hangs on it.
-
-        Judging a history costs more than its length tells, and what is worth telling is told again.
-        """
-        if self.can_be_made_up:
-            story.forget()
+    def forget(self) -> None:
+        """Take what this story sent out of the record."""
+        del self.context.recorder.exchanges[self._begins :]
 
 
-@driver(
-    "Tell random stories over several accounts, with time, payments and retries; shorten what goes wrong.",
-    stage=Stage.ENDLESS,
-)
+_Drawn = Mapping[str, Sequence[object]]
+"""What is drawn for each argument of a step, by equal chances."""
+_PICKS: Final = (*range(8), 0, 1, 2, 9, 10, 99, 100)
+_STATUSES: Final = (None, None, None, None, "open", "complete", "expired")
+_UNIT_AMOUNTS: Final = (1250, 0, 1, 99, 333, 99_999_999)
+_QUANTITIES: Final = (1, 2, 3, 7, 10_000)
+_LINES: Final = tuple(product(_UNIT_AMOUNTS, _QUANTITIES))
+_BASKETS: Final = (*[((0, 4),)] * 30, *product(_LINES), *product(_LINES[::7], _LINES[::4], _LINES[::9]))
+"""A third is free, a third has one line, a third has several."""
+_LIVES: Final = (None, None, oracle.SHORTEST_LIFE, oracle.SHORTEST_LIFE + 1, 3_600, oracle.LONGEST_LIFE)
+_CREATE: Final = {"lines": _BASKETS, "life_s": _LIVES, "keyed": (False, True)}
+_LIST: Final = {
+    "limit": (None, 1, 2, 3, 5, 10, 99, 100, 100, 100),
+    "status": _STATUSES,
+    "cursor": (None, None, "starting_after", "ending_before"),
+    "pick": _PICKS,
+    "bound": (*(None,) * 8, "gt", "gte", "lt", "lte"),
+    "beside": _PICKS,
+    "offset_s": (0, 0, -1, 1),
+}
+_WAITS: Final = (1, 1, 2, 2, 59, 1_799, 1_800, 3_600, 43_200, 86_399, 86_400)
+_MAYBE: Final = (*(None,) * 8, *_PICKS)
+
+
+def _steps(context: RunContext, *, alone: bool) -> Sequence[tuple[str, _Drawn]]:
+    """The steps that the target allows, and what is drawn for each."""
+    counts = (1, 1, 1, 2, 2, 5, 10, 100) if alone else (1, 2, 3)
+    steps: list[tuple[str, _Drawn]] = [
+        ("create", {"count": counts, **_CREATE}),
+        ("retrieve", {"pick": _PICKS}),
+        ("expire", {"pick": _PICKS, "keyed": (False, True)}),
+        ("list", _LIST),
+        ("walk", {"limit": (1, 2, 3, 10, 100), "status": _STATUSES, "back_from": _MAYBE}),
+        ("retry", {"pick": _PICKS}),
+        ("reuse", {"pick": _PICKS, "session": _MAYBE}),
+    ]
+    if context.can(Capability.PAY):
+        steps.append(("pay", {"pick": _PICKS, "outcome": ("succeeded", "succeeded", "failed", "canceled")}))
+        steps.append(("open_and_pay", {"lines": _BASKETS}))
+    if alone:
+        steps.append(("wait", {"seconds": _WAITS}))
+        steps.append(("wait", {"seconds": (-1, 0, 1), "until": _PICKS}))
+    if alone or context.other is not None:
+        steps = [(step, {"account": (0, 0, 0, 1), **drawn}) for step, drawn in steps]
+        steps.append(("reach", {"account": (0, 0, 0, 1), "pick": _PICKS, "how": ("retrieve", "expire", "cursor")}))
+    return steps
+
+
+@driver("Tell random stories over several accounts, with time, payments and retries.", stage=Stage.ENDLESS)
 def lifecycle(context: RunContext) -> None:
-    pace = context.target.pace
-    begun_ns = time.monotonic_ns()
-    spare_s = pace.remaining_s * _SHARE
-    ends_ns = begun_ns + int(min(spare_s, 86_400.0) * 1e9)
-    wanted = context.wanted
-    accounts = _Accounts(context)
-    stories = max(1, round(_STORIES * context.budget_s / 60))
-    for number in range(_MOST_FINDINGS):
-        if not wanted:
+    spare_s = min(context.target.pace.remaining_s * _SHARE, 86_400.0)
+    ends_ns = time.monotonic_ns() + int(spare_s * 1e9)
+    before = context.recorder.history()
+    alone = context.keys_are_free and context.can(Capability.CLOCK)
+    steps, drawn_by = _steps(context, alone=alone), Random(context.seed)  # noqa: S311 - the same for the same seed
+    wanted = set(context.wanted)
+    for _ in range(max(1, round(_STORIES * context.budget_s / 60))):
+        if not wanted or time.monotonic_ns() > ends_ns:
             return
-        search = _Search(context, accounts, number, wanted, ends_ns)
-        context.target.scenario = _SCENARIO
-        try:
-            _explore(search, stories)
-        except _Over:
-            pass
-        except (OutOfTime, OutOfSessions):
-            return
-        context.look()
-        if search.aim is None:
-            return  # the plan is done, or the time for it
-        wanted -= {search.aim} | _retell(search, wanted)
-
-
-def _retell(search: _Search, wanted: Collection[str]) -> set[str]:
-    """Tell the shortest story once more, as a scenario of its own; the clauses that it shows to be broken."""
-    context = search.context
-    context.target.scenario = f"{_SCENARIO}: the shortest story for {search.aim}"
-    accounts = search.accounts
-    try:
-        story = told(Story(context, accounts.fresh(), alone=accounts.can_be_made_up), search.best)
-    except (OutOfTime, OutOfSessions):
-        return set()
-    return set(story.broken(wanted))
-
-
-def _explore(search: _Search, stories: int) -> None:
-    """Draw stories and shorten the first that shows a clause broken."""
-    import hypothesis  # noqa: PLC0415 - heavy, and needed only once something is driven
-    from hypothesis.errors import HypothesisException  # noqa: PLC0415
-    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
-
-    settings = hypothesis.settings(
-        max_examples=stories,
-        stateful_step_count=_STEPS,
-        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-        database=None,
-        deadline=None,
-        derandomize=False,
-        print_blob=False,
-        report_multiple_bugs=False,
-        suppress_health_check=list(hypothesis.HealthCheck),
-        verbosity=hypothesis.Verbosity.quiet,
-    )
-    machine = hypothesis.seed(search.context.seed * 64 + search.number)(_machine(search))
-    try:
-        run_state_machine_as_test(machine, settings=settings)
-    except (_Broken, HypothesisException):
-        # A target that answers differently the second time makes an example flaky; the best story is kept anyway.
-        return
-
-
-class _Broken(Exception):
-    """A story shows a clause to be broken."""
-
-
-def _machine(search: _Search) -> Any:
-    """The state machine over a search."""
-    from hypothesis import strategies as st  # noqa: PLC0415
-    from hypothesis.stateful import RuleBasedStateMachine, rule  # noqa: PLC0415
-
-    context = search.context
-    accounts = st.integers(0, search.accounts.count - 1)
-    if search.accounts.count > 1:
-        accounts = st.sampled_from((0, 0, 0, 1))
-    timed = context.can(Capability.CLOCK)
-    picks = st.integers(0, 7) | st.sampled_from((9, 10, 99, 100))
-    counts = st.sampled_from((1, 1, 1, 2, 2, 5, 10, 100) if timed and search.accounts.can_be_made_up else (1, 2, 3))
-    free: tuple[tuple[int, int], ...] = ((0, 4),)
-    lines = st.just(free) | st.lists(
-        st.tuples(st.sampled_from(_UNIT_AMOUNTS), st.sampled_from(_QUANTITIES)), min_size=1, max_size=3
-    ).map(tuple)
-    statuses = st.sampled_from(_STATUSES)
-    cursors = st.sampled_from((None, None, "starting_after", "ending_before"))
-
-    class Machine(RuleBasedStateMachine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.story = search.begin()
-            self.is_judged = False
-
-        def go(self, step: Step) -> None:
-            if self.is_judged:
-                return
-            try:
-                agreed = self.story.take(step)
-            except (OutOfTime, OutOfSessions) as spent:
-                self.is_judged = True
-                raise _Over from spent
-            if not agreed:
-                self.judge()
-
-        def judge(self) -> None:
-            self.is_judged = True
-            try:
-                broken = search.judge(self.story)
-            except (OutOfTime, OutOfSessions) as spent:
-                raise _Over from spent
-            if broken is not None:
-                raise _Broken(broken)
-
-        def teardown(self) -> None:
-            if not self.is_judged:
-                self.judge()
-
-        @rule(account=accounts, count=counts, lines=lines, life_s=st.sampled_from(_LIVES), keyed=st.booleans())
-        def create(self, **drawn: Any) -> None:
-            self.go(Create(**drawn))
-
-        @rule(account=accounts, pick=picks)
-        def retrieve(self, **drawn: Any) -> None:
-            self.go(Retrieve(**drawn))
-
-        @rule(account=accounts, pick=picks, keyed=st.booleans())
-        def expire(self, account: int, pick: int, **drawn: Any) -> None:
-            self.go(Expire(account, pick, **drawn))
-            self.go(Retrieve(account, pick))
-
-        @rule(
-            account=accounts,
-            pick=picks,
-            limit=st.sampled_from((None, 1, 2, 3, 5, 10, 99, 100, 100, 100)),
-            status=statuses,
-            cursor=cursors,
-            bound=st.sampled_from((*(None,) * 8, "gt", "gte", "lt", "lte")),
-            beside=picks,
-            offset_s=st.sampled_from((0, 0, -1, 1)),
-        )
-        def list(self, **drawn: Any) -> None:
-            self.go(List(**drawn))
-
-        @rule(account=accounts, limit=st.sampled_from((1, 2, 3, 10, 100)), status=statuses, back_from=st.none() | picks)
-        def walk(self, **drawn: Any) -> None:
-            self.go(Walk(**drawn))
-
-        @rule(account=accounts, pick=picks)
-        def retry(self, **drawn: Any) -> None:
-            self.go(Retry(**drawn))
-
-        @rule(account=accounts, pick=picks, session=st.none() | picks)
-        def reuse(self, **drawn: Any) -> None:
-            self.go(Reuse(**drawn))
-
-        if context.can(Capability.PAY):
-
-            @rule(account=accounts, pick=picks, outcome=st.sampled_from((*OUTCOMES, "succeeded")))
-            def pay(self, account: int, pick: int, **drawn: Any) -> None:
-                self.go(Pay(account, pick, **drawn))
-                self.go(Retrieve(account, pick))
-
-            @rule(account=accounts, lines=lines)
-            def open_and_pay(self, account: int, **drawn: Any) -> None:
-                self.go(Create(account, **drawn))
-                self.go(Pay(account))
-                self.go(Retrieve(account))
-
-        if timed and search.accounts.can_be_made_up:
-            waits = st.builds(Wait, accounts, st.sampled_from(_WAITS)) | st.builds(
-                Wait, accounts, st.sampled_from((-1, 0, 1)), until=picks
-            )
-
-            @rule(step=waits)
-            def wait(self, step: Wait) -> None:
-                self.go(step)
-
-        if search.accounts.count > 1:
-
-            @rule(account=accounts, pick=picks, how=st.sampled_from(("retrieve", "expire", "cursor")))
-            def reach(self, **drawn: Any) -> None:
-                self.go(Reach(**drawn))
-
-    return Machine
+        story = Story(context, alone=alone)
+        for _ in range(_STEPS):
+            step, choices = drawn_by.choice(steps)
+            drawn: dict[str, Any] = {name: drawn_by.choice(values) for name, values in choices.items()}
+            story.take(step, **drawn)
+        story.finish()
+        broken = set(story.broken(wanted))
+        if broken and len(wanted) == len(context.wanted):
+            # Nothing is gained by finding again what was seen before the first story.
+            known = set(context.broken_by(before, wanted))
+            wanted, broken = wanted - known, broken - known
+        if broken:
+            wanted -= broken
+            context.look()
+        elif alone:
+            # Judging a history costs more than its length tells.
+            story.forget()

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, walk
 from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-
-def _walk(
-    context: RunContext,
-    query: Mapping[str, str | int],
-    *,
-    backwards_from: str | None = None,
-    between: Callable[[], object] | None = None,
-) -> None:
-    """Follow the pages until one says that there is no more, at most 40."""
-    name, end = ("ending_before", 0) if backwards_from else ("starting_after", -1)
-    page = context.account.list(**query, **({name: backwards_from} if backwards_from else {}))
-    for _ in range(40):
-        entries = entries_of(page)
-        if page.object.get("has_more") is not True or not entries:
-            return
-        if between is not None:
-            between()
-        page = context.account.list(**query, **{name: str(entries[end].get("id"))})
 
 
 class _Nine(NamedTuple):
@@ -105,8 +83,8 @@ def lists(context: RunContext) -> None:
     for session_id in (ids[8], ids[7], ids[6]):
         account.retrieve(session_id)
     account.list(limit=9)
-    _walk(context, {"limit": 3, **nine.window})
-    _walk(context, {"limit": 2, **nine.window}, backwards_from=oldest)
+    walk(account, {"limit": 3, **nine.window})
+    walk(account, {"limit": 2, **nine.window}, backwards_from=oldest)
 
 
 @driver(
@@ -164,8 +142,8 @@ def lists_further(context: RunContext) -> None:
     for session_id in (ids[8], ids[4]):
         account.retrieve(session_id)
     account.list(limit=9)
-    _walk(context, {"limit": 2, **nine.window})
-    _walk(context, {"limit": 2, "status": "open", **nine.window})
+    walk(account, {"limit": 2, **nine.window})
+    walk(account, {"limit": 2, "status": "open", **nine.window})
 
 
 @driver(
@@ -209,7 +187,7 @@ def an_order_of_their_own(context: RunContext) -> None:
         account.list(status=status, **window)
     if (tied := opened[3].id) is not None:
         account.list(status="open", starting_after=tied, limit=1, **window)
-    _walk(context, {"limit": 2, "created_gte": moment}, between=context.open)
+    walk(account, {"limit": 2, "created_gte": moment}, between=context.open)
 
 
 @driver("Have more than a hundred sessions, and ask for pages of 99, 100 and 101.", stage=Stage.DEPTH, requests=138)
@@ -236,5 +214,5 @@ def a_long_list(context: RunContext) -> None:
     if len(page_of_fifty := entries_of(account.list(limit=50))) > oracle.LIMIT_DEFAULT:
         account.list(ending_before=str(page_of_fifty[-1].get("id")))
         account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
-    _walk(context, {"limit": 100})
-    _walk(context, {"limit": 50})
+    walk(account, {"limit": 100})
+    walk(account, {"limit": 50})

@@ -11,7 +11,9 @@ from qashier_contract.ledger import entries_of
 from qashier_contract.values import Json, is_integer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from qashier_contract.target import Account
 
 UNKNOWN_ID: Final = "cs_test_0000000000000000unknown"
 """Has the form of an id of our mock, and names no session."""
@@ -57,6 +59,26 @@ def send_each(context: RunContext, bodies: Iterator[Json]) -> None:
     page = context.account.list(limit=100)
     if page.object.get("has_more") is True and (entries := entries_of(page)):
         context.account.list(limit=100, starting_after=str(entries[-1].get("id")))
+
+
+def walk(
+    account: Account,
+    query: Mapping[str, str | int],
+    *,
+    backwards_from: str | None = None,
+    between: Callable[[], object] | None = None,
+    most: int = 40,
+) -> None:
+    """Follow the pages from the newest on, or back from a session, until one says that there is no more."""
+    name, end = ("ending_before", 0) if backwards_from else ("starting_after", -1)
+    page = account.list(**query, **({name: backwards_from} if backwards_from else {}))
+    for _ in range(most):
+        entries = entries_of(page)
+        if page.object.get("has_more") is not True or not entries:
+            return
+        if between is not None:
+            between()
+        page = account.list(**query, **{name: str(entries[end].get("id"))})
 
 
 def long_url(length: int, context: RunContext) -> str:
