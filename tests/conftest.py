@@ -34,6 +34,13 @@ LONGEST = {"test_determinism.py", "test_generated_clients.py", "test_crash.py", 
 _KEYS = itertools.count()
 
 
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Three on two cores: a third of the tests' time is waiting, for servers that start and for what must not come."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # it is read by whoever comes after this
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 @pytest.hookimpl(trylast=True)  # whatever else puts them into an order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest tests, so that no worker is left with one when the others are done."""
