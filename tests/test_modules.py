@@ -66,7 +66,12 @@ def imports_for_types(module: ast.Module) -> Iterator[str]:
                         yield ast.unparse(each)
 
 
-@pytest.mark.parametrize("house", ["qashier_mock", "tests", "benchmarks"])
+CHECKER = "contract_tests/qashier_contract"
+
+
+@pytest.mark.parametrize(
+    "house", ["qashier_mock", "tests", "benchmarks", *(f"{CHECKER}/{room}" for room in ("clauses", "drive", "ledger"))]
+)
 def test_what_costs_nothing_to_import_is_not_imported_for_types_alone(house: str) -> None:
     found = {
         str(path): each

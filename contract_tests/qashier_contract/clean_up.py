@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.history import Capability, Exchange, Operation, Recorder
 from qashier_contract.interrupts import Interrupted, OutOfTime
 from qashier_contract.ledger import Ledger, entries_of
 from qashier_contract.target import Account, Target
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CLEAN_UP_S: Final = 10.0
 """The clean-up's own budget."""

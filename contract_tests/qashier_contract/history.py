@@ -10,18 +10,16 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from qashier_contract.policy import Policy
 from qashier_contract.values import NOT_JSON, Json, is_integer, read_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 SESSIONS_PATH: Final = "/checkout/sessions"
 CONTROL_PATH: Final = "/_mock/v1"

@@ -12,15 +12,13 @@ What the documents leave open is *open* here too: such a request is not judged.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from qashier_contract.document import currencies
 from qashier_contract.values import NOT_JSON, Json, as_words
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 LATEST: Final = 4_102_444_800
 """The last time that the document takes, epoch seconds."""

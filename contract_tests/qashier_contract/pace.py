@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from qashier_contract.history import Exchange
 from qashier_contract.interrupts import OutOfTime, Stop, remaining_s
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Exchange
 
 _MOST_RECORDED: Final = 256 * 1024 * 1024
 """How much memory what was recorded may take, about."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import h11
 
@@ -20,9 +21,6 @@ from qashier_contract.history import TOO_LATE, Delivery, Endpoint, Recorder
 from qashier_contract.interrupts import OutOfTime
 from qashier_contract.listening import listen, url_of
 from qashier_contract.pace import Pace
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 DROP: Final = 0
 """Stands for a connection that is closed without an answer."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import Final, Unpack
 
 from qashier_contract.addresses import origin_of
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.clean_up import CLEAN_UP_S, clean_up
 from qashier_contract.connect import CURRENCIES, Connection
-from qashier_contract.drive import RunContext, wait_for_pending_events
+from qashier_contract.drive import Driver, RunContext, wait_for_pending_events
 from qashier_contract.drive.plan import exercised_by, plan, selected
 from qashier_contract.errors import CheckError, LiveKeyRefused
 from qashier_contract.history import Capability, Exchange, History, Recorder, Terms
@@ -26,13 +26,7 @@ from qashier_contract.settings import Options, Planned, Progress, Settings, is_l
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import Budget, send_again
 from qashier_contract.trace.sites import Sites
-from qashier_contract.verdicts import ClauseReport, Report, broken_by, judge
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from qashier_contract.drive import Driver
-    from qashier_contract.verdicts import FailedCheck, SentAgain
+from qashier_contract.verdicts import ClauseReport, FailedCheck, Report, SentAgain, broken_by, judge
 
 _SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 """What code of ours raises that an odd value took by surprise."""

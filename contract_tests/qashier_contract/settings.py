@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qashier_contract.drive import Driver
-    from qashier_contract.interrupts import Stop
-    from qashier_contract.policy import Policy
-    from qashier_contract.target import Transport
-    from qashier_contract.verdicts import ClauseReport
+from qashier_contract.drive import Driver
+from qashier_contract.interrupts import Stop
+from qashier_contract.policy import Policy
+from qashier_contract.target import Transport
+from qashier_contract.verdicts import ClauseReport
 
 
 @dataclass(frozen=True, slots=True)

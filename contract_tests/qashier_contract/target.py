@@ -10,12 +10,13 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import quote, urlencode, urljoin
 
 from qashier_contract.addresses import origin_of
@@ -34,9 +35,6 @@ from qashier_contract.interrupts import Interrupted
 from qashier_contract.pace import Pace
 from qashier_contract.transport import HttpTransport, in_lower_case
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 _MOST_WAITS: Final = 8
 """How often one request is sent again after 429 before its last answer is taken as it is."""

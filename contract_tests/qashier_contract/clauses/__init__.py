@@ -5,8 +5,9 @@ Importing this sends nothing and starts nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.clauses import (  # noqa: F401 - each enters its clauses when it is imported
     amounts,
@@ -24,9 +25,6 @@ from qashier_contract.clauses import (  # noqa: F401 - each enters its clauses w
     walks,
 )
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, PUBLIC, Clause, Source, clause, written
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _GROUPS: Final = ("AUTH", "HTTP", "CRE", "AMT", "RET", "LIS", "EXP", "PAY", "CON", "EVT", "IDM")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 from qashier_contract.clauses.create import allowed, answered
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
@@ -10,9 +10,6 @@ from qashier_contract.findings import Equals, HasShape, OneOf, expect
 from qashier_contract.ledger import Creation, Ledger
 from qashier_contract.places import EACH, At, Sum, in_body
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 
 def _lines(session: Json) -> list[Mapping[str, Json]]:

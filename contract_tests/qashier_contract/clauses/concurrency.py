@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import IMPLIED, KEPT, Findings, clause
@@ -12,9 +12,6 @@ from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.linearizability import NEVER, Anomaly, Op, Saw, linearize
 from qashier_contract.places import EACH, in_body
 from qashier_contract.statuses import NO_SUCCESS, SUCCESS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _MADE = {
     oracle.Act.PAYMENT_SUCCEEDED: "complete",

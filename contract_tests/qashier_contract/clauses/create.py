@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.addresses import parts_of
 from qashier_contract.clauses.shapes import misshapen
@@ -18,9 +19,6 @@ from qashier_contract.oracle import LONGEST_LIFE, SHORTEST_LIFE
 from qashier_contract.places import EACH, At, Part, Sum, asked_in, in_body
 from qashier_contract.statuses import NO_ERROR, REFUSED, SUCCESS, exactly
 from qashier_contract.values import Json, is_integer, is_of_type
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PATH_SAFE: Final = r"[A-Za-z0-9._~-]{1,255}"
 _HOST: Final = r"(\[[0-9a-f:.]+\]|[^\x00-\x20\x7f\ud800-\udfff/?#:@%<>\\^`{|}\[\]]+)"

@@ -7,8 +7,9 @@ import hashlib
 import hmac
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.clauses.table import ASSUMED, KEPT, Findings, clause
 from qashier_contract.clauses.telling import cause_of, listening
@@ -18,9 +19,6 @@ from qashier_contract.ledger import Ledger, ObservedSession, endings
 from qashier_contract.observed_events import session_of
 from qashier_contract.places import At, Part, header_of, in_body
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 WEBHOOKS = (Capability.WEBHOOKS,)
 _JSON: Final = r"(?i)\s*application/json\s*(;.*)?"

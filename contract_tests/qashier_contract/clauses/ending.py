@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from qashier_contract import oracle
 from qashier_contract.addresses import parts_of
@@ -24,9 +24,6 @@ from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
 from qashier_contract.places import At, header_of, in_body
 from qashier_contract.statuses import NO_SUCCESS, NOT_REFUSED, REFUSED, SUCCESS, exactly
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @clause("EXP-1", "Expiring an open session returns it with `status` `expired`.", source=DOCUMENTED)

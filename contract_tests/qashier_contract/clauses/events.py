@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, Findings, clause
@@ -14,9 +15,6 @@ from qashier_contract.ledger import Ending, Ledger, ObservedSession, documented,
 from qashier_contract.observed_events import ObservedEvent, feeds, last_feeds, observed_events, session_of, tells_of
 from qashier_contract.places import Expected, Step, asked_in, header_of, in_body
 from qashier_contract.values import differing_paths, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
 
 EVENTS = (Capability.EVENTS,)
 _OF_STATUS: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
@@ -15,9 +16,6 @@ from qashier_contract.oracle import BODY_MOST
 from qashier_contract.places import EACH, At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_FAULT, NOT_REFUSED, REFUSED, exactly
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _METHODS: Final = (
     (re.compile(SESSIONS_PATH), frozenset({"GET", "POST"})),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.clauses.create import allowed, refusals
@@ -15,9 +16,6 @@ from qashier_contract.ledger import Ledger, documented, entries_of
 from qashier_contract.places import Where, asked_in, in_body
 from qashier_contract.statuses import NOT_REFUSED, REFUSED, SUCCESS, Statuses, exactly
 from qashier_contract.values import NOT_JSON, differing_paths, same
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _SUCCESS_OR_CONFLICT: Final = Statuses(((200, 299), (409, 409)), "2xx or 409")
 _UNUSED: Final = "the key was used by refused requests only"

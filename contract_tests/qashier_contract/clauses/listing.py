@@ -6,9 +6,9 @@ their order, and that something is *not* there only where nobody else was ever s
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
 from qashier_contract.clauses.read import is_unknown, known_ids
@@ -20,9 +20,6 @@ from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented
 from qashier_contract.places import EACH, At, in_body
 from qashier_contract.statuses import REFUSED, SUCCESS, exactly
 from qashier_contract.values import as_words, differing_paths, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 def stories_of(*sessions: ObservedSession) -> tuple[Exchange, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.addresses import parts_of
@@ -28,9 +29,6 @@ from qashier_contract.page import Page, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
 from qashier_contract.values import Json, as_words, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PAGE = Capability.PAGE
 

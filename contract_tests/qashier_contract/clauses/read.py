@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.writes import same_session
@@ -12,9 +12,6 @@ from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import CHANGING, Ledger, ObservedSession, act_of, documented, entries_of
 from qashier_contract.places import EACH, in_body
 from qashier_contract.statuses import SUCCESS, exactly
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 
 def _last_write(ledger: Ledger, observed: ObservedSession, read: Exchange) -> Exchange:

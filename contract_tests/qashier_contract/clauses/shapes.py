@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from qashier_contract.document import shape_errors
 from qashier_contract.findings import Finding, HasShape, OneOf, expect
+from qashier_contract.history import Delivery, Exchange
 from qashier_contract.places import At, Part, Step
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Delivery, Exchange
-    from qashier_contract.values import Json
+from qashier_contract.values import Json
 
 
 def misshapen(

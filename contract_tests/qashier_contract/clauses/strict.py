@@ -6,12 +6,10 @@ names clauses.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 from qashier_contract.history import Exchange, Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _OF_OPERATION: Final[Mapping[Operation, str]] = {
     Operation.CREATE: "CRE-1",

@@ -6,17 +6,14 @@ does not, or `KEPT`. It never sends anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from qashier_contract.findings import Finding
 from qashier_contract.history import Capability
 from qashier_contract.ledger import Ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 
 class Source(StrEnum):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from qashier_contract.clauses.table import Findings
 from qashier_contract.findings import Counts, Equals, expect
-from qashier_contract.observed_events import last_feeds, session_of, tells_of
+from qashier_contract.history import Endpoint, Exchange
+from qashier_contract.ledger import Ledger, ObservedSession
+from qashier_contract.observed_events import ObservedEvent, last_feeds, session_of, tells_of
 from qashier_contract.places import At, Entry, Step, Where, in_body
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qashier_contract.history import Endpoint, Exchange
-    from qashier_contract.ledger import Ledger, ObservedSession
-    from qashier_contract.observed_events import ObservedEvent
 
 _SESSION = ("data", "object", "id")
 

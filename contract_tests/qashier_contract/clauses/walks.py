@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from qashier_contract.clauses.listing import ids_in, stories_of
 from qashier_contract.clauses.table import DOCUMENTED, KEPT, Findings, clause
@@ -10,9 +10,6 @@ from qashier_contract.findings import Contains, Counts, expect
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, entries_of, parse_query
 from qashier_contract.places import Where, in_body
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 def walks(ledger: Ledger) -> Iterator[list[Exchange]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import KEPT, Findings
@@ -12,9 +13,6 @@ from qashier_contract.ledger import Ledger, ObservedSession, act_of, lasting
 from qashier_contract.page import Page, page_of
 from qashier_contract.places import At, Part, in_body
 from qashier_contract.values import Json, differing_paths
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 HARMLESS: Final = frozenset({oracle.Act.PAYMENT_FAILED, oracle.Act.PAYMENT_CANCELED})
 

@@ -7,21 +7,18 @@ budget is spent.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qashier_contract.addresses import origin_of
 from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
 from qashier_contract.ledger import Ledger
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.values import Json, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from qashier_contract.verdicts import FailedCheck
+from qashier_contract.verdicts import FailedCheck
 
 
 @dataclass(slots=True)

@@ -5,18 +5,14 @@ A round whose requests did not overlap shows nothing; it is repeated a few times
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver, pages
-from qashier_contract.history import Capability, Credentials, overlap
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qashier_contract.history import Exchange
-    from qashier_contract.values import Json
+from qashier_contract.history import Capability, Credentials, Exchange, overlap
+from qashier_contract.values import Json
 
 _THREADS: Final = 6
 _MANY: Final = 4

@@ -6,14 +6,12 @@ It may be refused or accepted, but never answered with a 5xx or a dropped connec
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.history import SESSIONS_PATH
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def _texts(context: RunContext) -> Iterator[bytes]:

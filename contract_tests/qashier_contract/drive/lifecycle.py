@@ -8,25 +8,20 @@ lists are exact, and nobody is disturbed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import walk
-from qashier_contract.history import Capability, History
+from qashier_contract.history import Capability, Exchange, History
 from qashier_contract.ledger import entries_of
+from qashier_contract.target import Account
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from qashier_contract.history import Exchange
-    from qashier_contract.target import Account
 
 _STORIES: Final = 40
 """How many stories are told for each minute of the budget."""

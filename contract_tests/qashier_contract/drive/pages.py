@@ -5,18 +5,14 @@ What is on a page is found by its `data-testid`s; on a page that has none, nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
-from qashier_contract.history import Capability
+from qashier_contract.history import Capability, Exchange
 from qashier_contract.page import page_of
 from qashier_contract.trace import sending as trace
-from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Exchange
-    from qashier_contract.values import Json
+from qashier_contract.values import Json, is_integer
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
 _CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&y=2"

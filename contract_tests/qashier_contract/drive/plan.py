@@ -5,20 +5,17 @@ Breadth comes before depth, so that a short budget still exercises every clause 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.drive import Driver, Stage
 from qashier_contract.errors import CheckError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from qashier_contract.history import Capability
+from qashier_contract.history import Capability
 
 _NEARLY: Final = 0.9
 _SNAPSHOT: Final = Path(__file__).with_name("plan.txt")

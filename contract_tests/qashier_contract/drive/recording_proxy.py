@@ -9,20 +9,17 @@ from __future__ import annotations
 import base64
 import re
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract import oracle
+from qashier_contract.drive import RunContext
 from qashier_contract.history import SESSIONS_PATH, Exchange
 from qashier_contract.interrupts import OutOfTime
 from qashier_contract.pace import OutOfSessions
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from qashier_contract.drive import RunContext
 
 CREDENTIALS: Final = ("the-key-of-the-account", "")
 """User name and password that stand for the account's own key."""

@@ -6,19 +6,16 @@ Comes after everything else: the day before it has ended all other sessions, so 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver, pages
 from qashier_contract.history import TOO_LATE, Capability
 from qashier_contract.receiver import DROP, HOLD_S, PATIENCE_S, Receiver
+from qashier_contract.target import Account
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qashier_contract.target import Account
 
 _SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t\n", "0123abcdEF456789", "c2VjcmV0" * 16, "k", "clé")
 """Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""

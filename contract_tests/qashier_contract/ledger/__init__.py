@@ -7,8 +7,9 @@ each module concludes from those below it: `keys`, `clock`, `replays`, `creation
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from qashier_contract.history import Exchange, History
 from qashier_contract.ledger.clock import Clock
 from qashier_contract.ledger.creations import Creation, Creations, codes_of
 from qashier_contract.ledger.endings import Ending, Endings
@@ -17,11 +18,6 @@ from qashier_contract.ledger.lists import Listing, Lists, entries_of, is_odd_fil
 from qashier_contract.ledger.replays import Replays
 from qashier_contract.ledger.sessions import CHANGING, ObservedSession, Sessions, act_of, documented, lasting
 from qashier_contract.ledger.states import States
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qashier_contract.history import Exchange, History
 
 
 class Ledger:

@@ -8,17 +8,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from qashier_contract.history import Capability, Exchange, History, Operation
+from qashier_contract.ledger.keys import Keys
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qashier_contract.ledger.keys import Keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, History, Operation
-from qashier_contract.values import has_repeated_keys
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from qashier_contract.ledger.clock import Clock
-    from qashier_contract.ledger.keys import Keys
-    from qashier_contract.values import Json
+from qashier_contract.ledger.clock import Clock
+from qashier_contract.ledger.keys import Keys
+from qashier_contract.values import Json, has_repeated_keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)

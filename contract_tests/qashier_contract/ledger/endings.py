@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, History, Operation
+from qashier_contract.ledger.sessions import ObservedSession, Sessions
+from qashier_contract.ledger.states import States
 from qashier_contract.observed_events import feeds, last_feeds, tells_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from qashier_contract.ledger.sessions import ObservedSession, Sessions
-    from qashier_contract.ledger.states import States
 
 SOON_NS: Final = 2 * 10**9
 """How long after a change a list of events may still lack it: what is told is read from elsewhere, perhaps."""

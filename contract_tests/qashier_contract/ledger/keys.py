@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.history import Exchange, History, Operation
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 
 _OLD_S: Final = 300
 """How many seconds older than its request a session must be to be that of an earlier one: clocks differ a little."""

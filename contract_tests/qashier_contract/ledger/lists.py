@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, History, Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qashier_contract.ledger.sessions import ObservedSession, Sessions
-    from qashier_contract.ledger.states import States
-    from qashier_contract.values import Json
+from qashier_contract.ledger.sessions import ObservedSession, Sessions
+from qashier_contract.ledger.states import States
+from qashier_contract.values import Json
 
 
 @dataclass(frozen=True, slots=True, eq=False)

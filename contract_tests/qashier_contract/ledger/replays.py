@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from qashier_contract import oracle
-from qashier_contract.history import Operation
+from qashier_contract.history import Exchange, Operation
+from qashier_contract.ledger.clock import Clock
+from qashier_contract.ledger.keys import Keys
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qashier_contract.history import Exchange
-    from qashier_contract.ledger.clock import Clock
-    from qashier_contract.ledger.keys import Keys
 
 
 def _is_remembered(first: Exchange, later: Exchange) -> bool:

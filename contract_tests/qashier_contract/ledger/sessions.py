@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.document import named
 from qashier_contract.history import Exchange, History, Operation
 from qashier_contract.values import Json, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _OUTCOMES: Final = {
     "succeeded": oracle.Act.PAYMENT_SUCCEEDED,

@@ -7,18 +7,14 @@ session that is shown to be open has been open all the time before, and one that
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, Operation
-from qashier_contract.ledger.sessions import ObservedSession, act_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from qashier_contract.ledger.replays import Replays
-    from qashier_contract.ledger.sessions import Sessions
+from qashier_contract.ledger.replays import Replays
+from qashier_contract.ledger.sessions import ObservedSession, Sessions, act_of
 
 _ENDS: Final = {oracle.Act.PAYMENT_SUCCEEDED: "complete", oracle.Act.EXPIRE_REQUESTED: "expired"}
 _STATUSES: Final = frozenset({"open", "complete", "expired"})

@@ -7,23 +7,18 @@ reports that once, and no other clause reports its consequences.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, Operation
-from qashier_contract.ledger.sessions import ObservedSession, act_of
+from qashier_contract.ledger.clock import Clock
+from qashier_contract.ledger.keys import Keys
+from qashier_contract.ledger.replays import Replays
+from qashier_contract.ledger.sessions import ObservedSession, Sessions, act_of
 from qashier_contract.ledger.shown import Shown
 from qashier_contract.page import destination
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from qashier_contract.ledger.clock import Clock
-    from qashier_contract.ledger.keys import Keys
-    from qashier_contract.ledger.replays import Replays
-    from qashier_contract.ledger.sessions import Sessions
-    from qashier_contract.values import Json
-
+from qashier_contract.values import Json
 
 _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
     "open": lambda state: state,

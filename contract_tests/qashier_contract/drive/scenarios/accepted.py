@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, long_url, now, send_each
 from qashier_contract.history import Capability
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _FOREIGN: Final = ("JPY", "KWD", "IDR", "CNY", "ZWG", "CLP", "BHD", "XAF", "USD", "EUR", "VND")
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, without
 from qashier_contract.history import SESSIONS_PATH, Capability, Credentials
 from qashier_contract.trace.credentials import FORGED
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @driver("Ask without credentials, with a bearer token, and with credentials that name nobody.", requests=19)

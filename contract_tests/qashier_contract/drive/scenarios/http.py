@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, send_each
 from qashier_contract.history import SESSIONS_PATH, Credentials
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
 """RFC 9562 takes both cases on input: in another one this is the same id."""

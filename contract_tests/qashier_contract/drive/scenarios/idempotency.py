@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, without
 from qashier_contract.history import Capability, Credentials
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, long_url, now, send_each, without
 from qashier_contract.values import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LINE_FIELDS: Final[tuple[tuple[str | int, ...], ...]] = (
     PRICE,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from qashier_contract.drive import RunContext
 from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
+from qashier_contract.target import Account
 from qashier_contract.values import Json, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from qashier_contract.target import Account
 
 UNKNOWN_ID: Final = "cs_test_0000000000000000unknown"
 """Has the form of an id of our mock, and names no session."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import h11
@@ -23,9 +24,6 @@ from qashier_contract.drive.traffic.exchanges import Seen
 from qashier_contract.history import NOT_RECORDED, Reply
 from qashier_contract.listening import listen
 from qashier_contract.transport import decoded, path_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 RECORDED_MOST: Final = 8 * 1024 * 1024
 """The longest body that is kept. A longer one is passed on all the same."""

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
+from qashier_contract.drive.traffic.exchanges import Seen, Traffic
 from qashier_contract.drive.traffic.proxy import ForwardingProxy
 from qashier_contract.errors import CheckError
-from qashier_contract.interrupts import Interrupted
+from qashier_contract.history import Exchange
+from qashier_contract.interrupts import Interrupted, Stop
 from qashier_contract.listening import url_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qashier_contract.drive.traffic.exchanges import Seen, Traffic
-    from qashier_contract.history import Exchange
-    from qashier_contract.interrupts import Stop
 
 _KEPT_MOST: Final = 20_000
 """Of longer traffic the last exchanges are kept: judging goes over all of them."""
