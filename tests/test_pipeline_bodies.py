@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline_harness import GOOD, TINY, Hooks, ask, build, echoes, operation, tiny
 
 from qashier_mock.pipeline import create_pipeline
-from qashier_mock.pipeline.unknown import MAX_UNKNOWN
+from qashier_mock.pipeline.schemas import Schema
+from qashier_mock.pipeline.unknown import MAX_UNKNOWN, close
 
 SHARED = build()
 
@@ -206,3 +207,35 @@ class TestBodies:
     @settings(derandomize=True, max_examples=300, deadline=None)
     def test_any_bytes_are_answered(self, raw: bytes) -> None:
         assert ask(SHARED, "POST", "/things", body=raw).status in {200, 400}
+
+
+LINE: dict[str, Any] = {"type": "object", "properties": {"quantity": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "is_taken"),
+    [
+        (
+            {"type": "object", "properties": {"lines": {"type": "array", "items": LINE}}},
+            {"lines": [{"quantity": 1}]},
+            True,
+        ),
+        ({"type": "object", "properties": {"lines": {"type": "array", "items": LINE}}}, {"lines": [{"qty": 1}]}, False),
+        ({"type": "object", "properties": {"line": LINE}}, {"lien": {}}, False),
+        ({"type": "object", "properties": {"free": {"type": "object"}}}, {"free": {"any": 1}}, True),
+        ({"type": "object", "additionalProperties": LINE}, {"any": {"quantity": 1, "more": 2}}, True),
+        ({"type": "object", "properties": {"name": {"allOf": [{"maxLength": 1}]}}}, {"name": "a"}, True),
+        ({"type": "object", "properties": {"name": {"allOf": [{"maxLength": 1}]}}}, {"name": "ab"}, False),
+    ],
+)
+def test_a_closed_schema_takes_what_is_valid_and_has_no_unknown_field(
+    schema: dict[str, Any], value: Any, *, is_taken: bool
+) -> None:
+    closed = close(schema)
+    assert closed is not None
+    assert Schema(closed).is_valid(value) is is_taken
+
+
+@pytest.mark.parametrize("key", ["allOf", "anyOf", "oneOf"])
+def test_a_schema_whose_alternatives_have_fields_cannot_be_closed(key: str) -> None:
+    assert close({"type": "object", "properties": {"lines": {"type": "array", "items": {key: [LINE]}}}}) is None

@@ -11,11 +11,10 @@ from qashier_mock.pipeline import wording
 from qashier_mock.pipeline.pieces import DEPTH, PIECE, PieceReader
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.schemas import Schema, Unsupported, translate
+from qashier_mock.pipeline.unknown import UnknownField, close, compile_walker
 
 if TYPE_CHECKING:
     from starlette.types import Receive
-
-    from qashier_mock.pipeline.unknown import UnknownField
 
 MEDIA_TYPE: Final = b"application/json"
 LARGE: Final = PIECE
@@ -94,7 +93,7 @@ class BodyParser:
         holds_secret: Whether the schema marks a property as `writeOnly` or as a password.
     """
 
-    __slots__ = ("_reader", "_schema", "holds_secret", "required")
+    __slots__ = ("_closed", "_reader", "_schema", "_walker", "holds_secret", "required")
 
     def __init__(self, request_body: Mapping[str, Any], where: str) -> None:
         content = request_body.get("content", {})
@@ -108,6 +107,9 @@ class BodyParser:
         bare = {key: value for key, value in schema.items() if key != "components"}
         source = translate(bare, f"{where}, body", request=True)
         self._schema = Schema(source)
+        self._walker = compile_walker(source)
+        closed = close(source)
+        self._closed = None if closed is None else Schema(closed)
         self._reader = PieceReader(source)
         self.required = bool(request_body.get("required", False))
         self.holds_secret = _holds_secret(bare)
@@ -122,22 +124,30 @@ class BodyParser:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise _not_json(raw, error) from None
-        schema = self._schema
+        closed, schema = self._closed, self._schema
         try:
             # Brackets in strings count too: then the test is made for nothing, which is harmless.
             if len(raw) > DEPTH and raw.count(b"[") + raw.count(b"{") > DEPTH:
                 orjson.dumps(value)
+            if closed is not None and closed.is_valid(value):  # as most are: one walk tells all
+                return value, ()
             if not schema.is_valid(value):
                 raise schema.refusal(value)
         except (TypeError, ValueError, RecursionError):
             text = f"The body is nested too deeply; {DEPTH} levels are enough for anything."
             raise Refused(Reason.BODY_INVALID, text) from None
-        return value, schema.unknown_fields(value)
+        return value, self._unknown_fields(value)
 
     async def parse_large(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
         """Do the same for a body of more than `LARGE` bytes; other requests go on meanwhile."""
         value = await self._reader.read(raw)
-        return value, self._schema.unknown_fields(value)
+        return value, self._unknown_fields(value)
+
+    def _unknown_fields(self, value: Any) -> tuple[UnknownField, ...]:
+        found: list[UnknownField] = []
+        if self._walker is not None:
+            self._walker.find(value, "", found)
+        return tuple(found)
 
 
 def missing() -> Refused:

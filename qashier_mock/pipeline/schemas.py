@@ -13,7 +13,6 @@ import jsonschema_rs
 
 from qashier_mock.pipeline import wording
 from qashier_mock.pipeline.refusal import Reason, Refused
-from qashier_mock.pipeline.unknown import UnknownField, compile_walker
 from qashier_mock.pipeline.violations import Violation, violations
 
 JSON = dict[str, Any]
@@ -112,20 +111,11 @@ class Schema:
         is_valid: Whether a value is valid; raises ValueError where it is nested too deeply to be judged.
     """
 
-    __slots__ = ("_walker", "is_valid", "source")
+    __slots__ = ("is_valid", "source")
 
     def __init__(self, source: JSON) -> None:
         self.source = source
         self.is_valid: Callable[[Any], bool] = jsonschema_rs.Draft4Validator(source, validate_formats=False).is_valid
-        self._walker = compile_walker(source)
-
-    def unknown_fields(self, value: Any) -> tuple[UnknownField, ...]:
-        """Return the fields of a valid value that the schema does not name."""
-        if self._walker is None or self._walker.knows(value):
-            return ()
-        found: list[UnknownField] = []
-        self._walker.find(value, "", found)
-        return tuple(found)
 
     def refusal(self, value: Any, name: str = "", *, at: tuple[str | int, ...] = ()) -> Refused:
         """Say what is wrong with an invalid value: the first violation, which is the same every time.

@@ -39,6 +39,25 @@ def compile_walker(schema: JSON) -> Walker | None:
     return None if names is None and not below and each is None else Walker(names, below, each)
 
 
+def close(schema: JSON) -> JSON | None:
+    """Return a schema that takes what is valid by this one and has no unknown field, and nothing else.
+
+    None where alternatives have fields: what one does not name another may.
+    """
+    if compile_walker(schema) is None:
+        return schema
+    if any(key in schema for key in ("allOf", "anyOf", "oneOf", "not")):
+        return None
+    closed = dict(schema)
+    if "properties" in schema:
+        closed["properties"] = {name: close(sub) for name, sub in schema["properties"].items()}
+        closed["additionalProperties"] = False
+    if "items" in schema:
+        closed["items"] = close(schema["items"])
+    below = [*closed.get("properties", {}).values(), closed.get("items", {})]
+    return None if None in below else closed
+
+
 class Walker:
     """The search for unknown fields in a value of one schema."""
 
@@ -49,28 +68,11 @@ class Walker:
         self._below = tuple(below.items())
         self._each = each
 
-    def knows(self, value: Any) -> bool:
-        """Whether the schema names every field. Most bodies are so, and need no path to be written."""
-        if type(value) is dict:
-            names = self._names
-            if names is not None and not value.keys() <= names:
-                return False
-            for name, deeper in self._below:
-                below = value.get(name)
-                if below is not None and not deeper.knows(below):
-                    return False
-        elif self._each is not None and type(value) is list:
-            knows = self._each.knows
-            for element in value:
-                if not knows(element):
-                    return False
-        return True
-
     def find(self, value: Any, path: str, found: list[UnknownField]) -> None:
         """Add the fields that the schema does not name to `found`, at most `MAX_UNKNOWN` in all."""
         names = self._names
         if type(value) is dict:
-            if names is not None:
+            if names is not None and not value.keys() <= names:
                 found.extend(
                     UnknownField(wording.path([name], prefix=path), wording.nearest(name, names))
                     for name in sorted(value.keys() - names)[: MAX_UNKNOWN - len(found)]
