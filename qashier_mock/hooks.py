@@ -100,7 +100,7 @@ class AppHooks:
 
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
         """What the account's fault rules do to this call; the control API has none, and answers no stranger's page."""
-        if _is_control(call):
+        if call.operation.path.startswith(_CONTROL):
             check_origin(call.headers, is_local=self.is_local, public_host=self.public_host, allowed=self._cors)
             return None
         if self._store.is_faultless(call.principal):
@@ -205,15 +205,13 @@ class AppHooks:
         """
         advice: Sequence[Advice] = call.context or ()
         is_sent = reply.transmit is not Transmit.DROPPED
-        path = call.path.encode("latin-1")
-        if call.query:
-            path = b"%b?%b" % (path, call.query)
+        path = _target(call.path, call.query)
         status = reply.status if is_sent else None
         duration_ms = (steady() - call.started) * 1000
         if self.live is not None:
             hint = self.hints.get(call.principal, "")
             self.live.tell(SeenRequest(call.method, path, status, duration_ms, _what_is_wrong(reply), advice, hint))
-        if call.principal is None or _is_control(call):
+        if call.principal is None or call.operation.path.startswith(_CONTROL):
             return ()
         key = call.headers.get(b"idempotency-key")
         self._store.record(
@@ -236,8 +234,8 @@ class AppHooks:
 
     def observe_page(self, account: AccountId, request: Request, status: int, began: float) -> None:
         """Write a request for a session's hosted page into the journal, for the inspector."""
-        path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
-        query = request.scope["query_string"]
+        raw_path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+        path = _target(raw_path, request.scope["query_string"])
         if self.live is not None:
             hint = self.hints.get(account, "")
             self.live.tell(SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint))
@@ -247,7 +245,7 @@ class AppHooks:
                 "",
                 PAGE,
                 request.method,
-                b"%b?%b" % (path, query) if query else path,
+                path,
                 status,
                 self._service.time_of(account),
                 (steady() - began) * 1000,
@@ -259,25 +257,24 @@ class AppHooks:
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""
+        path = _target(unrouted.path, unrouted.query)
         if self.live is not None:
-            raw_path = unrouted.path.encode("latin-1") + (b"?" + unrouted.query if unrouted.query else b"")
             duration_ms = (steady() - unrouted.started) * 1000
-            self.live.tell(SeenRequest(unrouted.method, raw_path, reply.status, duration_ms, _what_is_wrong(reply)))
-        if unrouted.path.startswith("/_mock/"):
+            self.live.tell(SeenRequest(unrouted.method, path, reply.status, duration_ms, _what_is_wrong(reply)))
+        if unrouted.path.startswith(_CONTROL.encode()):
             return
         try:
             account = self.authenticate(unrouted.authorization)
         except ApiError:
             return
         key = unrouted.headers.get(b"idempotency-key")
-        path = unrouted.path if not unrouted.query else f"{unrouted.path}?{unrouted.query.decode('latin-1')}"
         self._store.record(
             account,
             JournalEntry(
                 unrouted.request_id,
                 None,
                 unrouted.method,
-                path.encode("latin-1"),
+                path,
                 reply.status,
                 self._service.time_of(account),
                 (steady() - unrouted.started) * 1000,
@@ -288,6 +285,7 @@ class AppHooks:
         )
 
 
+_CONTROL: Final = "/_mock/"
 _ADVICE: Final = b"qashier-mock-advice"
 _TOO_MANY: Final = 429
 _CLIENT_ERRORS: Final = 400
@@ -318,5 +316,5 @@ def _what_is_wrong(reply: Reply) -> str:
     return wire.message_of_error(reply.payload)
 
 
-def _is_control(call: Call) -> bool:
-    return call.operation.path.startswith("/_mock/")
+def _target(path: bytes, query: bytes) -> bytes:
+    return b"%b?%b" % (path, query) if query else path

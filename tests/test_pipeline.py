@@ -127,7 +127,7 @@ class TestOrder:
         ask(app, "DELETE", "/things", key=None)
         assert (hooks.seen, hooks.authorizations) == ([], [])
         (nowhere, reply, body), (refused, _, _) = hooks.unrouted
-        assert (nowhere.method, nowhere.path, nowhere.query) == ("GET", "/nowhere", b"x=%20")
+        assert (nowhere.method, nowhere.path, nowhere.query) == ("GET", b"/nowhere", b"x=%20")
         assert (list(nowhere.authorization), nowhere.headers[b"x-a"]) == ([KEY], b"b")
         assert (reply.status, b"path_unknown" in body, nowhere.request_id) == (404, True, "req_1")
         assert (refused.method, list(refused.authorization)) == ("DELETE", [])

@@ -47,7 +47,7 @@ class TestReplies:
         assert (reply.status, body) == (400, answer.body)
         assert call.principal == "acct_1"
         assert call.raw_body == b'{"name":"Kopi"}'
-        assert (call.method, call.path, call.query) == ("POST", "/things", b"x=1")
+        assert (call.method, call.path, call.query) == ("POST", b"/things", b"x=1")
         assert call.request_id == answer.header("request-id")
 
     def test_a_call_knows_its_operation(self) -> None:

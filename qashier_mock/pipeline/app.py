@@ -174,8 +174,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await self._refuse(error, request_id, scope, receive, send, started=started)
             return
         headers = Headers(scope["headers"])
-        path, query = raw_path.decode("latin-1"), scope["query_string"]
-        call = Call(operation, request_id, started, None, method, path, query, headers.one, {})
+        call = Call(operation, request_id, started, None, method, raw_path, scope["query_string"], headers.one, {})
         extra: Sequence[tuple[bytes, bytes]] = ()
         try:
             reply = await self._answer(call, values, headers, receive)
@@ -316,7 +315,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         body = encode(reply)
         headers = Headers(scope["headers"])
         if started is not None:
-            path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+            path = scope.get("raw_path") or quote(scope["path"]).encode()
             method, query = scope["method"], scope["query_string"]
             authorization = headers.all(b"authorization")
             unrouted = UnroutedRequest(request_id, started, method, path, query, headers.one, authorization)

@@ -62,7 +62,7 @@ class Call:
     started: float
     principal: Any
     method: str
-    path: str
+    path: bytes
     query: bytes
     headers: Mapping[bytes, bytes]
     arguments: dict[str, Any]
@@ -84,7 +84,7 @@ class UnroutedRequest:
     request_id: str
     started: float
     method: str
-    path: str
+    path: bytes
     query: bytes
     headers: Mapping[bytes, bytes]
     authorization: Sequence[bytes]
