@@ -47,7 +47,7 @@ Advised = tuple[CheckoutSession, Sequence[Advice]]
 """The answer to an API command: the session, and the advice that is new to the account."""
 
 Wake = Callable[[AccountId, int], None]
-"""Called after a commit, with an instant of the machine's clock at which something of the account falls due."""
+"""Called after a commit, with an instant of the machine's clock at which something of the account falls due; 0: now."""
 
 
 class CheckoutService:
@@ -272,12 +272,12 @@ class CheckoutService:
     async def draw(self, tx: Transaction, prefix: str) -> str:
         """Draw an id that no account was ever given (CRE-10)."""
         profile = tx.profile()
-        while True:
-            object_id = self._ids.new_id(prefix, tx.account, profile.drawn, profile.seed)
-            profile = profile.having_drawn(1)
+        for counter in count(profile.drawn):
+            object_id = self._ids.new_id(prefix, tx.account, counter, profile.seed)
             if not await tx.is_taken(object_id):
-                await tx.save_profile(profile)
-                return object_id
+                await tx.save_profile(profile.having_drawn(counter + 1))
+                break
+        return object_id
 
     def endpoints(self, tx: Transaction) -> Sequence[WebhookEndpoint]:
         """Where the account's events go: the server's common endpoints, then its own."""
@@ -344,17 +344,9 @@ class CheckoutService:
 
     async def announce(self, tx: Transaction) -> None:
         """Wake whoever watches the time when this account next has something due."""
-        profile = tx.profile()
-        deadline, due = tx.next_deadline(), await tx.next_delivery_due()
-        if due is None or (deadline is not None and deadline < due):
-            due = deadline
-        if due is None:
-            return
-        machine_now = self._clock()
-        if due <= profile.clock.read(machine_now):
-            self._wake(tx.account, machine_now)
-        elif profile.clock.frozen_at is None:
-            self._wake(tx.account, due - profile.clock.offset)
+        wake_at = tx.state.wake_at(tx.next_deadline(), await tx.next_delivery_due())
+        if wake_at is not None:
+            self._wake(tx.account, wake_at)
 
     # inside a transaction
 

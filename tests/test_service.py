@@ -216,7 +216,7 @@ def test_a_clock_that_stands_announces_only_what_is_due_already() -> None:
     assert alarm.rung() == []
     drive(store.transaction(ACCOUNT).put_endpoint(WebhookEndpoint("we_1", "http://127.0.0.1:9")))
     drive(service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
-    assert alarm.rung() == [NOW + 3]
+    assert alarm.rung() == [0]
 
 
 def test_an_account_with_nothing_to_wait_for_announces_nothing() -> None:

@@ -90,7 +90,9 @@ class AccountState:
         """When the account next has something due by the machine's clock, epoch seconds; 0: now, None: never."""
         if self.move is not None and self.move.worker is None:
             return 0
-        due = min((each for each in (deadline, delivery_due) if each is not None), default=None)
+        due = deadline
+        if due is None or (delivery_due is not None and delivery_due < due):
+            due = delivery_due
         if due is None:
             return None
         clock = self.profile.clock

@@ -174,8 +174,7 @@ def _template_in_url(name: str, template: str) -> Advice:
 
 def is_insecure(url: str) -> bool:
     """Whether a URL is plain http to another machine."""
-    parts = urlsplit(url)
-    return parts.scheme.lower() == "http" and not _LOCAL_HOST.fullmatch(parts.hostname or "")
+    return url[:5].lower() == "http:" and not _LOCAL_HOST.fullmatch(urlsplit(url).hostname or "")
 
 
 def about_webhooks(

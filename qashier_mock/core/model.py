@@ -159,6 +159,6 @@ class Profile:
     seed: int | None = None
     drawn: int = 0
 
-    def having_drawn(self, more: int) -> Profile:
-        """The profile once `more` ids have been drawn; `replace` takes three times as long."""
-        return Profile(self.clock, self.strict, self.seed, self.drawn + more)
+    def having_drawn(self, drawn: int) -> Profile:
+        """The profile once so many ids have been drawn; `replace` takes three times as long."""
+        return Profile(self.clock, self.strict, self.seed, drawn)

@@ -56,15 +56,11 @@ class SeededIds:
 
     def tell_apart(self, process: str) -> None:
         """Draw request ids that no source of this seed draws for another `process`."""
-        self._request_prefix = "req_" + self._digest(self._seed, f"request/{process}")[:10]
-
-    @staticmethod
-    def _digest(seed: int, text: str) -> str:
-        return blake2b(f"{seed}/{text}".encode(), digest_size=_DIGEST).hexdigest()
+        self._request_prefix = "req_" + _digest(f"{self._seed}/request/{process}")[:10]
 
     def new_id(self, prefix: str, account: AccountId, counter: int, seed: int | None) -> str:
         """`prefix` and 24 hexadecimal digits."""
-        return prefix + self._digest(self._seed if seed is None else seed, f"{account}/{counter}")
+        return prefix + _digest(f"{self._seed if seed is None else seed}/{account}/{counter}")
 
     def request_id(self) -> str:
         """`req_`, ten digits of this source and a count."""
@@ -73,5 +69,9 @@ class SeededIds:
 
     def chance(self, account: AccountId, counter: int, seed: int | None) -> float:
         """53 bits of a keyed hash, as a fraction."""
-        digest = self._digest(self._seed if seed is None else seed, f"chance/{account}/{counter}")
+        digest = _digest(f"{self._seed if seed is None else seed}/chance/{account}/{counter}")
         return (int(digest[:16], 16) >> (64 - _CHANCE_BITS)) / (1 << _CHANCE_BITS)
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=_DIGEST).hexdigest()

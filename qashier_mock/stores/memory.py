@@ -99,23 +99,17 @@ class MemoryAccount(Transaction):
             self._by_status[before.status].remove(session.sequence)
             self._by_status[session.status].add(session.sequence)
 
-    def _earliest_open(self) -> CheckoutSession | None:
-        while self._deadlines:
-            session = self._sessions[self._deadlines[0][1]]
-            if session.is_open:
-                return session
-            heappop(self._deadlines)
-        return None
-
     async def overdue(self, now: int) -> CheckoutSession | None:
-        if not self._deadlines or self._deadlines[0][0] > now:
-            return None
-        session = self._earliest_open()
-        return session if session is not None and session.expires_at <= now else None
+        deadline = self.next_deadline()
+        return None if deadline is None or deadline > now else self._sessions[self._deadlines[0][1]]
 
     def next_deadline(self) -> int | None:
-        session = self._earliest_open()
-        return None if session is None else session.expires_at
+        while self._deadlines:
+            deadline, sequence = self._deadlines[0]
+            if self._sessions[sequence].status is Status.OPEN:
+                return deadline
+            heappop(self._deadlines)
+        return None
 
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
         first, end, sessions = interval.first, interval.end, self._sessions
