@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 BACKLOG: Final = 2_048
 """Connections that wait while the server gets ready."""
@@ -135,6 +136,11 @@ def reachable(host: str) -> str:
 def bracketed(host: str) -> str:
     """A host as it stands in a URL: an IPv6 address has brackets around it."""
     return f"[{host}]" if ":" in host else host
+
+
+def host_in(url: str) -> str:
+    """The host of a URL, in lower case; empty where it has none."""
+    return (urlsplit(url).hostname or "").lower()
 
 
 def is_loopback(host: str) -> bool:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import randbits
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
-from qashier_mock.address import is_loopback
+from qashier_mock.address import host_in, is_loopback
 from qashier_mock.clocks import Clocks
 from qashier_mock.core.model import Event, EventType, WebhookEndpoint
 from qashier_mock.core.policy import Policy
@@ -314,7 +313,7 @@ def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
     def refusal(url: str) -> str | None:
         if hosts is None:
             return None
-        host = (urlsplit(url).hostname or "").lower()
+        host = host_in(url)
         if host in hosts:
             return None
         return (

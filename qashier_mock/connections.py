@@ -112,11 +112,8 @@ class Connections:
             MockUnreachable: There is no answer.
         """
         content = None if body is None else json.dumps(body).encode()
-        sent = (
-            SecretHeaders(headers)
-            if content is None
-            else SecretHeaders(headers, **{"Content-Type": "application/json"})
-        )
+        kind = {} if content is None else {"Content-Type": "application/json"}
+        sent = SecretHeaders({**headers, **kind})
         closings = self._closings
         connection = self._take(timeout or self._timeout)
         try:

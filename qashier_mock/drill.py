@@ -86,6 +86,11 @@ class Story:
         self.note(f"The customer paid {session_id}.")
         self.account.pay(session_id)
 
+    def decline(self, session_id: str) -> None:
+        """Let the payment fail."""
+        self.note("The payment was declined.")
+        self.account.fail(session_id)
+
     def pass_time(self, seconds: int) -> None:
         """Move the account's clock forward; webhooks and retries that fall due are delivered."""
         self.note(f"{seconds} s passed.")
@@ -198,8 +203,7 @@ def _disturbed(name: str, *, orders: int = 1) -> Callable[[Story], None]:
 
 def _never_paid(story: Story) -> None:
     session_id = story.order()
-    story.note("The payment was declined.")
-    story.account.fail(session_id)
+    story.decline(session_id)
     story.note("The customer cancelled.")
     story.account.cancel(session_id)
     story.account.flush()
@@ -208,8 +212,7 @@ def _never_paid(story: Story) -> None:
 
 def _declined_then_paid(story: Story) -> None:
     session_id = story.order()
-    story.note("The payment was declined.")
-    story.account.fail(session_id)
+    story.decline(session_id)
     story.pay(session_id)
     story.account.flush()
     story.ask(session_id, 1)

@@ -57,14 +57,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened to a session. `at` is in epoch seconds of the account's clock; one of the rest is set."""
+    """One thing that happened to a session. `at` is in epoch seconds of the account's clock."""
 
     at: int
     kind: Kind
-    request: JournalEntry | None = None
-    event: Event | None = None
-    attempt: Attempt | None = None
-    delivery: Delivery | None = None
+    what: JournalEntry | Event | Attempt | Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +173,9 @@ def timeline(
         if _concerns(each, session_id.encode())
         for kind in (Kind.PAGE if each.is_of_a_page else Kind.REQUEST,)
     ]
-    ranked += [(_ORDER[Kind.EVENT], Entry(each.created, Kind.EVENT, event=each)) for each in events]
-    ranked += [(_ORDER[Kind.ATTEMPT], Entry(each.at, Kind.ATTEMPT, attempt=each)) for each in attempts]
-    ranked += [(_ORDER[Kind.PENDING], Entry(each.due, Kind.PENDING, delivery=each)) for each in pending]
+    ranked += [(_ORDER[Kind.EVENT], Entry(each.created, Kind.EVENT, each)) for each in events]
+    ranked += [(_ORDER[Kind.ATTEMPT], Entry(each.at, Kind.ATTEMPT, each)) for each in attempts]
+    ranked += [(_ORDER[Kind.PENDING], Entry(each.due, Kind.PENDING, each)) for each in pending]
     return tuple(entry for _, entry in sorted(ranked, key=lambda each: (each[1].at, each[0])))
 
 

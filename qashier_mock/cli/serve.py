@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.address import AddressUnavailable, bind, url_of
+from qashier_mock.address import AddressUnavailable, bind, host_in, is_loopback, url_of
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
 from qashier_mock.cli.options import HOST, POLICY, PORT, SEED, Flag, Option, Repeatable, one_of, parse
@@ -202,10 +202,9 @@ def _tls(certificate: str | None, key: str | None) -> tuple[Path, Path] | None:
 
 
 def _settings(options: argparse.Namespace, secret: str | None) -> Settings:
-    from qashier_mock.address import is_loopback  # noqa: PLC0415
     from qashier_mock.app import Settings  # noqa: PLC0415 - after the socket is bound
 
-    hosts = {_host(url) for url in options.webhook_url} | {each.lower() for each in options.webhook_allow}
+    hosts = {host_in(url) for url in options.webhook_url} | {each.lower() for each in options.webhook_allow}
     anywhere = is_loopback(options.host) and not options.webhook_allow
     return Settings(
         public_url=options.public_url,
@@ -234,12 +233,6 @@ def _bugs(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(find(name).name for name in names)
     except UnknownBug as error:
         raise CommandError(str(error)) from None
-
-
-def _host(url: str) -> str:
-    from urllib.parse import urlsplit  # noqa: PLC0415
-
-    return (urlsplit(url).hostname or "").lower()
 
 
 def _policy(path: str | None) -> Any:

@@ -10,6 +10,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
+from operator import attrgetter
 from typing import Final, Self
 
 from sortedcontainers import SortedList
@@ -123,7 +124,7 @@ class MemoryAccount(Transaction):
         return [sessions[place] for place in islice(places, limit)]
 
     async def _first_since(self, created: int) -> int:
-        return bisect_left(self._sessions, created, key=_created)
+        return bisect_left(self._sessions, created, key=attrgetter("created"))
 
     async def sessions(self) -> Sequence[CheckoutSession]:
         return tuple(self._sessions)
@@ -359,7 +360,3 @@ class MemoryStore:
 
     async def close(self) -> None:
         return None
-
-
-def _created(session: CheckoutSession) -> int:
-    return session.created

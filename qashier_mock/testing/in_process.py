@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote
+from wsgiref.util import setup_testing_defaults
 
 from qashier_mock.receiver import ReceivedWebhook
 
@@ -88,26 +89,21 @@ def _call_wsgi(app: Any, path: str, webhook: ReceivedWebhook) -> int:
     statuses: list[int] = []
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "POST",
-        "SCRIPT_NAME": "",
         "PATH_INFO": unquote(path),
         "QUERY_STRING": "",
         "SERVER_NAME": "testserver",
-        "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1",
         "CONTENT_LENGTH": str(len(webhook.body)),
         "CONTENT_TYPE": webhook.headers.get("content-type", ""),
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(webhook.body),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
     }
     for name, value in webhook.headers.items():
         if name not in {"content-length", "content-type"}:
             environ["HTTP_" + name.upper().replace("-", "_")] = value
+    setup_testing_defaults(environ)  # what is missing
 
     def start_response(status: str, *_: object) -> Callable[[bytes], object]:
         statuses.append(int(status.split(maxsplit=1)[0]))
