@@ -29,8 +29,8 @@ from qashier_mock.bugs.table import Bug, known
 __all__ = ["BUGS", "Bug", "Parts", "UnknownBug", "find", "parts_with"]
 
 _GROUPS: Final = (
-    *("amounts", "auth", "bodies", "create", "deliveries", "endings", "events", "filters"),
-    *("http", "idempotency", "listing", "payments", "races", "reading"),
+    *("amounts", "auth", "create", "endings", "events", "http", "idempotency", "listing", "payments", "races"),
+    "reading",
 )
 for _group in _GROUPS:
     import_module(f"{__name__}.{_group}")  # enters its defects

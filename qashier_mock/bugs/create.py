@@ -1,4 +1,4 @@
-"""CRE: what a create turns away, answers with, and makes of times, addresses and ids."""
+"""CRE: what a create lets in or turns away wrongly, answers with, and makes of times, addresses and ids."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from qashier_mock.bugs.changes import (
     CREATE,
     command,
     create_body,
+    create_line,
     opened,
     opening,
     page_layer,
     refused_create,
     reply,
+    schema,
     sessions,
     several,
     transaction,
 )
-from qashier_mock.bugs.parts import Inner, Parts
+from qashier_mock.bugs.parts import Inner, Json, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
-from qashier_mock.core.errors import ExpiresAtOutOfRange
+from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange
 from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE
-from qashier_mock.core.model import CheckoutSession, CreateSession, Status
+from qashier_mock.core.model import CheckoutSession, CreateSession, LineItem, PaymentStatus, Status
 
 SHOP = "https://shop.example/"
 _PRICE = {"currency": "SGD", "product_data": {"name": "Order"}, "unit_amount": 100}
@@ -175,3 +177,186 @@ def every_fourth_id_again(parts: Parts) -> None:
         return ids[-1]
 
     _drawn(again)(parts)
+
+
+BODY = "schemas.CheckoutSessionCreate"
+LINES = f"{BODY}.properties.line_items"
+URL = "schemas.RedirectUrl"
+
+Convert = Callable[[Any], Any]
+"""The value that stands in the place of another; None leaves that as it is."""
+
+
+def _price(line: Json) -> Json:
+    price = line.get("price_data")
+    return price if isinstance(price, dict) else {}
+
+
+def _product(line: Json) -> Json:
+    product = _price(line).get("product_data")
+    return product if isinstance(product, dict) else {}
+
+
+def _convert(holder: Json, name: str, convert: Convert) -> None:
+    if name in holder:
+        value = convert(holder[name])
+        if value is not None:
+            holder[name] = value
+
+
+def _quantity(convert: Convert) -> Change:
+    return create_line(lambda line: _convert(line, "quantity", convert))
+
+
+def _integers(convert: Convert) -> Change:
+    return several(_quantity(convert), create_line(lambda line: _convert(_price(line), "unit_amount", convert)))
+
+
+def _text(name: str, convert: Convert) -> Change:
+    return create_line(lambda line: _convert(_product(line), name, convert))
+
+
+def _currency(change: Callable[[str], str]) -> Change:
+    return create_line(lambda line: _convert(_price(line), "currency", lambda value: _of_text(value, change)))
+
+
+def _of_text(value: Any, change: Callable[[str], str]) -> str | None:
+    return change(value) if isinstance(value, str) else None
+
+
+def _unquoted(value: Any) -> int | None:
+    return int(value) if isinstance(value, str) and value.isdecimal() else None
+
+
+def _cut_off(value: Any) -> int | None:
+    return int(value) if isinstance(value, float) and not value.is_integer() else None
+
+
+def _written(value: Any) -> str | None:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _without_null(holder: Json, *names: str) -> None:
+    for name in names:
+        if holder.get(name, "") is None:
+            del holder[name]
+
+
+def _first_currency_counts(is_accepted: Callable[[tuple[LineItem, ...]], bool]) -> Change:
+    def open_mixed(inner: Inner, params: CreateSession, **how: Any) -> CheckoutSession:
+        lines = params.line_items
+        try:
+            opened: CheckoutSession = inner(params, **how)
+        except CurrencyMixed:
+            if not is_accepted(lines):
+                raise
+            same = tuple(replace(line, currency=lines[0].currency) for line in lines)
+            opened = replace(inner(replace(params, line_items=same), **how), line_items=lines)
+        return opened
+
+    return opening(open_mixed)
+
+
+def _more_urls(pattern: str) -> Change:
+    return schema(URL, pattern=lambda before: f"({before})|({pattern})")
+
+
+def _long_name(body: Json, _key: str | None) -> tuple[str, str] | None:
+    for index, line in enumerate(body["line_items"]):
+        if len(_product(line)["name"].encode()) > 250:
+            path = f"line_items[{index}].price_data.product_data.name"
+            return path, f"{path} must have at most 250 bytes."
+    return None
+
+
+# fmt: off
+row("CRE-11", "quantity-in-quotes", 'A quantity in quotes is taken for a number: `"2"` is accepted.',
+    _quantity(_unquoted))
+row("CRE-11", "fractions-cut-off",
+    "The fraction of a `unit_amount` or a quantity is cut off: 12.5 is accepted as 12.", _integers(_cut_off))
+row("CRE-11", "true-is-one", "`true` is accepted as a quantity of 1 and a `unit_amount` of 1.",
+    _integers(lambda value: 1 if value is True else None))
+row("CRE-11", "negative-amount-accepted", "A negative `unit_amount` is accepted, as a discount.",
+    schema("schemas.UnitAmount", minimum=-99_999_999))
+row("CRE-11", "quantity-zero-accepted", "A quantity of 0 is accepted.", schema("schemas.Quantity", minimum=0))
+row("CRE-11", "quantity-10001-accepted", "A quantity of 10,001 is accepted: off by one.",
+    schema("schemas.Quantity", maximum=10_001))
+row("CRE-11", "quantity-10000-refused", "A quantity of 10,000 is refused: the bound itself is left out.",
+    schema("schemas.Quantity", maximum=9_999))
+row("CRE-11", "amount-100000000-accepted", "A `unit_amount` of 100,000,000 is accepted: off by one.",
+    schema("schemas.UnitAmount", maximum=100_000_000))
+row("CRE-11", "amount-99999999-refused", "A `unit_amount` of 99,999,999 is refused: the bound itself is left out.",
+    schema("schemas.UnitAmount", maximum=99_999_998))
+row("CRE-12", "currency-in-lower-case", "A currency in lower case is accepted: `sgd`.", _currency(str.upper))
+row("CRE-12", "currency-trimmed", "A currency with blanks around it is accepted.", _currency(str.strip))
+row("CRE-12", "currency-of-any-letters", "Any three capital letters are accepted as a currency: `ZZZ`.",
+    schema("schemas.CurrencyCode", enum=None, pattern="^[A-Z]{3}$"))
+row("CRE-13", "mixed-currencies-accepted",
+    "Lines of several currencies are accepted and added up as if they were the first one's.",
+    _first_currency_counts(lambda _lines: True))
+row("CRE-13", "third-currency-not-compared",
+    "Only the first two lines must have the same currency; a third of another one is accepted.",
+    _first_currency_counts(lambda lines: lines[0].currency == lines[1].currency))
+row("CRE-14", "line-101-accepted", "A create of 101 lines is accepted: off by one.", schema(LINES, maxItems=101))
+row("CRE-14", "line-100-refused", "A create of 100 lines is refused: the bound itself is left out.",
+    schema(LINES, maxItems=99))
+row("CRE-14", "further-lines-dropped",
+    "A create of more than 100 lines is accepted, and those after the hundredth are dropped.",
+    create_body(lambda body: _convert(
+        body, "line_items", lambda value: value[:100] if isinstance(value, list) else None)))
+row("CRE-15", "scripts-accepted-as-urls", "A URL of any scheme is accepted, `javascript:` included.",
+    _more_urls("^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$"))
+row("CRE-15", "relative-urls-accepted", "A URL without scheme and host is accepted: `/thanks`.",
+    _more_urls("^/[!-~]*$"))
+row("CRE-15", "urls-without-host-accepted", "A URL without a host is accepted: `https:///thanks`.",
+    _more_urls("^https?://(/[!-~]*)?$"))
+row("CRE-15", "cancel-url-not-looked-at", "Any text is accepted as `cancel_url`.",
+    schema(f"{BODY}.properties.cancel_url", allOf=None, type="string", minLength=1, maxLength=2048))
+row("CRE-16", "description-required", "A product without a description is refused.",
+    schema("schemas.ProductData", required=["name", "description"]))
+row("CRE-16", "name-optional", "A product without a name is accepted.",
+    create_line(lambda line: "product_data" in _price(line) and _product(line).setdefault("name", "Item")))
+row("CRE-16", "quantity-optional", "A line without a quantity is accepted, for one piece.",
+    create_line(lambda line: line.setdefault("quantity", 1)))
+row("CRE-16", "currency-optional", "A price without a currency is accepted, in SGD.",
+    create_line(lambda line: _price(line) and _price(line).setdefault("currency", "SGD")))
+row("CRE-17", "cancel-url-required", "A create without `cancel_url` is refused.",
+    schema(BODY, required=["line_items", "success_url", "return_url", "cancel_url"]))
+row("CRE-18", "null-counts-as-left-out",
+    "An explicit null for `cancel_url`, `expires_at` or a description is accepted as if it were left out.",
+    several(create_body(lambda body: _without_null(body, "cancel_url", "expires_at")),
+            create_line(lambda line: _without_null(_product(line), "description"))))
+row("CRE-18", "numbers-as-names", "A number is accepted as the name of a product, and becomes text.",
+    _text("name", _written))
+row("CRE-18", "expiry-in-quotes", "An `expires_at` in quotes is accepted.",
+    create_body(lambda body: _convert(body, "expires_at", _unquoted)))
+row("CRE-18", "single-line-without-array", "A single line that is not in an array is accepted as `line_items`.",
+    create_body(lambda body: _convert(
+        body, "line_items", lambda value: [value] if isinstance(value, dict) else None)))
+row("CRE-19", "long-name-cut", "A name of more than 250 characters is accepted, and cut.",
+    _text("name", lambda value: _of_text(value, lambda text: text[:250])))
+row("CRE-19", "long-description-cut", "A description of more than 1,000 characters is accepted, and cut.",
+    _text("description", lambda value: _of_text(value, lambda text: text[:1_000])))
+row("CRE-19", "empty-name-accepted", "An empty name is accepted.",
+    schema("schemas.ProductData.properties.name", minLength=0))
+row("CRE-19", "name-measured-in-bytes",
+    "A name of 250 characters is refused where it has more than 250 bytes in UTF-8.",
+    refused_create(_long_name, "parameter_invalid"))
+row("CRE-19", "long-urls-accepted", "A URL of more than 2,048 characters is accepted.", schema(URL, maxLength=8_192))
+row("CRE-19", "urls-above-255-refused", "A URL of more than 255 characters is refused: the column is not wider.",
+    schema(URL, maxLength=255))
+# fmt: on
+
+
+@defect("CRE-14")
+def empty_basket_accepted(parts: Parts) -> None:
+    """A create without any line is accepted."""
+    nothing = LineItem("nothing", None, "SGD", 0, 1)
+
+    def open_empty(inner: Inner, params: CreateSession, **how: Any) -> CheckoutSession:
+        session: CheckoutSession = inner(replace(params, line_items=params.line_items or (nothing,)), **how)
+        if params.line_items:
+            return session
+        return replace(session, line_items=(), payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
+
+    several(schema(LINES, minItems=0), opening(open_empty))(parts)

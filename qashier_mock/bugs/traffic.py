@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
+from starlette import requests
 
 from qashier_mock.pipeline.scope import ABORT, RESPOND
 
@@ -133,8 +134,9 @@ class Traffic:
         if scope["type"] != "http" or scope["path"].startswith(self._leaves_out):
             await self._app(scope, receive, send)
             return
-        body = await _read(receive)
-        if body is None:
+        try:
+            body = await requests.Request(scope, receive).body()
+        except requests.ClientDisconnect:
             return
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         path = raw_path.decode("latin-1")
@@ -164,18 +166,6 @@ def _within(layer: Layer, respond: Respond) -> Respond:
         return await layer(request, respond)
 
     return around
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The whole body, or None where the client has gone."""
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
 
 
 async def _ask(app: ASGIApp, scope: Scope, receive: Receive, request: Request) -> Answer:
