@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 from qashier_mock.pipeline.export import bundle
-from qashier_mock.pipeline.framework import InvalidSpecification, OpenAPISpecification
+from qashier_mock.pipeline.framework import InvalidSpecification, OpenAPISpecification, resolve_refs
 from qashier_mock.pipeline.schemas import Unsupported
 
 PRECOMPILED_SUFFIX: Final = ".precompiled.json"
@@ -97,9 +97,10 @@ class Document:
 class _Proven(OpenAPISpecification):  # type: ignore[misc]  # Connexion ships no types
     """A document that has been validated before."""
 
-    @classmethod
-    def _validate_spec(cls, spec: Any) -> None:
-        """Do nothing. Connexion validates here, in Python, which is most of what loading a document costs."""
+    def __init__(self, content: dict[str, Any]) -> None:
+        """Resolve references. Connexion also validates, in Python, and keeps a copy: most of what loading costs."""
+        self._set_defaults(content)
+        self._spec, self._base_uri = resolve_refs(content), ""
 
 
 def precompile(source: Path) -> Path:

@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from connexion.exceptions import InvalidSpecification, ResolverError
     from connexion.http_facts import METHODS
+    from connexion.json_schema import resolve_refs
     from connexion.middleware import ConnexionMiddleware
     from connexion.middleware.abstract import SpecMiddleware
     from connexion.middleware.lifespan import LifespanMiddleware
@@ -29,4 +30,5 @@ __all__ = [
     "Resolver",
     "ResolverError",
     "SpecMiddleware",
+    "resolve_refs",
 ]
