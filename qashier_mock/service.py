@@ -275,7 +275,7 @@ class CheckoutService:
         for counter in count(profile.drawn):
             object_id = self._ids.new_id(prefix, tx.account, counter, profile.seed)
             if not await tx.is_taken(object_id):
-                await tx.save_profile(profile.having_drawn(counter + 1))
+                (await tx.change()).profile = profile.having_drawn(counter + 1)
                 break
         return object_id
 

@@ -259,9 +259,9 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         """Parse and validate parameters and body; a large body is left to `_parse_large`."""
         operation = call.operation
         arguments: dict[str, Any] = {}
-        if values:
-            for scalar, value in zip(operation.path_parameters, values, strict=True):
-                arguments[scalar.argument] = scalar.parse(value.decode(errors="replace"))
+        for index, value in enumerate(values):
+            scalar = operation.path_parameters[index]
+            arguments[scalar.argument] = scalar.parse(value.decode(errors="replace"))
         operation.query.parse(call.query, arguments)
         for name, scalar in operation.headers:
             scalar.parse_header(headers.all(name), arguments)
