@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from qashier_contract import CLAUSES
-from qashier_contract.addresses import origin_of
+from qashier_contract.addresses import is_same_host, joined, origin_of
 from qashier_contract.history import CLOSED_IDLE, INTERRUPTED, TIMED_OUT, Recorder
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop
 from qashier_contract.ledger import Ledger
 from qashier_contract.pace import OutOfRoom, Pace
 from qashier_contract.receiver import Receiver
-from qashier_contract.target import Account, Key, Target, is_same_host, joined
+from qashier_contract.target import Account, Key, Target
 from qashier_contract.transport import BODY_MOST, HttpTransport, path_of
 from raw_server import answering, raw_server, read_request
 

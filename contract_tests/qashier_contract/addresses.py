@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from typing import Final
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,11 @@ class Origin:
     scheme: str
     host: str
     port: int
+
+    def __str__(self) -> str:
+        """The beginning of its URLs, in one spelling: a default port is left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}{'' if self.port == _PORTS[self.scheme] else f':{self.port}'}"
 
 
 def origin_of(url: str) -> Origin | None:
@@ -25,7 +33,7 @@ def origin_of(url: str) -> Origin | None:
         return None
     if parts.scheme not in {"http", "https"} or not host or re.search(r"[\x00-\x20\x7f\ud800-\udfff%<>\\^`{|}]", host):
         return None
-    return Origin(parts.scheme, host, port if port is not None else {"http": 80, "https": 443}[parts.scheme])
+    return Origin(parts.scheme, host, port if port is not None else _PORTS[parts.scheme])
 
 
 def parts_of(url: str) -> SplitResult:
@@ -34,3 +42,18 @@ def parts_of(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError:
         return urlsplit("")
+
+
+def joined(base: str, reference: str) -> str | None:
+    """Where a link or a form of a page leads; None if it leads nowhere."""
+    try:
+        url = urljoin(base, reference)
+    except ValueError:
+        return None
+    return url if origin_of(url) is not None else None
+
+
+def is_same_host(url: str, page: str) -> bool:
+    """Whether a URL stays where a page is: only there is a customer's form sent, and only there are links followed."""
+    there, here = origin_of(url), origin_of(page)
+    return there is not None and here is not None and (there.host, there.port) == (here.host, here.port)

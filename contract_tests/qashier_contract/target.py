@@ -10,16 +10,17 @@ import json
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
-from typing import Final, TypeAlias
-from urllib.parse import quote, urlencode, urljoin
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlencode
 
-from qashier_contract.addresses import origin_of
+from qashier_contract.addresses import is_same_host, joined
 from qashier_contract.history import (
     CLOSED_IDLE,
     CONTROL_PATH,
@@ -27,6 +28,7 @@ from qashier_contract.history import (
     SESSIONS_PATH,
     Credentials,
     Exchange,
+    Operation,
     Recorder,
     Reply,
     Request,
@@ -40,6 +42,16 @@ _MOST_WAITS: Final = 8
 """How often one request is sent again after 429 before its last answer is taken as it is."""
 _LONGEST_WAIT_S: Final = 60.0
 MOST_AT_ONCE: Final = 8
+_DRAFT: Final = Exchange(
+    number=0,
+    request=Request(method="GET", path="/"),
+    reply=None,
+    sent_ns=0,
+    received_ns=0,
+    account=None,
+    credentials=Credentials.NONE,
+)
+"""An exchange that has not begun."""
 
 Transport: TypeAlias = "Callable[[str, str, Sequence[tuple[str, str]], bytes | None], tuple[Reply | None, str | None]]"
 """Carries one request (method, absolute URL, headers, body) to a target: its reply, or why there is none."""
@@ -55,9 +67,9 @@ class Key:
     def __repr__(self) -> str:
         return f"Key(***, {self.scheme})"
 
-    def header(self, scheme: Credentials | None = None) -> str:
+    def header(self, scheme: Credentials) -> str:
         """The value of `Authorization`."""
-        if (scheme or self.scheme) is Credentials.BEARER:
+        if scheme is Credentials.BEARER:
             return f"Bearer {self.secret}"
         return "Basic " + base64.b64encode(f"{self.secret}:".encode()).decode()
 
@@ -94,7 +106,7 @@ class Target:
         self.control_url = control_url.rstrip("/") if control_url else None
         self.timeout_s = timeout_s
         self.scenario = ""
-        self._cookies: dict[str, dict[str, str]] = {}
+        self._cookies: dict[str, dict[str, str]] = defaultdict(dict)
         """What the customer of each session was given to carry from page to page; never recorded."""
         self._local = threading.local()
         self._threads = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
@@ -125,10 +137,6 @@ class Target:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
         redacted: bytes | None = None,
-        url: str | None = None,
-        page_of: str | None = None,
-        page_act: str | None = None,
-        page_from: int | None = None,
         is_chunked: bool = False,
     ) -> Exchange:
         """Send one request, wait where the target asks for it, and record every answer.
@@ -144,10 +152,6 @@ class Target:
             headers: Further headers. Where all have names in lower case, `Authorization` has too.
             body: The body as it is sent.
             redacted: What the record shows instead of the body.
-            url: An absolute URL instead of base URL and path: a hosted page.
-            page_of: The session whose page that is; its customer has cookies of their own.
-            page_act: What the customer does there.
-            page_from: The number of the exchange that showed the page on which that is done.
             is_chunked: Whether the body goes out in chunks; else its length is announced.
 
         Raises:
@@ -155,59 +159,88 @@ class Target:
             Interrupted: The stop came. The exchange that was in flight is recorded as one without an answer.
             OutOfSessions: A create, and no more sessions are allowed.
         """
-        sent, recorded = list(headers), list(headers)
-        kind = Credentials.NONE
-        name = "authorization" if in_lower_case(headers) else "Authorization"
+        kind, value = Credentials.NONE, authorization
         if authorization is not None:
-            kind = Credentials.BROKEN
-            sent.append((name, authorization))
-            recorded.append((name, shown or authorization))
+            kind, account = Credentials.BROKEN, None
         elif account is not None:
             key = self.keys[account]
             kind = credentials or key.scheme
-            sent.append((name, key.header(kind)))
-            recorded.append((name, f"{kind.capitalize()} <key of account {account + 1}>"))
+            value, shown = key.header(kind), f"{kind.capitalize()} <key of account {account + 1}>"
+        sent, recorded = list(headers), list(headers)
+        if value is not None:
+            name = "authorization" if in_lower_case(headers) else "Authorization"
+            sent.append((name, value))
+            recorded.append((name, shown or value))
         if is_chunked:
             recorded.append(("Transfer-Encoding", "chunked"))
-        request = Request(
-            method=method,
-            path=url or path,
-            query=query,
-            headers=tuple(recorded),
-            body=body if redacted is None else redacted,
-        )
-        cookies = self._cookies.setdefault(page_of, {}) if page_of is not None else {}
-        if cookies:
-            sent.append(("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
-        whole = self._whole_url(path, query, url)
-        opens = method == "POST" and path == SESSIONS_PATH and page_of is None
+        kept = body if redacted is None else redacted
+        request = Request(method=method, path=path, query=query, headers=tuple(recorded), body=kept)
+        is_control = path.startswith(CONTROL_PATH) and self.control_url is not None
+        url = f"{self.control_url if is_control else self.base_url}{request.target}"
+        draft = replace(_DRAFT, request=request, account=account, credentials=kind)
+        return self._until_answered(draft, url, sent, body, is_chunked=is_chunked)
+
+    def visit(
+        self,
+        method: str,
+        url: str,
+        session_id: str,
+        act: str,
+        *,
+        seen: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+    ) -> Exchange:
+        """Ask for a hosted page as a session's customer, who has no key, and cookies of his own; else like `send`.
+
+        Args:
+            method: The HTTP method.
+            url: The page's absolute address.
+            session_id: The session whose page that is.
+            act: What the customer does there.
+            seen: The number of the exchange that showed the page on which that is done.
+            headers: Further headers.
+            body: The body as it is sent.
+        """
+        request = Request(method=method, path=url, headers=tuple(headers), body=body)
+        draft = replace(_DRAFT, request=request, page_of=session_id, page_act=act, page_from=seen)
+        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies[session_id].items())
+        sent = [*headers, ("Cookie", cookies)] if cookies else headers
+        return self._until_answered(draft, _as_a_browser_asks(url), sent, body)
+
+    def _until_answered(
+        self,
+        draft: Exchange,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | None,
+        *,
+        is_chunked: bool = False,
+    ) -> Exchange:
+        """Send a request, again where the target answers 429 or had closed the connection; what became of it last."""
+        opens = draft.operation is Operation.CREATE
         waits, failure = 0, None
         while True:
             self.pace.take(opens_session=opens and (waits == 0 or failure == CLOSED_IDLE))
             self._stamp()
             try:
-                reply, failure = self._carry(method, whole, sent, body, is_chunked=is_chunked)
+                reply, failure = self._carry(draft.request.method, url, headers, body, is_chunked=is_chunked)
             except Interrupted:
                 reply, failure = None, INTERRUPTED
-            exchange = Exchange(
+            exchange = replace(
+                draft,
                 number=self._local.number,
-                request=request,
                 reply=reply,
                 failure=failure,
                 sent_ns=self._local.sent_ns,
                 received_ns=time.monotonic_ns(),
-                account=account if kind not in {Credentials.NONE, Credentials.BROKEN} else None,
-                credentials=kind,
                 scenario=self.scenario,
-                page_of=page_of,
-                page_act=page_act,
-                page_from=page_from,
             )
             self.recorder.add(exchange)
             self.pace.keep(exchange)
             self.pace.stop.check()
-            if page_of is not None and reply is not None:
-                _keep_cookies(cookies, reply)
+            if draft.page_of is not None and reply is not None:
+                _keep_cookies(self._cookies[draft.page_of], reply)
             waits += 1
             if waits > _MOST_WAITS or (failure != CLOSED_IDLE and (reply is None or reply.status != 429)):
                 return exchange
@@ -272,14 +305,6 @@ class Target:
         """Note that this thread's request goes out now."""
         self._local.number, self._local.sent_ns = self.recorder.next_number(), time.monotonic_ns()
 
-    def _whole_url(self, path: str, query: str, url: str | None) -> str:
-        if url is not None:
-            return _as_a_browser_asks(url)
-        base = self.base_url
-        if path.startswith(CONTROL_PATH) and self.control_url is not None:
-            base = self.control_url
-        return base + path + (f"?{query}" if query else "")
-
     def close(self) -> None:
         """Close every connection, and end the threads of the rounds."""
         self._threads.shutdown()
@@ -290,21 +315,6 @@ def _as_a_browser_asks(url: str) -> str:
     """The address of a page as it is asked for: what is no character of a URL goes out percent-encoded."""
     kept = re.sub(r"[\t\r\n]", "", url)
     return re.sub(r"[^!-~]", lambda found: quote(found[0].encode("utf-8", "replace")), kept)
-
-
-def joined(base: str, reference: str) -> str | None:
-    """Where a link or a form of a page leads; None if it leads nowhere."""
-    try:
-        url = urljoin(base, reference)
-    except ValueError:
-        return None
-    return url if origin_of(url) is not None else None
-
-
-def is_same_host(url: str, page: str) -> bool:
-    """Whether a URL stays where a page is: only there is a customer's form sent, and only there are links followed."""
-    there, here = origin_of(url), origin_of(page)
-    return there is not None and here is not None and (there.host, there.port) == (here.host, here.port)
 
 
 def _keep_cookies(cookies: dict[str, str], reply: Reply) -> None:
@@ -387,8 +397,7 @@ class Account:
 
     def set_clock(self, *, now: int | None = None, frozen: bool | None = None) -> Exchange:
         wanted = {name: value for name, value in (("now", now), ("frozen", frozen)) if value is not None}
-        body = json.dumps(wanted).encode()
-        return self.target.send("PUT", f"{CONTROL_PATH}/clock", account=self.number, headers=_JSON, body=body)
+        return self._post(f"{CONTROL_PATH}/clock", wanted, method="PUT")
 
     def advance(self, seconds: int) -> Exchange:
         return self._post(f"{CONTROL_PATH}/clock/advance", {"seconds": seconds})
@@ -398,24 +407,21 @@ class Account:
 
     def add_endpoint(self, url: str, secret: str | None = None) -> Exchange:
         """Register a webhook endpoint. The secret is sent, but not recorded."""
-        wanted: dict[str, Json] = {"url": url}
-        redacted = json.dumps({**wanted, **({"secret": "***"} if secret is not None else {})}).encode()
-        body = json.dumps({**wanted, **({"secret": secret} if secret is not None else {})}).encode()
-        path = f"{CONTROL_PATH}/webhook-endpoints"
-        return self.target.send("POST", path, account=self.number, headers=_JSON, body=body, redacted=redacted)
+        path, body = f"{CONTROL_PATH}/webhook-endpoints", {"url": url}
+        if secret is None:
+            return self._post(path, body)
+        return self._post(path, {**body, "secret": secret}, redacted=json.dumps({**body, "secret": "***"}).encode())
 
     def remove_endpoint(self, endpoint_id: str) -> Exchange:
-        path = f"{CONTROL_PATH}/webhook-endpoints/{_quoted(endpoint_id)}"
-        return self.target.send("DELETE", path, account=self.number)
+        return self._post(f"{CONTROL_PATH}/webhook-endpoints/{_quoted(endpoint_id)}", None, method="DELETE")
 
     def view(self, session_id: str, url: str, act: str = "view", *, seen: int | None = None) -> Exchange:
         """Open a hosted page, or where one of its links leads, as a customer without a key; the last exchange."""
-        exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=act, page_from=seen)
-        return self.led_on(session_id, exchange, act)
+        return self._led_on(self.target.visit("GET", url, session_id, act, seen=seen))
 
     def look(self, session_id: str, url: str) -> Exchange:
         """Ask for the headers of a hosted page alone, as what previews links does."""
-        return self.target.send("HEAD", "", account=None, url=url, page_of=session_id, page_act="view")
+        return self.target.visit("HEAD", url, session_id, "view")
 
     def press(
         self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str], *, seen: int
@@ -430,21 +436,11 @@ class Account:
         body = urlencode(fields).encode()
         headers = (("Content-Type", "application/x-www-form-urlencoded"),)
         url = joined(form["action"], button.get("formaction", "")) or form["action"]
-        exchange = self.target.send(
-            "POST",
-            "",
-            account=None,
-            url=url,
-            headers=headers,
-            body=body,
-            page_of=session_id,
-            page_act=act,
-            page_from=seen,
-        )
-        return self.led_on(session_id, exchange, act)
+        return self._led_on(self.target.visit("POST", url, session_id, act, seen=seen, headers=headers, body=body))
 
-    def led_on(self, session_id: str, exchange: Exchange, act: str) -> Exchange:
+    def _led_on(self, exchange: Exchange) -> Exchange:
         """Follow redirects on the same host; the shop's own pages are never opened."""
+        session_id, act = str(exchange.page_of), f"{exchange.page_act}, led on"
         for _ in range(5):
             location = exchange.reply.header("location") if exchange.reply is not None else None
             if location is None or exchange.reply is None or not 300 <= exchange.reply.status < 400:
@@ -452,7 +448,7 @@ class Account:
             url = joined(exchange.request.path, location)
             if url is None or not is_same_host(url, exchange.request.path):
                 break
-            exchange = self.target.send("GET", "", account=None, url=url, page_of=session_id, page_act=f"{act}, led on")
+            exchange = self.target.visit("GET", url, session_id, act)
         return exchange
 
     def _post(
@@ -460,11 +456,12 @@ class Account:
         path: str,
         body: Json,
         *,
+        method: str = "POST",
         key: str | None = None,
         headers: Sequence[tuple[str, str]] = (),
-        credentials: Credentials | None = None,
-        is_chunked: bool = False,
+        **how: Any,
     ) -> Exchange:
+        """Send a body as JSON, bytes as they are; `how` is for `Target.send`."""
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         named = list(headers)
         if raw is not None and not any(name.lower() == "content-type" for name, _ in named):
@@ -473,12 +470,7 @@ class Account:
             named.append(("Idempotency-Key", key))
         # A header that is named, but not to be sent, is given as "".
         named = [(name, value) for name, value in named if name.lower() != "content-type" or value]
-        return self.target.send(
-            "POST", path, account=self.number, credentials=credentials, headers=named, body=raw, is_chunked=is_chunked
-        )
-
-
-_JSON: Final = (("Content-Type", "application/json"),)
+        return self.target.send(method, path, account=self.number, headers=named, body=raw, **how)
 
 
 def _quoted(identifier: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from qashier_contract import oracle
@@ -34,92 +34,100 @@ def a_first_session(context: RunContext) -> None:
     whole.retrieve()
 
 
+_CENTS: Final = (
+    1,
+    7,
+    19,
+    29,
+    57,
+    58,
+    113,
+    114,
+    115,
+    1009,
+    1013,
+    1999,
+    4035,
+    8175,
+    100_07,
+    16_777_217,
+    33_554_433,
+    99_999_999,
+)
+"""Amounts that suffer where money passes through a float, or through its decimal form."""
+_TEXTS: Final[Sequence[Mapping[str, Json]]] = (
+    {"name": "n"},
+    {"name": "n" * 250},
+    {"name": "🍜" * 250},
+    {"name": "Toast", "description": "d"},
+    {"name": "Toast", "description": "d" * 1000},
+    {"name": "Toast", "description": "🍜" * 1000},
+    {
+        "name": "Café ﬁ e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd",
+        "description": 'Two  blanks, a "quote", a \\ and %s {0} ${x} <b>&amp;</b>',
+    },
+    {"name": " Toast ", "description": "  cafe\u0301, blanks around, and a \u212b  "},
+    {"name": "  Cafe\u0301 \u00a0"},
+    {"name": "it's 100%20 a+b &amp; c"},
+    {"name": "Caf\u00e9 \ufb01 e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd"},
+    {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
+    {"name": "Set", "description": "two\r\nlines"},
+    {"name": "<b>bold</b>"},
+    *({"name": "Set", "description": word} for word in ("null", "undefined", "None", "0", "false", "NaN")),
+    *({"name": word} for word in ("null", "undefined", "0")),
+)
+
+
 @driver(
     "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=38
 )
 def at_the_limits(context: RunContext) -> None:
-    line = context.line
-    lines = [[line(0, 1)], [line(oracle.UNIT_AMOUNT_MOST, 1)], [line(1, oracle.QUANTITY_MOST)], [line(7, 1)]]
-    # Amounts that suffer where money passes through a float, or through its decimal form.
-    cents = [
-        1,
-        7,
-        19,
-        29,
-        57,
-        58,
-        113,
-        114,
-        115,
-        1009,
-        1013,
-        1999,
-        4035,
-        8175,
-        100_07,
-        16_777_217,
-        33_554_433,
-        99_999_999,
-    ]
-    lines.append([line(amount, quantity, name=f"Item {amount}") for quantity, amount in enumerate(cents, 1)])
-    lines.append([line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST)])
-    lines.append(
-        [line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - n, name=f"No. {n}") for n in range(oracle.LINES_MOST)]
-    )
-    largest = line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST)
-    odd = line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST - 1)
-    lines += [[largest] * oracle.LINES_MOST, [odd] * (oracle.LINES_MOST - 1), [odd] * 3]
-    lines += [[line(100, 1), line(250, 1)], [line(100, 1), line(250, 2)]]
-    lines.append([line(0, 3), line(5, 1), line(0, 1)])
-    lines.append([line(0, 3), line(0, 1)])
-    lines.append([line(300, n, name=name) for n, name in enumerate(("b", "a", "b", "c", "a"), 1)])
-    lines.append([line(250, 2, name="Same"), line(250, 2, name="Same"), line(250, 2, name="Same")])
-    opened = [context.open(*some) for some in lines]
+    line, account = context.line, context.account
+    opened = [context.open(*lines) for lines in _baskets(context)]
     for place in (0, 4, 6, 8):
         opened[place].retrieve()
-    context.account.list(limit=len(opened))
+    account.list(limit=len(opened))
     for code in (context.second_currency, *_FOREIGN):
         # The account may not charge these; where it may, they must come back.
         foreign = context.body(line(1253, 3), line(99, 1))
         for one in foreign["line_items"]:
             one["price_data"]["currency"] = code
-        context.account.create(foreign)
-    texts: list[dict[str, Json]] = [
-        {"name": "n"},
-        {"name": "n" * 250},
-        {"name": "🍜" * 250},
-        {"name": "Toast", "description": "d"},
-        {"name": "Toast", "description": "d" * 1000},
-        {"name": "Toast", "description": "🍜" * 1000},
-        {
-            "name": "Café ﬁ e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd",
-            "description": 'Two  blanks, a "quote", a \\ and %s {0} ${x} <b>&amp;</b>',
-        },
-        {"name": " Toast ", "description": "  cafe\u0301, blanks around, and a \u212b  "},
-        {"name": "  Cafe\u0301 \u00a0"},
-        {"name": "it's 100%20 a+b &amp; c"},
-        {"name": "Caf\u00e9 \ufb01 e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd"},
-        {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
-        {"name": "Set", "description": "two\r\nlines"},
-        {"name": "<b>bold</b>"},
-        *({"name": "Set", "description": word} for word in ("null", "undefined", "None", "0", "false", "NaN")),
-        *({"name": word} for word in ("null", "undefined", "0")),
-    ]
-    for text in texts:
+        account.create(foreign)
+    for text in _TEXTS:
         context.open(line(**text)).retrieve()
-    context.account.list(limit=len(texts))
+    account.list(limit=len(_TEXTS))
     context.open(line(), line(name=" last ", description="  of two  "))
     context.open(line(name="first"), line(name=" last "))
     # The same JSON, written in another way.
     plain = json.dumps(context.body()).encode()
-    context.account.create(b" \r\n\t" + plain + b"\n")
-    context.account.create(json.dumps(context.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
-    context.account.create(json.dumps(context.body(), indent=2).encode())
-    context.account.create(context.body(), chunked=True)
+    account.create(b" \r\n\t" + plain + b"\n")
+    account.create(json.dumps(context.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
+    account.create(json.dumps(context.body(), indent=2).encode())
+    account.create(context.body(), chunked=True)
     # Of a repeated key the last one counts, in our own mock.
     doubled = json.dumps(context.body())
-    context.account.create(b'{"success_url": "x", ' + doubled[1:].encode())
-    context.account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
+    account.create(b'{"success_url": "x", ' + doubled[1:].encode())
+    account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
+    _open_with_urls(context)
+
+
+def _baskets(context: RunContext) -> Sequence[Sequence[Json]]:
+    line, amount, quantity, most = context.line, oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST, oracle.LINES_MOST
+    largest, odd = line(amount, quantity), line(amount, quantity - 1)
+    return [
+        *([line(0, 1)], [line(amount, 1)], [line(1, quantity)], [line(7, 1)]),
+        [line(cents, count, name=f"Item {cents}") for count, cents in enumerate(_CENTS, 1)],
+        [largest],
+        [line(amount, quantity - n, name=f"No. {n}") for n in range(most)],
+        *([largest] * most, [odd] * (most - 1), [odd] * 3),
+        *([line(100, 1), line(250, 1)], [line(100, 1), line(250, 2)]),
+        *([line(0, 3), line(5, 1), line(0, 1)], [line(0, 3), line(0, 1)]),
+        [line(300, n, name=name) for n, name in enumerate(("b", "a", "b", "c", "a"), 1)],
+        [line(250, 2, name="Same")] * 3,
+    ]
+
+
+def _open_with_urls(context: RunContext) -> None:
     urls = [
         ("success_url", long_url(oracle.URL_MOST, context)),
         ("return_url", long_url(oracle.URL_MOST, context)),
@@ -150,8 +158,7 @@ def at_the_limits(context: RunContext) -> None:
             session.retrieve()
     # What comes back of one might not come back of another.
     for name, url in urls[3:14]:
-        others = {other: url for other in URLS if other != name}
-        context.account.create({**context.body(), **others})
+        context.account.create(context.body(**{other: url for other in URLS if other != name}))
 
 
 @driver(

@@ -14,8 +14,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urldefrag, urljoin, urlsplit
+from urllib.parse import parse_qsl, urldefrag, urljoin
 
+from qashier_contract.addresses import origin_of, parts_of
 from qashier_contract.history import (
     CONTROL_PATH,
     SESSIONS_PATH,
@@ -43,7 +44,6 @@ _SHOWN_SCHEME: Final = re.compile(r"(basic|bearer|digest|token)\s+", re.IGNORECA
 _SECRET: Final = re.compile(rb'("secret"\s*:\s*)"(?:[^"\\]|\\.)*"')
 _SHOP_URLS: Final = ("success_url", "return_url", "cancel_url")
 _DENIED: Final = frozenset({401, 403})
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +64,10 @@ class Seen:
     number: int = 0
 
 
-def origin(url: str) -> str:
-    """Scheme, host and port of a URL in one spelling, whatever its case; a default port is left out."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    shown = "" if port in {None, _PORTS.get(parts.scheme.lower())} else f":{port}"
-    host = parts.hostname or ""
-    return f"{parts.scheme.lower()}://{f'[{host}]' if ':' in host else host}{shown}"
-
-
 def base_of(url: str) -> str | None:
     """The base URL below which a request of the API was sent; None if its path is none of the API's."""
-    found = _BASE.fullmatch(urlsplit(url).path)
-    return None if found is None else origin(url) + found[1]
+    found, origin = _BASE.fullmatch(parts_of(url).path), origin_of(url)
+    return None if found is None or origin is None else f"{origin}{found[1]}"
 
 
 class Traffic:
@@ -93,7 +81,7 @@ class Traffic:
     """
 
     def __init__(self, base_url: str, *, one_account: bool = False, keeps_credentials: bool = True) -> None:
-        self._origin, self._prefix = origin(base_url), urlsplit(base_url).path.rstrip("/")
+        self._origin, self._prefix = origin_of(base_url), parts_of(base_url).path.rstrip("/")
         self._accounts = _Accounts(one_account=one_account)
         self._keeps_credentials = keeps_credentials
         self._pages = _Pages()
@@ -169,9 +157,9 @@ class Traffic:
 
     def _place(self, url: str) -> tuple[str, str] | None:
         """Path and query below the base URL, None if a URL is not there."""
-        if origin(url) != self._origin:
+        if origin_of(url) != self._origin:
             return None
-        parts = urlsplit(url)
+        parts = parts_of(url)
         below = parts.path.removeprefix(self._prefix) if parts.path.startswith(self._prefix) else ""
         if _OF_THE_API.fullmatch(below):
             return below, parts.query
@@ -282,7 +270,7 @@ class _Pages:
         if location is not None and exchange.reply is not None and 300 <= exchange.reply.status < 400:
             there = urldefrag(urljoin(exchange.request.path, location))[0]
             is_of_shop = urljoin(exchange.request.path, location) in self._of_shops
-            if origin(there) == origin(exchange.request.path) and not is_of_shop:
+            if origin_of(there) == origin_of(exchange.request.path) and not is_of_shop:
                 began = (exchange.page_act or "view").removesuffix(", led on")
                 self._led_to[there] = _PageAct(exchange.page_of, f"{began}, led on")
         page = page_of(exchange)
@@ -297,7 +285,7 @@ class _Pages:
                 self._presses.setdefault(action, []).insert(0, (fields, act))
             elif page is not None and "href" in element:
                 there = urldefrag(urljoin(page.url, element["href"]))[0]
-                if origin(there) == origin(page.url):
+                if origin_of(there) == origin_of(page.url):
                     self._acts.setdefault(there, act)
 
 
