@@ -158,8 +158,7 @@ class MockApp:
             timer=timer,
             send=Outgoing(ca_file=settings.webhook_ca).post,
             render=wire.event_to_bytes,
-            signature_header=settings.policy.signature_header,
-            signature_encoding=settings.policy.signature_encoding,
+            policy=settings.policy,
             refuses=refuses,
             rules=rules,
         )

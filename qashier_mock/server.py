@@ -234,8 +234,8 @@ class MockServer:
             self._ready.set()
 
     async def _serve(self, app: MockApp, listener: Listener) -> None:
+        self._server = make_server(app)  # before a store that may take its time, so that it can be stopped meanwhile
         await app.open()
-        self._server = make_server(app)
         serving = await self._server.begin(listener)
         self._ready.set()
         await serving

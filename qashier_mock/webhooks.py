@@ -15,6 +15,7 @@ from qashier_mock.core.advice import SIGNATURE_HINT
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, attempt_of
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
+from qashier_mock.core.policy import Policy
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.signing import sign
 from qashier_mock.core.sources import Clock
@@ -76,8 +77,7 @@ class Dispatcher:
         timer: Callable[[], float],
         send: Send,
         render: Callable[[Event], bytes],
-        signature_header: str,
-        signature_encoding: str = "base64",
+        policy: Policy,
         refuses: Callable[[str], str | None],
         rules: Rules = DEFAULT_RULES,
     ) -> None:
@@ -90,8 +90,7 @@ class Dispatcher:
             timer: The same with fractions, to sleep no longer than needed.
             send: Makes the call of one attempt. Any exception is a failed attempt.
             render: An event's body.
-            signature_header: The header that carries the signature.
-            signature_encoding: How the signature is written, `base64` or `hex`.
+            policy: Which header carries the signature, and how it is written.
             refuses: Why a URL may not be delivered to, or None.
             rules: What decides whether and when an attempt is repeated.
         """
@@ -101,8 +100,7 @@ class Dispatcher:
         self._timer = timer
         self.render = render
         self._rules = rules
-        self._signature_header = signature_header
-        self._signature_encoding = signature_encoding
+        self._policy = policy
         self._refuses = refuses
         self._send = send
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -394,7 +392,7 @@ class Dispatcher:
         headers = {"content-type": "application/json", "user-agent": "Qashier-Mock-Webhooks"}
         if endpoint.secret is not None:
             secret = endpoint.secret + "!" * delivery.is_missigned
-            headers[self._signature_header] = sign(body, secret, encoding=self._signature_encoding)
+            headers[self._policy.signature_header] = sign(body, secret, encoding=self._policy.signature_encoding)
         return body, headers
 
     def on_attempt(self, tell: Callable[[Attempt], None]) -> None:
@@ -405,7 +403,7 @@ class Dispatcher:
         """What an endpoint's deliveries of an event are signed with; None: it has no secret, or is gone."""
         if endpoint is None or endpoint.secret is None:
             return None
-        return sign(self.render(event), endpoint.secret, encoding=self._signature_encoding)
+        return sign(self.render(event), endpoint.secret, encoding=self._policy.signature_encoding)
 
     async def _post(self, claimed: ClaimedDelivery) -> tuple[int | None, str | None]:
         refusal = self._refuses(claimed.endpoint.url)

@@ -144,7 +144,7 @@ def _let_webhooks_come(account: MockAccount, url: str | None, afterwards: ExitSt
 
 @dataclass(frozen=True, slots=True)
 class CommandShop:
-    """A shop that is pushed and asked by shell commands.
+    """A `Shop` that is pushed and asked by shell commands.
 
     Attributes:
         account: The account on the mock that it uses.
@@ -167,7 +167,6 @@ class CommandShop:
 
     @property
     def abilities(self) -> frozenset[str]:
-        """See `Shop`."""
         return frozenset({"reconcile", "restart"} & self.commands.keys())
 
     def order(self) -> str:
@@ -203,15 +202,12 @@ class CommandShop:
         return count
 
     def reconcile(self) -> None:
-        """See `Shop`."""
         self._run("reconcile")
 
     def restart(self) -> None:
-        """See `Shop`."""
         self._run("restart")
 
     def receive(self, url: str, body: bytes, secret: str | None) -> str:
-        """See `Shop`."""
         from urllib.error import HTTPError  # noqa: PLC0415 - one drill needs it
         from urllib.request import Request, urlopen  # noqa: PLC0415
 

@@ -61,7 +61,6 @@ def pack(value: object) -> str:
 
 @_reads
 def unpack_state(text: str) -> AccountState:
-    """The state of an account."""
     stored = orjson.loads(text)
     profile = stored["profile"]
     return AccountState(
@@ -175,13 +174,11 @@ def unpack_event(row: Row, account: AccountId) -> Event:
 
 @_reads
 def unpack_delivery(text: str) -> Delivery:
-    """A delivery."""
     return Delivery(**orjson.loads(text))
 
 
 @_reads
 def unpack_attempt(text: str) -> Attempt:
-    """An attempt."""
     stored = orjson.loads(text)
     return Attempt(**{**stored, "outcome": Outcome(stored["outcome"])})
 

@@ -27,7 +27,7 @@ _SESSION_BYTES: Final = 600
 
 
 class ControlHandlers:
-    """Handlers over the services; `call.principal` is the account that a call acts on."""
+    """Handlers over the services, as `control.yaml` describes them; `call.principal` is the account to act on."""
 
     def __init__(
         self,
@@ -46,7 +46,6 @@ class ControlHandlers:
         self._health = wire.health_to_json(version, store)
 
     async def get_health(self, call: Call) -> Reply:  # noqa: ARG002 - every handler gets its call
-        """Say that the server works."""
         return Reply(200, self._health)
 
     async def pay_session(self, call: Call, *, id: str, body: dict[str, Any]) -> Reply:  # noqa: A002
@@ -57,7 +56,6 @@ class ControlHandlers:
     # time
 
     async def get_clock(self, call: Call) -> Reply:
-        """What the account's clock shows."""
         return Reply(200, wire.clock_to_json(await self._accounts.clock(call.principal)))
 
     async def put_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
@@ -90,17 +88,14 @@ class ControlHandlers:
     # webhooks
 
     async def list_events(self, call: Call, *, session: str | None = None, type: str | None = None) -> Reply:  # noqa: A002
-        """Every event so far."""
         event_type = None if type is None else EventType(type)
         events = await self._accounts.events(call.principal, session_id=session, event_type=event_type)
         return _list(wire.event_to_json(event) for event in events)
 
     async def deliver_event(self, call: Call, *, id: str) -> Reply:  # noqa: A002
-        """Send an event again, now."""
         return _attempts(await self._dispatcher.resend(call.principal, id))
 
     async def list_webhook_endpoints(self, call: Call) -> Reply:
-        """Where events go."""
         return _list(wire.endpoint_to_json(each) for each in await self._accounts.endpoints(call.principal))
 
     async def create_webhook_endpoint(self, call: Call, *, body: dict[str, Any]) -> Reply:
@@ -115,7 +110,6 @@ class ControlHandlers:
         return Reply(204)
 
     async def list_deliveries(self, call: Call) -> Reply:
-        """Every attempt so far."""
         return _attempts(await self._accounts.attempts(call.principal))
 
     async def flush_deliveries(self, call: Call) -> Reply:
@@ -125,21 +119,17 @@ class ControlHandlers:
     # faults
 
     async def list_faults(self, call: Call) -> Reply:
-        """The rules."""
         return _list(wire.fault_to_json(rule) for rule in await self._accounts.faults(call.principal))
 
     async def create_fault(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        """Add a rule."""
         rule = await self._accounts.add_fault(call.principal, wire.parse_fault(body))
         return Reply(201, wire.fault_to_json(rule))
 
     async def delete_faults(self, call: Call) -> Reply:
-        """Remove every rule."""
         await self._accounts.remove_faults(call.principal)
         return Reply(204)
 
     async def delete_fault(self, call: Call, *, id: str) -> Reply:  # noqa: A002
-        """Remove one rule."""
         await self._accounts.remove_faults(call.principal, id)
         return Reply(204)
 
@@ -150,32 +140,26 @@ class ControlHandlers:
         return _list(wire.journal_entry_to_json(entry) for entry in await self._accounts.journal(call.principal))
 
     async def list_advice(self, call: Call) -> Reply:
-        """All advice to the integrator."""
         return _list(wire.advice_to_json(note) for note in await self._accounts.advice(call.principal))
 
     async def get_settings(self, call: Call) -> Reply:
-        """The account's settings."""
         return Reply(200, wire.settings_to_json(await self._accounts.settings(call.principal)))
 
     async def put_settings(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        """Change the account's settings."""
         strict, seed = wire.parse_settings(body)
         profile = await self._accounts.change_settings(call.principal, strict=strict, seed=seed)
         return Reply(200, wire.settings_to_json(profile))
 
     async def reset_account(self, call: Call) -> Reply:
-        """Reset the account."""
         return Reply(200, wire.clock_to_json(await self._accounts.reset(call.principal)))
 
     async def get_snapshot(self, call: Call) -> Reply:
-        """The whole account."""
         snapshot = await self._accounts.snapshot(call.principal)
         with garbage_left(len(snapshot.sessions) * _SESSION_BYTES):
             convert = partial(snapshots.snapshot_to_json, snapshot, call.principal)
             return Reply(200, await _convert(len(snapshot.sessions), convert))
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        """Replace the account by a snapshot."""
         size = len(call.raw_body or b"") // _SESSION_BYTES
         snapshot = await _convert(size, partial(_checked, body, call.principal))
         await self._accounts.restore(call.principal, snapshot)

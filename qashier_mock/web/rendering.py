@@ -46,7 +46,6 @@ class Pages:
         self._referrer = referrer
 
     def render(self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: object) -> Response:
-        """A page."""
         html: str = self._environment.get_template(template).render(values)
         return Response(html.encode(), status, self.headers, "text/html")
 

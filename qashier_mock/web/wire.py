@@ -44,7 +44,6 @@ LIST_URL = "/checkout/sessions"
 
 
 def parse_create(body: Json) -> CreateSession:
-    """The body of a create."""
     return CreateSession(
         line_items=tuple([parse_line(line) for line in body["line_items"]]),
         success_url=body["success_url"],
@@ -55,7 +54,6 @@ def parse_create(body: Json) -> CreateSession:
 
 
 def parse_line(line: Json) -> LineItem:
-    """One line of a create."""
     price = line["price_data"]
     product = price["product_data"]
     return LineItem(
@@ -232,7 +230,6 @@ def parse_settings(body: Json) -> tuple[bool | None, int | None]:
 
 
 def clock_to_json(reading: ClockReading) -> Json:
-    """A clock."""
     return {"now": reading.now, "frozen": reading.frozen}
 
 
@@ -326,7 +323,6 @@ def _text(content: bytes | None) -> str | None:
 
 
 def advice_to_json(note: AdviceNote) -> Json:
-    """A piece of advice."""
     return {
         "kind": note.advice.kind,
         "message": note.advice.message,
@@ -356,5 +352,4 @@ def _quoted(text: str) -> str:
 
 
 def settings_to_json(profile: Profile) -> Json:
-    """An account's settings."""
     return {"strict": profile.strict, "seed": profile.seed}

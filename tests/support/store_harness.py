@@ -65,7 +65,7 @@ class Mock:
             timer=self.clock,
             send=Outgoing().post,
             render=wire.event_to_bytes,
-            signature_header=given.signature_header,
+            policy=given,
             refuses=lambda _: "refused by the test",
         )
         self.clocks = Clocks(store, self.service, self.dispatcher, clock=self.clock)

@@ -125,13 +125,11 @@ class Acts:
         return PAGES.see_other(path_of(request).removesuffix("/remove"))
 
     async def add_fault(self, request: Request) -> Response:
-        """Add a fault rule."""
         rule = rule_of(await form_of(request))
         await self._parts.accounts.add_fault(account_of_path(request), rule)
         return PAGES.see_other(path_of(request))
 
     async def remove_fault(self, request: Request) -> Response:
-        """Remove a fault rule."""
         await self._parts.accounts.remove_faults(account_of_path(request), (await form_of(request)).get("id", ""))
         return PAGES.see_other(path_of(request).removesuffix("/remove"))
 
