@@ -208,8 +208,7 @@ class CommandShop:
         self._run("restart")
 
     def receive(self, url: str, body: bytes, secret: str | None) -> str:
-        from urllib.error import HTTPError  # noqa: PLC0415 - one drill needs it
-        from urllib.request import Request, urlopen  # noqa: PLC0415
+        import httpx  # noqa: PLC0415 - one drill needs it
 
         from qashier_mock.core.signing import sign  # noqa: PLC0415
 
@@ -217,12 +216,8 @@ class CommandShop:
         if secret is not None:
             headers["x-qashier-sign"] = sign(body, secret)
         try:
-            # The URL is that of an endpoint, which the mock takes only as http or https.
-            with urlopen(Request(url, body, headers), timeout=self.timeout_s) as answer:  # noqa: S310
-                return str(answer.status)
-        except HTTPError as error:
-            return str(error.code)
-        except OSError as error:
+            return str(httpx.post(url, content=body, headers=headers, timeout=self.timeout_s).status_code)
+        except httpx.HTTPError as error:
             return f"not at all ({error})"
 
     def _session_ids(self) -> list[str]:

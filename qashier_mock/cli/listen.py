@@ -99,22 +99,15 @@ class Listener:
 
     def _forward(self, webhook: ReceivedWebhook) -> tuple[int, str]:
         from time import perf_counter  # noqa: PLC0415 - with --forward-to alone
-        from urllib.error import HTTPError  # noqa: PLC0415
-        from urllib.request import HTTPRedirectHandler, Request, build_opener  # noqa: PLC0415
 
-        class NoRedirect(HTTPRedirectHandler):
-            def redirect_request(self, *_: object) -> None:
-                """A redirect is an answer: no webhook follows one."""
+        import httpx  # noqa: PLC0415
 
         headers = {name: value for name, value in webhook.headers.items() if name not in _HOP_BY_HOP}
         began = perf_counter()
         try:
-            # The URL is the option's, which is http or https.
-            request = Request(str(self._forward_to), webhook.body, headers, method="POST")  # noqa: S310
-            with build_opener(NoRedirect).open(request, timeout=_PATIENCE_S) as answer:
-                status = int(answer.status)
-        except HTTPError as error:
-            status = error.code
-        except OSError as error:
+            # A redirect is an answer: no webhook follows one.
+            answer = httpx.post(str(self._forward_to), content=webhook.body, headers=headers, timeout=_PATIENCE_S)
+        except httpx.HTTPError as error:
             return _UNREACHABLE, f"{self._forward_to} did not answer: {error}"
+        status = answer.status_code
         return status, f"{self._forward_to} answered {status} in {(perf_counter() - began) * 1000:.0f} ms"
