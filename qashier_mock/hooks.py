@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
@@ -236,53 +237,41 @@ class AppHooks:
         """Write a request for a session's hosted page into the journal, for the inspector."""
         raw_path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
         path = _target(raw_path, request.scope["query_string"])
-        if self.live is not None:
-            hint = self.hints.get(account, "")
-            self.live.tell(SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint))
-        self._store.record(
-            account,
-            JournalEntry(
-                "",
-                PAGE,
-                request.method,
-                path,
-                status,
-                self._service.time_of(account),
-                (steady() - began) * 1000,
-                None,
-                None,
-                None,
-            ),
-        )
+        hint = self.hints.get(account, "")
+        seen = SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint)
+        self._note(account, seen, request_id="", operation=PAGE)
 
     def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
         """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""
         path = _target(unrouted.path, unrouted.query)
-        if self.live is not None:
-            duration_ms = (steady() - unrouted.started) * 1000
-            self.live.tell(SeenRequest(unrouted.method, path, reply.status, duration_ms, _what_is_wrong(reply)))
-        if unrouted.path.startswith(_CONTROL.encode()):
-            return
-        try:
-            account = self.authenticate(unrouted.authorization)
-        except ApiError:
-            return
+        duration_ms = (steady() - unrouted.started) * 1000
+        seen = SeenRequest(unrouted.method, path, reply.status, duration_ms, _what_is_wrong(reply))
+        account = None
+        if not unrouted.path.startswith(_CONTROL.encode()):
+            with suppress(ApiError):
+                account = self.authenticate(unrouted.authorization)
         key = unrouted.headers.get(b"idempotency-key")
-        self._store.record(
-            account,
-            JournalEntry(
-                unrouted.request_id,
-                None,
-                unrouted.method,
-                path,
-                reply.status,
-                self._service.time_of(account),
-                (steady() - unrouted.started) * 1000,
-                None if key is None else key.decode("latin-1"),
-                None,
-                cut(body),
-            ),
-        )
+        self._note(account, seen, request_id=unrouted.request_id, operation=None, key=key, body=cut(body))
+
+    def _note(
+        self,
+        account: AccountId | None,
+        seen: SeenRequest,
+        *,
+        request_id: str,
+        operation: str | None,
+        key: bytes | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """Show what was no call of the API on the live log, and write it into its account's journal."""
+        if self.live is not None:
+            self.live.tell(seen)
+        if account is not None:
+            at, told = self._service.time_of(account), None if key is None else key.decode("latin-1")
+            entry = JournalEntry(
+                request_id, operation, seen.method, seen.path, seen.status, at, seen.duration_ms, told, None, body
+            )
+            self._store.record(account, entry)
 
 
 _CONTROL: Final = "/_mock/"

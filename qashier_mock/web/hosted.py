@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
@@ -69,10 +70,7 @@ def create_pages(service: CheckoutService, *, observe: Observe | None = None) ->
         observe: Told of each request; None: nobody is.
     """
     pages = _Pages(service)
-
-    def resource(*, get: _Handler | None = None, post: _Handler | None = None) -> _Resource:
-        return _Resource(get=get, post=post, observe=observe)
-
+    resource = partial(_Resource, observe=observe)
     return Router(
         [
             Route("/pay/{session_id}", resource(get=pages.show, post=pages.pay)),
@@ -97,7 +95,7 @@ class _Refused(Exception):
 class _Resource:
     """One path and its methods. Every refusal leaves through here, as a page."""
 
-    def __init__(self, *, get: _Handler | None, post: _Handler | None, observe: Observe | None) -> None:
+    def __init__(self, *, get: _Handler | None = None, post: _Handler | None = None, observe: Observe | None) -> None:
         handlers = {"GET": get, "HEAD": get, "POST": post}
         self._handlers = {method: handler for method, handler in handlers.items() if handler is not None}
         self._observe = observe
