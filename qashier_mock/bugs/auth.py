@@ -76,6 +76,11 @@ def _last_word(asked: Request, _scheme: bytes, _value: bytes) -> bytes | None:
     return b"Bearer " + words[-1] if words and words[-1].startswith(b"sk_test_") else None
 
 
+async def _as_the_owner(parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
+    found = await parts.service.find(session_id)
+    return await inner(account if found is None else found[0], session_id, ref)
+
+
 # fmt: off
 row("AUTH-1", "no-challenge", "A 401 has no WWW-Authenticate.",
     header(b"www-authenticate", None, lambda _asked, answered: answered.status == 401))
@@ -107,15 +112,6 @@ row("AUTH-4", "anything-is-a-key", "Whatever stands where the key belongs is acc
 row("AUTH-4", "scheme-ignored",
     "The last word of Authorization is the key, whatever scheme stands before it, and also without one.",
     _authorization(_last_word))
-# fmt: on
-
-
-async def _as_the_owner(parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: object) -> object:
-    found = await parts.service.find(session_id)
-    return await inner(account if found is None else found[0], session_id, ref)
-
-
-# fmt: off
 row("AUTH-5", "retrieve-across-accounts", "Retrieve looks for the id alone: any account gets any session.",
     command("retrieve")(_as_the_owner))
 row("AUTH-5", "expire-across-accounts", "Expire looks for the id alone: any account ends any session.",

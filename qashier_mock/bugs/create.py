@@ -92,72 +92,6 @@ def _drawn(change: Callable[[str, str], str]) -> Change:
     return command("draw")(draw)
 
 
-# fmt: off
-row("CRE-1", "idempotency-key-required", "A create without Idempotency-Key is refused.",
-    refused_create(lambda _body, key: None if key else ("Idempotency-Key", "Send an Idempotency-Key."),
-                   "parameter_missing"))
-row("CRE-1", "create-answers-a-stub",
-    "A create answers with `id`, `object` and `url` alone; the rest has to be retrieved.",
-    reply(CREATE, lambda session: [session.pop(name) for name in session.keys() - {"id", "object", "url"}]))
-row("CRE-1", "times-with-fractions", "`created` and `expires_at` of a session are numbers with a fraction.",
-    sessions(lambda session: session.update(
-        created=session["created"] + 0.25, expires_at=session["expires_at"] + 0.25)))
-row("CRE-2", "success-url-optional", "A create without `success_url` is accepted, with the `return_url` in its place.",
-    create_body(lambda body: body.setdefault("success_url", body.get("return_url", SHOP))))
-row("CRE-2", "return-url-optional", "A create without `return_url` is accepted, with the `success_url` in its place.",
-    create_body(lambda body: body.setdefault("return_url", body.get("success_url", SHOP))))
-row("CRE-2", "line-items-optional", "A create without `line_items` is accepted, as one for an unnamed item.",
-    create_body(lambda body: body.setdefault("line_items", [{"price_data": _PRICE, "quantity": 1}])))
-row("CRE-3", "free-session-is-born-complete", "A session with a total of 0 is complete from the start.",
-    opened(lambda session, _params: replace(session, status=Status.OPEN if session.amount_total else Status.COMPLETE)))
-row("CRE-3", "object-is-session", "`object` of a session is `session`.",
-    sessions(lambda session: session.update(object="session")))
-row("CRE-3", "mode-is-test", "`mode` of a session is `test`, with a test key.",
-    sessions(lambda session: session.update(mode="test")))
-row("CRE-4", "created-in-local-time", "`created` is the time of day in Singapore taken for UTC: eight hours ahead.",
-    several(_created(lambda created: created + _EIGHT_HOURS),
-            transaction("newest")(lambda _parts, inner, _tx: inner() - _EIGHT_HOURS)))
-row("CRE-4", "created-to-the-minute", "`created` is rounded down to the minute.",
-    _created(lambda created: created // 60 * 60))
-row("CRE-5", "default-life-of-23-hours", "Without `expires_at` a session expires after 23 hours.",
-    _default_life(23 * 3600))
-row("CRE-5", "default-life-a-second-short", "Without `expires_at` a session expires after 86,399 seconds.",
-    _default_life(LONGEST_LIFE - 1))
-row("CRE-6", "given-expiry-to-the-minute", "A given `expires_at` is rounded down to the minute.",
-    opened(lambda session, params: replace(
-        session, expires_at=session.expires_at // 60 * 60 if params.expires_at else session.expires_at)))
-row("CRE-6", "given-expiry-ignored",
-    "A given `expires_at` is checked and then forgotten: every session lives for 24 hours.",
-    opened(lambda session, _params: replace(session, expires_at=session.created + LONGEST_LIFE)))
-row("CRE-7", "expiry-from-1799", "An `expires_at` 1,799 seconds after creation is accepted.",
-    _lives(shortest=SHORTEST_LIFE - 1))
-row("CRE-7", "expiry-from-1801",
-    "An `expires_at` 1,800 seconds after creation is refused: the bound itself is left out.",
-    _lives(shortest=SHORTEST_LIFE + 1))
-row("CRE-7", "expiry-until-86401", "An `expires_at` 86,401 seconds after creation is accepted.",
-    _lives(longest=LONGEST_LIFE + 1))
-row("CRE-7", "expiry-until-86399",
-    "An `expires_at` 86,400 seconds after creation is refused: the bound itself is left out.",
-    _lives(longest=LONGEST_LIFE - 1))
-row("CRE-7", "expiry-in-the-past", "An `expires_at` before now is accepted: only the upper bound is checked.",
-    _lives(shortest=-(2**40)))
-row("CRE-8", "urls-normalised",
-    "The host of `success_url` and `return_url` comes back in lower case, and a bare one with a slash.",
-    _kept_urls(_normalised))
-row("CRE-8", "url-fragments-cut", "`success_url` and `return_url` come back without their fragment.",
-    _kept_urls(lambda url: url.partition("#")[0]))
-row("CRE-8", "urls-escaped-for-html", "An ampersand in `success_url` or `return_url` comes back as `&amp;`.",
-    sessions(lambda session: session.update(
-        {name: session[name].replace("&", "&amp;") for name in ("success_url", "return_url")})))
-row("CRE-9", "url-is-a-path", "`url` is a path without scheme and host.",
-    opened(lambda session, _params: replace(session, url=f"/pay/{session.id}")))
-row("CRE-9", "url-leads-nowhere", "`url` leads to an address that answers 404.",
-    opened(lambda session, _params: replace(session, url=session.url.replace("/pay/", "/checkout/pay/"))))
-row("CRE-10", "ids-in-plain-base64", "The id of a session may hold `/` and `+`, which a path cannot take as they are.",
-    _drawn(lambda _account, drawn: "cs_test_" + b64encode(bytes.fromhex(drawn.removeprefix("cs_test_"))).decode()))
-# fmt: on
-
-
 @defect("CRE-9", page_layer)
 async def page_asks_for_a_key(_parts: Parts, asked: Request, respond: Respond) -> Answer:
     """The address of a session answers the customer with 401: the page wants the secret key."""
@@ -270,6 +204,68 @@ def _long_name(body: Json, _key: str | None) -> tuple[str, str] | None:
 
 
 # fmt: off
+row("CRE-1", "idempotency-key-required", "A create without Idempotency-Key is refused.",
+    refused_create(lambda _body, key: None if key else ("Idempotency-Key", "Send an Idempotency-Key."),
+                   "parameter_missing"))
+row("CRE-1", "create-answers-a-stub",
+    "A create answers with `id`, `object` and `url` alone; the rest has to be retrieved.",
+    reply(CREATE, lambda session: [session.pop(name) for name in session.keys() - {"id", "object", "url"}]))
+row("CRE-1", "times-with-fractions", "`created` and `expires_at` of a session are numbers with a fraction.",
+    sessions(lambda session: session.update(
+        created=session["created"] + 0.25, expires_at=session["expires_at"] + 0.25)))
+row("CRE-2", "success-url-optional", "A create without `success_url` is accepted, with the `return_url` in its place.",
+    create_body(lambda body: body.setdefault("success_url", body.get("return_url", SHOP))))
+row("CRE-2", "return-url-optional", "A create without `return_url` is accepted, with the `success_url` in its place.",
+    create_body(lambda body: body.setdefault("return_url", body.get("success_url", SHOP))))
+row("CRE-2", "line-items-optional", "A create without `line_items` is accepted, as one for an unnamed item.",
+    create_body(lambda body: body.setdefault("line_items", [{"price_data": _PRICE, "quantity": 1}])))
+row("CRE-3", "free-session-is-born-complete", "A session with a total of 0 is complete from the start.",
+    opened(lambda session, _params: replace(session, status=Status.OPEN if session.amount_total else Status.COMPLETE)))
+row("CRE-3", "object-is-session", "`object` of a session is `session`.",
+    sessions(lambda session: session.update(object="session")))
+row("CRE-3", "mode-is-test", "`mode` of a session is `test`, with a test key.",
+    sessions(lambda session: session.update(mode="test")))
+row("CRE-4", "created-in-local-time", "`created` is the time of day in Singapore taken for UTC: eight hours ahead.",
+    several(_created(lambda created: created + _EIGHT_HOURS),
+            transaction("newest")(lambda _parts, inner, _tx: inner() - _EIGHT_HOURS)))
+row("CRE-4", "created-to-the-minute", "`created` is rounded down to the minute.",
+    _created(lambda created: created // 60 * 60))
+row("CRE-5", "default-life-of-23-hours", "Without `expires_at` a session expires after 23 hours.",
+    _default_life(23 * 3600))
+row("CRE-5", "default-life-a-second-short", "Without `expires_at` a session expires after 86,399 seconds.",
+    _default_life(LONGEST_LIFE - 1))
+row("CRE-6", "given-expiry-to-the-minute", "A given `expires_at` is rounded down to the minute.",
+    opened(lambda session, params: replace(
+        session, expires_at=session.expires_at // 60 * 60 if params.expires_at else session.expires_at)))
+row("CRE-6", "given-expiry-ignored",
+    "A given `expires_at` is checked and then forgotten: every session lives for 24 hours.",
+    opened(lambda session, _params: replace(session, expires_at=session.created + LONGEST_LIFE)))
+row("CRE-7", "expiry-from-1799", "An `expires_at` 1,799 seconds after creation is accepted.",
+    _lives(shortest=SHORTEST_LIFE - 1))
+row("CRE-7", "expiry-from-1801",
+    "An `expires_at` 1,800 seconds after creation is refused: the bound itself is left out.",
+    _lives(shortest=SHORTEST_LIFE + 1))
+row("CRE-7", "expiry-until-86401", "An `expires_at` 86,401 seconds after creation is accepted.",
+    _lives(longest=LONGEST_LIFE + 1))
+row("CRE-7", "expiry-until-86399",
+    "An `expires_at` 86,400 seconds after creation is refused: the bound itself is left out.",
+    _lives(longest=LONGEST_LIFE - 1))
+row("CRE-7", "expiry-in-the-past", "An `expires_at` before now is accepted: only the upper bound is checked.",
+    _lives(shortest=-(2**40)))
+row("CRE-8", "urls-normalised",
+    "The host of `success_url` and `return_url` comes back in lower case, and a bare one with a slash.",
+    _kept_urls(_normalised))
+row("CRE-8", "url-fragments-cut", "`success_url` and `return_url` come back without their fragment.",
+    _kept_urls(lambda url: url.partition("#")[0]))
+row("CRE-8", "urls-escaped-for-html", "An ampersand in `success_url` or `return_url` comes back as `&amp;`.",
+    sessions(lambda session: session.update(
+        {name: session[name].replace("&", "&amp;") for name in ("success_url", "return_url")})))
+row("CRE-9", "url-is-a-path", "`url` is a path without scheme and host.",
+    opened(lambda session, _params: replace(session, url=f"/pay/{session.id}")))
+row("CRE-9", "url-leads-nowhere", "`url` leads to an address that answers 404.",
+    opened(lambda session, _params: replace(session, url=session.url.replace("/pay/", "/checkout/pay/"))))
+row("CRE-10", "ids-in-plain-base64", "The id of a session may hold `/` and `+`, which a path cannot take as they are.",
+    _drawn(lambda _account, drawn: "cs_test_" + b64encode(bytes.fromhex(drawn.removeprefix("cs_test_"))).decode()))
 row("CRE-11", "quantity-in-quotes", 'A quantity in quotes is taken for a number: `"2"` is accepted.',
     _quantity(_unquoted))
 row("CRE-11", "fractions-cut-off",

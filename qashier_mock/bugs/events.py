@@ -47,48 +47,6 @@ def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Chang
     return advance(step)
 
 
-# fmt: off
-row("EVT-1", "event-id-without-prefix", "The id of an event does not begin with `evt_`.",
-    events(lambda event: event.update(id=_suffix(event))))
-row("EVT-1", "event-id-of-its-type",
-    "The id of an event is made of its type alone: all completions have the same one, and so have all expiries.",
-    events(lambda event: event.update(id=f"evt_{event['type'].replace('.', '')}")))
-row("EVT-1", "api-version-left-out", "An event has no `api_version`.", events(lambda event: event.pop("api_version")))
-row("EVT-1", "event-created-in-milliseconds", "`created` of an event counts milliseconds.",
-    events(lambda event: event.update(created=event["created"] * 1000)))
-row("EVT-2", "expiry-told-as-completion", "The event of an expired session has the type `checkout.session.completed`.",
-    event_kept(lambda event: replace(event, type=EventType.COMPLETED)))
-row("EVT-2", "no-event-when-time-is-over",
-    "A session that expires by the clock sends no event; one that is expired by request does.",
-    _no_event_if(lambda _after, trigger: trigger is Trigger.DEADLINE_PASSED))
-row("EVT-2", "no-event-for-free-sessions",
-    "Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs.",
-    _no_event_if(lambda after, _trigger: is_free(after) and after.status is Status.COMPLETE))
-row("EVT-3", "event-shows-the-session-before", "`data.object` is the session before the change: open, and not paid.",
-    event_kept(lambda event: replace(event, session=replace(
-        event.session, status=Status.OPEN,
-        payment_status=event.session.payment_status if is_free(event.session) else PaymentStatus.UNPAID))))
-row("EVT-3", "event-without-lines", "`data.object` has no lines.",
-    events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
-row("EVT-4", "expire-event-names-no-request",
-    "The event of an expire by request has a null `request.id` and `request.idempotency_key`.",
-    event_kept(lambda event: replace(event, request_id=None, idempotency_key=None)))
-row("EVT-4", "customer-event-names-a-request",
-    "The event of a payment names a request, though the customer caused it.",
-    event_kept(lambda event: replace(event, request_id=f"req_{event.id.removeprefix('evt_')}")
-               if event.type is EventType.COMPLETED else event))
-row("EVT-4", "event-forgets-the-key", "`request.idempotency_key` of an event is null, though the expire had a key.",
-    event_kept(lambda event: replace(event, idempotency_key=None)))
-row("EVT-5", "declined-payment-tells",
-    "A failed payment sends `checkout.session.expired`, though the session stays open.",
-    move(Status.OPEN, Trigger.PAYMENT_FAILED, lambda session: (session, EventType.EXPIRED)))
-row("EVT-8", "account-drawn-anew", "Each event has another `account`.",
-    events(lambda event: event.update(account=f"acct_{_suffix(event)}")))
-row("EVT-8", "account-of-the-kind", "Events of completions and of expiries have different accounts.",
-    events(lambda event: event.update(account=event["account"] + "0" * (event["type"] == EventType.EXPIRED))))
-# fmt: on
-
-
 @defect("EVT-2", command("record_event"))
 async def completion_told_twice(
     _parts: Parts, inner: Inner, tx: Any, session: CheckoutSession, event_type: EventType, *more: Any
@@ -180,6 +138,40 @@ def _decoded(body: bytes, secret: str) -> str:
 
 
 # fmt: off
+row("EVT-1", "event-id-without-prefix", "The id of an event does not begin with `evt_`.",
+    events(lambda event: event.update(id=_suffix(event))))
+row("EVT-1", "event-id-of-its-type",
+    "The id of an event is made of its type alone: all completions have the same one, and so have all expiries.",
+    events(lambda event: event.update(id=f"evt_{event['type'].replace('.', '')}")))
+row("EVT-1", "api-version-left-out", "An event has no `api_version`.", events(lambda event: event.pop("api_version")))
+row("EVT-1", "event-created-in-milliseconds", "`created` of an event counts milliseconds.",
+    events(lambda event: event.update(created=event["created"] * 1000)))
+row("EVT-2", "expiry-told-as-completion", "The event of an expired session has the type `checkout.session.completed`.",
+    event_kept(lambda event: replace(event, type=EventType.COMPLETED)))
+row("EVT-2", "no-event-when-time-is-over",
+    "A session that expires by the clock sends no event; one that is expired by request does.",
+    _no_event_if(lambda _after, trigger: trigger is Trigger.DEADLINE_PASSED))
+row("EVT-2", "no-event-for-free-sessions",
+    "Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs.",
+    _no_event_if(lambda after, _trigger: is_free(after) and after.status is Status.COMPLETE))
+row("EVT-3", "event-shows-the-session-before", "`data.object` is the session before the change: open, and not paid.",
+    event_kept(lambda event: replace(event, session=replace(
+        event.session, status=Status.OPEN,
+        payment_status=event.session.payment_status if is_free(event.session) else PaymentStatus.UNPAID))))
+row("EVT-3", "event-without-lines", "`data.object` has no lines.",
+    events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
+row("EVT-4", "expire-event-names-no-request",
+    "The event of an expire by request has a null `request.id` and `request.idempotency_key`.",
+    event_kept(lambda event: replace(event, request_id=None, idempotency_key=None)))
+row("EVT-4", "customer-event-names-a-request",
+    "The event of a payment names a request, though the customer caused it.",
+    event_kept(lambda event: replace(event, request_id=f"req_{event.id.removeprefix('evt_')}")
+               if event.type is EventType.COMPLETED else event))
+row("EVT-4", "event-forgets-the-key", "`request.idempotency_key` of an event is null, though the expire had a key.",
+    event_kept(lambda event: replace(event, idempotency_key=None)))
+row("EVT-5", "declined-payment-tells",
+    "A failed payment sends `checkout.session.expired`, though the session stays open.",
+    move(Status.OPEN, Trigger.PAYMENT_FAILED, lambda session: (session, EventType.EXPIRED)))
 row("EVT-6", "no-retry", "A delivery that fails is not tried again.", retry(lambda *_: None))
 row("EVT-6", "two-retries", "A delivery that fails is given up after the second retry.",
     retry(lambda later, delivery, _started_at, _status: later if delivery.number < 2 else None))
@@ -208,6 +200,10 @@ row("EVT-7", "signature-by-sha1", "The signature is an HMAC by SHA-1.",
 row("EVT-7", "secret-stripped", "Blanks and line ends around a secret are stripped before it signs.",
     _signature(lambda body, secret: sign(body, secret.strip())))
 row("EVT-7", "secret-decoded", "A secret that happens to be base64 is decoded before it signs.", _signature(_decoded))
+row("EVT-8", "account-drawn-anew", "Each event has another `account`.",
+    events(lambda event: event.update(account=f"acct_{_suffix(event)}")))
+row("EVT-8", "account-of-the-kind", "Events of completions and of expiries have different accounts.",
+    events(lambda event: event.update(account=event["account"] + "0" * (event["type"] == EventType.EXPIRED))))
 # fmt: on
 
 

@@ -75,44 +75,6 @@ def _at_most_100(parameters: dict[str, str]) -> None:
         parameters["limit"] = "100"
 
 
-# fmt: off
-row("LIS-1", "list-url-with-prefix", "`url` of a list is the path with the prefix of production.",
-    reply(LIST, lambda shown: shown.update(url="/v3/payment/qpay/checkout/sessions")))
-row("LIS-1", "has-more-left-out", "A list that has no more says nothing of `has_more`.",
-    reply(LIST, lambda shown: None if shown["has_more"] else shown.pop("has_more")))
-row("LIS-2", "limit-above-100-cut", "A `limit` above 100 is taken for 100 instead of refused.",
-    list_parameters(_at_most_100))
-row("LIS-2", "limit-zero-accepted", "A `limit` of 0 is accepted, and answered with an empty page.",
-    schema(LIMIT, minimum=0))
-row("LIS-2", "limit-100-refused", "A `limit` of 100 is refused: the bound itself is left out.",
-    schema(LIMIT, maximum=99))
-row("LIS-2", "limit-20-by-default", "Without `limit` a page has 20 entries.", schema(LIMIT, default=20))
-row("LIS-2", "limit-words-ignored", "A `limit` that is no number is ignored instead of refused.",
-    list_parameters(_without_words))
-row("LIS-3", "limit-100-gives-99", "A page for `limit=100` has 99 entries at most.",
-    query(lambda asked: replace(asked, limit=99 if asked.limit == 100 else asked.limit)))
-row("LIS-3", "pages-of-50-at-most", "A page has 50 entries at most, though `limit` asks for more and more match.",
-    query(lambda asked: replace(asked, limit=min(50, asked.limit))))
-row("LIS-4", "oldest-first", "A list is oldest first, and its cursors go that way.",
-    _ordered_by(lambda session: session.sequence))
-row("LIS-4", "ties-oldest-first", "Sessions of the same second come in the order of their creation.",
-    _ordered_by(lambda session: (-session.created, session.sequence)))
-row("LIS-5", "starting-after-inclusive", "The page after a cursor begins with the cursor itself.",
-    query(lambda asked: asked, cursor=lambda asked, place: place + (asked.starting_after is not None)))
-row("LIS-5", "starting-after-skips-one", "The page after a cursor leaves out the entry that comes next.",
-    query(lambda asked: asked, cursor=lambda asked, place: place - (asked.starting_after is not None)))
-row("LIS-6", "ending-before-inclusive", "The page before a cursor ends with the cursor itself.",
-    query(lambda asked: asked, cursor=lambda asked, place: place - (asked.ending_before is not None)))
-row("LIS-6", "ending-before-oldest-first", "The page before a cursor is oldest first, as it was read.",
-    page(lambda shown, asked: replace(shown, sessions=shown.sessions[::-1]) if asked.ending_before else shown))
-row("LIS-7", "has-more-on-a-full-page",
-    "`has_more` is true for each page of exactly `limit` entries, also when it is the last one.",
-    page(lambda shown, asked: replace(shown, has_more=len(shown.sessions) == asked.limit)))
-row("LIS-7", "has-more-never-backwards", "`has_more` is false for each page before a cursor.",
-    page(lambda shown, asked: replace(shown, has_more=shown.has_more and not asked.ending_before)))
-# fmt: on
-
-
 @defect("LIS-1", method("api", LIST))
 async def list_is_an_array(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> Reply:
     """A list is answered with the bare array of its entries."""
@@ -253,48 +215,6 @@ def _ignored(is_ignored: Callable[[str, str], bool]) -> Change:
     return list_parameters(drop)
 
 
-# fmt: off
-row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired sessions: whatever is not open.",
-    _kept_if(lambda session, status: session.status is status
-             or (status is Status.COMPLETE and session.status is Status.EXPIRED)))
-row("LIS-8", "complete-means-paid",
-    "`status=complete` leaves out sessions with a total of 0, because nobody paid them.",
-    _kept_if(lambda session, status: session.status is status
-             and not (status is Status.COMPLETE and is_free(session))))
-row("LIS-8", "status-filter-ignored", "The filter `status` finds the sessions of every status.",
-    _kept_if(lambda _session, _status: True))
-row("LIS-9", "created-gt-inclusive", "`created[gt]` keeps the sessions of that very second.", _moved_bound("gt", -1))
-row("LIS-9", "created-gte-exclusive", "`created[gte]` leaves out the sessions of that very second.",
-    _moved_bound("gte", 1))
-row("LIS-9", "created-lt-inclusive", "`created[lt]` keeps the sessions of that very second.", _moved_bound("lt", 1))
-row("LIS-9", "created-lte-exclusive", "`created[lte]` leaves out the sessions of that very second.",
-    _moved_bound("lte", -1))
-row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one counts.", _bounds(_keep_one))
-row("LIS-10", "empty-list-is-null", "`data` of a list of nothing is null.",
-    reply(LIST, lambda page: page.update(data=page["data"] or None)))
-row("LIS-10", "empty-list-has-more", "A list of nothing says that it has more.",
-    reply(LIST, lambda page: page.update(has_more=page["has_more"] or not page["data"])))
-row("LIS-13", "unknown-cursor-ignored", "A cursor that names no session is ignored: the page is the first one.",
-    _unknown_cursor(without_cursor))
-row("LIS-13", "unknown-cursor-gives-nothing", "A cursor that names no session is answered with an empty page.",
-    _unknown_cursor(lambda _asked: None))
-row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
-    entries(lambda session: session["line_items"].update(data=[])))
-row("LIS-15", "status-filter-unknown-accepted",
-    "A `status` that is none of the three is ignored: the list has the sessions of every status.",
-    _ignored(lambda name, value: name == "status" and value != "" and value not in set(Status)))
-row("LIS-15", "status-filter-empty-accepted", "An empty `status` is ignored instead of refused.",
-    _ignored(lambda name, value: name == "status" and not value))
-row("LIS-15", "unknown-bound-of-created-ignored", "An unknown bound of `created`, such as `created[from]`, is ignored.",
-    _ignored(lambda name, _value: name.startswith("created[") and not _is_bound(name)))
-row("LIS-15", "bound-that-is-no-integer-ignored", "A bound of `created` that is no integer is ignored.",
-    _ignored(lambda name, value: _is_bound(name) and not value.isdecimal()))
-row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
-    entries(lambda session: session.update(
-        payment_status="unpaid" if session["payment_status"] == "paid" else session["payment_status"])))
-# fmt: on
-
-
 @defect("LIS-8")
 def status_filter_forgets_the_clock(parts: Parts) -> None:
     """The filter `status` works on the status as of the last request: what expired by the clock is found as open."""
@@ -343,6 +263,60 @@ def _beside_a_cursor(change: Callable[[ListQuery], ListQuery]) -> Change:
 
 
 # fmt: off
+row("LIS-1", "list-url-with-prefix", "`url` of a list is the path with the prefix of production.",
+    reply(LIST, lambda shown: shown.update(url="/v3/payment/qpay/checkout/sessions")))
+row("LIS-1", "has-more-left-out", "A list that has no more says nothing of `has_more`.",
+    reply(LIST, lambda shown: None if shown["has_more"] else shown.pop("has_more")))
+row("LIS-2", "limit-above-100-cut", "A `limit` above 100 is taken for 100 instead of refused.",
+    list_parameters(_at_most_100))
+row("LIS-2", "limit-zero-accepted", "A `limit` of 0 is accepted, and answered with an empty page.",
+    schema(LIMIT, minimum=0))
+row("LIS-2", "limit-100-refused", "A `limit` of 100 is refused: the bound itself is left out.",
+    schema(LIMIT, maximum=99))
+row("LIS-2", "limit-20-by-default", "Without `limit` a page has 20 entries.", schema(LIMIT, default=20))
+row("LIS-2", "limit-words-ignored", "A `limit` that is no number is ignored instead of refused.",
+    list_parameters(_without_words))
+row("LIS-3", "limit-100-gives-99", "A page for `limit=100` has 99 entries at most.",
+    query(lambda asked: replace(asked, limit=99 if asked.limit == 100 else asked.limit)))
+row("LIS-3", "pages-of-50-at-most", "A page has 50 entries at most, though `limit` asks for more and more match.",
+    query(lambda asked: replace(asked, limit=min(50, asked.limit))))
+row("LIS-4", "oldest-first", "A list is oldest first, and its cursors go that way.",
+    _ordered_by(lambda session: session.sequence))
+row("LIS-4", "ties-oldest-first", "Sessions of the same second come in the order of their creation.",
+    _ordered_by(lambda session: (-session.created, session.sequence)))
+row("LIS-5", "starting-after-inclusive", "The page after a cursor begins with the cursor itself.",
+    query(lambda asked: asked, cursor=lambda asked, place: place + (asked.starting_after is not None)))
+row("LIS-5", "starting-after-skips-one", "The page after a cursor leaves out the entry that comes next.",
+    query(lambda asked: asked, cursor=lambda asked, place: place - (asked.starting_after is not None)))
+row("LIS-6", "ending-before-inclusive", "The page before a cursor ends with the cursor itself.",
+    query(lambda asked: asked, cursor=lambda asked, place: place - (asked.ending_before is not None)))
+row("LIS-6", "ending-before-oldest-first", "The page before a cursor is oldest first, as it was read.",
+    page(lambda shown, asked: replace(shown, sessions=shown.sessions[::-1]) if asked.ending_before else shown))
+row("LIS-7", "has-more-on-a-full-page",
+    "`has_more` is true for each page of exactly `limit` entries, also when it is the last one.",
+    page(lambda shown, asked: replace(shown, has_more=len(shown.sessions) == asked.limit)))
+row("LIS-7", "has-more-never-backwards", "`has_more` is false for each page before a cursor.",
+    page(lambda shown, asked: replace(shown, has_more=shown.has_more and not asked.ending_before)))
+row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired sessions: whatever is not open.",
+    _kept_if(lambda session, status: session.status is status
+             or (status is Status.COMPLETE and session.status is Status.EXPIRED)))
+row("LIS-8", "complete-means-paid",
+    "`status=complete` leaves out sessions with a total of 0, because nobody paid them.",
+    _kept_if(lambda session, status: session.status is status
+             and not (status is Status.COMPLETE and is_free(session))))
+row("LIS-8", "status-filter-ignored", "The filter `status` finds the sessions of every status.",
+    _kept_if(lambda _session, _status: True))
+row("LIS-9", "created-gt-inclusive", "`created[gt]` keeps the sessions of that very second.", _moved_bound("gt", -1))
+row("LIS-9", "created-gte-exclusive", "`created[gte]` leaves out the sessions of that very second.",
+    _moved_bound("gte", 1))
+row("LIS-9", "created-lt-inclusive", "`created[lt]` keeps the sessions of that very second.", _moved_bound("lt", 1))
+row("LIS-9", "created-lte-exclusive", "`created[lte]` leaves out the sessions of that very second.",
+    _moved_bound("lte", -1))
+row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one counts.", _bounds(_keep_one))
+row("LIS-10", "empty-list-is-null", "`data` of a list of nothing is null.",
+    reply(LIST, lambda page: page.update(data=page["data"] or None)))
+row("LIS-10", "empty-list-has-more", "A list of nothing says that it has more.",
+    reply(LIST, lambda page: page.update(has_more=page["has_more"] or not page["data"])))
 row("LIS-12", "cursor-drops-the-status", "Where a cursor is given, the filter `status` is ignored.",
     _beside_a_cursor(lambda asked: replace(asked, status=None)))
 row("LIS-12", "cursor-drops-the-interval", "Where a cursor is given, the bounds of `created` are ignored.",
@@ -350,6 +324,24 @@ row("LIS-12", "cursor-drops-the-interval", "Where a cursor is given, the bounds 
 row("LIS-12", "filtered-cursor-starts-over",
     "A cursor that the filters leave out marks no place: the page is the first one.",
     _filtered_cursor(lambda inner, asked: inner(without_cursor(asked), None)))
+row("LIS-13", "unknown-cursor-ignored", "A cursor that names no session is ignored: the page is the first one.",
+    _unknown_cursor(without_cursor))
+row("LIS-13", "unknown-cursor-gives-nothing", "A cursor that names no session is answered with an empty page.",
+    _unknown_cursor(lambda _asked: None))
+row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
+    entries(lambda session: session["line_items"].update(data=[])))
+row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
+    entries(lambda session: session.update(
+        payment_status="unpaid" if session["payment_status"] == "paid" else session["payment_status"])))
+row("LIS-15", "status-filter-unknown-accepted",
+    "A `status` that is none of the three is ignored: the list has the sessions of every status.",
+    _ignored(lambda name, value: name == "status" and value != "" and value not in set(Status)))
+row("LIS-15", "status-filter-empty-accepted", "An empty `status` is ignored instead of refused.",
+    _ignored(lambda name, value: name == "status" and not value))
+row("LIS-15", "unknown-bound-of-created-ignored", "An unknown bound of `created`, such as `created[from]`, is ignored.",
+    _ignored(lambda name, _value: name.startswith("created[") and not _is_bound(name)))
+row("LIS-15", "bound-that-is-no-integer-ignored", "A bound of `created` that is no integer is ignored.",
+    _ignored(lambda name, value: _is_bound(name) and not value.isdecimal()))
 # fmt: on
 
 
