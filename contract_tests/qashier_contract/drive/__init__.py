@@ -16,7 +16,9 @@ from typing import Any
 from qashier_contract.addresses import origin_of
 from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
 from qashier_contract.ledger import Ledger
+from qashier_contract.page import page_of
 from qashier_contract.target import Account, Key, Target
+from qashier_contract.trace.sending import press
 from qashier_contract.values import Json, is_integer
 from qashier_contract.verdicts import FailedCheck
 
@@ -167,6 +169,44 @@ class Opened:
     def view(self) -> Exchange | None:
         """Open the hosted page."""
         return self.account.view(self.id, self.url) if self.id is not None and self.url is not None else None
+
+    def press(self, act: str, page: Exchange | None = None) -> Exchange | None:
+        """Press what carries a `data-testid` on a page, by default its own as it is now; None if there is nothing."""
+        pressed = self.button(act, page or self.view())
+        return None if pressed is None else pressed()
+
+    def has(self, act: str, page: Exchange | None) -> bool:
+        """Whether a page has a button for an act that may be pressed: one whose form stays on the page's host."""
+        shown = page_of(page) if page is not None else None
+        is_there = shown is not None and "form" in shown.tests.get(act, {})
+        return is_there and self.button(act, page) is not None
+
+    def button(self, act: str, page: Exchange | None) -> Callable[[], Exchange] | None:
+        """What presses something on a page; None if there is nothing, or it leads to another host."""
+        return None if self.id is None or page is None else press(self.account, self.id, page, act)
+
+    def at_the_method(self) -> Exchange | None:
+        """The payment method's own page; None if there is none."""
+        there = self.press("pay-redirect")
+        return there if there is not None and page_of(there) is not None else None
+
+    def do(self, *acts: str, page: Exchange | None = None) -> None:
+        """Do one thing after another, and look at the session after each.
+
+        Args:
+            acts: `expire`, the outcome of a payment, or what is pressed on the page.
+            page: A page, which may be stale. Without one, nothing is pressed.
+        """
+        for act in acts:
+            if act == "expire":
+                self.expire()
+            elif act in {"succeeded", "failed", "canceled"}:
+                self.pay(act)
+            elif page is None:
+                continue
+            else:
+                self.press(act, page)
+            self.retrieve()
 
 
 class Stage(IntEnum):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import Opened, RunContext, Stage, driver, pages
+from qashier_contract.drive import RunContext, Stage, driver, pages
 from qashier_contract.history import Capability, Credentials, Exchange, overlap
 from qashier_contract.values import Json
 
@@ -72,18 +72,13 @@ def _race(context: RunContext, shape: Sequence[str]) -> list[Exchange]:
         "clock": partial(account.advance, oracle.SHORTEST_LIFE + _MARGIN_S),
     }
     for act in {"pay-card", "authorise"} & set(shape):
-        page = session.view() if act == "pay-card" else pages.at_the_method(session)
-        if page is None or not pages.has(session, page, act):
+        page = session.view() if act == "pay-card" else session.at_the_method()
+        button = session.button(act, page) if session.has(act, page) else None
+        if button is None:
             return []
-        acts[act] = partial(_pressed, session, act, page)
+        acts[act] = button
     done = context.target.at_once([acts[word] for word in shape])
     account.retrieve(session_id)
-    return done
-
-
-def _pressed(session: Opened, act: str, page: Exchange) -> Exchange:
-    done = pages.press(session, act, page)
-    assert done is not None
     return done
 
 

@@ -36,34 +36,7 @@ def a_day(context: RunContext) -> None:
     account.create(timed, key=timed_key)
     ended, end_key = context.open(expires_at=start + 3_600), context.key()
     ended.expire(key=end_key)
-    touched = {
-        how: context.open(expires_at=start + oracle.SHORTEST_LIFE + place) for place, how in enumerate(_FIRST_TOUCHES)
-    }
-    free = context.open(context.line(0, 1), expires_at=start + oracle.SHORTEST_LIFE)
-    tried = context.open(expires_at=start + oracle.SHORTEST_LIFE)
-    tried.pay("failed")
-    tried.pay("canceled")
-    early = {how: context.open(expires_at=start + oracle.SHORTEST_LIFE) for how in ("pay", "expire", "retrieve")}
-    context.open(expires_at=start + 3_600).expire()
-    account.advance(oracle.SHORTEST_LIFE - 1)
-    for how, session in early.items():
-        _touch(context, session, how)
-        session.retrieve()
-    account.list(status="open", limit=25)
-    for how, session in touched.items():
-        account.advance(1)
-        _touch(context, session, how)
-    for session in (free, tried):
-        session.retrieve()
-    # A failed payment is none either.
-    touched["nothing"].pay("failed")
-    if context.can(Capability.EVENTS):
-        context.events(account)
-    for session in (*touched.values(), *early.values()):
-        session.retrieve()
-    account.list(status="expired", limit=25)
-    account.list(status="open", limit=25)
-    elapsed = oracle.SHORTEST_LIFE - 1 + len(touched)
+    elapsed = _to_their_deadlines(context, start)
     account.advance(43_200 - elapsed)
     account.create(bodies[0], key=keys[0])
     account.create(timed, key=timed_key)
@@ -92,6 +65,39 @@ def a_day(context: RunContext) -> None:
     account.advance(oracle.LONGEST_LIFE)
 
 
+def _to_their_deadlines(context: RunContext, start: int) -> int:
+    """Open sessions and take them to their deadlines; how many seconds have passed since the start."""
+    account = context.account
+    touched = {
+        how: context.open(expires_at=start + oracle.SHORTEST_LIFE + place) for place, how in enumerate(_FIRST_TOUCHES)
+    }
+    free = context.open(context.line(0, 1), expires_at=start + oracle.SHORTEST_LIFE)
+    tried = context.open(expires_at=start + oracle.SHORTEST_LIFE)
+    tried.pay("failed")
+    tried.pay("canceled")
+    early = {how: context.open(expires_at=start + oracle.SHORTEST_LIFE) for how in ("pay", "expire", "retrieve")}
+    context.open(expires_at=start + 3_600).expire()
+    account.advance(oracle.SHORTEST_LIFE - 1)
+    for how, session in early.items():
+        _touch(context, session, how)
+        session.retrieve()
+    account.list(status="open", limit=25)
+    for how, session in touched.items():
+        account.advance(1)
+        _touch(context, session, how)
+    for session in (free, tried):
+        session.retrieve()
+    # A failed payment is none either.
+    touched["nothing"].pay("failed")
+    if context.can(Capability.EVENTS):
+        context.events(account)
+    for session in (*touched.values(), *early.values()):
+        session.retrieve()
+    account.list(status="expired", limit=25)
+    account.list(status="open", limit=25)
+    return oracle.SHORTEST_LIFE - 1 + len(touched)
+
+
 @driver(
     "Let everything that is still open expire at once, and look at what became of it.",
     needs=[Capability.CLOCK],
@@ -113,14 +119,8 @@ def the_day_after(context: RunContext) -> None:
 
 
 def _touch(context: RunContext, session: Opened, how: str) -> None:
-    if how == "pay":
-        session.pay()
-    elif how == "expire":
-        session.expire()
-    elif how == "list" and session:
+    if how == "list" and session:
         context.account.list(status="open", limit=5)
         context.account.list(status="expired", limit=5)
-    elif how == "retrieve":
-        session.retrieve()
-    elif how == "view" and context.can(Capability.PAGE):
-        session.view()
+    elif how in {"pay", "expire", "retrieve"} or (how == "view" and context.can(Capability.PAGE)):
+        getattr(session, how)()

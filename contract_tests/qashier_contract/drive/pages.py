@@ -9,9 +9,8 @@ from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
-from qashier_contract.history import Capability, Exchange
+from qashier_contract.history import Capability
 from qashier_contract.page import page_of
-from qashier_contract.trace import sending as trace
 from qashier_contract.values import Json, is_integer
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
@@ -25,29 +24,6 @@ def fresh(context: RunContext, **fields: Json) -> Opened:
     if session.url is None:
         session.id = None
     return session
-
-
-def press(session: Opened, act: str, page: Exchange | None = None) -> Exchange | None:
-    """Press what carries a `data-testid` on a page, by default the session's as it is now; None if there is nothing."""
-    page = page or session.view()
-    if session.id is None or page is None:
-        return None
-    pressed = trace.press(session.account, session.id, page, act)
-    return None if pressed is None else pressed()
-
-
-def has(session: Opened, page: Exchange | None, act: str) -> bool:
-    """Whether a page has a button for an act that may be pressed: one whose form stays on the page's host."""
-    shown = page_of(page) if page is not None else None
-    if session.id is None or page is None or shown is None or "form" not in shown.tests.get(act, {}):
-        return False
-    return trace.press(session.account, session.id, page, act) is not None
-
-
-def at_the_method(session: Opened) -> Exchange | None:
-    """The payment method's own page for a session; None if there is none."""
-    there = press(session, "pay-redirect")
-    return there if there is not None and page_of(there) is not None else None
 
 
 @driver("Open the page of sessions of every status, and do there what a customer would.", needs=[PAGE], requests=50)
@@ -64,7 +40,7 @@ def the_hosted_page(context: RunContext) -> None:
     if page is None or (not page.forms and page.has_script):
         context.recorder.withdraw(PAGE)  # nothing to read without a browser
         return
-    if not has(without, shown, "pay-card"):
+    if not without.has("pay-card", shown):
         context.notes.append(
             'The hosted page has nothing with data-testid="pay-card": no customer paid there, and PAY-1 to PAY-3 were '
             "judged without it."
@@ -80,12 +56,12 @@ def the_hosted_page(context: RunContext) -> None:
     for acts in (("pay-card",), ("pay-declined", "pay-card")):
         session = fresh(context, cancel_url=_CANCEL_URL)
         for act in acts:
-            press(session, act)
+            session.press(act)
             session.retrieve()
         session.view()
     for act in ("authorise", "cancel"):
         session = fresh(context, cancel_url=_CANCEL_URL)
-        press(session, act, at_the_method(session))
+        session.press(act, session.at_the_method())
         session.retrieve()
         session.view()
     if context.can(EVENTS):
@@ -109,16 +85,6 @@ def a_page_looked_at(context: RunContext) -> None:
     session.retrieve()
 
 
-def _tried(session: Opened, page: Exchange | None, *acts: str) -> None:
-    """Press one thing after another on a page that may be stale, and look at the session after each."""
-    for act in acts if page is not None else ():
-        if act == "expire":
-            session.expire()
-        else:
-            press(session, act, page)
-        session.retrieve()
-
-
 @driver(
     "Press buttons of pages that were opened before the session ended, and try again after what failed.",
     needs=[PAGE],
@@ -135,34 +101,34 @@ def pages_left_open(context: RunContext) -> None:
     page = expired.view()
     expired.expire()
     expired.retrieve()
-    _tried(expired, page, "pay-card", "pay-declined")
+    expired.do("pay-card", "pay-declined", page=page)
     page = paid.view()
     paid.retrieve()
-    _tried(paid, page, "pay-card", "pay-card", "pay-declined", "expire")
+    paid.do("pay-card", "pay-card", "pay-declined", "expire", page=page)
     paid.view()
-    there = at_the_method(method)
+    there = method.at_the_method()
     method.expire()
     method.retrieve()
-    _tried(method, there, "authorise", "cancel")
-    _tried(authorised, at_the_method(authorised), "authorise", "cancel", "authorise", "expire")
-    _tried(cancelled, at_the_method(cancelled), "cancel")
-    _tried(cancelled, cancelled.view(), "pay-card")
+    method.do("authorise", "cancel", page=there)
+    authorised.do("authorise", "cancel", "authorise", "expire", page=authorised.at_the_method())
+    cancelled.do("cancel", page=cancelled.at_the_method())
+    cancelled.do("pay-card", page=cancelled.view())
     declined.retrieve()
     for _ in range(2):
-        _tried(declined, declined.view(), "pay-declined")
+        declined.do("pay-declined", page=declined.view())
     declined.view()
-    _tried(declined, at_the_method(declined), "authorise")
+    declined.do("authorise", page=declined.at_the_method())
     given = fresh(context, line_items=[context.line(0, 2)])
-    _tried(given, at_the_method(given), "authorise")
+    given.do("authorise", page=given.at_the_method())
     given.view()
     plain = fresh(context, success_url=f"http://shop.example/Thanks/{context.mark()}?b=1&a=%2Fx#top")
-    _tried(plain, plain.view(), "pay-card")
+    plain.do("pay-card", page=plain.view())
     fresh(context, line_items=[context.line(100 + n, 1, name=f"No. {n}") for n in range(26)]).view()
     free = fresh(context, line_items=[context.line(0, 1)])
-    _tried(free, free.view(), "pay-declined", "pay-card")
+    free.do("pay-declined", "pay-card", page=free.view())
     if context.can(PAY):
         again = fresh(context)
-        _tried(again, at_the_method(again), "cancel")
+        again.do("cancel", page=again.at_the_method())
         again.pay()
         again.retrieve()
     for status in ("complete", "open", "expired"):
@@ -185,17 +151,17 @@ def pages_past_the_deadline(context: RunContext) -> None:
         return
     deadline = moment + oracle.SHORTEST_LIFE
     card, method, declined, viewed, paid, last = (fresh(context, expires_at=deadline) for _ in range(6))
-    card_page, method_page = card.view(), at_the_method(method)
+    card_page, method_page = card.view(), method.at_the_method()
     declined_page = declined.view()
-    press(declined, "pay-declined", declined_page)
+    declined.press("pay-declined", declined_page)
     viewed.view()
-    press(paid, "pay-card", paid.view())
+    paid.press("pay-card", paid.view())
     # A second before it, everything still goes.
     last_page = last.view()
     account.set_clock(now=deadline - 1)
     viewed.view()
     viewed.retrieve()
-    press(last, "pay-card", last_page)
+    last.press("pay-card", last_page)
     last.retrieve()
     account.set_clock(now=deadline)
     account.list(status="open", limit=9)
@@ -209,6 +175,6 @@ def pages_past_the_deadline(context: RunContext) -> None:
         (method, method_page, ["authorise", "cancel"]),
     ):
         session.retrieve()
-        _tried(session, page, *acts)
+        session.do(*acts, page=page)
     if context.can(EVENTS):
         context.events(account)

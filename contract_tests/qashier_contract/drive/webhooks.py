@@ -51,27 +51,29 @@ class _Desk:
         try:
             for name in list(self._registered):
                 self.remove(name)
-                self.receiver.removed(name)
         finally:
             self.receiver.__exit__()
 
     def register(
-        self, name: str, *, secret: str | None, answer: Callable[[int], int], account: Account | None = None
+        self,
+        name: str,
+        secret: str | None = None,
+        answer: Callable[[int], int] = lambda _: 200,
+        account: Account | None = None,
     ) -> bool:
         """Register a new path of the receiver; whether the target took it."""
         account = account or self.context.account
         exchange = account.add_endpoint(self.receiver.add(name, account.number, secret, answer), secret)
         endpoint_id = exchange.object.get("id")
-        if not exchange.succeeded:
-            return False
-        self.receiver.registered(name, str(endpoint_id))
-        self._registered[name] = (account, str(endpoint_id))
-        return True
+        if exchange.succeeded:
+            self.receiver.registered(name, str(endpoint_id))
+            self._registered[name] = (account, str(endpoint_id))
+        return exchange.succeeded
 
-    def remove(self, name: str) -> bool:
-        """Remove an endpoint; whether the target did."""
+    def remove(self, name: str) -> None:
         account, endpoint_id = self._registered.pop(name)
-        return account.remove_endpoint(endpoint_id).succeeded
+        if account.remove_endpoint(endpoint_id).succeeded:
+            self.receiver.removed(name)
 
 
 @driver(
@@ -99,7 +101,7 @@ def hang(context: RunContext, account: Account) -> None:
     desk = context.until_the_end.enter_context(_Desk(context))
     receiver, name = desk.receiver, f"{context.nonce}-hanging"
     receiver.clock_of, receiver.clock = account.number, context.now(account)
-    if not desk.register(name, secret=None, answer=lambda number: 200 if number else TOO_LATE, account=account):
+    if not desk.register(name, answer=lambda number: 200 if number else TOO_LATE, account=account):
         return
     paid = context.open(account=account).pay()
     if paid is not None and receiver.wait(name, 1):
@@ -143,31 +145,27 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     account, receiver, register = context.account, desk.receiver, desk.register
     if context.can(Capability.CLOCK):
         receiver.clock = context.now()
-
-    def fine(_: int) -> int:
-        return 200
-
     plain, gone, signed, odd, in_hex, long = (
         f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
     )
     short, accented, failing, beside, late, theirs = (
         f"{context.nonce}-{word}" for word in ("short", "accented", "failing", "beside", "late", "theirs")
     )
-    if not register(plain, secret=None, answer=fine):
+    if not register(plain):
         return
-    register(signed, secret=_SECRETS[0], answer=lambda _: 204)
+    register(signed, _SECRETS[0], lambda _: 204)
     # Each clause has its turn before the rest comes.
     context.open().pay()
     early = (plain, signed)
     receiver.wait_for_each(early, 1)
-    if register(gone, secret=None, answer=fine) and desk.remove(gone):
-        receiver.removed(gone)
-    register(odd, secret=_SECRETS[1], answer=lambda n: (200, 202)[n % 2])
-    register(in_hex, secret=_SECRETS[2], answer=lambda _: 201)
+    if register(gone):
+        desk.remove(gone)
+    register(odd, _SECRETS[1], lambda n: (200, 202)[n % 2])
+    register(in_hex, _SECRETS[2], lambda _: 201)
     for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5])):
-        register(name, secret=secret, answer=fine)
+        register(name, secret)
     if context.other is not None:
-        register(theirs, secret=None, answer=fine, account=context.other)
+        register(theirs, account=context.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
     paid, expired, failed, refused = (context.open(context.line(1250, 2, **texts)) for _ in range(4))
     if not all((paid, expired, failed, refused)):
@@ -192,12 +190,12 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     if context.other is not None and context.open(account=context.other).expire() is not None:
         receiver.wait(theirs, 1)
     # One more endpoint, which refuses everything, with a session of its own.
-    register(failing, secret=_SECRETS[0], answer=lambda n: _REFUSALS[n % len(_REFUSALS)])
-    register(beside, secret=None, answer=fine)
+    register(failing, _SECRETS[0], lambda n: _REFUSALS[n % len(_REFUSALS)])
+    register(beside)
     refused.pay()
     receiver.wait(failing, 1)
     receiver.wait(beside, 1)
-    register(late, secret=None, answer=fine)
+    register(late)
     if context.can(Capability.CLOCK):
         _let_retries_come(context, receiver, failing)
     account.events()
@@ -208,7 +206,7 @@ def _by_the_customer(context: RunContext) -> int:
     if not context.can(Capability.PAGE):
         return 0
     session = pages.fresh(context)
-    pages.press(session, "pay-card")
+    session.press("pay-card")
     shown = session.retrieve()
     return shown is not None and shown.object.get("status") == "complete"
 

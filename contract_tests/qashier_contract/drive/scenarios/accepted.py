@@ -8,7 +8,7 @@ from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, long_url, now, send_each
+from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, creates, long_url, now
 from qashier_contract.history import Capability
 from qashier_contract.values import Json
 
@@ -161,19 +161,15 @@ def _open_with_urls(context: RunContext) -> None:
         context.account.create(context.body(**{other: url for other in URLS if other != name}))
 
 
-@driver(
+@creates(
     "Send fields that the API does not have, in each object of a create: they are ignored or refused.",
     stage=Stage.DEPTH,
     requests=6,
 )
-def what_no_document_names(context: RunContext) -> None:
-
-    def bodies() -> Iterator[Json]:
-        yield {**context.body(), "metadata": {"order": "1"}}
-        for path in (("line_items", 0), PRICE, PRODUCT):
-            yield altered(context.body(), "red", *path, "colour")
-
-    send_each(context, bodies())
+def what_no_document_names(context: RunContext) -> Iterator[Json]:
+    yield {**context.body(), "metadata": {"order": "1"}}
+    for path in (("line_items", 0), PRICE, PRODUCT):
+        yield altered(context.body(), "red", *path, "colour")
 
 
 @driver("Ask for deadlines on both sides of each bound, and in between.", requests=24)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qashier_contract.drive import Opened, RunContext, Stage, driver
+from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import now
 from qashier_contract.history import Capability
 
@@ -30,16 +30,6 @@ def expiring(context: RunContext) -> None:
     account.list(status="open", limit=3)
 
 
-def _done(session: Opened, *acts: str) -> None:
-    """Do one thing after another to a session, and look at it after each."""
-    for act in acts:
-        if act == "expire":
-            session.expire()
-        else:
-            session.pay(act)
-        session.retrieve()
-
-
 @driver(
     "Pay, pay again, fail, cancel, pay what is expired, expire what is paid, and pay nothing.",
     needs=[Capability.PAY],
@@ -54,9 +44,9 @@ def paying(context: RunContext) -> None:
     ):
         session = context.open(cancel_url="https://shop.example/basket")
         session.retrieve()
-        _done(session, *acts)
-    _done(context.open(context.line(0, 4)), "failed", "succeeded", "succeeded", "expire")
-    _done(context.open(context.line(0, 1)), "expire", "expire", "succeeded")
+        session.do(*acts)
+    context.open(context.line(0, 4)).do("failed", "succeeded", "succeeded", "expire")
+    context.open(context.line(0, 1)).do("expire", "expire", "succeeded")
     account.list(limit=6)
     for status in ("complete", "expired", "open"):
         account.list(status=status, limit=4)

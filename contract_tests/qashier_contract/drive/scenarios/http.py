@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from qashier_contract.drive import RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, send_each
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, creates
 from qashier_contract.history import SESSIONS_PATH, Credentials
 
 _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
@@ -19,25 +19,21 @@ def _json(context: RunContext) -> bytes:
     return json.dumps(context.body()).encode()
 
 
-@driver(
+@creates(
     "Send what a lenient parser takes for JSON, and JSON under names that are nearly its own.",
     stage=Stage.DEPTH,
     requests=11,
 )
-def what_is_nearly_json(context: RunContext) -> None:
+def what_is_nearly_json(context: RunContext) -> Iterator[bytes]:
     for media_type in ("text/json", "application/jsonp"):
         context.account.create(_json(context), headers=(("Content-Type", media_type),))
-
-    def bodies() -> Iterator[bytes]:
-        yield _json(context) + b" x"
-        yield _json(context)[:-1] + b",}"
-        yield _json(context).replace(b'"', b"'")
-        yield _json(context).replace(b"Kaya toast", b"Kaya\ntoast")
-        yield _json(context)[:-1] + b', "x": NaN}'
-        yield _json(context)[:-1] + b" /* a comment */}"
-        yield _json(context) + b" // a comment"
-
-    send_each(context, bodies())
+    yield _json(context) + b" x"
+    yield _json(context)[:-1] + b",}"
+    yield _json(context).replace(b'"', b"'")
+    yield _json(context).replace(b"Kaya toast", b"Kaya\ntoast")
+    yield _json(context)[:-1] + b', "x": NaN}'
+    yield _json(context)[:-1] + b" /* a comment */}"
+    yield _json(context) + b" // a comment"
 
 
 @driver(

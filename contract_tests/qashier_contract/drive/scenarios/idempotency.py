@@ -56,7 +56,19 @@ def keys_that_come_again(context: RunContext) -> None:
             bystander.expire(key=end)
             bystander.retrieve()
             account.create(context.body(), key=end)
-    # A refusal does not use a key up.
+    _after_refusals(context, first, stem)
+    # Without a key nothing is ever the same request.
+    plain = context.body()
+    account.create(plain)
+    account.create(plain)
+    account.list(limit=15)
+    if context.can(Capability.EVENTS):
+        account.events()
+
+
+def _after_refusals(context: RunContext, first: Opened, stem: str) -> None:
+    """A refusal does not use a key up."""
+    account = context.account
     again = context.key()
     wrong = context.body()
     account.create(altered(wrong, 0, "line_items", 0, "quantity"), key=again)
@@ -74,13 +86,6 @@ def keys_that_come_again(context: RunContext) -> None:
         right.expire(key=last)
         right.retrieve()
         right.expire(key=last)
-    # Without a key nothing is ever the same request.
-    plain = context.body()
-    account.create(plain)
-    account.create(plain)
-    account.list(limit=15)
-    if context.can(Capability.EVENTS):
-        account.events()
 
 
 def _baskets(context: RunContext) -> Iterator[Json]:

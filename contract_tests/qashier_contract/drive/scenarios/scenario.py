@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from qashier_contract.drive import RunContext
+from qashier_contract.drive import Driver, RunContext, Stage, driver
 from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
 from qashier_contract.target import Account
@@ -48,14 +48,26 @@ def altered(body: dict[str, Json], value: Json, *path: str | int) -> dict[str, J
     return changed
 
 
-def send_each(context: RunContext, bodies: Iterator[Json]) -> None:
-    """Create with each body, and look whether one that was refused opened something."""
-    for body in bodies:
-        context.account.create(body)
-    # Whatever was refused must not have opened anything: every request is marked, and would be seen here.
-    page = context.account.list(limit=100)
-    if page.object.get("has_more") is True and (entries := entries_of(page)):
-        context.account.list(limit=100, starting_after=str(entries[-1].get("id")))
+def creates(
+    purpose: str, *, stage: Stage = Stage.BREADTH, requests: int
+) -> Callable[[Callable[[RunContext], Iterator[Json]]], Driver]:
+    """Make a driver of what yields bodies: it creates with each, and looks whether what was refused opened something.
+
+    The arguments are those of `driver`.
+    """
+
+    def enter(bodies: Callable[[RunContext], Iterator[Json]]) -> Driver:
+        def run(context: RunContext) -> None:
+            for body in bodies(context):
+                context.account.create(body)
+            # Whatever was refused must not have opened anything: every request is marked, and would be seen here.
+            page = context.account.list(limit=100)
+            if page.object.get("has_more") is True and (entries := entries_of(page)):
+                context.account.list(limit=100, starting_after=str(entries[-1].get("id")))
+
+        return driver(purpose, name=bodies.__name__.replace("_", " "), stage=stage, requests=requests)(run)
+
+    return enter
 
 
 def walk(
