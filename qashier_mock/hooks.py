@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -109,13 +110,23 @@ class AppHooks:
         return self._planned(call)
 
     async def _planned(self, call: Call) -> Fault | None:
-        rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
-        if rule is None:
-            return None
         key = call.headers.get(b"idempotency-key")
-        if rule.action is FaultAction.DELAY and key is not None and self._policy.idempotency_in_flight == "conflict":
-            self._delayed[call.principal, key.strip()] = (call.request_id, steady() + rule.seconds)
-        return self._fault(rule)
+        if key is None or self._policy.idempotency_in_flight != "conflict":
+            rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
+            return None if rule is None else self._fault(rule)
+        # The key is noted before the store is asked: another request with it would slip through meanwhile.
+        now, held = steady(), (call.principal, key.strip())
+        self._delayed = {each: until for each, until in self._delayed.items() if until[1] > now}
+        is_first = self._delayed.setdefault(held, (call.request_id, math.inf))[0] == call.request_id
+        until = now
+        try:
+            rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
+            if rule is not None and rule.action is FaultAction.DELAY:
+                until = steady() + rule.seconds
+        finally:
+            if is_first:
+                self._delayed[held] = (call.request_id, until)
+        return None if rule is None else self._fault(rule)
 
     def _fault(self, rule: FaultRule) -> Fault:
         match rule.action:

@@ -145,6 +145,37 @@ def test_a_key_whose_request_is_delayed_is_under_way(make_client: MakeClient, ch
     assert client.other.create(key="order-1")["status"] == "open"
 
 
+def test_a_key_is_under_way_while_the_store_is_asked_for_faults(make_client: MakeClient) -> None:
+    """The rule has been counted, and whoever asked has not heard of it yet: no other request slips through."""
+    client = make_client(policy=Policy(idempotency_in_flight="conflict"))
+    client.break_(operation="create_checkout_session", action="delay", seconds=3_600, times=1)
+    find = client.app.accounts.fault_of_call
+
+    async def twice_at_once() -> list[Answer]:
+        is_counted, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def find_slowly(account: Any, operation: str) -> Any:
+            rule = await find(account, operation)
+            if rule is not None:
+                is_counted.set()
+                await may_go_on.wait()
+            return rule
+
+        client.app.accounts.fault_of_call = find_slowly  # type: ignore[method-assign]
+        body, headers = basket(), {"idempotency-key": "order-1"}
+        first = asyncio.create_task(client.asend("POST", "/checkout/sessions", body, headers=headers))
+        await is_counted.wait()
+        answers = [await client.asend("POST", "/checkout/sessions", body, headers=headers)]
+        may_go_on.set()
+        await asyncio.sleep(0)
+        answers.append(await client.asend("POST", "/checkout/sessions", body, headers=headers))
+        first.cancel()
+        return answers
+
+    assert [answer.status for answer in client.runner.run(twice_at_once())] == [409, 409]
+    assert client.ids() == []
+
+
 def test_a_delayed_call_is_answered_all_the_same(client: Client) -> None:
     client.break_(operation="*", action="delay", seconds=0.001)
     assert client.create()["status"] == "open"
