@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ from qashier_contract.recorded import judge
 from qashier_contract.trace import file
 from qashier_contract.trace.drift import drifts
 from qashier_contract.trace.file import Trace
+from store_harness import Place
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
 from qashier_mock.cli import main
-from qashier_mock.stores.factory import open_store
 from tests.targets import DEFECTS, directed, within
 
 if TYPE_CHECKING:
     from qashier_contract.drive import Driver
+
+pytest_plugins = ["store_fixtures"]
 
 IN_PROCESS = "http://127.0.0.1"
 IS_FULL = os.environ.get("QASHIER_SOAK") == "full"
@@ -130,10 +133,13 @@ def test_each_known_defect_of_the_mock_that_check_sees_is_a_drift(name: str, of_
         assert diff(of_a_mock, broken).drifts
 
 
-def test_the_mock_does_not_drift_from_itself_with_other_ids_and_another_store(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path / 'mock.db'}")
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
+def test_the_mock_does_not_drift_from_itself_with_other_ids_and_another_store(
+    kind: str, new_place: Callable[[str], Place]
+) -> None:
+    store = new_place(kind).store()
     with MockServer(Settings(seed=1)) as mock, MockServer(Settings(seed=7), store=store) as other:
-        difference = diff(mock.url, other.url, seed=1)
+        difference = diff(mock.url, other.url, seed=1, max_time_s=600)
     assert told(difference) == []
     assert difference.compared > 1_000
 
