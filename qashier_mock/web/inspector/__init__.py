@@ -6,6 +6,7 @@ that is posted.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.routing import Route, Router
@@ -23,20 +24,21 @@ __all__ = ["InspectorParts", "create_inspector"]
 
 def create_inspector(parts: InspectorParts) -> ASGIApp:
     """Make the application that serves everything below `/_mock/` but the control API."""
-    views, acts = Views(parts), Acts(parts)
+    views, acts, accounts = Views(parts), Acts(parts), parts.accounts
+    newest = partial(views.listing, newest_first=True)
     below = f"{PREFIX}/accounts/{{account}}"
     routes: list[tuple[str, Handler | None, Handler | None]] = [
         (f"{PREFIX}/", views.show_accounts, None),
         (f"{PREFIX}/accounts", None, acts.find_account),
         (f"{PREFIX}/live", views.stream, None),
         (below, views.show_sessions, None),
-        (f"{below}/events", views.show_events, None),
-        (f"{below}/deliveries", views.show_deliveries, acts.flush),
-        (f"{below}/requests", views.show_requests, None),
-        (f"{below}/advice", views.show_advice, None),
-        (f"{below}/faults", views.show_faults, acts.add_fault),
+        (f"{below}/events", newest("events.html", "events", accounts.events), None),
+        (f"{below}/deliveries", newest("deliveries.html", "attempts", accounts.attempts), acts.flush),
+        (f"{below}/requests", newest("requests.html", "entries", accounts.journal), None),
+        (f"{below}/advice", views.listing("advice.html", "notes", accounts.advice), None),
+        (f"{below}/faults", views.listing("faults.html", "rules", accounts.faults), acts.add_fault),
         (f"{below}/faults/remove", None, acts.remove_fault),
-        (f"{below}/endpoints", views.show_endpoints, acts.add_endpoint),
+        (f"{below}/endpoints", views.listing("endpoints.html", "endpoints", accounts.endpoints), acts.add_endpoint),
         (f"{below}/endpoints/remove", None, acts.remove_endpoint),
         (f"{below}/clock", None, acts.move_clock),
         (f"{below}/sessions", None, acts.make_sample),

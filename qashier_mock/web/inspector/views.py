@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,8 +16,11 @@ from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import AccountId, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.web import wire
+from qashier_mock.web.inspector.door import Handler
 from qashier_mock.web.inspector.news import News
 from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path, path_of
+
+Ask = Callable[[AccountId], Awaitable[Sequence[Any]]]
 
 PAGE_SIZE: Final = 50
 ROWS: Final = 200
@@ -75,42 +79,22 @@ class Views:
         signature = self._parts.dispatcher.signature
         return await self._page(request, "session.html", history=history, endpoints=endpoints, signature=signature)
 
-    async def show_events(self, request: Request) -> Response:
-        """The account's events, newest first."""
-        events = await self._parts.accounts.events(account_of_path(request))
-        return await self._page(request, "events.html", events=list(reversed(events))[:ROWS], total=len(events))
+    def listing(self, template: str, name: str, ask: Ask, *, newest_first: bool = False) -> Handler:
+        """What shows all that an account has of a kind, or the newest of it, the latest on top.
 
-    async def show_deliveries(self, request: Request) -> Response:
-        """The attempts to deliver, newest first."""
-        attempts = await self._parts.accounts.attempts(account_of_path(request))
-        return await self._page(
-            request, "deliveries.html", attempts=list(reversed(attempts))[:ROWS], total=len(attempts)
-        )
+        Args:
+            template: The page.
+            name: What the template calls the entries; it also gets their `total`.
+            ask: Gives them, oldest first.
+            newest_first: Whether to show the newest `ROWS` alone, the other way round.
+        """
 
-    async def show_requests(self, request: Request) -> Response:
-        """What the integration asked, newest first."""
-        entries = await self._parts.accounts.journal(account_of_path(request))
-        return await self._page(request, "requests.html", entries=list(reversed(entries))[:ROWS], total=len(entries))
+        async def show(request: Request) -> Response:
+            found = await ask(account_of_path(request))
+            shown = found[::-1][:ROWS] if newest_first else found
+            return await self._page(request, template, **{name: shown, "total": len(found)})
 
-    async def show_advice(self, request: Request) -> Response:
-        """What will hurt in production."""
-        return await self._page(
-            request, "advice.html", notes=await self._parts.accounts.advice(account_of_path(request))
-        )
-
-    async def show_faults(self, request: Request) -> Response:
-        """The fault rules, and a form for another."""
-        return await self._page(
-            request,
-            "faults.html",
-            rules=await self._parts.accounts.faults(account_of_path(request)),
-            actions=list(FaultAction),
-        )
-
-    async def show_endpoints(self, request: Request) -> Response:
-        """Where webhooks go, and a form for another place."""
-        found = await self._parts.accounts.endpoints(account_of_path(request))
-        return await self._page(request, "endpoints.html", endpoints=found)
+        return show
 
     async def _page(self, request: Request, template: str, **values: Any) -> Response:
         account = account_of_path(request)
@@ -123,6 +107,7 @@ class Views:
             here=path_of(request),
             below=f"{PREFIX}/accounts/{account}",
             curl=self._curl,
+            actions=list(FaultAction),
             listen=f"qashier-mock listen --url {self._parts.address()}",
             body_of=lambda event: wire.event_to_bytes(event).decode(),
             **values,
