@@ -19,7 +19,7 @@ from qashier_contract.addresses import is_same_host, joined, origin_of
 from qashier_contract.history import CLOSED_IDLE, INTERRUPTED, TIMED_OUT, Recorder
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop
 from qashier_contract.ledger import Ledger
-from qashier_contract.pace import OutOfRoom, Pace
+from qashier_contract.pace import KEPT_MOST, OutOfRoom, Pace
 from qashier_contract.receiver import Receiver
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.transport import BODY_MOST, HttpTransport, path_of
@@ -290,6 +290,17 @@ def test_what_is_recorded_is_bounded_by_what_it_takes_when_parsed() -> None:
         with pytest.raises(OutOfRoom):
             account.list()
         target.close()
+
+
+def test_of_a_body_that_is_no_json_a_part_is_kept_and_of_one_that_is_all() -> None:
+    size = KEPT_MOST + 9
+    bodies = [b"x" * size, b'"%b"' % (b"x" * size), b"{}" + b" " * KEPT_MOST + b"x", b"x" * KEPT_MOST]
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body for body in bodies]
+    with raw_server(answering(*answers)) as url:
+        target = Target(url, [Key("sk_test_a")], recorder=Recorder())
+        replies = [Account(target, 0).list().reply for _ in bodies]
+        target.close()
+    assert [reply and len(reply.body) for reply in replies] == [KEPT_MOST, size + 2, KEPT_MOST + 3, KEPT_MOST]
 
 
 # ── addresses ───────────────────────────────────────────────────────────────────────────────────────────────────────

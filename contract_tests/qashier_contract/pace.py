@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Final
 
-from qashier_contract.history import Exchange
+from qashier_contract.history import Exchange, Reply
 from qashier_contract.interrupts import OutOfTime, Stop, remaining_s
+from qashier_contract.values import NOT_JSON
 
 _MOST_RECORDED: Final = 256 * 1024 * 1024
 """How much memory what was recorded may take, about."""
+KEPT_MOST: Final = 1024 * 1024
+"""How many bytes are kept of a body that is neither JSON nor a page: nothing in it is judged."""
 _VALUE_BYTES: Final = 72
 """About what one value of a JSON body takes once it is parsed."""
 
@@ -21,6 +25,14 @@ class OutOfRoom(OutOfTime):
 
 class OutOfSessions(Exception):
     """As many sessions were opened as the tester allows."""
+
+
+def kept(reply: Reply) -> Reply:
+    """A reply of the API as it is recorded. Of a long body that is JSON all is kept: a correct one may be long."""
+    if len(reply.body) <= KEPT_MOST or reply.json is not NOT_JSON:
+        return reply
+    cut = replace(reply, body=reply.body[:KEPT_MOST])
+    return cut if cut.json is NOT_JSON else reply
 
 
 class Pace:
@@ -106,7 +118,10 @@ class Pace:
         bodies = [body for body in (exchange.request.body, exchange.reply.body if exchange.reply else None) if body]
         with self._lock:
             for body in bodies:
-                self.room -= len(body) + _VALUE_BYTES * sum(map(body.count, (b",", b"[", b"{")))
+                # A single character beyond Latin-1 makes each of a text take up to four bytes.
+                is_wide = not body.isascii() or b"\\u" in body
+                values = sum(map(body.count, (b",", b"[", b"{")))
+                self.room -= len(body) * (5 if is_wide else 2) + _VALUE_BYTES * values
 
     def hold(self, seconds: float) -> None:
         """Let nobody send for a while: the target asked for it.

@@ -34,7 +34,7 @@ from qashier_contract.history import (
     Request,
 )
 from qashier_contract.interrupts import Interrupted
-from qashier_contract.pace import Pace
+from qashier_contract.pace import Pace, kept
 from qashier_contract.transport import HttpTransport, in_lower_case
 from qashier_contract.values import Json
 
@@ -227,6 +227,8 @@ class Target:
                 reply, failure = self._carry(draft.request.method, url, headers, body, is_chunked=is_chunked)
             except Interrupted:
                 reply, failure = None, INTERRUPTED
+            if reply is not None and draft.page_of is None:
+                reply = kept(reply)
             exchange = replace(
                 draft,
                 number=self._local.number,

@@ -1,4 +1,4 @@
-"""Thirty-two targets that are hostile or broken, each a few lines, and the exit codes that a check of them may have.
+"""Thirty-five targets that are hostile or broken, each a few lines, and the exit codes that a check of them may have.
 
 0: no clause failed in what could be seen. 1: a clause failed. 2: nothing could be tested.
 """
@@ -120,6 +120,7 @@ HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 BOMB: Final = whole(gzip.compress(b" " * 50_000_000), "200 OK", "Content-Encoding: gzip")
 WIDE: Final = b"[" + b"{}," * 300_000 + b"{}]"
 DEEP: Final = b"[" * 100_000 + b"]" * 100_000
+LONG: Final = 4 * 1024 * 1024 - 50_000
 COMMANDS: Final = b'{"error": "\\n::stop-commands::x"}'
 PAGE: Final = b"<b>" * 20_000 + b"</i>" * 20_000
 ANY: Final = frozenset({0, 1, 2})
@@ -157,6 +158,9 @@ TARGETS: Final[dict[str, Hostile]] = {
     "answers of three seconds": Hostile(slow, SOME),
     "wide JSON": Hostile(Sketch(says(whole(WIDE)), 20), FAILS),
     "wide JSON in objects": Hostile(Sketch(change=lambda value: {**value, "more": [{}] * 100_000}), SOME),
+    "4 MiB of no JSON": Hostile(Sketch(says(whole(b"x" * LONG)), 20), FAILS),
+    "4 MiB of one text": Hostile(Sketch(change=lambda value: {**value, "more": "x" * LONG}), SOME),
+    "4 MiB of one wide text": Hostile(Sketch(change=lambda value: {**value, "more": "\U0001f600" + "x" * LONG}), SOME),
     "nested too deeply": Hostile(Sketch(says(whole(DEEP)), 20), FAILS),
     "a page that is hard to parse": Hostile(Sketch(says(whole(PAGE, kind="text/html")), 20), FAILS),
     "NULs": Hostile(Sketch(says(whole(b"\x00" * 1_000)), 20), FAILS),
