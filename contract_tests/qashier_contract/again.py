@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import Final, Unpack
 
 from qashier_contract import recorded, verdicts
-from qashier_contract.clauses import CLAUSES
+from qashier_contract.clauses import CLAUSES, Clause
 from qashier_contract.errors import CheckError
 from qashier_contract.history import History
 from qashier_contract.interrupts import Interrupted, OutOfTime, stopping_on_signals
@@ -21,11 +22,6 @@ from qashier_contract.trace.replay import exercising, send_again
 from qashier_contract.trace.sending import Sending
 from qashier_contract.trace.steps import steps_of
 from qashier_contract.verdicts import ClauseReport, Report, Result, SentAgain, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from qashier_contract.clauses import Clause
 
 _NOT_REACHED: Final = "no request reached it"
 

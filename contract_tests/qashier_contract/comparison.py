@@ -8,19 +8,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qashier_contract import recorded
+from qashier_contract.drive import Driver
 from qashier_contract.errors import CheckError
+from qashier_contract.history import Exchange
 from qashier_contract.interrupts import Stop, stopping_on_signals
 from qashier_contract.run import check
 from qashier_contract.trace.drift import Drift, drifts, explained_by
 from qashier_contract.trace.file import Trace
-
-if TYPE_CHECKING:
-    from qashier_contract.drive import Driver
-    from qashier_contract.history import Exchange
-    from qashier_contract.verdicts import ClauseReport, Report, Violation
+from qashier_contract.verdicts import ClauseReport, Report, Violation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from qashier_contract.errors import KeyRefused, NotTheApi, TargetUnreachable
-from qashier_contract.history import SESSIONS_PATH, Capability, Credentials, Operation, Recorder, Terms
+from qashier_contract.history import SESSIONS_PATH, Capability, Credentials, Exchange, Operation, Recorder, Terms
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qashier_contract.history import Exchange
 
 CURRENCIES: Final = (
     *("SGD", "MYR", "PHP", "USD", "IDR", "THB", "VND", "HKD"),

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.history import History, Operation, Recorder
 from qashier_contract.interrupts import OutOfTime
+from qashier_contract.pace import Pace
+from qashier_contract.settings import Settings
 from qashier_contract.verdicts import ClauseReport, Verdict, broken_by, judge
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qashier_contract.pace import Pace
-    from qashier_contract.settings import Settings
 
 _SHARE: Final = 0.2
 """Which part of a run may be spent on judging what was seen so far, beside the judging at the end."""

@@ -11,12 +11,10 @@ terminal status. `search` is the generic checker, slow and for any model: it pro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final
 
 NEVER: Final = 2**63
 """The end of an operation whose outcome is unknown: it may take effect at any time after its call, or not at all."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from qashier_contract.history import Delivery, Exchange, History, Operation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from qashier_contract.values import Json
+from qashier_contract.values import Json
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urljoin
 
 from qashier_contract.addresses import parts_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from qashier_contract.history import Exchange
+from qashier_contract.history import Exchange
 
 _ACTS: Final = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
 """The `data-testid` of what a customer presses in a form."""

@@ -7,17 +7,15 @@ path may go through each entry of a list (`EACH`), through those that have a pro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from html import unescape
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from qashier_contract.history import Delivery, Exchange
 from qashier_contract.page import page_of
 from qashier_contract.values import Json, as_words, is_integer, same
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class _Absent(Enum):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from qashier_contract.errors import CheckError
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _CHOICES: Final = {
     "idempotency_reuse": ("replay", "reject"),

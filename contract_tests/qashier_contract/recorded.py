@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import Final, Unpack
 
 from qashier_contract import verdicts
 from qashier_contract.clauses import CLAUSES
@@ -20,11 +21,7 @@ from qashier_contract.interrupts import Stop, stopping_on_signals
 from qashier_contract.settings import Judging
 from qashier_contract.trace import file
 from qashier_contract.trace.file import Trace, TraceError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qashier_contract.verdicts import ClauseReport, Report
+from qashier_contract.verdicts import ClauseReport, Report
 
 _NOT_REACHED: Final = "no request reached it"
 

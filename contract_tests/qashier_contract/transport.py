@@ -18,19 +18,17 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import h11
 
 from qashier_contract.addresses import Origin, origin_of
 from qashier_contract.history import CLOSED_IDLE, TIMED_OUT, Reply
 from qashier_contract.interrupts import Interrupted, Stop, remaining_s
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 BODY_MOST: Final = 4 * 1024 * 1024
 """The longest body that is read. The longest correct one, a session of 100 lines with all text escaped, has 1.2 MB."""
