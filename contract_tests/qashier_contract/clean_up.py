@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from qashier_contract.history import Capability, Exchange, Operation, Recorder
+from qashier_contract.history import Capability, Operation, Recorder
 from qashier_contract.interrupts import Interrupted, OutOfTime
 from qashier_contract.ledger import Ledger, entries_of
 from qashier_contract.target import Account, Target
@@ -88,17 +88,12 @@ def _unasked(accounts: Sequence[Account], nonce: str) -> list[tuple[int, str]]:
 
 
 def _left_open(recorder: Recorder) -> list[tuple[int, str]]:
-    """The sessions that answers named, and that may still be open."""
-    history = recorder.history()
-    ledger = Ledger(history)
-    found: dict[str, int] = {}
-    for observed in ledger.sessions.values():
-        state = None
-        if history.exchanges:
-            state = ledger.state_before(observed, _after(history.exchanges[-1], observed.account))
-        if state is None or state.status == "open":
-            found[observed.id] = observed.account
-    return [(account, session_id) for session_id, account in found.items()]
+    """The sessions that answers named, and that may still be open after everything that was seen."""
+    history, now = recorder.history(), time.monotonic_ns()
+    ledger, last = Ledger(history), history.exchanges[-1]
+    afterwards = replace(last, number=last.number + 1, sent_ns=now, received_ns=now)
+    states = {observed: ledger.state_before(observed, afterwards) for observed in ledger.sessions.values()}
+    return [(one.account, one.id) for one, state in states.items() if state is None or state.status == "open"]
 
 
 def _remove_endpoints(target: Target, recorder: Recorder) -> None:
@@ -114,16 +109,3 @@ def _restore_clocks(target: Target, recorder: Recorder, accounts: Sequence[Accou
     for account in accounts:
         if any(e.account == account.number and e.object.get("frozen") is True for e in recorder.exchanges):
             account.set_clock(frozen=False)
-
-
-def _after(exchange: Exchange, account: int) -> Exchange:
-    """A request in an account's name, just after everything that was seen."""
-    return replace(
-        exchange,
-        number=exchange.number + 1,
-        account=account,
-        request=replace(exchange.request, headers=()),
-        sent_ns=time.monotonic_ns(),
-        received_ns=time.monotonic_ns(),
-        page_of=None,
-    )

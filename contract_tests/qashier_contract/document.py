@@ -129,22 +129,6 @@ def shape_errors(name: str, value: Json) -> tuple[ShapeError, ...]:
     return tuple(found)
 
 
-@cache
-def error_schema() -> str:
-    """The name of the schema of an error: what create answers with 400."""
-    response = document()["paths"]["/checkout/sessions"]["post"]["responses"]["400"]
-    if "$ref" in response:
-        response = _resolve(response["$ref"])
-    reference: str = response["content"]["application/json"]["schema"]["$ref"]
-    return reference.rpartition("/")[2]
-
-
-@cache
-def properties(name: str) -> frozenset[str]:
-    """The properties that the document names for an object."""
-    return frozenset(_resolve(f"#/components/schemas/{name}")["properties"])
-
-
 def named(name: str, value: Json) -> Json:
     """A value without the properties that the document does not name, at every depth."""
     return _pruned(_relaxed_component(name), value)

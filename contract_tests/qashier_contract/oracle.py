@@ -43,7 +43,6 @@ LIMIT_DEFAULT: Final = 10
 URL: Final = re.compile(
     r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?"
 )
-_CONTROLS: Final = frozenset(map(chr, range(32))) - {"\t", "\n", "\r"}
 _PLAIN_URL: Final = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+/[A-Za-z0-9/_.-]*")
 
 # ── lifecycle ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,11 +82,8 @@ def step(state: State, act: Act) -> State | None:
     return State("expired", state.payment_status)
 
 
-def event_of(before: State, after: State) -> str | None:
-    """The type of the event that a change sends (EVT-2, EVT-5)."""
-    if before.status == after.status:
-        return None
-    return "checkout.session.completed" if after.status == "complete" else "checkout.session.expired"
+EVENTS_OF: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}
+"""The type of the event that a session sends when it becomes so (EVT-2); no other change sends one (EVT-5)."""
 
 
 # ── requests to create ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,15 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from qashier_contract.clauses.create import allowed, answered
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
 from qashier_contract.findings import Equals, HasShape, OneOf, expect
-from qashier_contract.ledger import Creation, Ledger
+from qashier_contract.ledger import Creation, Ledger, lines_of
 from qashier_contract.places import EACH, At, Sum, in_body
 from qashier_contract.values import Json
-
-
-def _lines(session: Json) -> list[Mapping[str, Json]]:
-    holder = session.get("line_items")
-    data = holder.get("data") if isinstance(holder, dict) else None
-    return [line for line in data if isinstance(line, dict)] if isinstance(data, list) else []
 
 
 def _asked(creation: Creation) -> Sequence[Mapping[str, Json]]:
@@ -39,7 +33,7 @@ def _sum_words(line: Mapping[str, Json]) -> str:
 def _aligned(ledger: Ledger) -> Iterator[tuple[Creation, Sequence[Mapping[str, Json]]]]:
     """The creates whose lines came back in their order, with the asked lines."""
     for creation, session in answered(ledger):
-        asked, shown = _asked(creation), _lines(session)
+        asked, shown = _asked(creation), lines_of(session)
         if [line["quantity"] for line in asked] == [line.get("quantity") for line in shown]:
             yield creation, asked
 
@@ -47,7 +41,7 @@ def _aligned(ledger: Ledger) -> Iterator[tuple[Creation, Sequence[Mapping[str, J
 @clause("AMT-1", "A session's `amount_total` is the sum of its lines' `amount_total`.", source=DOCUMENTED)
 def the_total_is_the_sum_of_the_lines(ledger: Ledger) -> Findings:
     for creation, session in answered(ledger):
-        amounts = [line.get("amount_total") for line in _lines(session)]
+        amounts = [line.get("amount_total") for line in lines_of(session)]
         numbers = [amount for amount in amounts if isinstance(amount, (int, float))]
         if len(numbers) != len(amounts):
             continue
@@ -70,7 +64,7 @@ def one_currency_throughout(ledger: Ledger) -> Findings:
     for creation, session in answered(ledger):
         code = _asked(creation)[0]["price_data"]["currency"]
         yield expect(Equals(in_body(creation.exchange, "currency"), code), "create asked for it")
-        for place, _ in enumerate(_lines(session)):
+        for place, _ in enumerate(lines_of(session)):
             yield expect(Equals(_line(creation, place, "currency"), code), "create asked for it")
 
 
@@ -88,7 +82,7 @@ def lines_come_back_complete_and_in_order(ledger: Ledger) -> Findings:
         yield complete
         if complete.holds:
             titles = [_title(line) for line in lines]
-            shown = [line.get("description") for line in _lines(session)]
+            shown = [line.get("description") for line in lines_of(session)]
             shuffled = titles != shown and sorted(titles) == sorted(str(title) for title in shown)
             at = in_body(exchange, "line_items", "data", EACH, "description")
             yield expect(Equals(at, titles), "create asked for this order") if shuffled else KEPT
@@ -142,7 +136,7 @@ def nothing_to_pay_is_never_paid(ledger: Ledger) -> Findings:
 def amounts_are_exact_integers(ledger: Ledger) -> Findings:
     for creation, session in answered(ledger):
         yield expect(HasShape(in_body(creation.exchange, "amount_total"), "integer"), "amounts are whole")
-        for place, _ in enumerate(_lines(session)):
+        for place, _ in enumerate(lines_of(session)):
             yield expect(HasShape(_line(creation, place, "amount_total"), "integer"), "amounts are whole")
     for creation, asked in _aligned(ledger):
         exact = [(_line(creation, place, "amount_total"), _price(line)) for place, line in enumerate(asked)]

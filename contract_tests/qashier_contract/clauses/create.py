@@ -14,7 +14,7 @@ from qashier_contract.clauses.writes import views
 from qashier_contract.document import currencies
 from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape, OneOf, StatusIs, Within, expect
 from qashier_contract.history import Exchange, Operation
-from qashier_contract.ledger import Creation, Ledger, ObservedSession
+from qashier_contract.ledger import Creation, Ledger, ObservedSession, lines_of
 from qashier_contract.oracle import LONGEST_LIFE, SHORTEST_LIFE
 from qashier_contract.places import EACH, At, Part, Sum, asked_in, in_body
 from qashier_contract.statuses import NO_ERROR, REFUSED, SUCCESS, exactly
@@ -295,10 +295,7 @@ def amounts_and_quantities_are_bounded_integers(ledger: Ledger) -> Findings:
 
 def _of_lines(holder: Json, name: str) -> list[Json]:
     """A field of each line of a request or of a session."""
-    lines = holder.get("line_items") if isinstance(holder, dict) else None
-    lines = lines.get("data") if isinstance(lines, dict) else lines
-    found = [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
-    prices = [line.get("price_data") if name == "unit_amount" else line for line in found]
+    prices = [line.get("price_data") if name == "unit_amount" else line for line in lines_of(holder)]
     return [price.get(name) for price in prices if isinstance(price, dict)]
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from qashier_contract import oracle
 from qashier_contract.addresses import parts_of
-from qashier_contract.clauses.read import is_unknown, known_ids
+from qashier_contract.clauses.read import of_unknown_ids
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
 from qashier_contract.clauses.writes import (
     HARMLESS,
     before_page,
     ended_pages,
+    listed,
     nothing_changed,
     presses,
     same_session,
@@ -21,7 +22,7 @@ from qashier_contract.clauses.writes import (
 )
 from qashier_contract.findings import Contains, Equals, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of
+from qashier_contract.ledger import Ledger, ObservedSession, act_of
 from qashier_contract.places import At, header_of, in_body
 from qashier_contract.statuses import NO_SUCCESS, NOT_REFUSED, REFUSED, SUCCESS, exactly
 
@@ -70,12 +71,8 @@ def _refused(ledger: Ledger, write: Exchange) -> StatusIs:
 
 @clause("EXP-4", "Expiring an unknown id answers 404.", source=ASSUMED)
 def an_unknown_session_cannot_be_expired(ledger: Ledger) -> Findings:
-    if ledger.history.terms.others_act:
-        return  # an id that no answer named may be older than the record
-    known = known_ids(ledger)
-    for exchange in ledger.history.of(Operation.EXPIRE):
-        unknown = is_unknown(exchange.request.session_id, known, own=ledger.history.terms.own)
-        if unknown and not exchange.is_lost and not ledger.key_was_seen(exchange):
+    for exchange in of_unknown_ids(ledger, Operation.EXPIRE):
+        if not ledger.key_was_seen(exchange):
             yield expect(StatusIs(exchange, exactly(404)), "the id is unknown")
 
 
@@ -130,12 +127,8 @@ def a_session_expires_on_time(ledger: Ledger) -> Findings:
         yield from _ended_on_time(ledger, observed, moves)
         for exchange in observed.reads:
             yield from _on_time(ledger, observed, in_body(exchange, "status"), exchange, moves)
-    for exchange in ledger.history.of(Operation.LIST):
-        for place, entry in enumerate(entries_of(exchange)):
-            named = ledger.sessions.get(str(entry.get("id")))
-            if named is not None and named.account == exchange.account:
-                at = in_body(exchange, "data", place, "status")
-                yield from _on_time(ledger, named, at, exchange, [])
+    for observed, exchange, place, _ in listed(ledger):
+        yield from _on_time(ledger, observed, in_body(exchange, "data", place, "status"), exchange, [])
 
 
 def _ended_on_time(ledger: Ledger, observed: ObservedSession, moves: Sequence[Exchange]) -> Findings:

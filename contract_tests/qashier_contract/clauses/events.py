@@ -13,11 +13,11 @@ from qashier_contract.findings import Counts, Differs, Equals, Finding, HasShape
 from qashier_contract.history import Capability, Delivery, Exchange, Operation
 from qashier_contract.ledger import Ending, Ledger, ObservedSession, documented, lasting
 from qashier_contract.observed_events import ObservedEvent, feeds, last_feeds, observed_events, session_of, tells_of
+from qashier_contract.oracle import EVENTS_OF
 from qashier_contract.places import Expected, Step, asked_in, header_of, in_body
 from qashier_contract.values import differing_paths, is_integer
 
 EVENTS = (Capability.EVENTS,)
-_OF_STATUS: Final = {"complete": "checkout.session.completed", "expired": "checkout.session.expired"}
 _SLACK: Final = 2
 """Seconds by which the time that an event gives may miss the change that it tells of."""
 
@@ -110,7 +110,7 @@ def ending_sends_one_event(ledger: Ledger) -> Findings:
     for delivery in ledger.history.deliveries:
         delivered[str(session_of(delivery.event).get("id"))].append(delivery)
     for observed, state, write in ledger.endings.known:
-        wanted, reason = _OF_STATUS[state.status], f"the session became {state.status}"
+        wanted, reason = EVENTS_OF[state.status], f"the session became {state.status}"
         feed = last.get(observed.account)
         if feed is not None and ledger.endings.is_before(observed, write, feed):
             types = told_in(feed, observed.id, "type")
@@ -200,8 +200,8 @@ def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
     ids: dict[str, dict[str, ObservedEvent]] = defaultdict(dict)
     for seen, observed in _of_sessions(ledger):
         ids[observed.id].setdefault(repr(seen.event.get("id")), seen)
-        if seen.event.get("type") not in list(_OF_STATUS.values()):
-            terminal = OneOf(in_event(seen, "type"), tuple(_OF_STATUS.values()))
+        if seen.event.get("type") not in list(EVENTS_OF.values()):
+            terminal = OneOf(in_event(seen, "type"), tuple(EVENTS_OF.values()))
             yield expect(terminal, "only the end of a session sends one", observed.born)
     for observed in ledger.sessions.values():
         events = [*ids.get(observed.id, {}).values()]
@@ -215,11 +215,8 @@ def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
                 yield expect(none, "the session is open", observed.born, *observed.writes)
             else:
                 yield KEPT
-    marks = ledger.markers
     for seen in observed_events(ledger.history):
-        marker = seen.session.get("success_url")
-        causes = marks.get((seen.account, marker), ()) if isinstance(marker, str) else ()
-        if causes and all(cause.refused for cause in causes):
+        if causes := ledger.refused_causes(seen.account, seen.session):
             stranger = Differs(in_its_session(seen, "success_url"), asked_in(causes[0], "success_url"))
             yield expect(stranger, "the create was refused", *causes)
 

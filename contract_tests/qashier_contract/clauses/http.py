@@ -8,7 +8,6 @@ from typing import Final
 
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, clause
-from qashier_contract.document import error_schema
 from qashier_contract.findings import Contains, Differs, Equals, HasShape, StatusIs, expect
 from qashier_contract.history import SESSIONS_PATH, Exchange, Operation
 from qashier_contract.ledger import CHANGING, Creation, Ledger, codes_of, entries_of
@@ -88,7 +87,7 @@ def errors_tell_what_to_change(ledger: Ledger) -> Findings:
         if not isinstance(exchange.json, dict):
             continue
         if own:
-            yield from misshapen(exchange, error_schema(), exchange.json)
+            yield from misshapen(exchange, "ErrorEnvelope", exchange.json)
         told = any(len(text.strip()) >= 4 for text in words(exchange.json))
         # Where the words stand is the implementation's affair, so the whole body is searched for one.
         yield KEPT if told else expect(HasShape(At(exchange, Part.RAW), "string", _WORDS, "some words for a person"))
@@ -205,9 +204,7 @@ def what_is_refused_changes_nothing(ledger: Ledger) -> Findings:
     for exchange in ledger.history.of(Operation.LIST, Operation.RETRIEVE):
         shown = entries_of(exchange) if exchange.operation is Operation.LIST else (exchange.object,)
         for session in shown:
-            marker = session.get("success_url")
-            causes = ledger.markers.get((exchange.account or 0, marker), ()) if isinstance(marker, str) else ()
-            if causes and all(cause.refused for cause in causes):
+            if causes := ledger.refused_causes(exchange.account, session):
                 yield expect(_not_shown(exchange, causes[0]), "the create was refused", *causes)
     refused = [e for e in ledger.history.of(Operation.CREATE) if e.refused]
     listed = [e for e in ledger.history.of(Operation.LIST) if e.succeeded]

@@ -14,6 +14,7 @@ from qashier_contract import oracle
 from qashier_contract.clauses.read import is_unknown, known_ids
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Findings, Observation, clause
+from qashier_contract.clauses.writes import listed
 from qashier_contract.findings import Contains, Counts, Equals, Finding, HasShape, Ordered, StatusIs, Within, expect
 from qashier_contract.history import Exchange, Operation
 from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented, entries_of, is_odd_filter, parse_query
@@ -352,31 +353,26 @@ def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
 
 @clause("LIS-14", "An entry of a list equals what retrieve returns.", source=DOCUMENTED)
 def an_entry_is_the_session(ledger: Ledger) -> Findings:
-    for exchange in ledger.history.of(Operation.LIST):
-        for entry in entries_of(exchange):
-            observed = ledger.sessions.get(str(entry.get("id")))
-            if observed is None or observed.account != exchange.account:
-                continue
-            near = [read for read in observed.reads if not read.overlaps(exchange)]
-            if not near:
-                continue
-            read = min(near, key=lambda one: abs(one.number - exchange.number))
-            first, second = sorted((read, exchange), key=lambda one: one.number)
-            quiet = not any(first.sent_ns <= w.received_ns and w.sent_ns <= second.received_ns for w in observed.writes)
-            passed = ledger.deadline_passed(observed, first)
-            if not quiet or passed is None or passed != ledger.deadline_passed(observed, second):
-                continue
-            views = (read.object, entry) if first is read else (entry, read.object)
-            if ledger.may_have_ended_unseen(*views):
-                continue
-            place = list(entries_of(exchange)).index(entry)
-            paths = differing_paths(documented(read.object), documented(entry))
-            evidence = (observed.born, *observed.writes[:3])
-            for path in paths[:1]:
-                shown = in_body(exchange, "data", place, *path)
-                yield expect(Equals(shown, in_body(read, *path)), "an entry is the session", *evidence)
-            if not paths:
-                yield KEPT
+    for observed, exchange, place, entry in listed(ledger):
+        near = [read for read in observed.reads if not read.overlaps(exchange)]
+        if not near:
+            continue
+        read = min(near, key=lambda one: abs(one.number - exchange.number))
+        first, second = sorted((read, exchange), key=lambda one: one.number)
+        quiet = not any(first.sent_ns <= w.received_ns and w.sent_ns <= second.received_ns for w in observed.writes)
+        passed = ledger.deadline_passed(observed, first)
+        if not quiet or passed is None or passed != ledger.deadline_passed(observed, second):
+            continue
+        views = (read.object, entry) if first is read else (entry, read.object)
+        if ledger.may_have_ended_unseen(*views):
+            continue
+        paths = differing_paths(documented(read.object), documented(entry))
+        evidence = (observed.born, *observed.writes[:3])
+        for path in paths[:1]:
+            shown = in_body(exchange, "data", place, *path)
+            yield expect(Equals(shown, in_body(read, *path)), "an entry is the session", *evidence)
+        if not paths:
+            yield KEPT
 
 
 @clause(

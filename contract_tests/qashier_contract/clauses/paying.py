@@ -24,7 +24,7 @@ from qashier_contract.clauses.writes import (
 )
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, lines_of
 from qashier_contract.page import Page, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
@@ -194,11 +194,9 @@ def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
         if is_integer(total) and total > 0:  # what is free may be called so
             wanted = HasShape(text, "string", amount_pattern(total), f"the digits of {total}")
             yield expect(wanted, "the total", observed.born, about="amount_total")
-        holder = observed.first.get("line_items")
-        lines = holder.get("data") if isinstance(holder, dict) else None
-        for line in lines if isinstance(lines, list) and len(lines) <= _LINES_SHOWN else ():
-            if isinstance(line, dict):
-                yield from _line_shown(text, line, observed.born)
+        lines = lines_of(observed.first)
+        for line in lines if len(lines) <= _LINES_SHOWN else ():
+            yield from _line_shown(text, line, observed.born)
 
 
 _LINES_SHOWN: Final = 10

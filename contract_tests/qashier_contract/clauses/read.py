@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
@@ -59,12 +59,18 @@ def a_session_is_as_last_written(ledger: Ledger) -> Findings:
 
 @clause("RET-2", "Retrieving an unknown id answers 404.", source=ASSUMED)
 def an_unknown_session_is_not_found(ledger: Ledger) -> Findings:
+    for exchange in of_unknown_ids(ledger, Operation.RETRIEVE):
+        yield expect(StatusIs(exchange, exactly(404)), "the id is unknown")
+
+
+def of_unknown_ids(ledger: Ledger, operation: Operation) -> Iterator[Exchange]:
+    """The requests of a kind, answered, that name no session."""
     if ledger.history.terms.others_act:
         return  # an id that no answer named may be older than the record
     known = known_ids(ledger)
-    for exchange in ledger.history.of(Operation.RETRIEVE):
+    for exchange in ledger.history.of(operation):
         if is_unknown(exchange.request.session_id, known, own=ledger.history.terms.own) and not exchange.is_lost:
-            yield expect(StatusIs(exchange, exactly(404)), "the id is unknown")
+            yield exchange
 
 
 def known_ids(ledger: Ledger) -> frozenset[str]:

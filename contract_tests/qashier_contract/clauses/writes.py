@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import KEPT, Findings
 from qashier_contract.findings import Counts, Equals, HasShape, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of, lasting
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of, lasting
 from qashier_contract.page import Page, page_of
 from qashier_contract.places import At, Part, in_body
 from qashier_contract.values import Json, differing_paths
@@ -27,9 +27,24 @@ def writes(
                 continue
             if ledger.key_was_seen(write) or (act is not None and act_of(write) is not act):
                 continue
-            state = ledger.state_before(observed, write)
-            if state is not None and state.status in statuses:
-                yield observed, write, state
+            yield from _if_in(ledger, observed, write, statuses)
+
+
+def _if_in(
+    ledger: Ledger, observed: ObservedSession, exchange: Exchange, statuses: Collection[str]
+) -> Iterator[tuple[ObservedSession, Exchange, oracle.State]]:
+    state = ledger.state_before(observed, exchange)
+    if state is not None and state.status in statuses:
+        yield observed, exchange, state
+
+
+def listed(ledger: Ledger) -> Iterator[tuple[ObservedSession, Exchange, int, Mapping[str, Json]]]:
+    """The entries of lists, and their places, that show a session of the account that asked."""
+    for exchange in ledger.history.of(Operation.LIST):
+        for place, entry in enumerate(entries_of(exchange)):
+            observed = ledger.sessions.get(str(entry.get("id")))
+            if observed is not None and observed.account == exchange.account:
+                yield observed, exchange, place, entry
 
 
 def failures_before(observed: ObservedSession, exchange: Exchange) -> list[Exchange]:
@@ -116,9 +131,7 @@ def presses(ledger: Ledger, *statuses: str) -> Iterator[tuple[ObservedSession, E
         for press in observed.writes:
             if press.operation is not Operation.PAGE or act_of(press) is None or press.is_lost:
                 continue
-            state = ledger.state_before(observed, press)
-            if state is not None and state.status in statuses:
-                yield observed, press, state
+            yield from _if_in(ledger, observed, press, statuses)
 
 
 _WORDS: Final = {"expired": ("expired",), "complete": ("paid", "complete", "successful")}

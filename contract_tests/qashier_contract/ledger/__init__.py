@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from qashier_contract.history import Exchange, History
 from qashier_contract.ledger.clock import Clock
-from qashier_contract.ledger.creations import Creation, Creations, codes_of
+from qashier_contract.ledger.creations import Creation, Creations, codes_of, lines_of
 from qashier_contract.ledger.endings import Ending, Endings
 from qashier_contract.ledger.keys import Keys
 from qashier_contract.ledger.lists import Listing, Lists, entries_of, is_odd_filter, parse_query
@@ -40,6 +40,7 @@ class Ledger:
         self.earlier_uses, self.key_was_seen = keys.earlier_uses, keys.was_seen
         self.may_be_replay, self.repeats = replays.may_be, replays.repeats
         self.attributed_clauses = self._creations.attributed_clauses
+        self.refused_causes = self._creations.refused_causes
         self.end_of, self.leads_on = self._sessions.end_of, states.leads_on
         self.initial, self.state_before, self.may_be_gone = states.initial, states.before, states.may_be_gone
         self.following_read, self.preceding_read = states.following_read, states.preceding_read
@@ -92,5 +93,6 @@ __all__ = [
     "entries_of",
     "is_odd_filter",
     "lasting",
+    "lines_of",
     "parse_query",
 ]

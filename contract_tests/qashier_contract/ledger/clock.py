@@ -84,11 +84,15 @@ class Clock:
             return None
         return _Tick(exchange.sent_ns, exchange.received_ns, created, created, frozen=False)
 
-    def at(self, exchange: Exchange) -> tuple[int | None, int | None]:
-        """The least and the most that the account's clock can have shown while a request was served, epoch seconds."""
-        if exchange.account is None:
+    def at(self, exchange: Exchange, account: int | None = None) -> tuple[int | None, int | None]:
+        """The least and the most that a clock can have shown while a request was served, epoch seconds.
+
+        It is that of the request's account, or of another one.
+        """
+        account = exchange.account if account is None else account
+        if account is None:
             return None, None
-        ticks = self._ticks.get(self.history.clock_name(exchange.account), ())
+        ticks = self._ticks.get(self.history.clock_name(account), ())
         position = bisect_left(ticks, exchange.sent_ns, key=lambda tick: tick.sent_ns)
         latest = next((t for t in reversed(ticks[:position]) if t.received_ns <= exchange.sent_ns), None)
         following = next((t for t in ticks[position:] if t.sent_ns >= exchange.received_ns), None)
@@ -99,7 +103,7 @@ class Clock:
         least = None if latest is None else latest.now
         most = None if following is None else following.before
         # Whoever is not recorded may have moved the clock: it goes forward only, and so the least is all that is known.
-        moves = self._lost_moves.get(self.history.clock_name(exchange.account), ())
+        moves = self._lost_moves.get(self.history.clock_name(account), ())
         was_lost = latest is not None and any(latest.sent_ns < at_ns < exchange.received_ns for at_ns in moves)
         if latest is not None and not overlapped and not was_lost and not self.history.terms.others_act:
             elapsed = 0 if latest.frozen else math.ceil((exchange.received_ns - latest.sent_ns) / 1e9) + 1

@@ -140,10 +140,22 @@ class Creations:
                 markers[exchange.account, body["success_url"]].append(exchange)
         return markers
 
+    def refused_causes(self, account: int | None, session: Mapping[str, Json]) -> Sequence[Exchange]:
+        """The creates that a session is marked by, if all of them were refused."""
+        marker = session.get("success_url")
+        causes = self.markers.get((account or 0, marker), ()) if isinstance(marker, str) else ()
+        return causes if all(cause.refused for cause in causes) else ()
+
+
+def lines_of(holder: Json) -> Sequence[Mapping[str, Json]]:
+    """The lines of a body for create, or of a session, that can be read."""
+    lines = holder.get("line_items") if isinstance(holder, Mapping) else None
+    lines = lines.get("data") if isinstance(lines, dict) else lines
+    return [line for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+
 
 def codes_of(body: Json) -> frozenset[str]:
     """The currencies that a body for create names, in lines that can be read."""
-    lines = body.get("line_items") if isinstance(body, dict) else None
-    prices = [line.get("price_data") for line in lines if isinstance(line, dict)] if isinstance(lines, list) else []
+    prices = [line.get("price_data") for line in lines_of(body)]
     codes = [price.get("currency") for price in prices if isinstance(price, dict)]
     return frozenset(code for code in codes if isinstance(code, str))

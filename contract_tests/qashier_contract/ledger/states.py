@@ -52,17 +52,7 @@ class States:
 
     def clock_of(self, observed: ObservedSession, exchange: Exchange) -> tuple[int | None, int | None]:
         """`clock`, by that of the session's account: a request may come without a key, or with another account's."""
-        if exchange.account == observed.account:
-            return self._clock.at(exchange)
-        stand_in = Exchange(
-            number=exchange.number,
-            request=exchange.request,
-            reply=exchange.reply,
-            sent_ns=exchange.sent_ns,
-            received_ns=exchange.received_ns,
-            account=observed.account,
-        )
-        return self._clock.at(stand_in)
+        return self._clock.at(exchange, observed.account)
 
     def before(self, observed: ObservedSession, exchange: Exchange) -> oracle.State | None:
         """The state of a session when a request reached it; None if that cannot be known."""
