@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, Final
 
 from qashier_mock.core.advice import AdviceNote, about_webhooks
 from qashier_mock.core.delivery import Attempt, Delivery
@@ -29,6 +30,7 @@ from qashier_mock.core.model import (
     WebhookEndpoint,
 )
 from qashier_mock.core.sources import Clock
+from qashier_mock.pipeline import garbage_left
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, Transaction
 
@@ -42,6 +44,10 @@ MOST_DRAWN = 2**52
 Half of it is the most that is believed: an account that draws on from there gives snapshots that can be put back. An id
 that is taken is drawn past.
 """
+
+
+_SESSION_BYTES: Final = 600
+"""Bytes of JSON that a session takes in a snapshot, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +114,19 @@ class AccountSnapshot:
 
     clock: ClockReading
     profile: Profile
-    sessions: Sequence[CheckoutSession]
-    records: Sequence[IdempotencyRecord]
-    events: Sequence[Event]
+    sessions: list[CheckoutSession]
+    records: list[IdempotencyRecord]
+    events: list[Event]
     endpoints: Sequence[WebhookEndpoint]
-    pending: Sequence[Delivery]
+    pending: list[Delivery]
     attempts: Sequence[Attempt]
     faults: Sequence[FaultRule]
     advice: Sequence[AdviceNote]
     unconfirmed: Collection[str]
+
+    def lists(self) -> Sequence[list[Any]]:
+        """What may be very long."""
+        return self.sessions, self.records, self.events, self.pending
 
 
 class AccountService:
@@ -189,7 +199,7 @@ class AccountService:
     ) -> Sequence[Event]:
         """Every event so far, oldest first. Expires what is overdue before it looks."""
         await self._service.sweep(account)
-        async with self._store.transaction(account, reading=True) as tx:
+        async with self._store.transaction(account, reading=True, long=True) as tx:
             return await tx.events(session_id=session_id, event_type=event_type)
 
     async def endpoints(self, account: AccountId) -> Sequence[WebhookEndpoint]:
@@ -227,7 +237,7 @@ class AccountService:
 
     async def attempts(self, account: AccountId) -> Sequence[Attempt]:
         """The attempts so far, oldest first."""
-        async with self._store.transaction(account, reading=True) as tx:
+        async with self._store.transaction(account, reading=True, long=True) as tx:
             return await tx.attempts()
 
     # faults
@@ -273,10 +283,10 @@ class AccountService:
 
     async def advice(self, account: AccountId) -> Sequence[AdviceNote]:
         """All advice to the integrator, as things stand."""
-        async with self._store.transaction(account, reading=True) as tx:
+        async with self._store.transaction(account, reading=True, long=True) as tx:
             noted = await tx.advice()
             standing = about_webhooks(
-                events=await tx.events(),
+                events=await tx.events(most=1),
                 endpoints=self._service.endpoints(tx),
                 attempts=await tx.attempts(),
                 unconfirmed=await tx.unconfirmed(),
@@ -289,27 +299,28 @@ class AccountService:
 
     async def reset(self, account: AccountId) -> ClockReading:
         """Empty the account and set its clock to the machine's time. Ids that were given out do not come again."""
-        async with self._store.transaction(account) as tx:
+        async with self._store.transaction(account, long=True) as tx:
             await tx.clear()
             return await self._reading(tx)
 
     async def snapshot(self, account: AccountId) -> AccountSnapshot:
         """The whole account as of now."""
         await self._service.sweep(account)
-        async with self._store.transaction(account, reading=True) as tx:
-            return AccountSnapshot(
-                clock=await self._reading(tx),
-                profile=replace(tx.profile(), strict=self._service.advisor.is_strict(tx)),
-                sessions=await tx.sessions(),
-                records=await tx.records(),
-                events=await tx.events(),
-                endpoints=tx.endpoints(),
-                pending=await tx.pending_deliveries(),
-                attempts=await tx.attempts(),
-                faults=tx.faults(),
-                advice=await tx.advice(),
-                unconfirmed=tuple(await tx.unconfirmed()),
-            )
+        async with self._store.transaction(account, reading=True, long=True) as tx:
+            with garbage_left(tx.next_sequence() * _SESSION_BYTES):
+                return AccountSnapshot(
+                    clock=await self._reading(tx),
+                    profile=replace(tx.profile(), strict=self._service.advisor.is_strict(tx)),
+                    sessions=[*await tx.sessions()],
+                    records=[*await tx.records()],
+                    events=[*await tx.events()],
+                    endpoints=tx.endpoints(),
+                    pending=[*await tx.pending_deliveries()],
+                    attempts=await tx.attempts(),
+                    faults=tx.faults(),
+                    advice=await tx.advice(),
+                    unconfirmed=tuple(await tx.unconfirmed()),
+                )
 
     async def restore(self, account: AccountId, snapshot: AccountSnapshot) -> None:
         """Replace all that this account has by a snapshot that `check_snapshot` has passed; all or nothing.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,12 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A move under way: where the clock stood, where it goes, whether it stands there, which sessions have expired."""
+    """A move under way: where the clock stood, where it goes, and whether it stands there."""
 
     begin: int
     target: int
     stands: bool
-    expired: Sequence[str]
 
 
 class Clocks:
@@ -70,15 +68,17 @@ class Clocks:
             ClockOutOfRange: The clock cannot show that instant.
         """
         async with self._moves.setdefault(account, asyncio.Lock()):
-            try:
-                return await self._advance(account, to=to, by=by, frozen=frozen)
-            except StoreUnavailable:
-                self._dispatcher.repair(partial(self._end_failed_move, account))
-                raise
+            with self._service.noting_expired(account) as expired:
+                try:
+                    await self._advance(account, to=to, by=by, frozen=frozen)
+                except StoreUnavailable:
+                    self._dispatcher.repair(partial(self._end_failed_move, account))
+                    raise
+            return [*expired]
 
-    async def _advance(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> list[str]:
+    async def _advance(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> None:
         move = await self._begin_move(account, to=to, by=by, frozen=frozen)
-        now, expired = move.begin, [*move.expired]
+        now = move.begin
         shown = AccountClock(frozen_at=now)
         try:
             while True:
@@ -91,21 +91,22 @@ class Clocks:
                     if tx.profile().clock != shown:
                         break  # the account was reset or restored meanwhile, so this move is over
                     shown = AccountClock(frozen_at=now)
-                    expired += await self._service.set_clock(tx, shown)
+                    await self._service.set_clock(tx, shown)
+                await asyncio.sleep(0)
             now = max(now, move.target)
         except StoreUnavailable:
             raise  # `_end_failed_move` finds out where the clock stands
         except BaseException:
             await self._end_move(account, shown, now, stands=move.stands)
             raise
-        return [*expired, *await self._end_move(account, shown, now, stands=move.stands)]
+        await self._end_move(account, shown, now, stands=move.stands)
 
     async def _begin_move(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> _Move:
         """Stop the account's clock, once no other process moves it."""
         while True:
             async with self._store.transaction(account) as tx:
                 # A move of this process that is still recorded has failed, since only one runs at a time here.
-                expired = await self._resume_abandoned(tx, by_us=True)
+                await self._resume_abandoned(tx, by_us=True)
                 before = tx.profile().clock
                 stands = before.frozen_at is not None if frozen is None else frozen
                 now = self._service.now(tx)
@@ -113,17 +114,16 @@ class Clocks:
                 if target > LATEST:
                     raise ClockOutOfRange(target)
                 if (await tx.change()).begin_move(tx.worker, stands=stands):
-                    expired = [*expired, *await self._service.set_clock(tx, AccountClock(frozen_at=now))]
-                    return _Move(now, target, stands, expired)
+                    await self._service.set_clock(tx, AccountClock(frozen_at=now))
+                    return _Move(now, target, stands)
             await asyncio.sleep(POLL_INTERVAL)
 
-    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> Sequence[str]:
+    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> None:
         async with self._store.transaction(account) as tx:
             (await tx.change()).end_move(tx.worker)
-            if tx.profile().clock != shown:
-                return ()
-            clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
-            return await self._service.set_clock(tx, clock)
+            if tx.profile().clock == shown:
+                clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
+                await self._service.set_clock(tx, clock)
 
     async def _end_failed_move(self, account: AccountId) -> None:
         """Release a clock whose move the store failed; it may have got further than this process knows."""
@@ -139,15 +139,14 @@ class Clocks:
         async with self._store.transaction(account) as tx:
             await self._resume_abandoned(tx)
 
-    async def _resume_abandoned(self, tx: Transaction, *, by_us: bool = False) -> Sequence[str]:
+    async def _resume_abandoned(self, tx: Transaction, *, by_us: bool = False) -> None:
         stands = tx.state.abandoned_move(tx.worker if by_us else None)
         if stands is None:
-            return ()
+            return
         (await tx.change()).end_move(tx.worker)
         now = tx.profile().clock.frozen_at
-        if stands or now is None:
-            return ()
-        return await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
+        if not stands and now is not None:
+            await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
 
     async def _next_due(self, account: AccountId) -> int | None:
         async with self._store.transaction(account, reading=True) as tx:

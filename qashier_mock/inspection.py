@@ -106,7 +106,7 @@ class Inspection:
     async def search(self, account: AccountId, text: str) -> Sequence[CheckoutSession]:
         """The sessions with that id, or with that total (`12.50` or 1250 minor units); newest first, at most 100."""
         await self._service.sweep(account)
-        async with self._store.transaction(account, reading=True) as tx:
+        async with self._store.transaction(account, reading=True, long=True) as tx:
             named = await tx.session(text)
             if named is not None:
                 return [named]

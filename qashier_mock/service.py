@@ -7,7 +7,8 @@ in the outbox. This module does not know who sends them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 
@@ -41,6 +42,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import Clock, IdSource
+from qashier_mock.overdue import EXPIRED_AT_ONCE, MoreOverdue, once_nothing_is_overdue
 from qashier_mock.stores.base import Store, Transaction
 
 Advised = tuple[CheckoutSession, Sequence[Advice]]
@@ -93,6 +95,7 @@ class CheckoutService:
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
         self._wake: Wake = _nobody
         self._tell: Callable[[Event], None] | None = None
+        self._expired: dict[AccountId, dict[str, None]] = {}  # see `noting_expired`
         self._clocks: dict[AccountId, AccountClock] = {}  # as last seen; only of accounts whose clock was moved
 
     def on_event(self, tell: Callable[[Event], None]) -> None:
@@ -105,6 +108,7 @@ class CheckoutService:
 
     # the API
 
+    @once_nothing_is_overdue
     async def create(self, account: AccountId, params: CreateSession, request: RequestRef) -> Advised:
         """Open a session. A remembered idempotency key gets its first answer again and opens none.
 
@@ -141,6 +145,7 @@ class CheckoutService:
             await self.announce(tx)
             return session, advice
 
+    @once_nothing_is_overdue
     async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> Advised:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
@@ -153,6 +158,7 @@ class CheckoutService:
                 await tx.set_unconfirmed(session_id, unconfirmed=False)
             return session, ()
 
+    @once_nothing_is_overdue
     async def list_sessions(self, account: AccountId, query: ListQuery) -> Page:
         """A page of the account's sessions, as of now (LIS-1 to LIS-14).
 
@@ -173,6 +179,7 @@ class CheckoutService:
                 raise CursorUnknown(name, cursor)
             return await tx.page(query, marked.sequence)
 
+    @once_nothing_is_overdue
     async def expire(self, account: AccountId, session_id: str, request: RequestRef) -> Advised:
         """Expire an open session (EXP-1).
 
@@ -200,6 +207,7 @@ class CheckoutService:
 
     # the customer and the clock
 
+    @once_nothing_is_overdue
     async def apply(self, account: AccountId, session_id: str, trigger: Trigger) -> CheckoutSession:
         """Let the customer pay, fail or cancel; return the session afterwards (PAY-1, PAY-3).
 
@@ -212,6 +220,7 @@ class CheckoutService:
             await self.announce(tx)
             return session
 
+    @once_nothing_is_overdue
     async def act(self, session_id: str, trigger: Trigger) -> tuple[CheckoutSession, bool]:
         """Let the customer act on the hosted page, which has no key.
 
@@ -234,6 +243,7 @@ class CheckoutService:
             await self.announce(tx)
             return session, True
 
+    @once_nothing_is_overdue
     async def find(self, session_id: str) -> tuple[AccountId, CheckoutSession] | None:
         """The session as of now and its account, for the hosted page, which has no key; None if there is none."""
         account = await self._store.owner(session_id)
@@ -244,19 +254,26 @@ class CheckoutService:
             session = await tx.session(session_id)
             return None if session is None else (account, session)
 
-    async def sweep(self, account: AccountId) -> Sequence[str]:
-        """Expire every session whose deadline has passed; return their ids, earliest deadline first."""
+    @once_nothing_is_overdue
+    async def sweep(self, account: AccountId) -> None:
+        """Expire every session whose deadline has passed."""
         async with self._store.transaction(account) as tx:
-            expired = await self._sweep(tx, self.now(tx))
-            await self.announce(tx)
-            return expired
+            await self._expire_overdue(tx, self.now(tx))
 
-    async def set_clock(self, tx: Transaction, clock: AccountClock) -> Sequence[str]:
-        """Set the account's clock and expire what is then overdue; return the ids, earliest deadline first."""
+    @contextmanager
+    def noting_expired(self, account: AccountId) -> Iterator[Collection[str]]:
+        """Note the ids of the account's sessions that expire meanwhile, earliest deadline first, whoever notices it."""
+        self._expired[account] = {}
+        try:
+            yield self._expired[account]
+        finally:
+            del self._expired[account]
+
+    async def set_clock(self, tx: Transaction, clock: AccountClock) -> None:
+        """Set the account's clock and expire what is then overdue, as much of it as one transaction may."""
         await tx.save_profile(replace(tx.profile(), clock=clock))
-        expired = await self._sweep(tx, self.now(tx))
+        await self._sweep(tx, self.now(tx))
         await self.announce(tx)
-        return expired
 
     def now(self, tx: Transaction) -> int:
         """The account's clock, epoch seconds."""
@@ -355,16 +372,24 @@ class CheckoutService:
         now = self.now(tx)
         deadline = tx.next_deadline()
         if deadline is not None and deadline <= now:
-            await self._sweep(tx, now)
-            await self.announce(tx)
+            await self._expire_overdue(tx, now)
         return now
 
-    async def _sweep(self, tx: Transaction, now: int) -> list[str]:
-        expired: list[str] = []
-        while (session := await tx.overdue(now)) is not None:
+    async def _expire_overdue(self, tx: Transaction, now: int) -> None:
+        """Expire what is overdue; raise `MoreOverdue` if that may be more than one transaction may expire."""
+        has_more = await self._sweep(tx, now)
+        await self.announce(tx)
+        if has_more:
+            raise MoreOverdue
+
+    async def _sweep(self, tx: Transaction, now: int) -> bool:
+        """Expire what is overdue, the earliest deadline first; True once that is as much as one transaction may."""
+        noted, left = self._expired.get(tx.account, {}), EXPIRED_AT_ONCE
+        while left and (session := await tx.overdue(now)) is not None:
             await self._move(tx, session, Trigger.DEADLINE_PASSED, now, None)
-            expired.append(session.id)
-        return expired
+            noted[session.id] = None
+            left -= not tx.suspends
+        return not left
 
     async def _move(
         self, tx: Transaction, session: CheckoutSession, trigger: Trigger, now: int, request: RequestRef | None

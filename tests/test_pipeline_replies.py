@@ -12,6 +12,7 @@ from pipeline_harness import ANSWERS, GOOD, TINY, Hooks, ask, build, echoes, rep
 
 from qashier_mock.pipeline import Call, Dropped, Fault, Reply, ReplyOutsideDocument, Transmit
 from qashier_mock.pipeline.delays import Delays
+from qashier_mock.pipeline.sending import PIECE
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,12 @@ class TestReplies:
         app = build(handlers=replying(Reply(200, b'{"a":1}', ((b"retry-after", b"1"),))))
         answer = ask(app, "GET", "/things/a")
         assert (answer.body, answer.header("retry-after")) == (b'{"a":1}', "1")
+
+    def test_a_large_body_is_sent_in_pieces(self) -> None:
+        for size in (PIECE, PIECE + 1, 2 * PIECE):
+            body = b'"%b"' % (b"x" * (size - 2))
+            answer = ask(build(handlers=replying(Reply(200, body))), "GET", "/things/a")
+            assert (answer.body, answer.header("content-length")) == (body, str(size))
 
     def test_a_reply_without_content_says_nothing_of_it(self) -> None:
         answer = ask(build(handlers=replying(Reply(204), "delete_thing")), "DELETE", "/things/a")

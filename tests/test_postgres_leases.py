@@ -92,7 +92,7 @@ async def test_a_process_that_was_taken_for_dead_does_not_undo_what_another_did(
             assert await tx.is_claimed(stolen.id)
             await tx.remove_delivery(stolen.id)
         assert [each.delivery_id for each in await flushing] == [delivery_id]
-    assert (await one.accounts.snapshot(ONE)).pending == ()
+    assert (await one.accounts.snapshot(ONE)).pending == []
 
 
 async def attempts_made(mock: Mock, number: int) -> bool:

@@ -146,7 +146,7 @@ async def test_what_came_of_an_attempt_is_recorded_when_the_database_is_back(dat
             patch.setattr(mock.dispatcher, "_post", answer)
             (attempt,) = await mock.dispatcher.flush(ONE)
         assert attempt.status == 200
-        assert (await mock.accounts.snapshot(ONE)).pending == ()
+        assert (await mock.accounts.snapshot(ONE)).pending == []
         await store.close()
 
 

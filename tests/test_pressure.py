@@ -119,6 +119,32 @@ def test_nobody_waits_for_a_large_snapshot(kind: str, new_place: Callable[[str],
             )
 
 
+LARGE: Final = 100_000 if IN_FULL else 4_000
+"""Sessions of an account that is far larger than a snapshot may be that is put in."""
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_nobody_waits_for_a_large_account(kind: str, new_place: Callable[[str], Place], figure: Figure) -> None:
+    """All that it has is read, all of it expires at once, and it is reset."""
+    with served("--store", new_place(kind).url) as server:
+        server.create_many("sk_test_large", LARGE)
+        for what, method, path, body in (
+            ("its snapshot is taken", "GET", "/_mock/v1/snapshot", None),
+            ("it expires", "POST", "/_mock/v1/clock/advance", {"seconds": 90_000}),
+            ("its events are listed", "GET", "/_mock/v1/events", None),
+            ("its advice is listed", "GET", "/_mock/v1/advice", None),
+            ("its snapshot is taken again", "GET", "/_mock/v1/snapshot", None),
+            ("it is reset", "POST", "/_mock/v1/reset", None),
+        ):
+            with Bystander(server) as bystander, server.client("sk_test_large") as client:
+                status, told = client.ask(method, path, body)
+            assert status == 200, told
+            for name in {"expired", "sessions"} & set(told):
+                assert len(told[name]) == LARGE
+            waited_ms = bystander.longest * 1_000
+            figure(f"{kind}: an account of {LARGE:,} sessions, {what}: another waits, ms", waited_ms, WAIT_MS)
+
+
 def test_an_endless_trailer_costs_nothing(mock: Served, figure: Figure) -> None:
     base = mock.memory
     mock.forget_peak()

@@ -18,10 +18,12 @@ from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, 
 
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.delivery import Delivery
+from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.model import PaymentStatus, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
+from qashier_mock.stores import sql
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.stores.schema import VERSION, VERSION_1
 from qashier_mock.stores.sqlite import SqliteStore
@@ -282,3 +284,35 @@ def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.
     store._database.execute("PRAGMA query_only = OFF")
     assert client.pay(session["id"]).status == 200
     runner.run(store.close())
+
+
+@pytest.mark.asyncio
+async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "_DELETED_AT_ONCE", 2)
+    mock = Mock(SqliteStore(file))
+    await mock.store.open()
+    sessions = [await mock.create(key=f"key-{number}") for number in range(7)]
+    others = await mock.create(TWO)
+    resetting = asyncio.create_task(mock.accounts.reset(ONE))
+    for _ in range(2):
+        await asyncio.sleep(0)
+    resetting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await resetting
+    await mock.store.close()
+    with sqlite3.connect(file) as database:
+        ((left,),) = database.execute("SELECT count(*) FROM mock_sessions").fetchall()
+    database.close()
+    assert 1 < left < 8
+
+    mock = Mock(SqliteStore(file))
+    await mock.store.open()
+    with pytest.raises(SessionNotFound):
+        await mock.pay(sessions[-1])
+    snapshot = await mock.accounts.snapshot(ONE)
+    assert (snapshot.sessions, snapshot.records, snapshot.clock.is_new) == ([], [], True)
+    assert (await mock.create()).id not in {each.id for each in sessions}
+    assert (await mock.pay(others)).status is Status.COMPLETE
+    await mock.store.close()

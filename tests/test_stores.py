@@ -14,11 +14,13 @@ from mock_harness import drive
 from store_harness import ACCOUNTS, COMMANDS, Command, Mock, Place, Play, a_long_life
 from store_samples import ATTEMPT, ENTRY, RULE, SESSION
 
+from qashier_mock import service
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
 from qashier_mock.core.journal import CAPACITY
 from qashier_mock.core.model import AccountId, EventType, Profile, Status
 from qashier_mock.core.request import RequestRef
+from qashier_mock.stores import sql
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.sql_store import SqlStore
@@ -53,7 +55,35 @@ def test_a_database_answers_as_the_memory_does(commands: list[Command], new_plac
     assert play(new_place, "postgresql", commands) == play(new_place, "memory", commands)
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgresql"])
+def test_what_is_done_in_slices_is_the_same_as_at_once(
+    kind: str, new_place: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = play(new_place, "memory", a_long_life())
+    for place, name in ((sql, "_SLICE"), (sql, "_DELETED_AT_ONCE"), (service, "EXPIRED_AT_ONCE")):
+        monkeypatch.setattr(place, name, 2)
+    assert play(new_place, kind, a_long_life()) == at_once
+
+
 # Transactions
+
+
+@pytest.mark.asyncio
+async def test_what_a_long_command_reads_belongs_to_one_moment(lasting: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others have their turn meanwhile, and those on its account are not seen by it."""
+    monkeypatch.setattr(sql, "_SLICE", 2)
+    mock = Mock(lasting.store())
+    await mock.store.open()
+    sessions = [await mock.create() for _ in range(5)]
+    async with mock.store.transaction(ONE, reading=True, long=True) as tx:
+        paying = asyncio.create_task(mock.pay(sessions[0]))
+        others = asyncio.create_task(mock.create(TWO))
+        await asyncio.wait_for(others, 10)
+        assert await tx.sessions() == tuple(sessions)
+        assert await tx.events() == ()
+    await paying
+    assert [each.session.id for each in await mock.accounts.events(ONE)] == [sessions[0].id]
+    await mock.store.close()
 
 
 @pytest.mark.asyncio

@@ -39,6 +39,7 @@ class AccountState:
         attempts: How many attempts were added.
         delivery_due: The earliest `due` of a delivery that nobody attempts.
         move: The clock is being moved.
+        is_clearing: The account was cleared, and some of what it had is still to be deleted.
     """
 
     profile: Profile = NEW
@@ -53,6 +54,7 @@ class AccountState:
     attempts: int = 0
     delivery_due: int | None = None
     move: ClockMove | None = None
+    is_clearing: bool = False
 
     def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         """Remember an advice, earned `count` times more; True when its subject is new to the account."""

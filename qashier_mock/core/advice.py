@@ -187,7 +187,7 @@ def about_webhooks(
     """Advice about an account's webhooks, as things stand. It is not remembered.
 
     Args:
-        events: Every event so far, oldest first.
+        events: The first event so far, and perhaps others, oldest first.
         endpoints: Where events are delivered now.
         attempts: The attempts so far, oldest first.
         unconfirmed: Ids of sessions that have ended with a webhook and were not retrieved since.

@@ -72,6 +72,7 @@ _MODULES: Final = {
     "collect_seldom": "garbage",
     "create_pipeline": "app",
     "garbage_left": "garbage",
+    "let_go": "garbage",
     "make_protocol": "protocol",
     "precompile": "document",
 }

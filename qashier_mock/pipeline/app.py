@@ -35,6 +35,7 @@ from qashier_mock.pipeline.reply import Reply, Transmit
 from qashier_mock.pipeline.routing import Pages, Router
 from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.pipeline.sending import (
+    PIECE,
     Answer,
     Headers,
     closes_on_a_body,
@@ -44,6 +45,7 @@ from qashier_mock.pipeline.sending import (
     header_block,
     header_list,
     send_beside_body,
+    send_in_pieces,
 )
 
 if TYPE_CHECKING:
@@ -196,12 +198,10 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await send_beside_body(answer, headers, scope, receive, send)
             return
         respond = (scope.get("extensions") or {}).get(RESPOND)
-        if respond is not None and method != "HEAD":
+        if respond is not None and method != "HEAD" and len(body) <= PIECE:
             await respond(reply.status, header_block(reply, body, request_id, extra), body)
             return
-        out = header_list(reply, body, request_id, extra)
-        await send({"type": "http.response.start", "status": reply.status, "headers": out})
-        await send({"type": "http.response.body", "body": body})
+        await send_in_pieces(Answer(reply.status, header_list(reply, body, request_id, extra), body), send)
 
     async def _answer(self, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive) -> Reply:
         """Return the reply to a call, or raise an error for `render_error`."""

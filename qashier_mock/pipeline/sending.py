@@ -17,6 +17,8 @@ CONTENT_TYPE: Final = (b"content-type", b"application/json")
 HEADER_LINES: Final = b"content-type: application/json\r\ncontent-length: %d\r\nrequest-id: %b\r\n"
 NO_CONTENT: Final = 204
 CONNECTION_CLOSE: Final = (b"connection", b"close")
+PIECE: Final = 1024 * 1024
+"""Bytes of a body that are handed to the server at once: it copies what the client does not take at once."""
 DRAIN_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an unwanted body that are read and discarded. Some clients send all before they read."""
 
@@ -88,6 +90,16 @@ def header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tup
     if not reply.headers and not extra:
         return block
     return block + b"".join([b"%b: %b\r\n" % header for header in (*reply.headers, *extra)])
+
+
+async def send_in_pieces(answer: Answer, send: Send) -> None:
+    """Send an answer, the body in pieces, each once the client has taken those before."""
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    body = answer.body
+    last = max(len(body) - 1, 0) // PIECE * PIECE
+    for begin in range(0, last, PIECE):
+        await send({"type": "http.response.body", "body": body[begin : begin + PIECE], "more_body": True})
+    await send({"type": "http.response.body", "body": body[last:]})
 
 
 async def send_beside_body(answer: Answer, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:

@@ -40,6 +40,7 @@ class Transaction(Protocol):
         account: Whose.
         worker: This process, as the store numbers those that work on it.
         state: What the account has one of, as it is now.
+        suspends: Whether others in this process have their turn while a statement is carried out.
     """
 
     __slots__ = ()
@@ -47,6 +48,7 @@ class Transaction(Protocol):
     account: AccountId
     worker: int
     state: AccountState
+    suspends: bool
 
     async def change(self) -> AccountState:
         """The state, to be changed."""
@@ -123,8 +125,10 @@ class Transaction(Protocol):
 
     async def event(self, event_id: str) -> Event | None: ...
 
-    async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
-        """Oldest first; O(n) in the account's events."""
+    async def events(
+        self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
+    ) -> Sequence[Event]:
+        """Oldest first, at most so many; O(n) in the account's events."""
 
     def endpoints(self) -> Sequence[WebhookEndpoint]:
         """In order of registration."""
@@ -252,7 +256,7 @@ class Store(Protocol):
     needs_selector: bool
 
     def transaction(
-        self, account: AccountId, *, reading: bool = False, key: str | None = None
+        self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> AbstractAsyncContextManager[Transaction]:
         """Work on an account, while no other command does.
 
@@ -260,6 +264,8 @@ class Store(Protocol):
             account: Whose.
             reading: The command reads, and others need not wait for it; what it writes in the end all the same it
                 decides after it was first told so by this store (`overdue`, `note_advice`).
+            long: The command reads all that the account has, or clears it. What it reads belongs to one moment, and
+                commands on other accounts have their turn meanwhile, however much that is.
             key: An idempotency key: raises `IdempotencyKeyInUse` where a transaction with the same key is under way,
                 instead of waiting for that.
         """

@@ -8,6 +8,7 @@ that is `Rows`, which each store implements; the statements are the same, with `
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -43,7 +44,13 @@ class AccountRow:
 
 
 class Rows(Protocol):
-    """How statements get to a database."""
+    """How statements get to a database.
+
+    Attributes:
+        suspends: See `Transaction`.
+    """
+
+    suspends: bool
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
         """Run a statement; the rows that it finds or returns."""
@@ -57,8 +64,8 @@ class Rows(Protocol):
     async def commit(self) -> None:
         """End the transaction, if there is one."""
 
-    async def enter(self, account: AccountId, *, reading: bool) -> tuple[AccountRow, bool]:
-        """Begin a unit of work: the account's row, and whether it is locked."""
+    async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
+        """Begin a unit of work: the account's row, and whether it is locked. See `Store.transaction`."""
 
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         """Begin a transaction, and lock the account's row, which is made if there is none.
@@ -85,11 +92,13 @@ class SqlUnit(Transaction):
     """
 
     __slots__ = (
-        "_is_changed", "_is_due_known", "_is_locked", "_journals", "_reading", "_rows", "account", "row", "state",
-        "worker",
+        "_is_changed", "_is_due_known", "_is_locked", "_journals", "_long", "_reading", "_rows", "account", "row",
+        "state", "suspends", "worker",
     )  # fmt: skip
 
-    def __init__(self, account: AccountId, rows_: Rows, journals: JournalWriter, *, worker: int, reading: bool) -> None:
+    def __init__(
+        self, account: AccountId, rows_: Rows, journals: JournalWriter, *, worker: int, reading: bool, long: bool
+    ) -> None:
         """Work on `account`.
 
         Args:
@@ -98,19 +107,24 @@ class SqlUnit(Transaction):
             journals: What is still to be written to the journals.
             worker: This process, as the store numbers those that work on it.
             reading: See `Store.transaction`.
+            long: See `Store.transaction`.
         """
         self.account = account
         self.worker = worker
         self._rows = rows_
+        self.suspends = rows_.suspends
         self._journals = journals
         self._reading = reading
+        self._long = long
         self._is_changed = False
         self._is_due_known = True  # else the state's `delivery_due` has to be found again
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
-        self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading)
+        self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
         self.state = self.row.state
+        if self.state.is_clearing:  # whoever did that died, or its store failed
+            await self.clear()
         return self
 
     async def __aexit__(
@@ -195,3 +209,9 @@ def _insertion(table: str, columns: Sequence[str], replacing: str | None) -> str
         return sql
     changes = ", ".join(f"{each} = excluded.{each}" for each in columns)
     return f"{sql} ON CONFLICT (account, {replacing}) DO UPDATE SET {changes}"
+
+
+async def have_a_task() -> None:
+    """A server may start requests without a task of their own; what waits needs one."""
+    if asyncio.current_task() is None:
+        await asyncio.sleep(0)

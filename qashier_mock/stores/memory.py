@@ -21,6 +21,7 @@ from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status
 from qashier_mock.core.paging import Interval
+from qashier_mock.pipeline import let_go
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
 
 _VISITORS_KEPT: Final = 2_000
@@ -39,6 +40,7 @@ class MemoryAccount(Transaction):
         "_records", "_reserved", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
     )  # fmt: skip
     worker = 0
+    suspends = False
 
     def __init__(self, account: AccountId, store: MemoryStore) -> None:
         self.account = account
@@ -158,12 +160,17 @@ class MemoryAccount(Transaction):
         event = self._store.events.get(event_id)
         return event if event is not None and event.account == self.account else None
 
-    async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
-        return tuple(
+    async def events(
+        self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
+    ) -> Sequence[Event]:
+        if session_id is None and event_type is None:
+            return tuple(self._events[:most])
+        chosen = (
             event
             for event in self._events
             if session_id in (None, event.session.id) and event_type in (None, event.type)
         )
+        return tuple(islice(chosen, most))
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         for delivery in [each for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
@@ -273,7 +280,9 @@ class MemoryAccount(Transaction):
             del self._store.events[event.id]
         for delivery_id in self._deliveries:
             del self._store.deliveries[delivery_id]
+        had = [self._sessions, [*self._records.values()], self._events, [*self._deliveries.values()], self._deadlines]
         self._empty(Profile(drawn=self.state.profile.drawn))
+        let_go(had)
 
 
 class MemoryStore:
@@ -293,7 +302,14 @@ class MemoryStore:
         self.deliveries: dict[str, AccountId] = {}
         self.reserved: dict[str, AccountId] = {}
 
-    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> MemoryAccount:  # noqa: ARG002
+    def transaction(
+        self,
+        account: AccountId,
+        *,
+        reading: bool = False,  # noqa: ARG002 - nothing here suspends, so that nobody waits for anybody
+        long: bool = False,  # noqa: ARG002
+        key: str | None = None,  # noqa: ARG002
+    ) -> MemoryAccount:
         found = self._accounts.get(account)
         return self._visitor(account) if found is None else found
 

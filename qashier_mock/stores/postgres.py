@@ -31,7 +31,7 @@ from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
-from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
+from qashier_mock.stores.database import READ_ACCOUNT, AccountRow, have_a_task
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
@@ -45,6 +45,9 @@ CONNECTIONS: Final = 10
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """The lock of the account's row is what orders commands; each statement after it sees what those before have done."""
+
+_BEGIN_ONE_MOMENT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""Each statement sees what the first one saw."""
 
 _ALIVE_FOR: Final = 5.0
 """Seconds after its last sign of life that a process is taken for dead."""
@@ -215,13 +218,15 @@ class PostgresStore(SqlStore):
     def rows(self) -> _PostgresRows:
         return _PostgresRows(self._pool)
 
-    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlTransaction:
+    def transaction(
+        self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
+    ) -> SqlTransaction:
         turn = None
         if not reading and key is None:
             turn = self._turns.get(account)
             if turn is None:
                 turn = self._turns[account] = asyncio.Lock()
-        return self._unit(account, _PostgresRows(self._pool, key=key, turn=turn), reading=reading)
+        return self._unit(account, _PostgresRows(self._pool, key=key, turn=turn), reading=reading, long=long)
 
     def is_faultless(self, account: AccountId) -> bool:  # noqa: ARG002 - another process may have made some
         return False
@@ -231,6 +236,7 @@ class _PostgresRows:
     """See `Rows`."""
 
     __slots__ = ("_connection", "_deadline", "_key", "_pool", "_turn")
+    suspends = True
 
     def __init__(self, pool: Pool, *, key: str | None = None, turn: asyncio.Lock | None = None) -> None:
         """Work with a connection of `pool`, which `connect` takes.
@@ -250,7 +256,7 @@ class _PostgresRows:
         Raises:
             StoreUnavailable: That takes too long, or none can be made.
         """
-        await _have_a_task()
+        await have_a_task()
         self._deadline = asyncio.get_running_loop().time() + LONGEST_WAIT
         has_turn = False
         try:
@@ -317,10 +323,12 @@ class _PostgresRows:
         if self._is_within():
             await self.run("ROLLBACK")
 
-    async def enter(self, account: AccountId, *, reading: bool) -> tuple[AccountRow, bool]:
+    async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
         await self.connect()
         try:
             if reading:
+                if long:
+                    await self.run(_BEGIN_ONE_MOMENT)
                 return AccountRow.of(await self.run(READ_ACCOUNT, account)), False
             return await self.lock(account, AccountRow()), True
         except BaseException as error:
@@ -357,12 +365,6 @@ class _PostgresRows:
         except psycopg.Error as error:
             raise self._pool.translated(error) from error
         await self.run("DELETE FROM mock_under_way WHERE account = ? AND key = ?", account, key)
-
-
-async def _have_a_task() -> None:
-    """A server may start requests without a task of their own; what waits for a database needs one."""
-    if asyncio.current_task() is None:
-        await asyncio.sleep(0)
 
 
 @lru_cache(maxsize=1_000)

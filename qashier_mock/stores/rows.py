@@ -139,7 +139,7 @@ def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> 
 
 def unpack_record(row: Row, account: AccountId) -> IdempotencyRecord:
     """A record from the columns `SESSION` of its session and then key, fingerprint, answered_at and both statuses."""
-    key, fingerprint, answered_at, *then = row[7:]
+    key, fingerprint, answered_at, *then = row[7:12]
     return IdempotencyRecord(key, bytes(fingerprint), unpack_session(row, account, then=then), answered_at)
 
 
@@ -159,7 +159,7 @@ def pack_event(event: Event) -> str:
 @_reads
 def unpack_event(row: Row, account: AccountId) -> Event:
     """An event from the columns `SESSION` of its session and then id, type and body."""
-    event_id, event_type, body = row[7:]
+    event_id, event_type, body = row[7:10]
     stored = orjson.loads(body)
     return Event(
         id=event_id,

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from qashier_mock.core.account import AccountState
@@ -20,20 +22,25 @@ from qashier_mock.stores.rows import SESSION
 _CHUNK: Final = 500
 """Values that one statement lists at most."""
 
+_SLICE: Final = 250
+"""Rows that a long command reads at once: some 3 ms."""
+
+_DELETED_AT_ONCE: Final = 1_000
+"""Rows that a long command deletes at once: some 5 ms."""
+
+_TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed")
+"""Where an account has rows, besides its own and its journal."""
+
 _PRUNE_EVERY: Final = 100
 """Attempts that are added before those that are too many are removed."""
 
 _JOINED: Final = ", ".join(f"s.{column}" for column in SESSION.split(", "))
 
-_RECORDS: Final = (
-    f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status FROM mock_records r "
-    "JOIN mock_sessions s ON s.id = r.session_id WHERE r.account = ?"
-)
+_SELECT_RECORDS: Final = f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status"
+_FROM_RECORDS: Final = "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id WHERE r.account = ?"
 
-_EVENTS: Final = (
-    f"SELECT {_JOINED}, e.id, e.type, e.body FROM mock_events e JOIN mock_sessions s ON s.id = e.session_id "
-    "WHERE e.account = ?"
-)
+_SELECT_EVENTS: Final = f"SELECT {_JOINED}, e.id, e.type, e.body"
+_FROM_EVENTS: Final = "FROM mock_events e JOIN mock_sessions s ON s.id = e.session_id WHERE e.account = ?"
 
 _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -121,7 +128,10 @@ class SqlTransaction(SqlUnit):
         return self.state.sessions if row is None else int(row[0])
 
     async def sessions(self) -> Sequence[CheckoutSession]:
-        return await self._sessions(" ORDER BY sequence")
+        found: list[CheckoutSession] = []
+        async for some in self._slices(f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?", "sequence"):
+            found += [rows.unpack_session(row, self.account) for row in some]
+        return tuple(found)
 
     async def _sessions(self, where: str, *values: Any) -> Sequence[CheckoutSession]:
         found = await self._all(f"SELECT {SESSION} FROM mock_sessions WHERE account = ?{where}", *values)
@@ -130,7 +140,7 @@ class SqlTransaction(SqlUnit):
     # idempotency
 
     async def recall(self, key: str) -> IdempotencyRecord | None:
-        row = await self._one(f"{_RECORDS} AND r.key = ?", key)
+        row = await self._one(f"{_SELECT_RECORDS} {_FROM_RECORDS} AND r.key = ?", key)
         return None if row is None else rows.unpack_record(row, self.account)
 
     async def remember(self, record: IdempotencyRecord) -> None:
@@ -160,7 +170,11 @@ class SqlTransaction(SqlUnit):
         state.oldest_answer = None if row is None else row[0]
 
     async def records(self) -> Sequence[IdempotencyRecord]:
-        return tuple([rows.unpack_record(row, self.account) for row in await self._all(f"{_RECORDS} ORDER BY r.place")])
+        found: list[tuple[int, IdempotencyRecord]] = []
+        async for some in self._slices(f"{_SELECT_RECORDS}, r.place, r.key {_FROM_RECORDS}", "r.key"):
+            found += [(row[-2], rows.unpack_record(row, self.account)) for row in some]
+        found.sort(key=itemgetter(0))
+        return tuple([record for _, record in found])
 
     # events and their delivery
 
@@ -179,11 +193,13 @@ class SqlTransaction(SqlUnit):
     async def event(self, event_id: str) -> Event | None:
         if not rows.is_text(event_id):
             return None
-        row = await self._one(f"{_EVENTS} AND e.id = ?", event_id)
+        row = await self._one(f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?", event_id)
         return None if row is None else rows.unpack_event(row, self.account)
 
-    async def events(self, *, session_id: str | None = None, event_type: EventType | None = None) -> Sequence[Event]:
-        sql, values = _EVENTS, []
+    async def events(
+        self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
+    ) -> Sequence[Event]:
+        sql, values = f"{_SELECT_EVENTS}, e.place {_FROM_EVENTS}", []
         if session_id is not None:
             if not rows.is_text(session_id):
                 return ()
@@ -192,8 +208,10 @@ class SqlTransaction(SqlUnit):
         if event_type is not None:
             sql += " AND e.type = ?"
             values.append(event_type.value)
-        found = await self._all(f"{sql} ORDER BY e.place", *values)
-        return tuple([rows.unpack_event(row, self.account) for row in found])
+        found: list[Event] = []
+        async for some in self._slices(sql, "e.place", *values, most=most):
+            found += [rows.unpack_event(row, self.account) for row in some]
+        return tuple(found)
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         await self._delete("deliveries", " AND endpoint_id = ?", endpoint_id)
@@ -254,7 +272,10 @@ class SqlTransaction(SqlUnit):
         return await self._deliveries(where, endpoint_id)
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
-        return await self._deliveries(" ORDER BY due, id")
+        found: list[Delivery] = []
+        async for some in self._slices("SELECT body, due, id FROM mock_deliveries WHERE account = ?", "due, id"):
+            found += [rows.unpack_delivery(row[0]) for row in some]
+        return tuple(found)
 
     async def _deliveries(self, where: str, *values: Any) -> Sequence[Delivery]:
         found = await self._all(f"SELECT body FROM mock_deliveries WHERE account = ?{where}", *values)
@@ -276,17 +297,19 @@ class SqlTransaction(SqlUnit):
             await self._delete("attempts", " AND place < ?", state.attempts - ATTEMPTS_KEPT)
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
-        found = await self._all(
-            "SELECT body FROM mock_attempts WHERE account = ? AND place >= ? ORDER BY place",
-            max(after, self.state.attempts - ATTEMPTS_KEPT),
-        )
-        return tuple([rows.unpack_attempt(row[0]) for row in found])
+        found: list[Attempt] = []
+        sql = "SELECT body, place FROM mock_attempts WHERE account = ? AND place >= ?"
+        async for some in self._slices(sql, "place", max(after, self.state.attempts - ATTEMPTS_KEPT)):
+            found += [rows.unpack_attempt(row[0]) for row in some]
+        return tuple(found)
 
     # advice
 
     async def unconfirmed(self) -> Collection[str]:
-        found = await self._all("SELECT session_id FROM mock_unconfirmed WHERE account = ? ORDER BY session_id")
-        return tuple([str(row[0]) for row in found])
+        found: list[str] = []
+        async for some in self._slices("SELECT session_id FROM mock_unconfirmed WHERE account = ?", "session_id"):
+            found += [str(row[0]) for row in some]
+        return tuple(found)
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
         if unconfirmed:
@@ -333,12 +356,53 @@ class SqlTransaction(SqlUnit):
 
     async def clear(self) -> None:
         state = await self.change()
-        for table in ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed"):
-            await self._delete(table)
+        in_slices = self._long and not self.suspends
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
         self._journals.drop(self.account)
-        self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
+        self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn), is_clearing=in_slices)
         self._is_due_known = True
+        for table in _TABLES:
+            if in_slices:
+                await self._delete_in_slices(table)
+            else:
+                await self._delete(table)
+        self.state.is_clearing = False
+        self._is_due_known = True
+
+    async def _delete_in_slices(self, table: str) -> None:
+        """Delete the account's rows of a table, each slice committed, others having their turn in between."""
+        while True:
+            await self._write_back()
+            await self._rows.commit()
+            await asyncio.sleep(0)
+            await self._rows.begin()
+            some = f"SELECT rowid FROM mock_{table} WHERE account = ? LIMIT {_DELETED_AT_ONCE}"
+            deleted = await self._write(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1")
+            if len(deleted) < _DELETED_AT_ONCE:
+                return
+
+    async def _slices(
+        self, sql: str, by: str, *values: Any, most: int | None = None
+    ) -> AsyncIterator[Sequence[rows.Row]]:
+        """The rows of a query in the order of its last columns; a long command lets others have their turn meanwhile.
+
+        Args:
+            sql: A query of the account's rows, as far as its condition.
+            by: The last columns, in which no two rows are the same.
+            values: For the marks in the query.
+            most: Rows at most.
+        """
+        size = _SLICE if most is None else most
+        last: rows.Row = ()
+        limit = f" LIMIT {size}" if self._long or most is not None else ""
+        while True:
+            beyond = f" AND ({by}) > ({_marks(last)})" if last else ""
+            found = await self._all(f"{sql}{beyond} ORDER BY {by}{limit}", *values, *last)
+            yield found
+            if not self._long or most is not None or len(found) < size:
+                return
+            last = found[-1][-len(by.split(", ")) :]
+            await asyncio.sleep(0)
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -346,5 +410,5 @@ def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
         yield values[begin : begin + _CHUNK]
 
 
-def _marks(values: Sequence[str]) -> str:
+def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))

@@ -59,11 +59,13 @@ class SqlStore(ABC):
         """A way in for statements that are each a transaction of their own, or that begin one themselves."""
 
     @abstractmethod
-    def transaction(self, account: AccountId, *, reading: bool = False, key: str | None = None) -> SqlTransaction:
+    def transaction(
+        self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
+    ) -> SqlTransaction:
         """A unit of work of one account: see `Store.transaction`."""
 
-    def _unit(self, account: AccountId, rows_: Rows, *, reading: bool) -> SqlTransaction:
-        return SqlTransaction(account, rows_, self._journals, worker=self.worker, reading=reading)
+    def _unit(self, account: AccountId, rows_: Rows, *, reading: bool, long: bool) -> SqlTransaction:
+        return SqlTransaction(account, rows_, self._journals, worker=self.worker, reading=reading, long=long)
 
     # workers
 

@@ -2,8 +2,9 @@
 
 The file is used through the standard library and inline: a statement takes microseconds, and a thread to wait for it
 would take longer than that. So a transaction never suspends, as in memory, and each command is atomic on the one event
-loop. The file is locked for as long as it is open, which also saves the index of the log that readers in other
-processes would need.
+loop. Only a long one does, and commands on its account wait for it: it reads and deletes a few hundred rows at a time,
+and has no transaction of the file open in between. The file is locked for as long as it is open, which also saves the
+index of the log that readers in other processes would need.
 
 Durability: the log is written before a command is answered (WAL), and not forced to the disk each time (`synchronous`
 NORMAL). What was acknowledged survives the death of the process at any moment, because the system holds what was
@@ -14,6 +15,7 @@ is a bad trade for a mock.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,7 +26,7 @@ from typing import Any, Final
 
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
+from qashier_mock.stores.database import READ_ACCOUNT, AccountRow, have_a_task
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
 from qashier_mock.stores.sql import SqlTransaction
@@ -106,9 +108,10 @@ class SqliteStore(SqlStore):
         account: AccountId,
         *,
         reading: bool = False,
+        long: bool = False,
         key: str | None = None,  # noqa: ARG002 - a transaction never suspends, so that no key is ever under way
     ) -> SqlTransaction:
-        return self._unit(account, self._open_rows(), reading=reading)
+        return self._unit(account, self._open_rows(), reading=reading, long=long)
 
     def is_faultless(self, account: AccountId) -> bool:
         row = self._rows.kept.get(account) if self._rows is not None else None
@@ -157,6 +160,8 @@ class _SqliteRows:
         kept: Rows of accounts as the file has them.
     """
 
+    suspends = False
+
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self._path = path
         self._database = database
@@ -164,6 +169,7 @@ class _SqliteRows:
         self._number = _DISK.stat(path).st_ino
         self._size = 0
         self.kept: dict[AccountId, AccountRow] = {}
+        self._long: dict[AccountId, asyncio.Event] = {}  # long commands, and what ends with each
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
         try:
@@ -192,10 +198,15 @@ class _SqliteRows:
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
 
-    async def enter(self, account: AccountId, *, reading: bool) -> tuple[AccountRow, bool]:  # noqa: ARG002 - no matter
+    async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:  # noqa: ARG002
+        while (other := self._long.get(account)) is not None:
+            await have_a_task()
+            await other.wait()
         # Taken away for as long as it may be changed: it is put back only as the file has it.
-        row = self.kept.pop(account, None)
-        return row or AccountRow.of(await self.run(READ_ACCOUNT, account)), False
+        row = self.kept.pop(account, None) or AccountRow.of(await self.run(READ_ACCOUNT, account))
+        if long:
+            self._long[account] = asyncio.Event()
+        return row, False
 
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         await self.begin()
@@ -206,6 +217,8 @@ class _SqliteRows:
 
     async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
         self.roll_back()
+        if (long := self._long.pop(account, None)) is not None:
+            long.set()
         if row is not None:
             if len(self.kept) >= _ROWS_KEPT:
                 self.kept.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -12,18 +12,15 @@ from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountId, EventType
-from qashier_mock.pipeline import Call, Reply, garbage_left
+from qashier_mock.pipeline import Call, Reply, let_go
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import snapshots, wire
 from qashier_mock.webhooks import Dispatcher
 
 _T = TypeVar("_T")
 
-_LARGE_SNAPSHOT: Final = 500
-"""Sessions of a snapshot that takes some 5 ms to convert."""
-
-_SESSION_BYTES: Final = 600
-"""Bytes of a session in a snapshot, about."""
+_LARGE_SNAPSHOT: Final = 300_000
+"""Bytes of a snapshot that takes some 5 ms to convert."""
 
 
 class ControlHandlers:
@@ -90,13 +87,13 @@ class ControlHandlers:
     async def list_events(self, call: Call, *, session: str | None = None, type: str | None = None) -> Reply:  # noqa: A002
         event_type = None if type is None else EventType(type)
         events = await self._accounts.events(call.principal, session_id=session, event_type=event_type)
-        return _list(wire.event_to_json(event) for event in events)
+        return await _list(events, wire.event_to_json)
 
     async def deliver_event(self, call: Call, *, id: str) -> Reply:  # noqa: A002
-        return _attempts(await self._dispatcher.resend(call.principal, id))
+        return await _attempts(await self._dispatcher.resend(call.principal, id))
 
     async def list_webhook_endpoints(self, call: Call) -> Reply:
-        return _list(wire.endpoint_to_json(each) for each in await self._accounts.endpoints(call.principal))
+        return await _list(await self._accounts.endpoints(call.principal), wire.endpoint_to_json)
 
     async def create_webhook_endpoint(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Deliver future events there too."""
@@ -110,16 +107,16 @@ class ControlHandlers:
         return Reply(204)
 
     async def list_deliveries(self, call: Call) -> Reply:
-        return _attempts(await self._accounts.attempts(call.principal))
+        return await _attempts(await self._accounts.attempts(call.principal))
 
     async def flush_deliveries(self, call: Call) -> Reply:
         """Attempt all that is due, and wait for the result."""
-        return _attempts(await self._dispatcher.flush(call.principal))
+        return await _attempts(await self._dispatcher.flush(call.principal))
 
     # faults
 
     async def list_faults(self, call: Call) -> Reply:
-        return _list(wire.fault_to_json(rule) for rule in await self._accounts.faults(call.principal))
+        return await _list(await self._accounts.faults(call.principal), wire.fault_to_json)
 
     async def create_fault(self, call: Call, *, body: dict[str, Any]) -> Reply:
         rule = await self._accounts.add_fault(call.principal, wire.parse_fault(body))
@@ -137,10 +134,10 @@ class ControlHandlers:
 
     async def list_requests(self, call: Call) -> Reply:
         """The journal."""
-        return _list(wire.journal_entry_to_json(entry) for entry in await self._accounts.journal(call.principal))
+        return await _list(await self._accounts.journal(call.principal), wire.journal_entry_to_json)
 
     async def list_advice(self, call: Call) -> Reply:
-        return _list(wire.advice_to_json(note) for note in await self._accounts.advice(call.principal))
+        return await _list(await self._accounts.advice(call.principal), wire.advice_to_json)
 
     async def get_settings(self, call: Call) -> Reply:
         return Reply(200, wire.settings_to_json(await self._accounts.settings(call.principal)))
@@ -155,13 +152,15 @@ class ControlHandlers:
 
     async def get_snapshot(self, call: Call) -> Reply:
         snapshot = await self._accounts.snapshot(call.principal)
-        with garbage_left(len(snapshot.sessions) * _SESSION_BYTES):
-            convert = partial(snapshots.snapshot_to_json, snapshot, call.principal)
-            return Reply(200, await _convert(len(snapshot.sessions), convert))
+        written = await snapshots.snapshot_to_json(snapshot, call.principal)
+        let_go(snapshot.lists())
+        return Reply(200, written)
 
     async def put_snapshot(self, call: Call, *, body: dict[str, Any]) -> Reply:
-        size = len(call.raw_body or b"") // _SESSION_BYTES
-        snapshot = await _convert(size, partial(_checked, body, call.principal))
+        check = partial(_checked, body, call.principal)
+        # A large one in a thread, so that others go on meanwhile; a small one is faster without.
+        is_large = len(call.raw_body or b"") > _LARGE_SNAPSHOT
+        snapshot = await asyncio.to_thread(check) if is_large else check()
         await self._accounts.restore(call.principal, snapshot)
         return Reply(200, snapshots.restored_to_json(snapshot, body))
 
@@ -172,14 +171,9 @@ def _checked(body: dict[str, Any], account: AccountId) -> AccountSnapshot:
     return snapshot
 
 
-async def _convert(size: int, convert: Callable[[], _T]) -> _T:
-    """Convert a snapshot; a large one in a thread, so that other requests go on. A small one is faster without."""
-    return convert() if size < _LARGE_SNAPSHOT else await asyncio.to_thread(convert)
+async def _list(values: Sequence[_T], to_json: Callable[[_T], wire.Json]) -> Reply:
+    return Reply(200, await wire.list_to_json(values, to_json))
 
 
-def _list(entries: Iterable[wire.Json]) -> Reply:
-    return Reply(200, wire.list_to_json(entries))
-
-
-def _attempts(attempts: Iterable[Attempt]) -> Reply:
-    return _list(wire.attempt_to_json(attempt) for attempt in attempts)
+async def _attempts(attempts: Sequence[Attempt]) -> Reply:
+    return await _list(attempts, wire.attempt_to_json)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+import orjson
+
 from qashier_mock.accounts import AccountSnapshot, ClockReading, SnapshotInvalid
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Delivery
@@ -25,57 +27,67 @@ from qashier_mock.web import wire
 T = TypeVar("T")
 
 
-def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> wire.Json:
-    """A whole account, without secrets."""
-    return {
+async def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> bytes:
+    """A whole account, without secrets, as JSON."""
+    single = {
         "version": 1,
         "account": account,
         "clock": wire.clock_to_json(snapshot.clock),
         "settings": wire.settings_to_json(snapshot.profile),
         "counter": snapshot.profile.drawn,
-        "sessions": [_stored_session_to_json(session) for session in snapshot.sessions],
-        "idempotency": [
-            {
-                "key": record.key,
-                "fingerprint": record.fingerprint.hex(),
-                "session": record.session.id,
-                "status": record.session.status,
-                "payment_status": record.session.payment_status,
-                "answered_at": record.answered_at,
-            }
-            for record in snapshot.records
-        ],
-        "events": [
-            {
-                "id": event.id,
-                "type": event.type,
-                "session": event.session.id,
-                "created": event.created,
-                "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
-            }
-            for event in snapshot.events
-        ],
-        "webhook_endpoints": [
-            {**wire.endpoint_to_json(endpoint), "signed": endpoint.secret is not None}
-            for endpoint in snapshot.endpoints
-        ],
-        "deliveries": [
-            {
-                "id": delivery.id,
-                "event": delivery.event_id,
-                "endpoint": delivery.endpoint_id,
-                "due": delivery.due,
-                "number": delivery.number,
-                "held": delivery.is_held,
-                "dropped": delivery.is_dropped,
-                "missigned": delivery.is_missigned,
-            }
-            for delivery in snapshot.pending
-        ],
-        "attempts": [wire.attempt_to_json(attempt) for attempt in snapshot.attempts],
-        "faults": [wire.fault_to_json(rule) for rule in snapshot.faults],
-        "advice": [wire.advice_to_json(note) for note in snapshot.advice],
-        "unconfirmed": sorted(snapshot.unconfirmed),
+    }
+    lists = {
+        b"sessions": await wire.written(snapshot.sessions, _stored_session_to_json),
+        b"idempotency": await wire.written(snapshot.records, _record_to_json),
+        b"events": await wire.written(snapshot.events, _event_to_json),
+        b"webhook_endpoints": await wire.written(snapshot.endpoints, _endpoint_to_json),
+        b"deliveries": await wire.written(snapshot.pending, _delivery_to_json),
+        b"attempts": await wire.written(snapshot.attempts, wire.attempt_to_json),
+        b"faults": await wire.written(snapshot.faults, wire.fault_to_json),
+        b"advice": await wire.written(snapshot.advice, wire.advice_to_json),
+        b"unconfirmed": [orjson.dumps(sorted(snapshot.unconfirmed))],
+    }
+    parts = [orjson.dumps(single)[:-1]]
+    for name, array in lists.items():
+        parts += [b',"%b":' % name, *array]
+    return b"".join([*parts, b"}"])
+
+
+def _record_to_json(record: IdempotencyRecord) -> wire.Json:
+    return {
+        "key": record.key,
+        "fingerprint": record.fingerprint.hex(),
+        "session": record.session.id,
+        "status": record.session.status,
+        "payment_status": record.session.payment_status,
+        "answered_at": record.answered_at,
+    }
+
+
+def _event_to_json(event: Event) -> wire.Json:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "session": event.session.id,
+        "created": event.created,
+        "request": {"id": event.request_id, "idempotency_key": event.idempotency_key},
+    }
+
+
+def _endpoint_to_json(endpoint: WebhookEndpoint) -> wire.Json:
+    return {**wire.endpoint_to_json(endpoint), "signed": endpoint.secret is not None}
+
+
+def _delivery_to_json(delivery: Delivery) -> wire.Json:
+    return {
+        "id": delivery.id,
+        "event": delivery.event_id,
+        "endpoint": delivery.endpoint_id,
+        "due": delivery.due,
+        "number": delivery.number,
+        "held": delivery.is_held,
+        "dropped": delivery.is_dropped,
+        "missigned": delivery.is_missigned,
     }
 
 

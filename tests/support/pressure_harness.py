@@ -82,6 +82,21 @@ class Served:
     def client(self, key: str) -> Caller:
         return Caller(self, key)
 
+    def create_many(self, key: str, count: int) -> None:
+        """Create so many sessions, each with an idempotency key; a hundred requests are under way at once."""
+        body = json.dumps(basket()).encode()
+        head = "POST /checkout/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head += f"Authorization: {basic(key)}\r\nContent-Length: {len(body)}\r\nIdempotency-Key: "
+        with self.connect() as connection, connection.makefile("rb") as answers:
+            for begin in range(0, count, 100):
+                numbers = range(begin, min(begin + 100, count))
+                connection.sendall(b"".join([f"{head}{number}\r\n\r\n".encode() + body for number in numbers]))
+                for _ in numbers:
+                    status, *lines = iter(answers.readline, b"\r\n")
+                    assert status.split()[1] == b"200", status
+                    (length,) = [int(line[15:]) for line in lines if line.lower().startswith(b"content-length:")]
+                    answers.read(length)
+
 
 class Caller:
     """One connection, and the key that it calls with."""
