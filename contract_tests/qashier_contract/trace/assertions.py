@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from qashier_contract.findings import (
     Contains,
@@ -12,6 +12,7 @@ from qashier_contract.findings import (
     Delivered,
     Differs,
     Equals,
+    Expectation,
     HasShape,
     OneOf,
     OneSucceeds,
@@ -21,15 +22,11 @@ from qashier_contract.findings import (
     Within,
 )
 from qashier_contract.history import Delivery, Exchange
-from qashier_contract.places import ABSENT, EACH, At, Entry, Part, Sum, Where, value_of
+from qashier_contract.places import ABSENT, EACH, At, Entry, Expected, Part, Step, Sum, Where, value_of
 from qashier_contract.trace.literals import literal
+from qashier_contract.trace.names import Names
 from qashier_contract.trace.units import subject_of
-
-if TYPE_CHECKING:
-    from qashier_contract.findings import Expectation
-    from qashier_contract.places import Expected, Step
-    from qashier_contract.trace.names import Names
-    from qashier_contract.verdicts import Violation
+from qashier_contract.verdicts import Violation
 
 _TYPES: Final = {
     "object": "dict",

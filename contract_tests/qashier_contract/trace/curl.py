@@ -9,20 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-from qashier_contract.history import CONTROL_PATH, Credentials, Operation
+from qashier_contract.history import CONTROL_PATH, Credentials, Exchange, Operation
 from qashier_contract.trace.credentials import forged
 from qashier_contract.trace.literals import literal
-from qashier_contract.trace.names import SECRET
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, ReceiverUrl, SessionId, filled
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Exchange
-    from qashier_contract.trace.names import ToWrite
-    from qashier_contract.trace.steps import Step, Symbol, Text
-    from qashier_contract.values import Json
+from qashier_contract.trace.names import SECRET, ToWrite
+from qashier_contract.trace.steps import EndpointId, Moment, Nonce, ReceiverUrl, SessionId, Step, Symbol, Text, filled
+from qashier_contract.values import Json
 
 _LONG: Final = 4_000
 """A text longer than this is made by a program, not typed."""

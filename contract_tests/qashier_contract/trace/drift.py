@@ -5,20 +5,16 @@ A drift that shows only on sessions that had drifted before, in another way, fol
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from qashier_contract.trace.normal import normal
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from qashier_contract.history import Exchange
-    from qashier_contract.trace.file import Trace
-    from qashier_contract.trace.normal import Place, View
-    from qashier_contract.values import Json
+from qashier_contract.history import Exchange
+from qashier_contract.trace.file import Trace
+from qashier_contract.trace.normal import Place, View, normal
+from qashier_contract.values import Json
 
 ABSENT: Final = "<absent>"
 _FLOW: Final = ("status.", "requests.")

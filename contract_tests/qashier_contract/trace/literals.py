@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qashier_contract.values import Json
+from qashier_contract.values import Json
 
 WIDTH: Final = 100
 """How many columns generated source has."""

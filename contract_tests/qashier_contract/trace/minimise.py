@@ -5,18 +5,14 @@ This is delta debugging: larger parts are tried first, then smaller ones. The ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from qashier_contract.history import Delivery, Exchange, History
 from qashier_contract.trace.units import Units
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from collections.abc import Set as AbstractSet
-
-    from qashier_contract.history import Delivery, Exchange, History
-    from qashier_contract.verdicts import Violation
+from qashier_contract.verdicts import Violation
 
 Breaks: TypeAlias = "Callable[[AbstractSet[int]], bool]"
 """Whether some units alone show the violation: judged as they were seen, or sent again."""

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, Operation
+from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, History, Operation
 from qashier_contract.trace.literals import Code, literal, quoted
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, as_text, filled, steps_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from qashier_contract.history import History
-    from qashier_contract.trace.steps import Step, Steps, Symbol, Text
-    from qashier_contract.values import Json
-    from qashier_contract.verdicts import Violation
+from qashier_contract.trace.steps import (
+    EndpointId,
+    Moment,
+    Nonce,
+    SessionId,
+    Step,
+    Steps,
+    Symbol,
+    Text,
+    as_text,
+    filled,
+    steps_of,
+)
+from qashier_contract.values import Json
+from qashier_contract.verdicts import Violation
 
 SECRET: Final = "whsec_c2VjcmV0"  # noqa: S105 - stands for one that the record does not show
 _PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9_.~-]+)+")

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from qashier_contract.history import Capability, Exchange, Operation, overlap
 from qashier_contract.page import page_of
+from qashier_contract.trace.file import Trace
 from qashier_contract.trace.steps import nonce_of
 from qashier_contract.values import NOT_JSON, Json, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from qashier_contract.trace.file import Trace
 
 _LEFT_OUT: Final = frozenset({"connect", "first session", "last events", "clean-up"})
 """What depends on what was there before, or on how the run went."""

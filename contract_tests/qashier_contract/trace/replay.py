@@ -6,28 +6,22 @@ the violation: it is handed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from qashier_contract.clauses import Clause
+from qashier_contract.findings import Finding
+from qashier_contract.history import Exchange, History
 from qashier_contract.interrupts import Interrupted, OutOfTime
 from qashier_contract.ledger import Ledger
 from qashier_contract.pace import OutOfSessions
-from qashier_contract.trace.minimise import Seen, growing, minimise, shrink, until
+from qashier_contract.trace.minimise import Minimised, Seen, growing, minimise, shrink, until
 from qashier_contract.trace.sending import Sending, Site
 from qashier_contract.trace.steps import Steps, steps_of
 from qashier_contract.trace.units import Units, subject_of
-from qashier_contract.verdicts import Result, SentAgain, Violation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from collections.abc import Set as AbstractSet
-
-    from qashier_contract.clauses import Clause
-    from qashier_contract.findings import Finding
-    from qashier_contract.history import Exchange, History
-    from qashier_contract.trace.minimise import Minimised
-    from qashier_contract.verdicts import ClauseReport
+from qashier_contract.verdicts import ClauseReport, Result, SentAgain, Violation
 
 Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[Finding]]]"
 """A clause: how many observations of a history exercised it, and what broke it."""

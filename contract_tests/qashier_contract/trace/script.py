@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.findings import Delivered
-from qashier_contract.history import CONTROL_PATH, Credentials, Operation
+from qashier_contract.history import CONTROL_PATH, Credentials, Exchange, Operation
 from qashier_contract.trace.assertions import Assertion
 from qashier_contract.trace.credentials import forged
 from qashier_contract.trace.kit import imports_for, parts_for
 from qashier_contract.trace.literals import Code, literal
-from qashier_contract.trace.names import SECRET
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Exchange
-    from qashier_contract.trace.names import ToWrite
-    from qashier_contract.trace.steps import Step
-    from qashier_contract.values import Json
+from qashier_contract.trace.names import SECRET, ToWrite
+from qashier_contract.trace.steps import Step
+from qashier_contract.values import Json
 
 _ROUNDS: Final = 20
 """How often a race is run, or what depends on chance: one lucky round proves nothing."""

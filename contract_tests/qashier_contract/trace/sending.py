@@ -9,27 +9,33 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 from urllib.parse import quote
 
 from qashier_contract.addresses import is_same_host, joined
 from qashier_contract.clean_up import clean_up
-from qashier_contract.history import TOO_LATE, Credentials, Exchange, History, Operation
+from qashier_contract.history import TOO_LATE, Credentials, Exchange, History, Operation, Recorder
 from qashier_contract.page import page_of
 from qashier_contract.receiver import HOLD_S, Receiver
 from qashier_contract.target import MOST_AT_ONCE, Account, Target
 from qashier_contract.trace.credentials import forged
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, SessionId, changed, filled
+from qashier_contract.trace.steps import (
+    EndpointId,
+    Moment,
+    Nonce,
+    SessionId,
+    Step,
+    Steps,
+    Symbol,
+    Text,
+    changed,
+    filled,
+)
 from qashier_contract.values import is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from qashier_contract.history import Recorder
-    from qashier_contract.trace.steps import Step, Steps, Symbol, Text
 
 _DAY_S: Final = 86_400
 _PATIENCE_S: Final = 2.0

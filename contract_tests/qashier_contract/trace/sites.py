@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from qashier_contract.history import Recorder
-from qashier_contract.target import Key
+from qashier_contract.target import Key, Target
 from qashier_contract.trace.sending import Site
-
-if TYPE_CHECKING:
-    from qashier_contract.target import Target
-    from qashier_contract.trace.steps import Steps
+from qashier_contract.trace.steps import Steps
 
 
 @dataclass(frozen=True, kw_only=True)

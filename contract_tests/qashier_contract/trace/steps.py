@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from qashier_contract.history import Capability, Exchange, History, Operation
 from qashier_contract.ledger import Ledger
 from qashier_contract.trace.units import nearly
 from qashier_contract.values import NOT_JSON, Json, is_integer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _FAR_S: Final = 100 * 86_400
 """A number further than this from the trace's times is no time."""

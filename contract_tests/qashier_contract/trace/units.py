@@ -8,17 +8,14 @@ endpoint with its removal and its deliveries. Reads are units of their own. What
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_contract.history import Delivery, Exchange, History, Operation
 from qashier_contract.ledger import Ledger
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from collections.abc import Set as AbstractSet
-
-    from qashier_contract.values import Json
+from qashier_contract.values import Json
 
 _MOST_MARKED: Final = 8
 """A `success_url` that more creates ask for marks none of them."""
