@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Unpack
 
 from qashier_contract import recorded, verdicts
 from qashier_contract.clauses import CLAUSES, Clause
@@ -22,8 +22,6 @@ from qashier_contract.trace.replay import exercising, send_again
 from qashier_contract.trace.sending import Sending
 from qashier_contract.trace.steps import steps_of
 from qashier_contract.verdicts import ClauseReport, Report, Result, SentAgain, Verdict
-
-_NOT_REACHED: Final = "no request reached it"
 
 
 def replay(
@@ -48,7 +46,7 @@ def replay(
     Raises:
         CheckError: The file holds no trace, or the target could not be tested.
     """
-    trace = recording if isinstance(recording, Trace) else recorded.read(Path(recording)).trace
+    trace = recorded.read(recording).trace
     if not trace.history.exchanges:
         raise CheckError("the trace holds no request")
     settings = replace(Settings(**options), seed=trace.seed)
@@ -59,39 +57,21 @@ def replay(
     judged = verdicts.judge(trace.history, clauses, strict=strict) if only else ()
     broken = [entry for entry in judged if entry.violations]
     to_send = trace.history if broken or not only else _kept(trace.history, clauses, run, tell)
-    reasons = dict.fromkeys(CLAUSES, "skipped") | dict.fromkeys(run.wanted, _NOT_REACHED)
-    found: Mapping[str, ClauseReport] = {}
-    history, sent_again, interrupted = History(), dict[str, SentAgain](), False
     with stopping_on_signals(run.stop) if settings.stop is None else nullcontext():
-        try:
-            if to_send.exchanges:
-                run.connect()
-            if broken:
-                sent_again = dict(send_again(broken, trace.history, run.sites()))
-                found = {entry.clause.id: _again(entry, sent_again.get(entry.clause.id)) for entry in broken}
-                history = next((one.part for one in sent_again.values()), history)
-            elif to_send.exchanges:
-                history = _sent(to_send, run)
-        except Interrupted:
-            interrupted = True
-        except (OutOfTime, OutOfSessions):
-            reasons |= dict.fromkeys(run.wanted, "out of time, or of sessions")
-        finally:
-            run.leave()
-            run.target.close()
-    if not broken:
-        found = {entry.clause.id: entry for entry in verdicts.judge(history, clauses, strict=strict, reasons=reasons)}
-    left = {entry.clause.id: entry for entry in verdicts.judge(History(), CLAUSES.values(), reasons=reasons)}
+        came = _send(to_send, broken, run)
+    # What was sent for one violation says nothing about other clauses.
+    found = recorded.every_clause(History() if broken else came.history, run.wanted, strict=strict, reason=came.reason)
+    found |= {entry.clause.id: _again(entry, came.sent_again.get(entry.clause.id)) for entry in broken}
     return Report(
         target=run.target.base_url,
         seed=None,
-        clauses=tuple({**left, **found}[identifier] for identifier in CLAUSES),
+        clauses=tuple(found.values()),
         requests=run.target.pace.sent,
         duration_s=(time.monotonic_ns() - run.started_ns) / 1e9,
-        interrupted=interrupted,
+        interrupted=came.was_interrupted,
         notes=tuple(run.notes),
-        history=history,
-        sent_again=sent_again,
+        history=came.history,
+        sent_again=came.sent_again,
     )
 
 
@@ -111,15 +91,37 @@ def _kept(history: History, clauses: Sequence[Clause], run: Run, tell: Callable[
     return part or History()
 
 
-def _sent(history: History, run: Run) -> History:
-    """What is observed when all of a trace is sent."""
-    steps = steps_of(history)
-    with Sending(steps, run.sites()(steps)) as sending:
-        try:
-            observed = sending.send()
-            return sending.settle() if sending.may_settle else observed
-        finally:
-            sending.clean_up()
+@dataclass(kw_only=True, slots=True)
+class _Came:
+    """What came of sending, and why clauses may not have been reached."""
+
+    history: History = field(default_factory=History)
+    sent_again: Mapping[str, SentAgain] = field(default_factory=dict)
+    was_interrupted: bool = False
+    reason: str = recorded.NOT_REACHED
+
+
+def _send(history: History, broken: Sequence[ClauseReport], run: Run) -> _Came:
+    """Send the violations of some clauses, or a whole history where there are none, and leave nothing behind."""
+    came = _Came()
+    try:
+        if history.exchanges:
+            run.connect()
+        if broken:
+            came.sent_again = dict(send_again(broken, history, run.site()))
+            came.history = next((one.part for one in came.sent_again.values()), came.history)
+        elif history.exchanges:
+            with Sending(steps_of(history), run.site()) as sending:
+                came.history = sending.send()
+                came.history = sending.settle() if sending.may_settle else came.history
+    except Interrupted:
+        came.was_interrupted = True
+    except (OutOfTime, OutOfSessions):
+        came.reason = "out of time, or of sessions"
+    finally:
+        run.leave()
+        run.target.close()
+    return came
 
 
 def _again(entry: ClauseReport, again: SentAgain | None) -> ClauseReport:

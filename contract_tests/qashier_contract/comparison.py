@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,48 +75,46 @@ def diff(
         raise CheckError("the traces were recorded with different seeds: record one again with the seed of the other")
     chosen = next(iter(seeds), None) if seeds else seed
     chosen = secrets.randbelow(2**32) if chosen is None else chosen
-    stop = settings.pop("stop", None)
-    handling = stopping_on_signals(stop := Stop()) if stop is None else nullcontext()
-    reports: list[Report] = []
-    interrupted = False
-    with handling:
-        for side, own_keys in zip(sides, (keys, keys_of_b or keys), strict=True):
-            if isinstance(side, Trace):
-                reports.append(recorded.judge(side))
-            else:
-                to_check = {"seed": chosen, "keys": own_keys, "drivers": _is_the_same, "replay": False, **settings}
-                reports.append(check(side, stop=stop, **to_check))
-            # The stop may have come while the last answers were judged, too.
-            if interrupted := stop.is_set or reports[-1].interrupted:
-                break
+    names = [side.target if isinstance(side, Trace) else side for side in sides]
+    settings = {"drivers": _is_the_same, "replay": False, **settings, "seed": chosen}
+    reports, interrupted = _reports(sides, [keys, keys_of_b or keys], settings)
+    names[: len(reports)] = [report.target for report in reports]
+    difference = partial(Difference, a=names[0], b=names[1], seed=chosen, interrupted=interrupted)
     if len(reports) == 1:
-        name = sides[1].target if isinstance(sides[1], Trace) else sides[1]
-        return Difference(a=reports[0].target, b=name, seed=chosen, drifts=(), compared=0, interrupted=True)
-    report_a, report_b = reports
-    traces = [Trace(history=report.history, target=report.target, seed=chosen) for report in (report_a, report_b)]
+        return difference(drifts=(), compared=0)
+    traces = [Trace(history=report.history, target=report.target, seed=chosen) for report in reports]
     found, by_scenario = drifts(*traces, ignore=ignore)
     compared = sum(by_scenario.values())
     if not compared and not interrupted:
         raise CheckError("nothing could be compared: the two sides have no scenario in common")
-    return Difference(
-        a=report_a.target,
-        b=report_b.target,
-        seed=chosen,
-        drifts=(*found, *_verdicts(report_a, report_b, found, by_scenario, ignore)),
-        compared=compared,
-        interrupted=interrupted,
-    )
+    verdicts = _verdicts(reports, found, by_scenario, ignore)
+    return difference(drifts=(*found, *verdicts), compared=compared)
+
+
+def _reports(
+    sides: Sequence[Trace | str], keys: Sequence[Sequence[str]], settings: dict[str, Any]
+) -> tuple[Sequence[Report], bool]:
+    """The reports on both sides, or on the first one alone where somebody pressed Ctrl-C; whether somebody did."""
+    stop = settings.pop("stop", None)
+    handling = stopping_on_signals(stop := Stop()) if stop is None else nullcontext()
+    reports: list[Report] = []
+    with handling:
+        for side, own_keys in zip(sides, keys, strict=True):
+            if isinstance(side, Trace):
+                reports.append(recorded.judge(side))
+            else:
+                reports.append(check(side, stop=stop, keys=own_keys, **settings))
+            # The stop may have come while the last answers were judged, too.
+            if stop.is_set or reports[-1].interrupted:
+                return reports, True
+    return reports, False
 
 
 def _side(side: Trace | Path | str) -> Trace | str:
-    if isinstance(side, Trace):
-        return side
     if isinstance(side, str) and side.startswith(("http://", "https://")):
         return side
-    found = recorded.read(Path(side))
-    if found.trace.history.terms.others_act:
-        return replace(found.trace, seed=None)
-    return found.trace
+    trace = recorded.read(side).trace
+    return replace(trace, seed=None) if trace.history.terms.others_act else trace
 
 
 def _is_the_same(driver: Driver) -> bool:
@@ -124,11 +123,11 @@ def _is_the_same(driver: Driver) -> bool:
 
 
 def _verdicts(
-    a: Report, b: Report, found: Sequence[Drift], compared: Collection[str], ignore: Sequence[str]
+    reports: Sequence[Report], found: Sequence[Drift], compared: Collection[str], ignore: Sequence[str]
 ) -> Iterator[Drift]:
     """The clauses that one side keeps and the other does not. What drifts already explains is added there."""
     told: list[Drift] = []
-    for one, other in zip(a.clauses, b.clauses, strict=True):
+    for one, other in zip(*(report.clauses for report in reports), strict=True):
         kind = f"clause.{one.clause.id}"
         both_exercised = one.exercised and other.exercised
         if not both_exercised or bool(one.violations) is bool(other.violations):

@@ -1,25 +1,26 @@
-"""A hosted page as a customer reads it, without running a script: its visible text, its links and its forms."""
+"""A hosted page as a customer reads it, without running a script: its visible text, its links and its forms.
+
+The pytest function of a report holds a copy of `Page`, which therefore needs nothing but the standard library and
+`parts_of`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from functools import lru_cache
 from html.parser import HTMLParser
-from typing import Final
 from urllib.parse import urljoin
 
 from qashier_contract.addresses import parts_of
 from qashier_contract.history import Exchange
 
-_ACTS: Final = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
-"""The `data-testid` of what a customer presses in a form."""
-
 
 class Page(HTMLParser):
     """What a hosted page shows without running a script: its visible text, its links and its forms."""
 
+    _ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
+    """The `data-testid` of what a customer presses in a form."""
     _SILENT = frozenset({"script", "style", "template", "head", "noscript"})
     _INLINE = frozenset(["a", "abbr", "b", "bdi", "em", "font", "i", "mark", "small", "span", "strong", "u", "wbr"])
     """What does not part the letters around it: a customer reads `succ<em>essful</em>` as one word."""
@@ -42,7 +43,7 @@ class Page(HTMLParser):
         self._stack: list[tuple[str, bool]] = []
         self._open: Counter[str] = Counter()
         """How many elements of each name are open: a look through the stack for each end tag would be quadratic."""
-        self.feed(_ending(html))
+        self.feed(self._ending(html))
         self.close()
         for element in self.tests.values():
             owner = element.pop("form-id", None)
@@ -56,7 +57,7 @@ class Page(HTMLParser):
 
     def forms_to_pay(self, session_id: str) -> list[dict[str, str]]:
         """The forms that act on the session: they post to this page or name it. A search or a language does not."""
-        of_acts = {element.get("form") for name, element in self.tests.items() if name in _ACTS}
+        of_acts = {element.get("form") for name, element in self.tests.items() if name in self._ACTS}
 
         def acts(form: dict[str, str]) -> bool:
             path = parts_of(form["action"]).path
@@ -76,12 +77,12 @@ class Page(HTMLParser):
         self.has_script = self.has_script or tag == "script"
         if tag == "form":
             self._form = len(self.forms)
-            action = _joined(self.url, attributes.get("action", ""))
+            action = self._joined(self.url, attributes.get("action", ""))
             method = attributes.get("method", "get").lower()
             self.forms.append({"action": action, "method": method, "id": attributes.get("id", "")})
         if tag in {"a", "area"} and "href" in attributes:
-            self.links.append(_joined(self.url, attributes["href"]))
-        if tag == "input" and self._form is not None and _is_sent(attributes):
+            self.links.append(self._joined(self.url, attributes["href"]))
+        if tag == "input" and self._form is not None and self._is_sent(attributes):
             self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
         if "data-testid" in attributes:
             owner = {"form": str(self._form)} if self._form is not None else {}
@@ -116,30 +117,30 @@ class Page(HTMLParser):
             data = self._words.pop() + data
         self._words.append(data)
 
+    @staticmethod
+    def _is_sent(attributes: dict[str, str]) -> bool:
+        """Whether a browser sends an input with its form, though the customer did nothing to it."""
+        kind = attributes.get("type", "text").lower()
+        if kind in {"checkbox", "radio"}:
+            return "checked" in attributes
+        return bool(attributes.get("name")) and kind not in {"submit", "button", "image", "reset", "file"}
 
-def _is_sent(attributes: Mapping[str, str]) -> bool:
-    """Whether a browser sends an input with its form, though the customer did nothing to it."""
-    kind = attributes.get("type", "text").lower()
-    if kind in {"checkbox", "radio"}:
-        return "checked" in attributes
-    return bool(attributes.get("name")) and kind not in {"submit", "button", "image", "reset", "file"}
+    @staticmethod
+    def _ending(html: str) -> str:
+        """A page in which nothing is begun that does not end: looking for each such end would be quadratic."""
+        for begin, end in (("<!--", "-->"), ("<![", "]]>")):
+            last = html.rfind(end) + len(end) if end in html else 0
+            html = html[:last] + html[last:].replace(begin, "<! ")
+        last = html.rfind(">") + 1
+        return html[:last] + html[last:].replace("<", " ")
 
-
-def _ending(html: str) -> str:
-    """A page in which nothing is begun that does not end: looking for each such end would be quadratic."""
-    for begin, end in (("<!--", "-->"), ("<![", "]]>")):
-        last = html.rfind(end) + len(end) if end in html else 0
-        html = html[:last] + html[last:].replace(begin, "<! ")
-    last = html.rfind(">") + 1
-    return html[:last] + html[last:].replace("<", " ")
-
-
-def _joined(base: str, reference: str) -> str:
-    """Where a reference on a page leads; itself, if that is nowhere."""
-    try:
-        return urljoin(base, reference)
-    except ValueError:
-        return reference
+    @staticmethod
+    def _joined(base: str, reference: str) -> str:
+        """Where a reference on a page leads; itself, if that is nowhere."""
+        try:
+            return urljoin(base, reference)
+        except ValueError:
+            return reference
 
 
 @lru_cache(maxsize=512)

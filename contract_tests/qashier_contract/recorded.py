@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Unpack
@@ -21,9 +21,9 @@ from qashier_contract.interrupts import Stop, stopping_on_signals
 from qashier_contract.settings import Judging
 from qashier_contract.trace import file
 from qashier_contract.trace.file import Trace, TraceError
-from qashier_contract.verdicts import ClauseReport, Report
+from qashier_contract.verdicts import ClauseReport, Report, Verdict
 
-_NOT_REACHED: Final = "no request reached it"
+NOT_REACHED: Final = "no request reached it"
 
 
 def judge(
@@ -47,12 +47,7 @@ def judge(
     Raises:
         CheckError: The file is neither a trace nor a HAR file, or holds no traffic of the API.
     """
-    recorded = (
-        Recorded(trace=recording)
-        if isinstance(recording, Trace)
-        else read(Path(recording), base_url=base_url, one_account=one_account)
-    )
-    return report_on(recorded, **by)
+    return report_on(read(recording, base_url=base_url, one_account=one_account), **by)
 
 
 def watch(
@@ -98,10 +93,9 @@ def watch(
 
     def look() -> None:
         for entry in report_so_far().clauses:
-            if entry.violations and entry.clause.id not in told:
+            if violated is not None and entry.violations and entry.clause.id not in told:
                 told.add(entry.clause.id)
-                if violated is not None:
-                    violated(entry)
+                violated(entry)
 
     report_on(Recorded(trace=Trace(history=History(), target=target_url)), **by)
     with Watching(target_url, traffic, host=host, port=port) as watching:
@@ -112,12 +106,15 @@ def watch(
     return report_so_far()
 
 
-def read(path: Path, *, base_url: str | None = None, one_account: bool = False) -> Recorded:
-    """The traffic in a file: a trace, or a HAR 1.2 file.
+def read(recording: Trace | Path | str, *, base_url: str | None = None, one_account: bool = False) -> Recorded:
+    """A trace, or the traffic in a file: a trace, or a HAR 1.2 file.
 
     Raises:
-        CheckError: It is neither, or damaged, or holds no traffic of the API.
+        CheckError: The file is neither, or damaged, or holds no traffic of the API.
     """
+    if isinstance(recording, Trace):
+        return Recorded(trace=recording)
+    path = Path(recording)
     try:
         document = file.load(path)
         if file.is_trace(document):
@@ -141,21 +138,30 @@ def report_on(recorded: Recorded, **by: Unpack[Judging]) -> Report:
     history = recorded.trace.history
     if (policy := by.get("policy")) is not None:
         history = replace(history, terms=replace(history.terms, policy=policy))
-    reasons = {identifier: _NOT_REACHED if identifier in wanted else "skipped" for identifier in CLAUSES}
-    judged = {
-        entry.clause.id: entry
-        for entry in (
-            *verdicts.judge(history, [CLAUSES[i] for i in wanted], strict=by.get("strict", False), reasons=reasons),
-            *verdicts.judge(History(), [CLAUSES[i] for i in CLAUSES if i not in wanted], reasons=reasons),
-        )
-    }
     times = [(e.sent_ns, e.received_ns) for e in history.exchanges]
-    return verdicts.Report(
+    return Report(
         target=recorded.trace.target,
         seed=recorded.trace.seed,
-        clauses=tuple(judged[identifier] for identifier in CLAUSES),
+        clauses=tuple(every_clause(history, wanted, strict=by.get("strict", False)).values()),
         requests=len(times),
         duration_s=(max(end for _, end in times) - times[0][0]) / 1e9 if times else 0.0,
         notes=recorded.notes,
         history=history,
     )
+
+
+def every_clause(
+    history: History, wanted: Collection[str], *, strict: bool, reason: str = NOT_REACHED
+) -> dict[str, ClauseReport]:
+    """What becomes of every clause: those that are wanted are judged, the others were skipped.
+
+    Args:
+        history: What was observed.
+        wanted: The ids of the clauses to judge by.
+        strict: Whether an assumed clause that is broken fails.
+        reason: Why a clause may not have been exercised.
+    """
+    clauses = [CLAUSES[identifier] for identifier in wanted]
+    judged = verdicts.judge(history, clauses, strict=strict, reasons=dict.fromkeys(wanted, reason))
+    skipped = {i: ClauseReport(clause, Verdict.NOT_EXERCISED, reason="skipped") for i, clause in CLAUSES.items()}
+    return skipped | {entry.clause.id: entry for entry in judged}

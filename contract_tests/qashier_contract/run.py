@@ -25,7 +25,7 @@ from qashier_contract.policy import Policy
 from qashier_contract.settings import Options, Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import Budget, send_again
-from qashier_contract.trace.sites import Sites
+from qashier_contract.trace.site import Site
 from qashier_contract.verdicts import ClauseReport, FailedCheck, Report, SentAgain, broken_by, judge
 
 _SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
@@ -231,10 +231,10 @@ class Run:
         with self._aside():
             self.notes += clean_up(self.target, self.recorder, accounts, self.nonce)
 
-    def sites(self) -> Sites:
-        """Places to send traces to: in the name of fresh accounts, where the target has such."""
+    def site(self) -> Site:
+        """Where to send traces to: in the name of fresh accounts, where the target has such."""
         context = self.context()
-        return Sites(
+        return Site(
             target=self.target,
             nonce=self.nonce,
             keys_are_free=context.keys_are_free,
@@ -245,12 +245,12 @@ class Run:
 
     def send_again(self, judged: Iterable[ClauseReport], history: History) -> Mapping[str, SentAgain]:
         """Send the first violation of each clause again, within the budget."""
-        pace, sites = self.target.pace, self.sites()
+        pace, site = self.target.pace, self.site()
         pace.deadline_ns, pace.judging_ns = self._ends_ns - _WRITING * self._judged_ns, 0
         try:
             is_silent = all(exchange.reply is None for exchange in history.exchanges[-2:])  # and each costs a clean-up
             budget = Budget(is_over=lambda: is_silent or pace.remaining_s <= 0)
-            return dict(send_again(judged, history, sites, budget=budget))
+            return dict(send_again(judged, history, site, budget=budget))
         except _SURPRISED as error:
             self._crashed("sending again", error)
             return {}

@@ -20,9 +20,9 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import h11
 
@@ -45,6 +45,7 @@ _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTT
 """What versions of OpenSSL call an answer in plain HTTP."""
 _TOO_LONG: Final = f"an answer of more than {BODY_MOST // 1024 // 1024} MiB"
 
+_T = TypeVar("_T")
 Outcome: TypeAlias = "tuple[Reply | None, str | None]"
 """The reply to a request, or why there is none."""
 
@@ -232,19 +233,20 @@ class _Connection:
             )
             self._patiently(self.socket.do_handshake, deadline_ns)
 
-    def _patiently(self, act: Callable[[], object], deadline_ns: int) -> None:
-        """Do what may have to wait for the other side, as TLS does in both directions."""
-        while True:
+    def _patiently(self, act: Callable[[], _T], deadline_ns: int) -> _T:
+        """Do what may have to wait for the other side, as TLS does in both directions.
+
+        Raises:
+            TimeoutError: It took too long.
+        """
+        while remaining_s(deadline_ns) > 0:
             try:
-                act()
-            except ssl.SSLWantReadError:
-                ready = self._stop.wait_for(self.socket, remaining_s(deadline_ns))
+                return act()
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._stop.wait_for(self.socket, remaining_s(deadline_ns))
             except ssl.SSLWantWriteError:
-                ready = self._stop.wait_for(self.socket, remaining_s(deadline_ns), read=False, write=True)
-            else:
-                return
-            if not ready:
-                raise TimeoutError(TIMED_OUT)
+                self._stop.wait_for(self.socket, remaining_s(deadline_ns), read=False, write=True)
+        raise TimeoutError(TIMED_OUT)
 
     def exchange(self, method: str, written: bytes, *, deadline_ns: int, gate: Callable[[], None] | None) -> Reply:
         """Write a request and read the answer.
@@ -291,23 +293,14 @@ class _Connection:
         return True
 
     def _read_into(self, answer: _Answer, deadline_ns: int) -> None:
-        while True:
-            if remaining_s(deadline_ns) <= 0:
-                raise _Failed(TIMED_OUT)
-            try:
-                piece = self.socket.recv(_PIECE)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                ready = self._stop.wait_for(self.socket, remaining_s(deadline_ns))
-            except ssl.SSLWantWriteError:
-                ready = self._stop.wait_for(self.socket, remaining_s(deadline_ns), read=False, write=True)
-            except OSError as error:
-                raise _Failed(f"connection dropped: {type(error).__name__}") from None
-            else:
-                self.has_read = self.has_read or bool(piece)
-                answer.take(piece)
-                return
-            if not ready:
-                raise _Failed(TIMED_OUT)
+        try:
+            piece = self._patiently(partial(self.socket.recv, _PIECE), deadline_ns)
+        except TimeoutError:
+            raise _Failed(TIMED_OUT) from None
+        except OSError as error:
+            raise _Failed(f"connection dropped: {type(error).__name__}") from None
+        self.has_read = self.has_read or bool(piece)
+        answer.take(piece)
 
     def _acknowledge_at_once(self) -> None:
         """Do not let the kernel hold back the acknowledgement of an answer's head.

@@ -124,7 +124,7 @@ def _evidence(report: Report, violation: Violation, place: int) -> History:
     """What disagrees, with all that it rests on; for the first violation of a clause also what its judge needs."""
     if place == 0:
         seen = seen_as(report[violation.clause].clause, violation, report.history)
-        return until(minimise(seen, most=_MOST_QUESTIONS).history, violation)
+        return minimise(seen, most=_MOST_QUESTIONS).history
     units = _units(report.history)
     return until(units.only(units.of(violation.exchanges, violation.deliveries)), violation)
 

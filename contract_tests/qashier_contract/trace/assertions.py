@@ -206,9 +206,9 @@ class Assertion:
         plain = {
             Part.STATUS: f"{reply}.status_code",
             Part.RAW: f"unescape({reply}.text)",
-            Part.TEXT: f"Page({reply}).text",
-            Part.LINKS: f"Page({reply}).links",
-            Part.CONTROLS: f"sorted(Page({reply}).tests)",
+            Part.TEXT: f"shown({reply}).text",
+            Part.LINKS: f"shown({reply}).links",
+            Part.CONTROLS: f"sorted(shown({reply}).tests)",
         }
         if at.part is Part.RAW and exchange.page_from is not None:
             # What a button leads to may be shown at once, or be a redirect away.
@@ -219,7 +219,7 @@ class Assertion:
             return f'{reply}.headers.get("{at.path[0]}")'
         if at.part is Part.FORMS:
             session_id = self.names.constant(exchange.page_of, exchange.account)
-            return f'[form["action"] for form in Page({reply}).to_pay({session_id})]'
+            return f'[form["action"] for form in shown({reply}).forms_to_pay({session_id})]'
         return self._path(f"{reply}.json()", at.path, exchange.account)
 
     def _of_delivery(self, at: At, delivery: Delivery) -> str:

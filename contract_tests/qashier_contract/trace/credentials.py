@@ -1,61 +1,61 @@
-"""Values of `Authorization` that name no account, though most are made from a key.
+"""How a request says who it is, as a text with the key as a symbol: a record never holds a key.
 
-A record never holds them: it shows their words in angle brackets. From those they can be made again, for another key.
+Of values that name no account, though most are made from a key, it shows the words in angle brackets. From those they
+can be made again, for another key.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from qashier_contract.history import Credentials, Exchange
+from qashier_contract.trace.symbols import FORMS, ApiKey, Base64, Text, spelled
 
-@dataclass(frozen=True, slots=True)
-class Forged:
-    """One such value: a scheme and a text with `{key}`, `{public}` (`pk_` for `sk_`) or `{capitals}` in it.
-
-    `is_encoded` says whether the text is sent in base64.
-    """
-
-    scheme: str
-    text: str
-    is_encoded: bool = False
-
-    def value(self, key: str) -> str:
-        """The header's value for a key."""
-        text = self.text.format(key=key, public=key.replace("sk_", "pk_", 1), capitals=key.upper())
-        if self.is_encoded:
-            text = base64.b64encode(text.encode()).decode()
-        return f"{self.scheme} {text}" if self.scheme else text
-
-
-FORGED: Final[Mapping[str, Forged]] = {
-    "Basic <the key, with a password>": Forged("Basic", "{key}:hunter2", is_encoded=True),
-    "Basic <no key>": Forged("Basic", "no-such-key:", is_encoded=True),
-    "Bearer <no key>": Forged("Bearer", "no-such-key"),
-    "Token <the key>": Forged("Token", "{key}"),
-    "Basic <the key, with itself as password>": Forged("Basic", "{key}:{key}", is_encoded=True),
-    "Basic <the key, with a blank as password>": Forged("Basic", "{key}: ", is_encoded=True),
-    "Basic <no user name>": Forged("Basic", ":", is_encoded=True),
-    "Basic <the key as password>": Forged("Basic", ":{key}", is_encoded=True),
-    "Basic <a word like a key>": Forged("Basic", "sk_no-such-key:", is_encoded=True),
-    "Basic <a publishable key>": Forged("Basic", "{public}:", is_encoded=True),
-    "Basic <the key in capitals>": Forged("Basic", "{capitals}:", is_encoded=True),
-    "Basic <the key without its colon>": Forged("Basic", "{key}", is_encoded=True),
-    "Bearer <the key, and another word>": Forged("Bearer", "{key} x"),
-    "Bearer": Forged("Bearer", ""),
-    "Bearer test": Forged("Bearer", "test"),
-    "": Forged("", ""),
-    "Basic": Forged("", "Basic"),
-    "Basic <no base64>": Forged("Basic", "!!!"),
-    "<the key alone>": Forged("", "{key}"),
-    "Basic <the key, not encoded>": Forged("Basic", "{key}"),
-    "Bearer <the key, encoded>": Forged("Bearer", "{key}:", is_encoded=True),
+_KEY: Final = ApiKey()
+FORGED: Final[Mapping[str, Text]] = {
+    "Basic <the key, with a password>": ("Basic ", Base64((_KEY, ":hunter2"))),
+    "Basic <no key>": ("Basic ", Base64(("no-such-key:",))),
+    "Bearer <no key>": ("Bearer no-such-key",),
+    "Token <the key>": ("Token ", _KEY),
+    "Basic <the key, with itself as password>": ("Basic ", Base64((_KEY, ":", _KEY))),
+    "Basic <the key, with a blank as password>": ("Basic ", Base64((_KEY, ": "))),
+    "Basic <no user name>": ("Basic ", Base64((":",))),
+    "Basic <the key as password>": ("Basic ", Base64((":", _KEY))),
+    "Basic <a word like a key>": ("Basic ", Base64(("sk_no-such-key:",))),
+    "Basic <a publishable key>": ("Basic ", Base64((ApiKey(form=".replace('sk_', 'pk_', 1)"), ":"))),
+    "Basic <the key in capitals>": ("Basic ", Base64((ApiKey(form=".upper()"), ":"))),
+    "Basic <the key without its colon>": ("Basic ", Base64((_KEY,))),
+    "Bearer <the key, and another word>": ("Bearer ", _KEY, " x"),
+    "Bearer": ("Bearer ",),
+    "Bearer test": ("Bearer test",),
+    "": ("",),
+    "Basic": ("Basic",),
+    "Basic <no base64>": ("Basic !!!",),
+    "<the key alone>": (_KEY,),
+    "Basic <the key, not encoded>": ("Basic ", _KEY),
+    "Bearer <the key, encoded>": ("Bearer ", Base64((_KEY, ":"))),
 }
-"""By how a record shows them, in the order in which a checker sends them."""
+"""What names no account, by how a record shows it, in the order in which a checker sends it."""
 
 
-def forged(shown: str) -> Forged:
-    """What a record shows as a broken `Authorization`; what is not ours holds no key, and is sent as it is shown."""
-    return FORGED.get(shown) or Forged("", shown.replace("{", "{{").replace("}", "}}"))
+def authorization_of(exchange: Exchange) -> Text | None:
+    """The value of `Authorization` that a request carried; None for one without."""
+    if exchange.credentials is Credentials.BROKEN:
+        shown = exchange.request.header("Authorization") or ""
+        # What is not ours holds no key, and is sent as it is shown.
+        return FORGED.get(shown, (shown,))
+    if exchange.account is None or exchange.credentials is Credentials.NONE:
+        return None
+    return of_key(exchange.account, exchange.credentials)
+
+
+def of_key(account: int, scheme: Credentials) -> Text:
+    """The value of `Authorization` that names an account."""
+    key = ApiKey(account)
+    return ("Bearer ", key) if scheme is Credentials.BEARER else ("Basic ", Base64((key, ":")))
+
+
+def for_key(text: Text, key: str) -> str:
+    """What a text that names no account is for a key."""
+    return spelled(text, lambda symbol: FORMS[symbol.form](key) if isinstance(symbol, ApiKey) else "")

@@ -12,12 +12,23 @@ import shlex
 from typing import Final
 from urllib.parse import urlsplit
 
-from qashier_contract.history import CONTROL_PATH, Credentials, Exchange, Operation
-from qashier_contract.trace.credentials import forged
+from qashier_contract.history import CONTROL_PATH, Exchange
+from qashier_contract.trace.credentials import of_key
 from qashier_contract.trace.literals import literal
 from qashier_contract.trace.names import SECRET, ToWrite
-from qashier_contract.trace.steps import EndpointId, Moment, Nonce, ReceiverUrl, SessionId, Step, Symbol, Text, filled
-from qashier_contract.values import Json
+from qashier_contract.trace.steps import Step
+from qashier_contract.trace.symbols import (
+    ApiKey,
+    Base64,
+    EndpointId,
+    Moment,
+    Nonce,
+    ReceiverUrl,
+    Secret,
+    SessionId,
+    Symbol,
+    Text,
+)
 
 _LONG: Final = 4_000
 """A text longer than this is made by a program, not typed."""
@@ -87,7 +98,7 @@ class _Shell:
 
     def _to_clock(self, account: int | None, method: str, path: str) -> str:
         """The beginning of a call of the control API, to which its body is added."""
-        who = _of_key(account, self.names.scheme(account or 0))
+        who = self._credentials(of_key(account or 0, self.names.scheme(account or 0)))[0]
         return f'curl -sS {method}{who} {_JSON_TYPE} "${{QASHIER_CONTROL_URL}}{CONTROL_PATH}/{path}"'
 
     # Steps.
@@ -106,14 +117,13 @@ class _Shell:
             return [self._move(step)]
         named = self.names.carried(step.exchange)
         carried = [pair for pair in named if self._used is None or pair[0] in self._used]
-        endpoint = step.exchange.operation is Operation.ENDPOINTS and step.exchange.request.method == "POST"
-        if not carried and not endpoint:
+        if not carried and step.registers is None:
             return [self._curl(step)]
         reply = self.names.reply_name(step.exchange)
         lines = [f"{reply}=$({self._curl(step, quiet=True)}); printf '%s\\n' \"${reply}\""]
         lines += [f"{name}=$(printf '%s' \"${reply}\" | field {field})" for name, field in carried]
-        if endpoint:
-            hook = self.names.hook(step.exchange)
+        if step.registers is not None:
+            hook = self.names.hook_at(step.registers)
             lines.append(f"{hook}=$(printf '%s' \"${reply}\" | field id)")
         return lines
 
@@ -128,7 +138,8 @@ class _Shell:
         elif method != ("POST" if body else "GET"):
             words.append(f"-X {method}")
         if exchange.page_of is None:
-            words += [*self._credentials(exchange), *self._headers(step), self._url(step)]
+            key = self._credentials(step.authorization, in_lower_case=exchange.request.in_lower_case)
+            words += [*key, *self._headers(step), self._url(step)]
         else:
             words.append(self._page(exchange))
         if body:
@@ -152,29 +163,18 @@ class _Shell:
         if shown.startswith(recorded):
             return f'"${{{url}}}{_in_quotes(shown.removeprefix(recorded))}"'
         parts = urlsplit(shown)
-        rest = self._quoted(self.steps.reader.text(shown.partition(parts.netloc)[2]))
+        rest = self._quoted(self.steps.reader.text(shown.partition(parts.netloc)[2], 0))
         return f'"$(printf %s "${{{url}}}" | sed \'s|\\(//[^/]*\\).*|\\1|\'){rest}"'
 
-    def _credentials(self, exchange: Exchange) -> list[str]:
-        if exchange.credentials is Credentials.BROKEN:
-            made = forged(exchange.request.header("Authorization") or "")
-            keys = {
-                "{key}": "${QASHIER_API_KEY}",
-                "{public}": "pk_${QASHIER_API_KEY#sk_}",
-                "{capitals}": "$(printf %s \"${QASHIER_API_KEY}\" | tr 'a-z' 'A-Z')",
-            }
-            text = _in_quotes(made.text)
-            for word, shown in keys.items():
-                text = text.replace(word, shown)
-            if made.is_encoded:
-                text = f"$(printf %s \"{text}\" | base64 | tr -d '\\n')"
-            return [f'-H "Authorization: {made.scheme}{" " * bool(made.scheme)}{text}"']
-        named = exchange.credentials in {Credentials.BASIC, Credentials.BEARER}
-        words = [_of_key(exchange.account, exchange.credentials)] if named else []
-        if not exchange.request.in_lower_case:
-            return words
-        # -u would spell the name its own way.
-        return [_IN_LOWER_CASE[exchange.credentials].format(key=_key_of(exchange.account)) for _ in words]
+    def _credentials(self, authorization: Text | None, *, in_lower_case: bool = False) -> list[str]:
+        if authorization is None:
+            return []
+        match authorization:
+            # -u would spell the header's name its own way.
+            case ("Basic ", Base64((ApiKey(form="") as key, ":"))) if not in_lower_case:
+                return [f'-u "{self._symbol(key)}:"']
+        name = "authorization" if in_lower_case else "Authorization"
+        return [f'-H "{name}: {self._quoted(authorization)}"']
 
     def _headers(self, step: Step) -> list[str]:
         words = []
@@ -196,22 +196,15 @@ class _Shell:
             return ("", f"-d {shlex.quote(raw.decode('utf-8', 'replace'))}") if raw else None
         if step.body is None or raw is None:
             return None
-        text = None
-        if step.body.is_json:
-            value = (
-                self._with_endpoint(step.body.value) if exchange.operation is Operation.ENDPOINTS else step.body.value
-            )
-            text = self._json_words(value)
-        elif raw.isascii() and raw.decode().isprintable():
-            text = f'"{self._quoted(step.body.value)}"'
-        if text is not None and len(text) <= _LONG:
+        text = "".join(map(self._word, step.body))
+        if (
+            "".join(part for part in step.body if isinstance(part, str)).isascii()
+            and text.isprintable()
+            and len(text) <= _LONG
+        ):
             return "", f"--data-binary {text}"
         program = f"import sys; sys.stdout.buffer.write({literal(raw)})"
         return f"python3 -c {shlex.quote(program)} | ", "--data-binary @-"
-
-    @staticmethod
-    def _with_endpoint(value: Json) -> Json:
-        return {**value, **({"secret": SECRET} if "secret" in value else {})}
 
     # Symbols.
 
@@ -220,55 +213,39 @@ class _Shell:
         return "".join(_in_quotes(part) if isinstance(part, str) else self._symbol(part) for part in text)
 
     def _symbol(self, symbol: Symbol) -> str:
-        if isinstance(symbol, SessionId):
-            name = self.names.variable(symbol.id)
-            if name is None:
-                return _in_quotes(symbol.id)
-            if symbol.form == "{}[:-1]":
-                return f"${{{name}%?}}"
-            if symbol.form == "{}.swapcase()":
-                return f"$(printf %s \"${{{name}}}\" | tr 'a-zA-Z' 'A-Za-z')"
-            return f"${{{name}}}" + _in_quotes(symbol.form.removeprefix("{}"))
-        if isinstance(symbol, Moment):
-            return f"$(({self.names.moment(symbol)}))" if isinstance(symbol.value, int) else str(symbol.value)
-        if isinstance(symbol, Nonce):
-            return "$(printf %s \"${run}\" | tr 'a-z' 'A-Z')" if symbol.is_upper else "${run}"
-        if isinstance(symbol, EndpointId):
-            found = [e.url for e in self.steps.history.endpoints if e.id == symbol.id]
-            return f"${{{self.names.hook_at(found[0])}}}" if found else symbol.id
-        return "${WEBHOOK_URL}" if isinstance(symbol, ReceiverUrl) else SECRET
+        match symbol:
+            case SessionId(old, form):
+                name = self.names.variable(old)
+                return _in_quotes(old) if name is None else _FORMS[form].format(name)
+            case Nonce(form):
+                return _FORMS[form].format("run")
+            case Moment(value):
+                return f"$(({self.names.moment(symbol)}))" if isinstance(value, int) else str(value)
+            case EndpointId(old):
+                found = [endpoint.url for endpoint in self.steps.history.endpoints if endpoint.id == old]
+                return f"${{{self.names.hook_at(found[0])}}}" if found else old
+            case ReceiverUrl():
+                return "${WEBHOOK_URL}"
+            case Secret():
+                return SECRET
+            case ApiKey(account, form):
+                return _FORMS[form].format("QASHIER_API_KEY_2" if account == 1 else "QASHIER_API_KEY")
+            case Base64(text):
+                return f"$(printf %s \"{self._quoted(text)}\" | base64 | tr -d '\\n')"
 
-    def _json_words(self, value: Json) -> str:
-        """A JSON value as one shell word, with variables outside of the single quotes."""
-        holes: list[str] = []
-
-        def hole(symbol: Symbol, mark: str = "\x00") -> str:
-            holes.append(self._symbol(symbol))
-            return f"{mark}{len(holes) - 1}{mark}"
-
-        def of_text(text: Text) -> str:
-            return "".join(part if isinstance(part, str) else hole(part) for part in text)
-
-        # The quotes around a number go with its mark.
-        text = shlex.quote(json.dumps(filled(value, of_text, lambda moment: hole(moment, "\x00\x00"))))
-        text = re.sub(r'"\\u0000\\u0000(\d+)\\u0000\\u0000"', r"\\u0000\1\\u0000", text)
-        return re.sub(r"\\u0000(\d+)\\u0000", lambda match: f"'\"{holes[int(match[1])]}\"'", text)
+    def _word(self, part: str | Symbol) -> str:
+        """A part of a text for outside of quotes."""
+        return shlex.quote(part) if isinstance(part, str) else f'"{self._symbol(part)}"'
 
 
-def _of_key(account: int | None, scheme: Credentials) -> str:
-    """The words that send the key of an account."""
-    key = _key_of(account)
-    return f'-H "Authorization: Bearer {key}"' if scheme is Credentials.BEARER else f'-u "{key}:"'
-
-
-def _key_of(account: int | None) -> str:
-    return "${QASHIER_API_KEY_2}" if account == 1 else "${QASHIER_API_KEY}"
-
-
-_IN_LOWER_CASE: Final = {
-    Credentials.BASIC: '-H "authorization: Basic $(printf %s \\"{key}:\\" | base64 | tr -d \'\\n\')"',
-    Credentials.BEARER: '-H "authorization: Bearer {key}"',
+_FORMS: Final = {
+    "": "${{{}}}",
+    "[:-1]": "${{{}%?}}",
+    ".swapcase()": "$(printf %s \"${{{}}}\" | tr 'a-zA-Z' 'A-Za-z')",
+    ".upper()": "$(printf %s \"${{{}}}\" | tr 'a-z' 'A-Z')",
+    ".replace('sk_', 'pk_', 1)": "pk_${{{}#sk_}}",
 }
+"""How a symbol that was changed is written, by its form."""
 _JSON_TYPE: Final = "-H 'Content-Type: application/json'"
 
 

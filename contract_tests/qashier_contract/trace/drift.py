@@ -11,9 +11,9 @@ from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 from typing import Final
 
-from qashier_contract.history import Exchange
+from qashier_contract.history import Capability, Exchange
 from qashier_contract.trace.file import Trace
-from qashier_contract.trace.normal import Place, View, normal
+from qashier_contract.trace.normal import Normal, Place, View
 from qashier_contract.values import Json
 
 ABSENT: Final = "<absent>"
@@ -21,7 +21,7 @@ _FLOW: Final = ("status.", "requests.")
 """Kinds of drifts after which a scenario goes another way."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Drift:
     """One kind of drift. `a` and `b` are what one and the other side answered, in the first place where they drift.
 
@@ -43,9 +43,19 @@ class Drift:
     following: list[str] = field(default_factory=list)
     numbers_a: set[int] = field(default_factory=set)
     numbers_b: set[int] = field(default_factory=set)
-    cause: str | None = None
-    """The kind that explains it in every place; None if there is a place where nothing does."""
+    cause: Drift | None = None
+    """The drift that explained it where it was met first."""
     is_explained: bool = True
+    """Whether a drift explains it in every place."""
+
+    @property
+    def root(self) -> Drift | None:
+        """The drift that nothing explains, from which it follows; None if drifts explain each other."""
+        seen, drift = list[Drift](), self
+        while drift.is_explained and drift.cause is not None and drift not in seen:
+            seen.append(drift)
+            drift = drift.cause
+        return None if drift.is_explained else drift
 
 
 def drifts(a: Trace, b: Trace, *, ignore: Sequence[str] = ()) -> tuple[Sequence[Drift], Mapping[str, int]]:
@@ -57,7 +67,8 @@ def drifts(a: Trace, b: Trace, *, ignore: Sequence[str] = ()) -> tuple[Sequence[
         ignore: Patterns of kinds, such as `headers.*`, that do not count.
     """
     comparison = _Comparison(ignore)
-    side_a, side_b = normal(a, b).scenarios(), normal(b, a).scenarios()
+    both = a.history.terms.capabilities & b.history.terms.capabilities
+    side_a, side_b = (Normal(side, reads_clock=Capability.CLOCK in both).scenarios() for side in (a, b))
     for scenario in side_a:
         if scenario in side_b:
             comparison.scenario(scenario, side_a[scenario], side_b[scenario])
@@ -68,85 +79,69 @@ class _Comparison:
     def __init__(self, ignore: Sequence[str]) -> None:
         self._ignore = ignore
         self._found: dict[str, Drift] = {}
-        self._tainted: dict[str, str] = {}
-        """The sessions that have drifted, by their ids on either side: the kind of the first drift."""
+        self._tainted: dict[str, Drift] = {}
+        """The first drift of each session that has drifted, by its id on either side."""
         self.compared: dict[str, int] = {}
 
     def settled(self) -> Sequence[Drift]:
         """The drifts that nothing explains, in the order in which they were met, with those that follow from them."""
-        for drift in self._found.values():
-            self._join(drift)
-        roots = [drift for drift in self._found.values() if not drift.is_explained]
-        by_kind = {drift.kind: drift for drift in roots}
-        for drift in self._found.values():
-            if drift.is_explained and (root := self._root_of(drift)) is not None:
-                by_kind[root].following.append(drift.kind)
-        return roots
+        found = list(self._found.values())
+        for place, drift in enumerate(found):
+            if not drift.is_explained:
+                self._join(drift, found[:place], found[place + 1 :])
+        for drift in found:
+            if drift.is_explained and (root := drift.root) is not None:
+                root.following.append(drift.kind)
+        return [drift for drift in found if not drift.is_explained]
 
-    def _join(self, drift: Drift) -> None:
-        """Let a drift follow from an earlier one of the same cause, though it shows where nothing else had drifted.
+    @staticmethod
+    def _join(drift: Drift, earlier: Sequence[Drift], later: Sequence[Drift]) -> None:
+        """Let a drift follow from another one of the same cause, though it shows where nothing else had drifted.
 
         The same statuses instead of the same others are one cause, whatever the operation. What an error says goes with
         its status. That other requests were sent has a cause in what was answered.
         """
-        if drift.is_explained:
-            return
         area = drift.kind.partition(".")[0]
-        for other in self._found.values():
-            if other is drift or other.is_explained or other.cause == drift.kind:
+        for other in (*earlier, *later):
+            other_area = other.kind.partition(".")[0]
+            if other.is_explained or other.cause is drift:
                 continue
-            both_status = area == other.kind.partition(".")[0] == "status"
-            is_earlier = list(self._found).index(other.kind) < list(self._found).index(drift.kind)
             if (
-                (both_status and is_earlier and (drift.a, drift.b) == (other.a, other.b))
-                or (area == "error" and other.kind.startswith("status.") and _are_near(drift, other))
-                or (area == "requests" and not other.kind.startswith("requests."))
+                (area == other_area == "status" and other in earlier and (drift.a, drift.b) == (other.a, other.b))
+                or (area == "error" and other_area == "status" and _are_near(drift, other))
+                or (area == "requests" != other_area)
             ):
-                drift.is_explained, drift.cause = True, other.kind
+                drift.is_explained, drift.cause = True, other
                 return
-
-    def _root_of(self, drift: Drift) -> str | None:
-        seen: set[str] = set()
-        kind: str | None = drift.kind
-        while kind is not None and kind not in seen:
-            seen.add(kind)
-            found = self._found[kind]
-            if not found.is_explained:
-                return kind
-            kind = found.cause
-        return None
 
     def scenario(self, name: str, a: Sequence[View], b: Sequence[View]) -> None:
         """Compare one scenario."""
         self.compared[name] = 0
-        astray: str | None = None
+        astray: Drift | None = None
         matcher = SequenceMatcher(None, [view.request for view in a], [view.request for view in b], autojunk=False)
         for tag, start_a, end_a, start_b, end_b in matcher.get_opcodes():
+            some_a, some_b = a[start_a:end_a], b[start_b:end_b]
             if tag != "equal":
-                lone = [(view, None) for view in a[start_a:end_a]] + [(None, view) for view in b[start_b:end_b]]
-                kind = f"requests.{name}"
-                values = tuple(_sent(views) for views in (a[start_a:end_a], b[start_b:end_b]))
-                if self._note(kind, values, name, lone[0], astray):
-                    astray = astray or kind
+                alone = (some_a[0], None) if some_a else (None, some_b[0])
+                noted = self._note(f"requests.{name}", (_sent(some_a), _sent(some_b)), name, alone, astray)
+                astray = astray or noted
                 continue
-            for one, other in zip(a[start_a:end_a], b[start_b:end_b], strict=True):
+            for one, other in zip(some_a, some_b, strict=True):
                 self.compared[name] += 1
                 astray = self._pair(name, one, other, astray) or astray
 
-    def _pair(self, scenario: str, a: View, b: View, astray: str | None) -> str | None:
-        """Compare one exchange with its twin; the kind of a drift after which the scenario goes another way."""
-        touched = a.sessions | b.sessions
+    def _pair(self, scenario: str, a: View, b: View, astray: Drift | None) -> Drift | None:
+        """Compare one exchange with its twin; the drift after which the scenario goes another way."""
+        touched = sorted(a.sessions | b.sessions)  # which one is the cause must not depend on chance
         cause = next((self._tainted[one] for one in touched if one in self._tainted), None) or astray
         flow = None
         for place in _differing(a.facts, b.facts):
-            kind = place[0]
             values = a.facts.get(place, ABSENT), b.facts.get(place, ABSENT)
-            if not self._note(kind, values, scenario, (a, b), None if cause == kind else cause):
-                continue
-            cause = cause or kind
-            if kind.startswith(_FLOW):
+            noted = self._note(place[0], values, scenario, (a, b), cause)
+            cause = cause or noted
+            if noted is not None and place[0].startswith(_FLOW):
                 flow = cause  # what made it go another way, so that a later drift is put down to that
-        if cause is not None and cause != astray:
+        if cause is not None and cause is not astray:
             for session_id in touched:
                 self._tainted.setdefault(session_id, cause)
         return flow
@@ -157,11 +152,12 @@ class _Comparison:
         values: tuple[Json, ...],
         scenario: str,
         views: tuple[View | None, View | None],
-        cause: str | None,
-    ) -> bool:
-        """Note a drift, unless it does not count."""
+        cause: Drift | None,
+    ) -> Drift | None:
+        """Note a drift, unless it does not count. What it causes itself does not explain it."""
         if any(fnmatchcase(kind, pattern) for pattern in self._ignore):
-            return False
+            return None
+        cause = None if cause is not None and cause.kind == kind else cause
         a, b = (None if view is None else view.exchange for view in views)
         drift = self._found.get(kind)
         if drift is None:
@@ -173,7 +169,7 @@ class _Comparison:
         drift.count += 1
         drift.numbers_a |= set() if a is None else {a.number}
         drift.numbers_b |= set() if b is None else {b.number}
-        return True
+        return drift
 
 
 def _are_near(drift: Drift, other: Drift) -> bool:
@@ -203,6 +199,3 @@ def _differing(a: Mapping[Place, Json], b: Mapping[Place, Json]) -> Iterator[Pla
 def explained_by(found: Collection[Drift], numbers_a: Collection[int], numbers_b: Collection[int]) -> Drift | None:
     """The first drift that shows in some exchanges of either side."""
     return next((d for d in found if d.numbers_a & set(numbers_a) or d.numbers_b & set(numbers_b)), None)
-
-
-__all__ = ["ABSENT", "Drift", "drifts", "explained_by"]

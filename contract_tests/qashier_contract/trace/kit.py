@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
+from inspect import getsource
 from typing import Final
 
-_PARTS: Final[Mapping[str, str]] = {
+from qashier_contract.addresses import parts_of
+from qashier_contract.page import Page
+
+_OWN: Final[Mapping[str, str]] = {
     "same": '''
 def same(first, second):
     """Whether two JSON values are equal; 1, 1.0 and true are three values."""
@@ -20,10 +25,10 @@ def absent(read):
     except LookupError:
         return True
 ''',
-    "basic": '''
-def basic(user, password=""):
-    """The value of an Authorization header."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    "b64": '''
+def b64(text):
+    """A text in base64."""
+    return base64.b64encode(text.encode()).decode()
 ''',
     "at_once": '''
 def at_once(*acts):
@@ -55,78 +60,20 @@ def raw(method, target, headers, body=None):
     connection.close()
     return httpx.Response(reply.status, headers=reply.getheaders(), content=content)
 ''',
-    "Page": '''
-class Page(HTMLParser):
-    """What a hosted page shows without a script: its visible text, its links and its forms."""
-
-    def __init__(self, reply):
-        super().__init__()
-        self.url, self.words, self.links, self.forms, self.tests = str(reply.url), [], [], [], {}
-        self._form, self._hidden = None, []
-        self.feed(reply.text)
-        for name, (given, _) in self.tests.items():
-            for form in self.forms:
-                if given.get("form", "") == form["id"] != "":
-                    self.tests[name] = (given, form)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def to_pay(self, session_id):
-        """The forms that act on the session; a search or a language does not."""
-        acts = ("pay-card", "pay-declined", "pay-redirect", "authorise", "cancel")
-        found = [form for name, (_, form) in self.tests.items() if form and name in acts]
-        for form in self.forms:
-            path = urlsplit(form["action"]).path
-            names_it = session_id in path or session_id in form["fields"].values()
-            if names_it or (form["method"] == "post" and path == urlsplit(self.url).path):
-                found.append(form)
-        return found
-
-    def part_words(self, tag):
-        if tag not in ("a", "abbr", "b", "bdi", "em", "font", "i", "mark", "small", "span", "strong", "u", "wbr"):
-            self.words.append("")
-
-    def handle_starttag(self, tag, attrs):
-        given = {name: value or "" for name, value in attrs}
-        self.part_words(tag)
-        if tag in ("script", "style", "template", "head", "noscript") or "hidden" in given:
-            self._hidden.append(tag)
-        if tag == "form":
-            self._form = {"action": urljoin(self.url, given.get("action", "")), "fields": {}}
-            self._form["method"], self._form["id"] = given.get("method", "get").lower(), given.get("id", "")
-            self.forms.append(self._form)
-        if tag == "a" and "href" in given:
-            self.links.append(urljoin(self.url, given["href"]))
-        kind = given.get("type", "text").lower()
-        sent = kind not in ("submit", "button", "image", "reset", "file")
-        if kind in ("checkbox", "radio"):
-            sent = "checked" in given
-        if tag == "input" and self._form and sent and given.get("name"):
-            self._form["fields"][given["name"]] = given.get("value", "")
-        if "data-testid" in given:
-            self.tests[given["data-testid"]] = (given, self._form)
-
-    def handle_endtag(self, tag):
-        self.part_words(tag)
-        if tag == "form":
-            self._form = None
-        if self._hidden and self._hidden[-1] == tag:
-            self._hidden.pop()
-
-    def handle_data(self, data):
-        if not self._hidden:
-            both = self.words and self.words[-1][-1:].isalpha() and data[:1].isalpha()
-            self.words.append(self.words.pop() + data if both else data)
+    "shown": '''
+def shown(reply):
+    """The page that a reply shows."""
+    return Page(reply.text, str(reply.url))
 ''',
     "press": '''
 def press(customer, reply, test_id):
     """Press what carries a data-testid on a page; the replies, up to where it leads on the same host."""
-    element, form = Page(reply).tests[test_id]
-    if form is None:
-        return opened(customer, urljoin(str(reply.url), element["href"]))
-    fields = dict(form["fields"])
+    page = shown(reply)
+    element = page.tests[test_id]
+    if "form" not in element:
+        return opened(customer, urljoin(page.url, element["href"]))
+    form = page.forms[int(element["form"])]
+    fields = {name[6:]: value for name, value in form.items() if name.startswith("field:")}
     if element.get("name"):
         fields[element["name"]] = element.get("value", "")
     return led_on(customer, customer.post(urljoin(form["action"], element.get("formaction", "")), data=fields))
@@ -162,7 +109,8 @@ class Hook:
                 with hook.news:
                     status = hook.statuses[len(hook.deliveries) % len(hook.statuses)]
                     headers = {name.lower(): value for name, value in self.headers.items()}
-                    hook.deliveries.append(Delivery(self.command, headers, body, hook.now))
+                    got = {"method": self.command, "headers": headers, "body": body, "at": hook.now}
+                    hook.deliveries.append(SimpleNamespace(**got, json=lambda: json.loads(body)))
                     hook.news.notify_all()
                 if status < 0:  # an answer that comes too late
                     hook.late = time.monotonic() + 11.5
@@ -190,8 +138,8 @@ class Hook:
             daemon_threads = True
 
         self.server = Server((host, 0), Handler)
-        shown = f"[{host}]" if ":" in host else host
-        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{shown}:{self.server.server_port}/"
+        named = f"[{host}]" if ":" in host else host
+        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{named}:{self.server.server_port}/"
         self.id = None
 
     def __enter__(self):
@@ -220,7 +168,7 @@ class Hook:
         """
 
         def found():
-            there = [one for one in self.deliveries if one.subject == session_id]
+            there = [one for one in self.deliveries if one.json()["data"]["object"]["id"] == session_id]
             since = self.since if after is None or len(there) <= after else there[after].at
             there = there if after is None else there[after + 1 :]
             return [one for one in there if within_s is None or one.at - since <= within_s]
@@ -235,35 +183,6 @@ class Hook:
         delays = [later - earlier for earlier, later in pairwise(moments)]
         means = all(sum(delays[:count]) > count * delays[0] for count in range(5, len(delays) + 1))
         return len(delays) > 1 and delays[-1] > delays[0] and means
-''',
-    "Delivery": '''
-class Delivery:
-    """One request that a receiver got, and the time by its clock."""
-
-    def __init__(self, method, headers, body, at):
-        self.method, self.headers, self.body, self.at = method, headers, body, at
-
-    def json(self):
-        return json.loads(self.body)
-
-    @property
-    def subject(self):
-        """The id of the session that it tells of."""
-        return self.json()["data"]["object"]["id"]
-''',
-    "Patient": '''
-class Patient(httpx.HTTPTransport):
-    """Waits and asks again where the service says that it is too much (429)."""
-
-    def handle_request(self, request):
-        reply = super().handle_request(request)
-        for _ in range(8):
-            if reply.status_code != 429:
-                break
-            reply.close()
-            time.sleep(min(float(reply.headers.get("retry-after") or 1), 60))
-            reply = super().handle_request(request)
-        return reply
 ''',
 }
 
@@ -281,7 +200,10 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"Barrier\(": "from threading import Barrier",
     r"Condition\(": "from threading import Condition, Thread",
     r"pairwise\(": "from itertools import pairwise",
+    r"Counter\[": "from collections import Counter",
     r"AF_INET6": "from socket import AF_INET, AF_INET6",
+    r"SimpleNamespace": "from types import SimpleNamespace",
+    r"SplitResult": "from urllib.parse import SplitResult",
     r"nullcontext": "from contextlib import nullcontext",
     r"unescape\(": "from html import unescape",
     r"urljoin": "from urllib.parse import urljoin",
@@ -290,23 +212,20 @@ _IMPORTS: Final[Mapping[str, str]] = {
 }
 
 
+@cache
+def _parts() -> Mapping[str, str]:
+    """All parts. How a page is read is copied: there is one way to read it."""
+    return {**_OWN, **{copied.__name__: f"\n{getsource(copied)}" for copied in (Page, parts_of)}}
+
+
 def parts_for(source: str) -> str:
     """The parts that a piece of source uses, and those that these use."""
-    wanted: list[str] = []
-    pending = source
-    while True:
-        new = [name for name in _PARTS if name not in wanted and _is_used(name, pending)]
-        if not new:
-            break
-        wanted += new
-        pending = "\n".join(_PARTS[name] for name in new)
-    constants = [_PARTS[name] for name in _PARTS if name in wanted and name.isupper()]
-    functions = [_PARTS[name].strip("\n") for name in _PARTS if name in wanted and not name.isupper()]
-    return "".join(constants) + "".join(f"\n\n{text}\n" for text in functions)
-
-
-def _is_used(name: str, source: str) -> bool:
-    return re.search(rf"\b{name}\b" if name.isupper() else rf"\b{name}\(", source) is not None
+    wanted, pending = dict[str, str](), source
+    while pending:
+        new = {n: part for n, part in _parts().items() if n not in wanted and re.search(rf"\b{n}\(", pending)}
+        wanted |= new
+        pending = "\n".join(new.values())
+    return "".join(f"\n\n{part.strip()}\n" for part in wanted.values())
 
 
 def imports_for(source: str) -> str:

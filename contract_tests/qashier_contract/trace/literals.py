@@ -13,6 +13,7 @@ WIDTH: Final = 100
 _FOLD_FROM: Final = 64
 """Texts shorter than this are shown as they are."""
 _LONGEST_PERIOD: Final = 24
+_REPEATED: Final = re.compile(rf"(.{{1,{_LONGEST_PERIOD}}}?)\1{{7,}}", re.DOTALL)
 
 
 class Code(str):
@@ -73,7 +74,20 @@ def _text(value: str | bytes) -> str:
     """A text or bytes as source; what repeats is written as a product."""
     if len(value) < _FOLD_FROM:
         return quoted(value)
-    terms = [quoted(part) if times == 1 else f"{quoted(part)} * {times}" for part, times in runs(value)]
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    terms: list[str] = []
+    start = 0
+
+    def take(part: str, times: int) -> None:
+        shown = quoted(part.encode("latin-1") if isinstance(value, bytes) else part)
+        terms.extend([shown if times == 1 else f"{shown} * {times}"] if part else [])
+
+    for match in _REPEATED.finditer(text):
+        if len(match[0]) >= _FOLD_FROM // 2:
+            take(text[start : match.start()], 1)
+            take(match[1], len(match[0]) // len(match[1]))
+            start = match.end()
+    take(text[start:], 1)
     return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
 
 
@@ -83,28 +97,3 @@ def quoted(value: str | bytes) -> str:
     if '"' in shown or "\\'" in shown or not shown.endswith("'"):
         return shown
     return shown.replace("'", '"')
-
-
-def runs(value: str | bytes) -> list[tuple[str | bytes, int]]:
-    """A text cut into parts and how often each is repeated; short repetitions are left alone."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    found: list[tuple[str | bytes, int]] = []
-    start = 0
-    for match in _REPEATED.finditer(text):
-        unit, whole = match[1], match[0]
-        if len(whole) < _FOLD_FROM // 2:
-            continue
-        if match.start() > start:
-            found.append((_like(value, text[start : match.start()]), 1))
-        found.append((_like(value, unit), len(whole) // len(unit)))
-        start = match.end()
-    if start < len(text):
-        found.append((_like(value, text[start:]), 1))
-    return found
-
-
-_REPEATED: Final = re.compile(rf"(.{{1,{_LONGEST_PERIOD}}}?)\1{{7,}}", re.DOTALL)
-
-
-def _like(value: str | bytes, part: str) -> str | bytes:
-    return part.encode("latin-1") if isinstance(value, bytes) else part

@@ -44,13 +44,8 @@ class Minimised:
 
     @property
     def history(self) -> History:
-        """What is left."""
+        """What is left: nothing that came after what disagrees, unless that is needed to show it."""
         return self.units.only(self.places)
-
-    @property
-    def needs_later(self) -> bool:
-        """Whether what came after the exchanges that disagree is needed to show it."""
-        return self.units.history is self.seen.history
 
 
 def minimise(seen: Seen, *, most: int = _MOST_QUESTIONS) -> Minimised:

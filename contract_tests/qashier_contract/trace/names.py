@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,21 +11,22 @@ from functools import cached_property
 from typing import Final
 
 from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, History, Operation
-from qashier_contract.trace.literals import Code, literal, quoted
-from qashier_contract.trace.steps import (
+from qashier_contract.trace.literals import Code, literal
+from qashier_contract.trace.steps import Step, Steps, steps_of
+from qashier_contract.trace.symbols import (
+    ApiKey,
+    Base64,
     EndpointId,
     Moment,
     Nonce,
+    ReceiverUrl,
+    Secret,
     SessionId,
-    Step,
-    Steps,
     Symbol,
     Text,
     as_text,
-    filled,
-    steps_of,
 )
-from qashier_contract.values import Json
+from qashier_contract.values import NOT_JSON, Json
 from qashier_contract.verdicts import Violation
 
 SECRET: Final = "whsec_c2VjcmV0"  # noqa: S105 - stands for one that the record does not show
@@ -93,11 +95,7 @@ class Names:
             session_id = step.exchange.object.get("id")
             if step.exchange.operation is Operation.CREATE and step.exchange.succeeded and isinstance(session_id, str):
                 self._born.setdefault(session_id, step.exchange)
-        self.hooks = {
-            str(step.exchange.request.json["url"]): self._answers(str(step.exchange.request.json["url"]))
-            for step in self.sent
-            if step.exchange.operation is Operation.ENDPOINTS and step.exchange.request.method == "POST"
-        }
+        self.hooks = {url: self._answers(url) for step in self.sent if (url := step.registers) is not None}
 
     def _answers(self, url: str) -> tuple[int, ...]:
         """What a receiver answers, request by request, over and over, as short as it can be said."""
@@ -137,10 +135,6 @@ class Names:
         if exchange.request.path.startswith(CONTROL_PATH):
             return self.control(exchange.account)
         return "other" if exchange.account == 1 else "api"
-
-    def hook(self, exchange: Exchange) -> str:
-        """The variable of the receiver that a request registers."""
-        return self.hook_at(str(exchange.request.json["url"]))
 
     def hook_at(self, url: str) -> str:
         """The variable of the receiver that stands for an endpoint."""
@@ -213,10 +207,12 @@ class Names:
         """A text: as it is where nothing in it belongs to the run, else as an expression."""
         plain = _unmarked(text)
         if all(isinstance(part, str) for part in plain):
-            return "".join(str(part) for part in plain)
+            return "".join(map(str, plain))
         if len(plain) == 1 and not isinstance(plain[0], str):
             expression = self._symbol(plain[0])
             return Code(expression if not isinstance(plain[0], Moment) else f"str({expression})")
+        if any(isinstance(part, Base64) for part in plain):
+            return Code(" + ".join(self.text((part,)) for part in plain))
         return Code(self._format(plain))
 
     def text(self, text: Text) -> str:
@@ -228,20 +224,25 @@ class Names:
         return 'f"' + "".join(parts) + '"'
 
     def _symbol(self, symbol: Symbol) -> str:
-        if isinstance(symbol, SessionId):
-            if symbol.id not in self._born:
-                return repr(symbol.id)
-            name = f"id{self._number(symbol.id)}"
-            known = {"{}": name, "{}[:-1]": f"{name}[:-1]", "{}.swapcase()": f"{name}.swapcase()"}
-            return known.get(symbol.form) or f"{name} + {symbol.form.removeprefix('{}')!r}"
-        if isinstance(symbol, Nonce):
-            return "run.upper()" if symbol.is_upper else "run"
-        if isinstance(symbol, Moment):
-            return self.moment(symbol)
-        if isinstance(symbol, EndpointId):
-            found = [e.url for e in self.steps.history.endpoints if e.id == symbol.id]
-            return f"{self.hook_at(found[0])}.id" if found else repr(symbol.id)
-        return "''"
+        match symbol:
+            case SessionId(old, form):
+                return f"id{self._number(old)}{form}" if old in self._born else repr(old)
+            case Nonce(form):
+                return f"run{form}"
+            case Moment():
+                return self.moment(symbol)
+            case EndpointId(old):
+                found = [endpoint.url for endpoint in self.steps.history.endpoints if endpoint.id == old]
+                return f"{self.hook_at(found[0])}.id" if found else repr(old)
+            case ReceiverUrl(url):
+                return f"{self.hook_at(url)}.url"
+            case Secret(url):
+                known = {endpoint.url: endpoint.secret for endpoint in self.steps.history.endpoints}
+                return literal(known.get(url) or SECRET)
+            case ApiKey(account, form):
+                return f"{'OTHER_KEY' if account == 1 else 'KEY'}{form}"
+            case Base64(text):
+                return f"b64({self.text(text)})"
 
     def moment(self, moment: Moment) -> str:
         """A time, by what the script knows of this run's."""
@@ -255,11 +256,17 @@ class Names:
 
     def value(self, value: Json) -> Json:
         """A JSON value with its symbols as expressions, for `literal`."""
-        return filled(value, self.code, lambda moment: Code(self.moment(moment)))
+        if isinstance(value, tuple):
+            return self.code(value)
+        if isinstance(value, Moment):
+            return Code(self.moment(value))
+        if isinstance(value, dict):
+            return {name: self.value(item) for name, item in value.items()}
+        return [self.value(item) for item in value] if isinstance(value, list) else value
 
     def constant(self, value: Json, account: int | None) -> str:
         """A value of the recorded run as source: ids and times in it become those of this run."""
-        return literal(self.value(self.steps.reader.any_value(value, account or 0)))
+        return literal(self.value(self.steps.reader.value(value, account or 0)))
 
     def pattern(self, pattern: str) -> str:
         """A regular expression, without the word of the run where it only tells sessions apart."""
@@ -267,13 +274,16 @@ class Names:
 
     def raw_body(self, text: Text) -> str:
         """A body that is sent byte for byte, as source."""
-        parts = []
-        for part in text:
-            if isinstance(part, str):
-                parts.append(literal(part.encode("latin-1")))
-            else:
-                parts.append(f"{self._symbol(part)}.encode()")
+        plain = [part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in text]
+        parts = [literal(part) if isinstance(part, bytes) else f"{self.text((part,))}.encode()" for part in plain]
         return " + ".join(parts) or 'b""'
+
+    def asked(self, step: Step) -> Json:
+        """The JSON of a request, for `literal`; `NOT_JSON` where that would not give the same bytes."""
+        value, raw = step.exchange.request.json, step.exchange.request.body
+        if value is NOT_JSON or not _is_plain(value, raw):
+            return NOT_JSON
+        return self.value(self.steps.reader.asked(step.exchange))
 
     def url(self, step: Step) -> str:
         """Path and query as source; below the control API relative to it."""
@@ -303,19 +313,22 @@ class Names:
 
     def common_body(self) -> Json:
         """What several creates ask for alike; None if that is not worth a name."""
-        bodies = [
-            self.value(step.body.value)
-            for step in self.sent
-            if step.body is not None and step.body.is_json and step.exchange.operation is Operation.CREATE
-        ]
+        bodies = [self.asked(step) for step in self.sent if step.exchange.operation is Operation.CREATE]
         whole = [body for body in bodies if isinstance(body, dict)]
-        shared = [{name: repr(item) for name, item in body.items()} for body in whole]
+        asked = Counter(repr(body.get("line_items")) for body in whole)
         for body in whole:
             base = {name: item for name, item in body.items() if name in _COMMON and not _has_code(item)}
-            alike = sum(all(other.get(n) == repr(i) for n, i in base.items() if n == "line_items") for other in shared)
-            if base.keys() == _COMMON and alike >= _ENOUGH:
+            if base.keys() == _COMMON and asked[repr(base["line_items"])] >= _ENOUGH:
                 return base
         return None
+
+
+def _is_plain(value: Json, raw: bytes | None) -> bool:
+    """Whether a JSON value is written as `json.dumps` writes it."""
+    try:
+        return json.dumps(value).encode() == raw
+    except (RecursionError, ValueError):
+        return False
 
 
 _COMMON: Final = frozenset({"line_items", "success_url", "return_url"})
@@ -341,9 +354,5 @@ def _plus(name: str, offset: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    return quoted(text + "'")[1:-2].replace("{", "{{").replace("}", "}}") if '"' not in text else _inner(text)
-
-
-def _inner(text: str) -> str:
-    """A text with double quotes, for between double quotes."""
-    return repr(text + "'")[1:-2].replace('"', '\\"').replace("{", "{{").replace("}", "}}")
+    """A text for between the double quotes of an f-string."""
+    return repr(text)[1:-1].replace('"', '\\"').replace("{", "{{").replace("}", "}}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from qashier_contract.history import Capability, Exchange, Operation, overlap
+from qashier_contract.history import Exchange, Operation, overlap
 from qashier_contract.page import page_of
 from qashier_contract.trace.file import Trace
 from qashier_contract.trace.steps import nonce_of
@@ -86,6 +86,8 @@ class Normal:
         self._names: dict[str, str] = {}
         self._marks: dict[str, str] = {}
         self._account: int | None = None
+        self._touched: set[str] = set()
+        """The ids of sessions that one exchange names."""
 
     def scenarios(self) -> Mapping[str, Sequence[View]]:
         """The views by scenario. One in which requests race is left out: what comes of it is different each time."""
@@ -114,6 +116,7 @@ class Normal:
 
     def _view(self, exchange: Exchange) -> View:
         self._account = exchange.account
+        self._touched = {exchange.page_of or ""} & self._names.keys()
         if is_integer(now := exchange.object.get("now")):
             self._now[self._history.clock_name(exchange.account)] = now
         request = exchange.request
@@ -124,20 +127,23 @@ class Normal:
         sent = self._text("\n".join(asked) + "\n" + shown)
         session_id = exchange.object.get("id")
         if exchange.operation is Operation.CREATE and exchange.succeeded and isinstance(session_id, str):
-            self._names.setdefault(session_id, f"<session {1 + len(self._of_scenario)}>")
+            known = sum(name.startswith("<session") for name in self._names.values())
+            self._names.setdefault(session_id, f"<session {1 + known}>")
         elif exchange.operation is Operation.ENDPOINTS and isinstance(session_id, str):
             self._names.setdefault(session_id, "<endpoint>")
-        touched = {exchange.page_of or "", request.session_id or "", *map(str, _ids_in(exchange.json))}
         return View(
             exchange=exchange,
             request=_DIGITS.sub("#", f"{exchange.account} {exchange.credentials} {exchange.page_act} {sent}"),
             facts=dict(self._facts(exchange)),
-            sessions=frozenset(touched & self._names.keys()),
+            sessions=frozenset(self._touched),
         )
 
-    @property
-    def _of_scenario(self) -> Sequence[str]:
-        return [name for name in self._names.values() if name.startswith("<session")]
+    def _named(self, identifier: Json) -> str | None:
+        """The name for an id; None if it is none of a session's."""
+        name = self._names.get(str(identifier))
+        if name is not None:
+            self._touched.add(str(identifier))
+        return name
 
     # Facts.
 
@@ -196,18 +202,18 @@ class Normal:
             return "<no object>"
         inner = entry.get("data")
         subject = inner.get("object") if isinstance(inner, dict) else entry
-        name = self._names.get(str(subject.get("id")) if isinstance(subject, dict) else "", "<other>")
+        name = (self._named(subject.get("id")) if isinstance(subject, dict) else None) or "<other>"
         return f"{entry['type']} of {name}" if "type" in entry else name
 
     def _member(self, owner: Mapping[str, Json], name: str, value: Json) -> Json:
         if name == "id" and isinstance(value, str):
-            return self._names.get(value) or re.sub(r"(evt|we|req)_.*", r"<\1>", value)
+            return self._named(value) or re.sub(r"(evt|we|req)_.*", r"<\1>", value)
         if name in {"account", "message"} and isinstance(value, str):
             return f"<{name}>" if name == "account" else self._text(value)
         if name == "request" and isinstance(value, dict):
             value = {inner: bool(one) if inner == "id" else one for inner, one in value.items()}
         if name == "expired" and isinstance(value, list):  # what a move of the clock ended
-            return [shown for one in value if "<session" in (shown := self._names.get(str(one), ""))]
+            return [shown for one in value if "<session" in (shown := self._named(one) or "")]
         if name in _TIMES and is_integer(value):
             return self._time(owner, name, value)
         return self._scalars(value)
@@ -245,32 +251,7 @@ class Normal:
 
     def _token(self, found: re.Match[str]) -> str:
         token = found[0]
-        if token in self._names:
-            return self._names[token]
+        if (name := self._named(token)) is not None:
+            return name
         is_id = len(token) >= _LONG and re.search(r"\d", token) and not token.isdigit() and "_" in token
         return "<id>" if is_id else token
-
-
-def _ids_in(value: Json) -> Iterator[Json]:
-    """The ids of the sessions that an answer shows."""
-    if not isinstance(value, dict):
-        return
-    yield value.get("id")
-    ended = value.get("expired")
-    yield from ended if isinstance(ended, list) else ()
-    data = value.get("data")
-    for entry in data if isinstance(data, list) else [data] if isinstance(data, dict) else []:
-        if isinstance(entry, dict):
-            yield entry.get("id")
-            inner = entry.get("object") if "object" in entry else entry.get("data")
-            if isinstance(inner, dict):
-                yield from _ids_in(inner.get("object", inner) if isinstance(inner.get("object"), dict) else inner)
-
-
-def normal(trace: Trace, other: Trace) -> Normal:
-    """A run as views that can be compared with those of another one."""
-    both = trace.history.terms.capabilities & other.history.terms.capabilities
-    return Normal(trace, reads_clock=Capability.CLOCK in both)
-
-
-__all__ = ["Normal", "Place", "View", "normal"]

@@ -18,15 +18,14 @@ from qashier_contract.interrupts import Interrupted, OutOfTime
 from qashier_contract.ledger import Ledger
 from qashier_contract.pace import OutOfSessions
 from qashier_contract.trace.minimise import Minimised, Seen, growing, minimise, shrink, until
-from qashier_contract.trace.sending import Sending, Site
+from qashier_contract.trace.sending import Sending
+from qashier_contract.trace.site import Site
 from qashier_contract.trace.steps import Steps, steps_of
 from qashier_contract.trace.units import Units, subject_of
 from qashier_contract.verdicts import ClauseReport, Result, SentAgain, Violation
 
 Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[Finding]]]"
 """A clause: how many observations of a history exercised it, and what broke it."""
-Sites: TypeAlias = "Callable[[Steps], Site]"
-"""Makes a place to send some steps to."""
 _FEW: Final = 6
 _MOST_CONFIRMED: Final = 2
 """How often requests that are few are sent once more after they showed it."""
@@ -65,14 +64,14 @@ class Sent:
 
 
 def send_again(
-    judged: Iterable[ClauseReport], history: History, sites: Sites, *, budget: Budget | None = None
+    judged: Iterable[ClauseReport], history: History, site: Site, *, budget: Budget | None = None
 ) -> Iterator[tuple[str, SentAgain]]:
     """Send the first violation of each clause again.
 
     Args:
         judged: The verdicts.
         history: What they were given for.
-        sites: Where to send.
+        site: Where to send.
         budget: How much may be sent for each.
 
     Yields:
@@ -85,7 +84,7 @@ def send_again(
             if budget.is_over():
                 yield entry.clause.id, _not_sent(violation, history, "out of time")
             elif seen_as(entry.clause, violation, history).breaks(history):
-                yield entry.clause.id, replay(entry.clause, violation, history, sites, budget=budget)
+                yield entry.clause.id, replay(entry.clause, violation, history, site, budget=budget)
 
 
 def _not_sent(violation: Violation, history: History, reason: str) -> SentAgain:
@@ -126,8 +125,7 @@ def exercising(clauses: Sequence[Clause], history: History) -> History | None:
         deliveries=[delivery for finding in findings for delivery in finding.deliveries],
         breaks=lambda part: first.keys() <= _observed(clauses, part).keys(),
     )
-    found = minimise(seen)
-    return found.history if found.needs_later else until(found.history, seen)
+    return minimise(seen).history
 
 
 def _observed(clauses: Sequence[Clause], history: History) -> dict[tuple[str, str], Finding | None]:
@@ -146,7 +144,7 @@ def judge_of(clause: Clause) -> Judge:
 
 
 def replay(
-    clause: Clause, violation: Violation, history: History, sites: Sites, *, budget: Budget | None = None
+    clause: Clause, violation: Violation, history: History, site: Site, *, budget: Budget | None = None
 ) -> SentAgain:
     """Send a violation again.
 
@@ -154,13 +152,13 @@ def replay(
         clause: The clause that was broken.
         violation: How.
         history: Where it was seen.
-        sites: Where to send.
+        site: Where to send.
         budget: How much may be sent.
     """
     budget = budget or Budget()
     seen = seen_as(clause, violation, history)
     in_time = replace(seen, breaks=lambda part: not budget.is_over() and seen.breaks(part))
-    search = _Search(minimise(in_time), judge_of(clause), sites, budget)
+    search = _Search(minimise(in_time), judge_of(clause), site, budget)
     search.run()
     if search.best is not None:
         # Of several that a part of the run shows, the one that is most like the first.
@@ -175,17 +173,17 @@ def replay(
         )
     result = Result.DID_NOT if search.was_exercised else Result.NOT_EXERCISED if search.tries else Result.NOT_SENT
     return SentAgain(
-        part=search.first_part(), violation=violation, result=result, tries=search.tries, reason=search.reason
+        part=search.found.history, violation=violation, result=result, tries=search.tries, reason=search.reason
     )
 
 
-def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True) -> Sent:
+def send_once(steps: Steps, judge: Judge, site: Site, *, settles: bool = True) -> Sent:
     """Send some steps once, and judge what is observed then.
 
     Args:
         steps: What to send.
         judge: The clause.
-        sites: Where to send.
+        site: Where to send.
         settles: Whether to wait for webhooks and events if nothing shows at once.
 
     Raises:
@@ -193,16 +191,13 @@ def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True)
         OutOfSessions: No more sessions are allowed.
     """
     was_settled = False
-    with Sending(steps, sites(steps)) as sending:
-        try:
-            observed = sending.send()
+    with Sending(steps, site) as sending:
+        observed = sending.send()
+        exercised, broken = judge(observed)
+        if not broken and settles and sending.may_settle:
+            was_settled = True
+            observed = sending.settle()
             exercised, broken = judge(observed)
-            if not broken and settles and sending.may_settle:
-                was_settled = True
-                observed = sending.settle()
-                exercised, broken = judge(observed)
-        finally:
-            sending.clean_up()
     result = Result.BROKE_AGAIN if broken else Result.DID_NOT if exercised else Result.NOT_EXERCISED
     return Sent(result=result, history=observed, broken=broken, was_settled=was_settled)
 
@@ -210,11 +205,8 @@ def send_once(steps: Steps, judge: Judge, sites: Sites, *, settles: bool = True)
 class _Search:
     """Looks for the fewest units that show a violation when they are sent."""
 
-    def __init__(self, found: Minimised, judge: Judge, sites: Sites, budget: Budget) -> None:
-        self.found = found
-        self.judge = judge
-        self.sites = sites
-        self.budget = budget
+    def __init__(self, found: Minimised, judge: Judge, site: Site, budget: Budget) -> None:
+        self.found, self.judge, self.site, self.budget = found, judge, site, budget
         self.tries = self.sent = 0
         self.was_exercised = self.is_rare = False
         self.reason: str | None = None
@@ -222,49 +214,36 @@ class _Search:
         self.fewest = budget.requests
         self.smallest: frozenset[int] = frozenset()
         """The units of the fewest requests that showed it."""
-        self.later = False
         self.settles = True
         """Whether a sending that shows nothing at once is given a moment: not where another showed it at once."""
 
     def run(self) -> None:
         """Send until something breaks, then less of it."""
-        for places, later in self._candidates():
-            self.later = later
-            races = _MOST_RACES if _has_races(self._part(places)) else 1
+        for places in self._candidates():
+            races = _MOST_RACES if _has_races(self.found.units.only(places)) else 1
             if any(self._shows(places) for _ in range(races)):
                 # Where no more was sent than in a try that showed nothing, it was chance.
-                self.is_rare = self.tries > 1 and self.fewest <= steps_of(self.first_part()).requests
-                self.later = later
-                self._smaller(places)
+                self.is_rare = self.tries > 1 and self.fewest <= steps_of(self.found.history).requests
+                # Requests that race break by chance: those are left as they are.
+                if races == 1 and places != self.found.evidence:
+                    shrink(self.found.units, places, self.found.evidence, self._shows)
                 self._confirm()
                 break
             if self.reason is not None:
                 break
-        self.later = False
         # What depends on chance, such as an id that is drawn, may need some tries.
         if self.best is None:
             self.is_rare = any(self._shows(self.found.places) for _ in range(_MOST_REPEATS))
 
-    def first_part(self) -> History:
-        """What was tried first."""
-        self.later = False
-        return self._part(self.found.places)
-
-    def _part(self, places: AbstractSet[int]) -> History:
-        history = self.found.units.only(places)
-        return history if self.later else until(history, self.found.seen)
-
-    def _candidates(self) -> Iterator[tuple[frozenset[int], bool]]:
-        """What to send, the least first, and whether with what came after the exchanges that disagree."""
-        units, tried = self.found.units, set[tuple[frozenset[int], bool]]()
+    def _candidates(self) -> Iterator[frozenset[int]]:
+        """What to send, the least first."""
+        units, tried = self.found.units, set[frozenset[int]]()
         shown = self.found.places | units.closed(self._subjects())
-        laters = (False, True) if self.found.needs_later else (False,)
         with_endpoints = self.found.places | units.closed(self._endpoints())
         for places in (self.found.places, with_endpoints, shown, *growing(units, shown)):
-            for later in laters:
-                if (places, later) not in tried:
-                    tried.add((places, later))
-                    yield places, later
+            if places not in tried:
+                tried.add(places)
+                yield places
 
     def _subjects(self) -> Iterator[int]:
         """The sessions that the lists among the evidence show."""
@@ -276,11 +255,6 @@ class _Search:
         """The other webhook endpoints: who gets an event may depend on who else is there."""
         return (place for place, unit in enumerate(self.found.units.all) if unit.endpoints)
 
-    def _smaller(self, places: frozenset[int]) -> None:
-        """Cut down what broke again. Requests that race break by chance: those are left as they are."""
-        if places != self.found.evidence and not _has_races(self._part(places)):
-            shrink(self.found.units, places, self.found.evidence, self._shows)
-
     def _confirm(self) -> None:
         """Send the fewest requests once or twice more: what does not show each time depends on chance."""
         if self.fewest <= _FEW and not self.is_rare:
@@ -290,11 +264,11 @@ class _Search:
         """Whether some units break the clause when they are sent; no, once the budget is spent."""
         if self.tries >= self.budget.tries or self.reason is not None:
             return False
-        steps = steps_of(self._part(places))
+        steps = steps_of(self.found.units.only(places))
         if self.sent + steps.requests > self.budget.requests:
             return False
         try:
-            done = send_once(steps, self.judge, self.sites, settles=self.settles)
+            done = send_once(steps, self.judge, self.site, settles=self.settles)
         except OutOfTime as spent:
             self.reason = "interrupted" if isinstance(spent, Interrupted) else "out of time"
             return False

@@ -11,14 +11,14 @@ import textwrap
 from typing import Final
 
 from qashier_contract.findings import Delivered
-from qashier_contract.history import CONTROL_PATH, Credentials, Exchange, Operation
+from qashier_contract.history import CONTROL_PATH, Credentials, Operation
 from qashier_contract.trace.assertions import Assertion
-from qashier_contract.trace.credentials import forged
+from qashier_contract.trace.credentials import of_key
 from qashier_contract.trace.kit import imports_for, parts_for
-from qashier_contract.trace.literals import Code, literal
-from qashier_contract.trace.names import SECRET, ToWrite
+from qashier_contract.trace.literals import literal
+from qashier_contract.trace.names import ToWrite
 from qashier_contract.trace.steps import Step
-from qashier_contract.values import Json
+from qashier_contract.values import NOT_JSON, Json
 
 _ROUNDS: Final = 20
 """How often a race is run, or what depends on chance: one lucky round proves nothing."""
@@ -87,10 +87,9 @@ class _Script:
     def _auth(self, key: str) -> str:
         if not key:
             return ""
-        limited = ", transport=Patient()" if any(e.was_limited for e in self.steps.history.exchanges) else ""
         if self.names.scheme(1 if key == "OTHER_KEY" else 0) is Credentials.BEARER:
-            return f', headers={{"Authorization": f"Bearer {{{key}}}"}}{limited}'
-        return f', auth=({key}, ""){limited}'
+            return f', headers={{"Authorization": f"Bearer {{{key}}}"}}'
+        return f', auth=({key}, "")'
 
     def _constants(self, function: str) -> str:
         lines = [f'URL = os.environ.get("QASHIER_URL", "{self.to_write.target}")']
@@ -186,14 +185,13 @@ class _Script:
 
     def _single(self, step: Step) -> list[str]:
         reply = self.names.reply_name(step.exchange)
-        lines = [f"{reply} = {self._call(step)}"]
-        return lines + self._carried(step, reply)
+        return [f"{reply} = {self._call(step)}", *self._carried(step, reply)]
 
     def _carried(self, step: Step, reply: str) -> list[str]:
         """What later steps need of a reply: an id, a time, where an endpoint is."""
         lines = [f'{name} = {reply}.json()["{field}"]' for name, field in self.names.carried(step.exchange)]
-        if step.exchange.operation is Operation.ENDPOINTS and step.exchange.request.method == "POST":
-            lines.append(f'{self.names.hook(step.exchange)}.id = {reply}.json()["id"]')
+        if step.registers is not None:
+            lines.append(f'{self.names.hook_at(step.registers)}.id = {reply}.json()["id"]')
         return lines
 
     def _at_once(self, group: tuple[Step, ...]) -> list[str]:
@@ -220,11 +218,7 @@ class _Script:
         headers = self._headers(step)
         if headers:
             arguments.append(f"headers={literal(headers)}")
-        if (
-            "Authorization" in headers
-            and client != "nobody"
-            and self.names.scheme(exchange.account or 0) is Credentials.BASIC
-        ):
+        if "Authorization" in headers and client != "nobody":
             arguments.append("auth=None")
         has_body = exchange.request.body is not None
         known = method.lower() if method in {"GET", "POST", "PUT", "PATCH", "DELETE"} else None
@@ -234,30 +228,17 @@ class _Script:
 
     def _content(self, step: Step) -> list[str]:
         body = self._body(step)
-        if body is None:
-            return []
-        is_json, shown = body
-        if not is_json:
-            return [f"content={shown}"]
-        raw = step.exchange.request.body or b""
-        plain = step.exchange.request.header("Content-Type") == "application/json" and b"\\u" not in raw
-        return [f"json={shown}"] if plain else [f"content=json.dumps({shown})"]
+        if body is None or not body[0]:
+            return [f"content={body[1]}"] if body is not None else []
+        request = step.exchange.request
+        plain = request.header("Content-Type") == "application/json" and b"\\u" not in (request.body or b"")
+        return [f"json={body[1]}"] if plain else [f"content=json.dumps({body[1]})"]
 
     def _body(self, step: Step) -> tuple[bool, str] | None:
         if step.body is None:
             return None
-        if step.exchange.operation is Operation.ENDPOINTS:
-            value = dict(step.body.value)
-            hook = self.names.hook(step.exchange)
-            value["url"] = Code(f"{hook}.url")
-            if "secret" in value:
-                url = step.exchange.request.json["url"]
-                known = next((e.secret for e in self.steps.history.endpoints if e.url == url), None)
-                value["secret"] = known or SECRET
-            return True, literal(value)
-        if not step.body.is_json:
-            return False, self.names.raw_body(step.body.value)
-        return True, self._shown(self.names.value(step.body.value))
+        value = self.names.asked(step)
+        return (False, self.names.raw_body(step.body)) if value is NOT_JSON else (True, self._shown(value))
 
     def _shown(self, value: Json) -> str:
         """A body, by what it has in common with the others where it has much."""
@@ -271,40 +252,18 @@ class _Script:
         return f"{{**SESSION, {inner}}}" if changed else "SESSION"
 
     def _headers(self, step: Step) -> dict[str, Json]:
-        exchange = step.exchange
-        wanted: dict[str, Json] = {}
-        for name, text in step.headers:
-            is_type = name.lower() == "content-type" and self._content(step)[:1] != []
-            if is_type and self._content(step)[0].startswith("json="):
-                continue
-            wanted[name] = self.names.code(text)
-        if (value := self._authorization(exchange)) is not None:
-            wanted["Authorization"] = Code(value)
-        return wanted
-
-    def _authorization(self, exchange: Exchange) -> str | None:
-        """The expression of an `Authorization` that the client would not send by itself."""
-        if exchange.credentials is Credentials.BROKEN:
-            made = forged(exchange.request.header("Authorization") or "")
-            text = literal(made.text.replace("{{", "{").replace("}}", "}"))
-            if "{key}" in made.text or "{public}" in made.text or "{capitals}" in made.text:
-                keys = {"key": "KEY", "public": "KEY.replace('sk_', 'pk_', 1)", "capitals": "KEY.upper()"}
-                text = 'f"' + re.sub(r"\{(\w+)\}", lambda found: "{" + keys[found[1]] + "}", made.text) + '"'
-            if made.is_encoded:
-                text = f"base64.b64encode({text}.encode()).decode()"
-            return f'"{made.scheme} " + {text}' if made.scheme else text
-        if exchange.account is None or exchange.credentials is self.names.scheme(exchange.account):
-            return None
-        return _of_key(exchange.account, exchange.credentials)
+        is_typed = any(content.startswith("json=") for content in self._content(step))
+        named = [(name, text) for name, text in step.headers if not (is_typed and name.lower() == "content-type")]
+        account = step.account or 0
+        if step.authorization not in {None, of_key(account, self.names.scheme(account))}:
+            named.append(("Authorization", step.authorization or ()))
+        return {name: self.names.code(text) for name, text in named}
 
     def _raw(self, step: Step) -> str:
         headers = [f"({literal(name)}, {literal(self.names.code(text))})" for name, text in step.headers]
-        value = self._authorization(step.exchange)
-        if value is None and step.exchange.account is not None:
-            value = _of_key(step.exchange.account, self.names.scheme(step.exchange.account))
-        if value is not None:
+        if step.authorization is not None:
             name = "authorization" if step.exchange.request.in_lower_case else "Authorization"
-            headers.insert(0, f'("{name}", {value})')
+            headers.insert(0, f'("{name}", {self.names.text(step.authorization)})')
         body = self._body(step)
         content = ""
         if body is not None:
@@ -328,12 +287,6 @@ _CLIENTS: Final = (
     ("other_control", "CONTROL", "OTHER_KEY"),
     ("customer", '""', ""),
 )
-
-
-def _of_key(account: int, scheme: Credentials) -> str:
-    """The expression of an `Authorization` with the key of an account."""
-    key = "OTHER_KEY" if account == 1 else "KEY"
-    return f'f"Bearer {{{key}}}"' if scheme is Credentials.BEARER else f"basic({key})"
 
 
 def _used_only(lines: list[str]) -> list[str]:

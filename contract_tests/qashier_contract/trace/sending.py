@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final, Self
 from urllib.parse import quote
@@ -21,19 +21,21 @@ from qashier_contract.clean_up import clean_up
 from qashier_contract.history import TOO_LATE, Credentials, Exchange, History, Operation, Recorder
 from qashier_contract.page import page_of
 from qashier_contract.receiver import HOLD_S, Receiver
-from qashier_contract.target import MOST_AT_ONCE, Account, Target
-from qashier_contract.trace.credentials import forged
-from qashier_contract.trace.steps import (
+from qashier_contract.target import MOST_AT_ONCE, Account
+from qashier_contract.trace.site import Site, fresh_nonce
+from qashier_contract.trace.steps import Step, Steps
+from qashier_contract.trace.symbols import (
+    FORMS,
+    ApiKey,
     EndpointId,
     Moment,
     Nonce,
+    ReceiverUrl,
+    Secret,
     SessionId,
-    Step,
-    Steps,
     Symbol,
     Text,
-    changed,
-    filled,
+    spelled,
 )
 from qashier_contract.values import is_integer
 
@@ -55,29 +57,12 @@ _ENDING: Final = frozenset({Operation.EXPIRE, Operation.PAY})
 _LONGEST_KEY: Final = 255
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where a trace is sent: a target with the accounts that it needs, by their numbers in the trace.
-
-    `nonce` is a word that no earlier run used. `are_fresh` says whether nobody has used the accounts before.
-    """
-
-    target: Target
-    recorder: Recorder
-    nonce: str
-    are_fresh: bool
-    receiver_host: str | None = None
-    """Where a webhook receiver may listen, None if no webhook can reach it."""
-    receiver_port: int = 0
-    receiver_url: str | None = None
-
-
 class _Unknown(Exception):
     """A step names what the target did not give this time, so that it cannot be sent."""
 
 
 class Sending:
-    """One sending of some steps to a site; a context manager, which closes the site's target.
+    """One sending of some steps to a site; a context manager, which leaves nothing behind.
 
     Args:
         steps: What to send.
@@ -87,7 +72,11 @@ class Sending:
     def __init__(self, steps: Steps, site: Site) -> None:
         self.steps = steps
         self.site = site
-        self.target = site.target
+        self.recorder = Recorder()
+        fresh = fresh_nonce()
+        self.target = site.target_for(steps.accounts, fresh, self.recorder)
+        length = len(steps.nonce or fresh)
+        self._nonce = (fresh * (1 + length // len(fresh)))[:length]
         self._ids: dict[str, str] = {}
         self._pages: dict[str, str] = {}
         """The address of each session's page, by the id that it had."""
@@ -100,19 +89,20 @@ class Sending:
         self._endpoints: dict[str, tuple[Account, str, str]] = {}
         """The endpoints that are registered: account, name at the receiver and id, by the id that they had."""
         self._names: dict[str, str] = {}
+        self._urls: dict[str, str] = {}
+        """What stands behind an endpoint, by the address that did in the recorded run."""
         self._receiver: Receiver | None = None
         self._hangs_since_ns = 0
         self._patience_s = _PATIENCE_S
         self._stack = ExitStack()
-        length = len(steps.nonce or site.nonce)
-        self._nonce = (site.nonce * (1 + length // len(site.nonce)))[:length]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
-        self.target.close()
+        with self._stack:
+            self._stack.callback(self.target.close)
+            self._clean_up()
 
     def send(self) -> History:
         """Send every step, and wait for the deliveries that came in the recorded run; what was observed.
@@ -122,7 +112,7 @@ class Sending:
             OutOfSessions: No more sessions are allowed.
         """
         terms = replace(self.steps.history.terms, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
-        self.site.recorder.terms = terms
+        self.recorder.terms = terms
         self._begin()
         for place, group in enumerate(self.steps.groups):
             self._send_group(group)
@@ -130,7 +120,7 @@ class Sending:
             self._await_deliveries(group, following[0][0].exchange.number if following else None)
             if self._names and following and group[0].moved_s is not None:
                 self._wait_as_long(group[0].exchange, following[0][0].exchange)
-        return self._observed()
+        return self.recorder.history()
 
     @property
     def may_settle(self) -> bool:
@@ -157,20 +147,17 @@ class Sending:
                 account.remove_endpoint(endpoint_id)
                 self._receiver.removed(name)
             self._endpoints.clear()
-        return self._observed()
+        return self.recorder.history()
 
-    def clean_up(self) -> None:
-        """Leave nothing behind. That has a budget of its own, and what it sends is not part of what was observed."""
+    def _clean_up(self) -> None:
+        """Expire and remove what is left. That has a budget of its own, and is not part of what was observed."""
         pace = self.target.pace
         deadline_ns = pace.deadline_ns
         if deadline_ns is not None:
             pace.deadline_ns = max(deadline_ns, time.monotonic_ns() + _CLEAN_UP_NS)
         accounts = [Account(self.target, number) for number in self.steps.accounts]
-        clean_up(self.target, self.site.recorder, accounts, self._nonce)
+        clean_up(self.target, self.recorder, accounts, self._nonce)
         pace.deadline_ns = deadline_ns
-
-    def _observed(self) -> History:
-        return self.site.recorder.history()
 
     # Clocks.
 
@@ -185,7 +172,7 @@ class Sending:
             account = Account(self.target, number)
             shown = account.set_clock(frozen=True).object.get("now")
             clock = self.steps.history.clock_name(number)
-            if self.site.are_fresh and clock not in done and is_integer(shown) and start is not None:
+            if self.site.keys_are_free and clock not in done and is_integer(shown) and start is not None:
                 # Clocks go forward only. What depends on the time of day shows at the same time of another day.
                 goal = start if shown <= start else start + -(-(shown - start) // _DAY_S) * _DAY_S
                 shown = account.set_clock(now=goal, frozen=True).object.get("now")
@@ -277,21 +264,17 @@ class Sending:
     def _request(self, step: Step) -> Callable[[], Exchange]:
         exchange = step.exchange
         self._follow_clock(step)
-        body = redacted = self._body(step)
-        if exchange.operation is Operation.ENDPOINTS and exchange.request.method == "POST":
-            body, redacted = self._endpoint(step)
-        authorization = shown = None
-        if exchange.credentials is Credentials.BROKEN:
-            shown = exchange.request.header("Authorization") or ""
-            authorization = forged(shown).value(self.target.keys[0].secret)
+        if step.registers is not None:
+            self._receive(step, step.registers)
+        is_broken = exchange.credentials is Credentials.BROKEN
         return partial(
             self.target.send,
             exchange.request.method,
             self._text(step.path, in_url=True),
             account=None if exchange.credentials is Credentials.NONE else exchange.account,
             credentials=None if exchange.account is None else exchange.credentials,
-            authorization=authorization,
-            shown=shown,
+            authorization=self._text(step.authorization or ()) if is_broken else None,
+            shown=exchange.request.header("Authorization") or "",
             query=self._text(step.query, in_url=True),
             headers=[
                 # How a body is framed is for the transport to say.
@@ -299,8 +282,8 @@ class Sending:
                 for name, text in step.headers
                 if name.lower() != "transfer-encoding"
             ],
-            body=body,
-            redacted=redacted,
+            body=self._body(step),
+            redacted=self._body(step, hides=True),
             is_chunked=exchange.request.is_chunked,
         )
 
@@ -322,8 +305,8 @@ class Sending:
             if is_integer(was := recorded.object.get("created")) and is_integer(now := exchange.object.get("created")):
                 self._moments.setdefault(Moment(was, recorded.account or 0), now)
         if recorded.operation is Operation.ENDPOINTS and self._receiver is not None and exchange.succeeded:
-            if recorded.request.method == "POST":
-                name = self._names[str(recorded.request.json.get("url"))]
+            if step.registers is not None:
+                name = self._names[step.registers]
                 self._receiver.registered(name, str(new))
                 self._endpoints[str(old)] = (Account(self.target, recorded.account or 0), name, str(new))
             else:
@@ -333,16 +316,13 @@ class Sending:
 
     # Webhooks.
 
-    def _endpoint(self, step: Step) -> tuple[bytes, bytes]:
-        """The body that registers a receiver of our own, and how the record shows it."""
+    def _receive(self, step: Step, url: str) -> None:
+        """Let a receiver of our own stand behind the endpoint that a step registers."""
         if self._receiver is None:
             self._receiver = self._listen(step)
-        url = str(step.exchange.request.json.get("url"))
         name = self._names.setdefault(url, f"{self._nonce}-{len(self._names)}")
         answers = self.steps.answers.get(url, ())
-        known = next((e.secret for e in self.steps.history.endpoints if e.url == url), None)
-        body = dict(step.exchange.request.json)
-        secret = (known or f"whsec_{self._nonce}") if "secret" in body else None
+        secret = self._value_of(Secret(url)) if "secret" in step.exchange.request.json else None
 
         def answer(number: int) -> int:
             status = answers[min(number, len(answers) - 1)] if answers else 200
@@ -350,18 +330,14 @@ class Sending:
                 self._hangs_since_ns = time.monotonic_ns()
             return status
 
-        body["url"] = self._receiver.add(name, step.account or 0, secret, answer)
-        if secret is None:
-            raw = json.dumps(body).encode()
-            return raw, raw
-        return json.dumps({**body, "secret": secret}).encode(), json.dumps({**body, "secret": "***"}).encode()
+        self._urls[url] = self._receiver.add(name, step.account or 0, secret, answer)
 
     def _listen(self, step: Step) -> Receiver:
         site, account = self.site, step.account or 0
         if site.receiver_host is None:
             raise _Unknown
         receiver = Receiver(
-            site.recorder,
+            self.recorder,
             host=site.receiver_host,
             port=site.receiver_port,
             public_url=site.receiver_url,
@@ -395,42 +371,52 @@ class Sending:
     # Symbols.
 
     def _text(self, text: Text, *, in_url: bool = False) -> str:
-        return "".join(part if isinstance(part, str) else self._value_of(part, in_url=in_url) for part in text)
+        return spelled(text, lambda symbol: self._value_of(symbol, in_url=in_url))
 
     def _header(self, name: str, text: Text) -> str:
         value = self._text(text)
         is_key = name.lower() == "idempotency-key"
-        if not is_key or self.site.are_fresh or self.steps.nonce is not None or not value:
+        if not is_key or self.site.keys_are_free or self.steps.nonce is not None or not value:
             return value
         return f"{self._nonce}-{value}"[:_LONGEST_KEY] if len(value) <= _LONGEST_KEY else value
 
-    def _value_of(self, symbol: Symbol, *, in_url: bool) -> str:
-        if isinstance(symbol, SessionId):
-            if symbol.id not in self._ids:
-                raise _Unknown
-            text = changed(self._ids[symbol.id], symbol.form)
-            return quote(text, safe="", errors="surrogatepass") if in_url else text
-        if isinstance(symbol, Moment):
-            return str(self._moment(symbol))
-        if isinstance(symbol, Nonce):
-            return self._nonce.upper() if symbol.is_upper else self._nonce
-        if isinstance(symbol, EndpointId):
-            if symbol.id not in self._endpoints:
-                raise _Unknown
-            return quote(self._endpoints[symbol.id][2], safe="")
-        raise _Unknown
+    def _value_of(self, symbol: Symbol, *, in_url: bool = False) -> str:
+        new: str | None = None
+        form = ""
+        match symbol:
+            case Moment():
+                new = str(self._moment(symbol))
+            case Nonce(form):
+                new = self._nonce
+            case ApiKey(account, form):
+                new = self.target.keys[account].secret
+            case Secret(url):
+                given = {endpoint.url: endpoint.secret for endpoint in self.steps.history.endpoints}
+                new = given.get(url) or f"whsec_{self._nonce}"
+            case SessionId(old, form):
+                new = self._ids.get(old)
+            case EndpointId(old):
+                new = self._endpoints[old][2] if old in self._endpoints else None
+            case ReceiverUrl(url):
+                new = self._urls.get(url)
+        if new is None:
+            raise _Unknown
+        text = FORMS[form](new)
+        return quote(text, safe="", errors="surrogatepass") if in_url else text
 
     def _moment(self, moment: Moment) -> int | float:
         now = moment.value + self._deltas.get(moment.account, 0)
         # A time stays what it became: a body that is sent twice is the same, a list's bound is the session's time.
         return now if self.steps.can_move_clock else self._moments.setdefault(moment, now)
 
-    def _body(self, step: Step) -> bytes | None:
-        if step.body is None or step.exchange.operation is Operation.ENDPOINTS:
-            return step.exchange.request.body
-        if not step.body.is_json:
-            return self._text(step.body.value).encode("latin-1")
-        return json.dumps(filled(step.body.value, self._text, self._moment)).encode()
+    def _body(self, step: Step, *, hides: bool = False) -> bytes | None:
+        """A body as it is sent, or, if it `hides` them, as a record shows it: without secrets."""
+
+        def value_of(symbol: Symbol) -> str:
+            # Most bodies are JSON, and a secret may hold what JSON escapes.
+            return "***" if hides and isinstance(symbol, Secret) else json.dumps(self._value_of(symbol))[1:-1]
+
+        return None if step.body is None else spelled(step.body, value_of).encode("utf-8", "surrogateescape")
 
 
 def press(account: Account, session_id: str, page: Exchange, act: str) -> Callable[[], Exchange] | None:

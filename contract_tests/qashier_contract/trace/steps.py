@@ -9,108 +9,62 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import quote, unquote
 
 from qashier_contract.history import Capability, Exchange, History, Operation
 from qashier_contract.ledger import Ledger
-from qashier_contract.trace.units import nearly
-from qashier_contract.values import NOT_JSON, Json, is_integer
+from qashier_contract.trace.credentials import authorization_of
+from qashier_contract.trace.symbols import (
+    EndpointId,
+    Moment,
+    Nonce,
+    ReceiverUrl,
+    Secret,
+    SessionId,
+    Symbol,
+    Text,
+    as_text,
+    nearly,
+)
+from qashier_contract.values import Json, is_integer
 
 _FAR_S: Final = 100 * 86_400
 """A number further than this from the trace's times is no time."""
-_DRIFT_S: Final = 5
-"""How far a clock that stands may have gone on by itself between two steps."""
 _NONCE: Final = re.compile(r"https://shop\.example/thanks/([0-9a-z]{6,})-[0-9]+")
+_NUMBER: Final = r"(?<![\w.-])[0-9]{1,12}(?:\.[0-9]{1,9})?(?![\w.-])"
 _SHORTEST_ID: Final = 8
 """A shorter id is replaced only where it stands alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionId:
-    """The id of a session, by the one that it had. `form` says how it was changed, as `nearly` does."""
-
-    id: str
-    form: str = "{}"
-
-
-def changed(session_id: str, form: str) -> str:
-    """An id, changed as `SessionId.form` says."""
-    if form == "{}[:-1]":
-        return session_id[:-1]
-    return session_id.swapcase() if form == "{}.swapcase()" else session_id + form.removeprefix("{}")
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A time in epoch seconds, as an account's clock showed it in the recorded run."""
-
-    value: int | float
-    account: int
-
-
-@dataclass(frozen=True, slots=True)
-class Nonce:
-    """The word that was new in the recorded run."""
-
-    is_upper: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverUrl:
-    """The address of the receiver that stood behind a webhook endpoint."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """The signing secret of a webhook endpoint. The record shows none."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointId:
-    """The id that the target gave to a webhook endpoint."""
-
-    id: str
-
-
-Symbol: TypeAlias = SessionId | Moment | Nonce | ReceiverUrl | Secret | EndpointId
-Text: TypeAlias = tuple[str | Symbol, ...]
-"""A text with symbols in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A body: a JSON value with `Text`s and `Moment`s in it, or, where that would not give the same bytes, raw text."""
-
-    value: Json
-    is_json: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """One request to send again, or a move of a clock by `moved_s` seconds.
 
-    `query` is as it is sent, percent-encoded but for its symbols. `press` is the `data-testid` of what a customer
+    `query` is as it is sent, percent-encoded but for its symbols. Bytes of `body` that are no UTF-8 are surrogates, as
+    Python decodes them. `press` is the `data-testid` of what a customer
     presses on a page, None for one who opens the session's page.
     """
 
     exchange: Exchange
     moved_s: int | None = None
+    authorization: Text | None = None
     path: Text = ()
     query: Text = ()
     headers: tuple[tuple[str, Text], ...] = ()
-    body: Body | None = None
+    body: Text | None = None
     press: str | None = None
 
     @property
     def account(self) -> int | None:
         return self.exchange.account
+
+    @property
+    def registers(self) -> str | None:
+        """The address of the receiver that it registers as a webhook endpoint; None if it registers none."""
+        return registered_by(self.exchange)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,29 +120,16 @@ class Reader:
         times = [s.created for s in self.ledger.sessions.values() if s.created]
         times += [now for e in history.of(Operation.CLOCK) if is_integer(now := e.object.get("now"))]
         self.span = (min(times) - _FAR_S, max(times) + _FAR_S) if times else (0, -1)
-        self.pattern = self._pattern()
-
-    def _pattern(self) -> re.Pattern[str] | None:
-        words = [re.escape(word) for word in sorted(self.ids, key=len, reverse=True) if len(word) >= _SHORTEST_ID]
-        if self.nonce is not None:
-            words += [re.escape(self.nonce), re.escape(self.nonce.upper())]
-        return re.compile("|".join(words)) if words else None
+        words = [word for word in self.ids if len(word) >= _SHORTEST_ID] + self.endpoint_ids
+        words += [self.nonce, self.nonce.upper()] if self.nonce is not None else []
+        self.pattern = re.compile("|".join([*map(re.escape, sorted(words, key=len, reverse=True)), _NUMBER]))
 
     # The whole.
 
     def read(self) -> Steps:
         requests = [e for e in self.history.exchanges if self._is_sent(e)]
-        found = sorted((*requests, *self._moves(requests)), key=lambda e: e.number)
-        moved = self._moved(found)
-        steps: list[Step] = []
-        clocks: dict[int | None, int] = {}
-        for exchange in found:
-            if exchange.operation is Operation.CLOCK:
-                steps.append(Step(exchange=exchange, moved_s=moved[exchange.number]))
-                self._advance(clocks, exchange, moved[exchange.number])
-            else:
-                steps += self._drift(clocks, exchange)
-                steps.append(self._step(exchange))
+        found = [*map(self._step, requests), *self._moves(requests)]
+        steps = sorted(found, key=lambda step: step.exchange.number)
         return Steps(
             history=self.history,
             groups=_without_last_removals(_grouped(steps)),
@@ -205,7 +146,7 @@ class Reader:
         led_on = (exchange.page_act or "").endswith(", led on")
         return exchange.operation is not Operation.CLOCK and not exchange.was_limited and not led_on
 
-    def _moves(self, requests: Sequence[Exchange]) -> Iterator[Exchange]:
+    def _moves(self, requests: Sequence[Exchange]) -> Iterator[Step]:
         """The moves of each account's clock from its first request to the last of all.
 
         While a webhook endpoint is registered, a retry may come: then all moves until its removal matter.
@@ -215,14 +156,23 @@ class Reader:
             end = self.history.exchanges[-1].number + 1
         begins: dict[int | None, int] = {}
         for exchange in requests:
-            account = self._account_of(exchange)
-            begins.setdefault(self.history.clock_name(account), exchange.number)
+            begins.setdefault(self.history.clock_name(self._account_of(exchange)), exchange.number)
+        shown: dict[int | None, int] = {}
         for exchange in self.history.of(Operation.CLOCK):
-            begin = begins.get(self.history.clock_name(exchange.account))
-            if begin is None or not begin < exchange.number < end:
+            clock, now, body = (
+                self.history.clock_name(exchange.account),
+                exchange.object.get("now"),
+                exchange.request.json,
+            )
+            if not exchange.succeeded:
                 continue
-            if exchange.succeeded and exchange.request.method != "GET":
-                yield exchange
+            moved_s = 0
+            if is_integer(now):
+                asked = body.get("seconds") if isinstance(body, dict) else None
+                moved_s = asked if is_integer(asked) else max(0, now - shown.get(clock, now))
+                shown[clock] = now
+            if begins.get(clock, end) < exchange.number < end and exchange.request.method != "GET":
+                yield Step(exchange=exchange, moved_s=moved_s)
 
     def _account_of(self, exchange: Exchange) -> int | None:
         """In whose name a request is made, or whose session it names."""
@@ -231,25 +181,6 @@ class Reader:
         found = self.ledger.sessions.get(exchange.page_of or exchange.request.session_id or "")
         return None if found is None else found.account
 
-    def _moved(self, found: Sequence[Exchange]) -> dict[int, int]:
-        """By how many seconds each clock call among some exchanges moved its clock."""
-        wanted = {e.number for e in found}
-        shown: dict[int | None, int] = {}
-        moved: dict[int, int] = {}
-        for exchange in self.history.of(Operation.CLOCK):
-            clock, now, body = (
-                self.history.clock_name(exchange.account),
-                exchange.object.get("now"),
-                exchange.request.json,
-            )
-            if not exchange.succeeded or not is_integer(now):
-                continue
-            if exchange.number in wanted:
-                seconds = body.get("seconds") if isinstance(body, dict) else None
-                moved[exchange.number] = seconds if is_integer(seconds) else max(0, now - shown.get(clock, now))
-            shown[clock] = now
-        return {number: moved.get(number, 0) for number in wanted}
-
     def _starts(self, steps: Sequence[Step]) -> dict[int, int]:
         starts: dict[int, int] = {}
         for step in steps:
@@ -257,32 +188,10 @@ class Reader:
             if account is None or account in starts:
                 continue
             least, most = self.ledger.clock(step.exchange)
-            start = least if least is not None else most
-            if start is None:
-                created = step.exchange.object.get("created")
-                start = created if is_integer(created) else None
-            if start is not None:
-                starts[account] = start
+            for start in (least, most, step.exchange.object.get("created")):
+                if is_integer(start):
+                    starts.setdefault(account, start)
         return starts
-
-    def _advance(self, clocks: dict[int | None, int], exchange: Exchange, seconds: int) -> None:
-        clock = self.history.clock_name(exchange.account)
-        if clock in clocks:
-            clocks[clock] += seconds
-
-    def _drift(self, clocks: dict[int | None, int], exchange: Exchange) -> Iterator[Step]:
-        """A move of the clock for the seconds that went by before a session was opened, though the clock stood."""
-        if Capability.CLOCK not in self.history.terms.capabilities:
-            return
-        observed = self.ledger.sessions.get(str(exchange.object.get("id")))
-        if observed is None or observed.born is not exchange or not observed.created:
-            return
-        created = observed.created
-        clock = self.history.clock_name(exchange.account)
-        elapsed = created - clocks.setdefault(clock, created)
-        if 0 < elapsed <= _DRIFT_S:
-            clocks[clock] = created
-            yield Step(exchange=exchange, moved_s=elapsed)
 
     # One request.
 
@@ -291,142 +200,93 @@ class Reader:
         account = self._account_of(exchange) or 0
         if exchange.page_of is not None:
             act = exchange.page_act
-            path: Text = (SessionId(exchange.page_of),)
-            return Step(exchange=exchange, path=path, press=act if act != "view" else None)
+            return Step(exchange=exchange, path=(SessionId(exchange.page_of),), press=act if act != "view" else None)
         return Step(
             exchange=exchange,
-            path=self._path(request.path),
-            query=self._query(request.query, account),
+            authorization=authorization_of(exchange),
+            path=self._in_url(request.path, account),
+            query=self._in_url(request.query, account),
             headers=tuple(
-                (name, self.text(value)) for name, value in request.headers if name.lower() != "authorization"
+                (name, self.text(value, account)) for name, value in request.headers if name.lower() != "authorization"
             ),
             body=self._body(exchange, account),
         )
 
-    def text(self, text: str) -> Text:
-        """A text, with symbols for ids and for the word of that run."""
-        if self.pattern is None:
-            return (text,)
+    def text(self, text: str, account: int) -> Text:
+        """A text, with symbols for all in it that looks like an id, a time or the word of that run."""
+        if text in self.ids:
+            return (SessionId(text),)
         parts: list[str | Symbol] = []
         end = 0
         for match in self.pattern.finditer(text):
-            parts += [text[end : match.start()], self._symbol(match[0])]
+            parts += [text[end : match.start()], self._symbol(match[0], account)]
             end = match.end()
-        parts.append(text[end:])
-        return tuple(part for part in parts if part != "") or ("",)
+        return as_text([*parts, text[end:]]) or ("",)
 
-    def _symbol(self, word: str) -> Symbol:
+    def _symbol(self, word: str, account: int) -> Symbol | str:
         if word in self.ids:
             return SessionId(word)
-        return Nonce(is_upper=word != self.nonce)
+        if word in self.endpoint_ids:
+            return EndpointId(word)
+        if self.nonce is not None and word.lower() == self.nonce.lower():
+            return Nonce("" if word == self.nonce else ".upper()")
+        value = float(word) if "." in word else int(word)
+        return Moment(value, account) if self._is_time(value) else word
 
-    def _path(self, path: str) -> Text:
-        segments: list[str | Symbol] = []
-        for segment in path.split("/"):
-            found = (
-                nearly(unquote(segment), self.ids)
-                if segment and quote(unquote(segment), safe="", errors="surrogatepass") == segment
-                else None
-            )
-            if segments:
-                segments.append("/")
-            if found is not None:
-                segments.append(SessionId(*found))
-            elif segment in self.endpoint_ids:
-                segments.append(EndpointId(segment))
-            else:
-                segments += self.text(segment)
-        return as_text(segments)
-
-    def _query(self, query: str, account: int) -> Text:
+    def _in_url(self, text: str, account: int) -> Text:
+        """A path or a query: what stands between its separators may be nearly an id."""
         parts: list[str | Symbol] = []
-        for place, pair in enumerate(query.split("&")):
-            name, equals, value = pair.partition("=")
-            found = nearly(unquote(value), self.ids) if quote(unquote(value), safe="") == value and value else None
-            parts += ["&"] * (place > 0) + [name + equals]
-            if found is not None:
-                parts.append(SessionId(*found))
-            elif (
-                value.isascii()
-                and value.isdigit()
-                and unquote(name).startswith("created")
-                and self._is_time(int(value))
-            ):
-                parts.append(Moment(int(value), account))
-            else:
-                parts += self.text(value)
+        for piece in re.split(r"([/&=])", text):
+            plain = unquote(piece)
+            is_whole = quote(plain, safe="", errors="surrogatepass") == piece
+            parts += (nearly(plain, self.ids) if is_whole else ()) or self.text(piece, account)
         return as_text(parts)
 
     def _is_time(self, value: float) -> bool:
         return self.span[0] <= value <= self.span[1]
 
-    def _body(self, exchange: Exchange, account: int) -> Body | None:
-        raw, value = exchange.request.body, exchange.request.json
-        if raw is None:
+    def _body(self, exchange: Exchange, account: int) -> Text | None:
+        if exchange.request.body is None:
             return None
-        if exchange.operation is Operation.ENDPOINTS and isinstance(value, dict):
-            url = str(value.get("url"))
-            known = {"url": (ReceiverUrl(url),), **({"secret": (Secret(url),)} if "secret" in value else {})}
-            return Body({**value, **known}, is_json=True)
-        if value is NOT_JSON or not _is_plain(value, raw):
-            return Body(self.text(raw.decode("latin-1")), is_json=False)
-        return Body(self._value(value, account), is_json=True)
+        text = exchange.request.body.decode("utf-8", "surrogateescape")
+        holes = {json.dumps(value)[1:-1]: symbol for value, symbol in _given(exchange).values()}
+        if not holes:
+            return self.text(text, account)
+        return as_text(holes.get(part, part) for part in re.split(f"({'|'.join(map(re.escape, holes))})", text))
 
-    def _value(self, value: Json, account: int, name: str = "") -> Json:
-        if isinstance(value, dict):
-            return {key: self._value(item, account, key) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._value(item, account) for item in value]
-        timed = name == "expires_at" and not isinstance(value, bool)
-        if isinstance(value, str):
-            if timed and value.isdigit() and self._is_time(int(value)):
-                return (Moment(int(value), account),)
-            parts = self.text(value)
-            return parts if parts != (value,) else value
-        if timed and isinstance(value, int | float) and self._is_time(value):
-            return Moment(value, account)
-        return value
+    def asked(self, exchange: Exchange) -> Json:
+        """The JSON of a request, with symbols."""
+        given = {name: (symbol,) for name, (_, symbol) in _given(exchange).items()}
+        value = self.value(exchange.request.json, self._account_of(exchange) or 0)
+        return {**value, **given} if given else value
 
-    def any_value(self, value: Json, account: int) -> Json:
+    def value(self, value: Json, account: int) -> Json:
         """A JSON value with symbols for all in it that looks like an id, a time or the word of the run."""
         if isinstance(value, dict):
-            return {name: self.any_value(item, account) for name, item in value.items()}
+            return {name: self.value(item, account) for name, item in value.items()}
         if isinstance(value, list):
-            return [self.any_value(item, account) for item in value]
+            return [self.value(item, account) for item in value]
         if isinstance(value, str):
-            parts = (SessionId(value),) if value in self.ids else self.text(value)
+            parts = self.text(value, account)
             return parts if parts != (value,) else value
-        return Moment(value, account) if is_integer(value) and self._is_time(value) else value
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return Moment(value, account) if is_number and self._is_time(value) else value
 
 
-def filled(value: Json, of_text: Callable[[Text], Json], of_moment: Callable[[Moment], Json]) -> Json:
-    """The value of a `Body`, with something else for each text with symbols and for each moment in it."""
-    if isinstance(value, tuple):
-        return of_text(value)
-    if isinstance(value, Moment):
-        return of_moment(value)
-    if isinstance(value, dict):
-        return {name: filled(item, of_text, of_moment) for name, item in value.items()}
-    return [filled(item, of_text, of_moment) for item in value] if isinstance(value, list) else value
+def _given(exchange: Exchange) -> Mapping[str, tuple[str, Symbol]]:
+    """What we give a webhook endpoint of ours when it is registered, by its name: as it was, and its symbol."""
+    url = registered_by(exchange)
+    if url is None:
+        return {}
+    secret = exchange.request.json.get("secret")
+    return {"url": (url, ReceiverUrl(url)), **({"secret": (secret, Secret(url))} if isinstance(secret, str) else {})}
 
 
-def _is_plain(value: Json, raw: bytes) -> bool:
-    """Whether a JSON value is written as `json.dumps` writes it."""
-    try:
-        return json.dumps(value).encode() == raw
-    except (RecursionError, ValueError):
-        return False
-
-
-def as_text(parts: Iterable[str | Symbol]) -> Text:
-    """Parts of a text, with neighbours that are plain put together."""
-    found: list[str | Symbol] = []
-    for part in parts:
-        if isinstance(part, str) and found and isinstance(found[-1], str):
-            found[-1] += part
-        elif part != "":
-            found.append(part)
-    return tuple(found)
+def registered_by(exchange: Exchange) -> str | None:
+    """The address of the receiver that a request registers as a webhook endpoint; None if it registers none."""
+    body = exchange.request.json
+    is_one = exchange.operation is Operation.ENDPOINTS and exchange.request.method == "POST"
+    return str(body.get("url")) if is_one and isinstance(body, dict) else None
 
 
 def _grouped(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from qashier_contract.history import Delivery, Exchange, History, Operation
 from qashier_contract.ledger import Ledger
+from qashier_contract.trace.symbols import SessionId, nearly
 from qashier_contract.values import Json
 
 _MOST_MARKED: Final = 8
@@ -134,9 +135,9 @@ class Units:
         parameters = exchange.request.parameters if exchange.operation is Operation.LIST else {}
         texts = (exchange.page_of, exchange.request.session_id)
         for text in (*texts, parameters.get("starting_after"), parameters.get("ending_before")):
-            found = nearly(text, self._of_id) if text else None
-            if found is not None:
-                return found[0]
+            for part in nearly(text, self._of_id) if text else ():
+                if isinstance(part, SessionId):
+                    return part.id
         return None
 
     # Choosing.
@@ -196,21 +197,6 @@ def _mark(exchange: Exchange) -> tuple[int | None, str] | None:
     body = exchange.request.json if exchange.operation is Operation.CREATE else None
     url = body.get("success_url") if isinstance(body, dict) else None
     return (exchange.account, url) if isinstance(url, str) else None
-
-
-def nearly(text: str, ids: Mapping[str, object]) -> tuple[str, str] | None:
-    """The session id that a text is or was made from, and how: `{}`, `{}x`, `{}[:-1]`, `{}.swapcase()`."""
-    if text in ids:
-        return text, "{}"
-    if len(text) > 12:
-        if text[:-1] in ids:
-            return text[:-1], "{}" + text[-1]
-        cut = next((one for one in ids if one[:-1] == text), None)
-        if cut is not None:
-            return cut, "{}[:-1]"
-    if text.swapcase() in ids:
-        return text.swapcase(), "{}.swapcase()"
-    return None
 
 
 def subject_of(event: Mapping[str, Json]) -> Json:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, without
 from qashier_contract.history import SESSIONS_PATH, Capability, Credentials
-from qashier_contract.trace.credentials import FORGED
+from qashier_contract.trace.credentials import FORGED, for_key
 from qashier_contract.values import is_integer
 
 
@@ -66,7 +66,8 @@ def _ask_with(context: RunContext, path: str, broken: Sequence[tuple[str, str]])
 
 def _broken(context: RunContext) -> Sequence[tuple[str, str]]:
     """Values of `Authorization` that name no account, and how a record shows them."""
-    return [(forged.value(context.target.keys[0].secret), shown) for shown, forged in FORGED.items()]
+    key = context.target.keys[0].secret
+    return [(for_key(text, key), shown) for shown, text in FORGED.items()]
 
 
 @driver(

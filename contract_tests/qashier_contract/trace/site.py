@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qashier_contract.history import Recorder
-from qashier_contract.target import Key, Target
-from qashier_contract.trace.sending import Site
-from qashier_contract.trace.steps import Steps
+from qashier_contract.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sites:
-    """Makes places to send traces to, all with the pace of one target.
+class Site:
+    """A target to send traces to, at the pace of one run.
 
     `nonce` is the word in the keys that were made up for the run. `keys_are_free` says whether the target takes keys
     that were made up, each as an account of its own with a clock of its own.
@@ -27,32 +26,19 @@ class Sites:
     receiver_port: int = 0
     receiver_url: str | None = None
 
-    def __call__(self, steps: Steps) -> Site:
-        """A place to send some steps to."""
-        nonce = fresh_nonce()
-        recorder = Recorder()
-        return Site(
-            target=self.target.with_accounts(self._keys(steps, nonce), recorder),
-            recorder=recorder,
-            nonce=nonce,
-            are_fresh=self.keys_are_free,
-            receiver_host=self.receiver_host,
-            receiver_port=self.receiver_port,
-            receiver_url=self.receiver_url,
-        )
-
-    def _keys(self, steps: Steps, nonce: str) -> list[Key]:
+    def target_for(self, accounts: Iterable[int], nonce: str, recorder: Recorder) -> Target:
+        """The target, spoken to in the name of some accounts that are new where that is possible."""
+        known = list(self.target.keys)
         if not self.keys_are_free:
-            return list(self.target.keys)
-        known = self.target.keys
+            return self.target.with_accounts(known, recorder)
         keys = []
-        for number in range(max(len(known), 1 + max(steps.accounts, default=0))):
+        for number in range(max(len(known), 1 + max(accounts, default=0))):
             key = known[number] if number < len(known) else replace(known[0], secret=f"{number}")
-            secret = key.secret.replace(self.nonce, nonce)
             # The first two differ in the case of their last letter alone, as those of a run do.
             made_up = f"sk_test_Again{nonce}{'0' * 16}{'aA'[number] if number < 2 else number}"
-            keys.append(replace(key, secret=secret if self.nonce in key.secret else made_up))
-        return keys
+            is_ours = self.nonce in key.secret
+            keys.append(replace(key, secret=key.secret.replace(self.nonce, nonce) if is_ours else made_up))
+        return self.target.with_accounts(keys, recorder)
 
 
 def fresh_nonce() -> str:
