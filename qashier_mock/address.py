@@ -101,7 +101,7 @@ def _listen_at(addresses: Iterable[tuple[socket.AddressFamily, Any]], port: int)
 
 
 def _listen(family: socket.AddressFamily, address: Any) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sends at once where it is TCP
     try:
         if sys.platform == "win32":
             # There, SO_REUSEADDR would let two servers have one port.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -180,3 +181,22 @@ def test_a_command_works_where_its_working_folder_was_deleted(
     folder.rmdir()
     main(command)
     assert "an error of ours" not in capsys.readouterr().err
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("bound", [lambda: bind("127.0.0.1", 0).sockets, lambda: listening.listen("127.0.0.1", 0)])
+async def test_what_is_written_in_two_steps_goes_out_at_once(bound: Callable[[], Sequence[socket.socket]]) -> None:
+    """Else the second step waits until the client has acknowledged the first, which takes it 40 ms."""
+    accepted: asyncio.Queue[int] = asyncio.Queue()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        end = writer.get_extra_info("socket")
+        await accepted.put(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    (listener,) = bound()
+    async with await asyncio.start_server(accept, sock=listener):
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await accepted.get() != 0
+        writer.close()
+        await writer.wait_closed()
