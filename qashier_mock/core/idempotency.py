@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from qashier_mock.core.model import CheckoutSession
+from qashier_mock.core.model import CheckoutSession, value
 
 MEMORY: Final = 86_400
 """Seconds from the first answer until a key is forgotten (IDM-4)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class IdempotencyRecord:
     """What a key was used for, and the answer: the session as the API showed it then.
 

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, NewType, TypeVar, dataclass_transform
 
 AccountId = NewType("AccountId", str)
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(noun: type[T]) -> type[T]:
+    """A dataclass for values of which a request makes many. mypy keeps them from being changed.
+
+    Where Python does that, too (`frozen=True`), it takes three times as long to make one.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(noun)
 
 
 class Status(StrEnum):
@@ -36,7 +47,7 @@ class EventType(StrEnum):
     EXPIRED = "checkout.session.expired"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LineItem:
     """One line: `quantity` pieces of a product at `unit_amount` (minor units) each."""
 
@@ -57,7 +68,7 @@ class LineItem:
         return self.name if self.description is None else self.description
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CreateSession:
     """A create request. Its shape has been validated, its rules have not."""
 
@@ -68,7 +79,7 @@ class CreateSession:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CheckoutSession:
     """One session at one moment. A change makes a new value.
 
@@ -97,7 +108,7 @@ class CheckoutSession:
         return self.status is Status.OPEN
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """Something that happened to a session, with the session right after it (EVT-1, EVT-3).
 
@@ -128,7 +139,7 @@ class WebhookEndpoint:
     secret: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountClock:
     """An account's clock: the machine's time plus `offset` seconds, or standing at `frozen_at`."""
 
@@ -144,7 +155,7 @@ MACHINE_CLOCK: Final = AccountClock()
 """The clock of an account that never moved it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Profile:
     """What an account is apart from its objects.
 

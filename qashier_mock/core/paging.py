@@ -8,18 +8,18 @@ the account holds. Answers are newest first (LIS-4).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Final, TypeVar
 
-from qashier_mock.core.model import CheckoutSession, Status
+from qashier_mock.core.model import CheckoutSession, Status, value
 
 DEFAULT_LIMIT: Final = 10
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CreatedRange:
     """Bounds on `created`, epoch seconds, `since` inclusive and `until` exclusive; None is unbounded (LIS-9)."""
 
@@ -36,7 +36,7 @@ class CreatedRange:
         return cls(max(lower, default=None), min(upper, default=None))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListQuery:
     """A list request: at most `limit` (1 to 100) sessions beyond a cursor, of one status, created in a range."""
 
@@ -47,7 +47,7 @@ class ListQuery:
     created: CreatedRange = field(default_factory=CreatedRange)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Page:
     """An answer: sessions newest first, and whether the walk in that direction has more (LIS-7)."""
 
@@ -55,7 +55,7 @@ class Page:
     has_more: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Interval:
     """Positions from `first` (inclusive) to `end` (exclusive), walked `newest_first` or the other way."""
 
