@@ -88,7 +88,7 @@ def test_what_broke_early_is_known_after_an_interruption_although_there_is_no_ti
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(interim, "_SHARE", 0.0)
-    monkeypatch.setattr(run, "_LAST_LOOK_S", 0.2)
+    monkeypatch.setattr(run, "_LAST_LOOK_NS", 200_000_000)
     carry, stop, sent = within("default 23 h"), Stop(), count()
 
     def interrupted(*request: object) -> object:

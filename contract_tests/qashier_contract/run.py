@@ -40,7 +40,7 @@ _LEAST_SHARE: Final = 0.1
 """The part of the budget that judging has at least: what was sent must not have been sent for nothing."""
 _WRITING: Final = 3
 """How many times as long as judging it takes to write down the violations, in every form of a report."""
-_LAST_LOOK_S: Final = 0.7
+_LAST_LOOK_NS: Final = 700_000_000
 """How long judging may take once somebody pressed Ctrl-C."""
 
 
@@ -216,7 +216,7 @@ class Run:
             clauses=tuple(by_id[identifier] for identifier in CLAUSES),
             requests=self.target.pace.sent,
             duration_s=(time.monotonic_ns() - self.started_ns) / 1e9,
-            interrupted=interrupted,
+            interrupted=interrupted or self.stop.is_set,
             notes=tuple(self.notes),
             history=history,
             first_violation_s=self.interim.first_violation_s,
@@ -279,17 +279,20 @@ class Run:
         """What becomes of each clause. Where it must be quick and is not, what is known already has to do."""
         skipped = replace(history, exchanges=(), deliveries=())
         found = {entry.clause.id: entry for entry in judge(skipped, CLAUSES.values(), reasons=reasons)}
-        if is_hasty and len(history.exchanges) * _JUDGING_NS > _LAST_LOOK_S * 1e9:
-            self.interim.last_look(int(_LAST_LOOK_S * 1e9 / _JUDGING_NS))
-            return {**found, **self.interim.known}
-        began_ns = time.monotonic_ns()
+        began_ns, cost_ns = time.monotonic_ns(), self.target.pace.judging_ns
+        until_ns = max(self._ends_ns, began_ns + int(_LEAST_SHARE * self.settings.max_time_s * 1e9))
+        if is_hasty:
+            until_ns = began_ns + _LAST_LOOK_NS
+            if len(history.exchanges) * cost_ns > _LAST_LOOK_NS:
+                self.interim.last_look(_LAST_LOOK_NS // cost_ns)
+                return {**found, **self.interim.known}
         judged = judge(
             history,
             [CLAUSES[identifier] for identifier in self.wanted],
             strict=self.strict,
             reasons=reasons,
             failed_checks=self.failed_checks,
-            until_ns=max(self._ends_ns, began_ns + int(_LEAST_SHARE * self.settings.max_time_s * 1e9)),
+            until_ns=until_ns,
         )
         self._judged_ns = time.monotonic_ns() - began_ns
         self.interim.settle(judged)

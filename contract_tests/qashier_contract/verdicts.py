@@ -134,13 +134,27 @@ class SentAgain:
 
 @dataclass(frozen=True, slots=True)
 class ClauseReport:
-    """The outcome for one clause. `reason` says why it was not exercised."""
+    """The outcome for one clause.
+
+    `violations` are the shortest of those that were collected, and `further` the others, which no report shows.
+    `reason` says why it was not exercised.
+    """
 
     clause: Clause
     verdict: Verdict
     exercised: int = 0
     violations: tuple[Violation, ...] = ()
     reason: str | None = None
+    further: tuple[Violation, ...] = ()
+
+    @property
+    def collected(self) -> tuple[Violation, ...]:
+        return (*self.violations, *self.further)
+
+    @property
+    def is_all(self) -> bool:
+        """Whether these are all violations: who is broken very often is not looked at to the end."""
+        return len(self.violations) + len(self.further) < _MOST_COLLECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +240,13 @@ def judge(
         strict: Whether an assumed clause that is broken fails, instead of being warned about.
         reasons: Why a clause may not have been exercised, by its id: skipped, out of time.
         failed_checks: Where our own mock left the strict document.
-        until_ns: When to stop, on the monotonic clock. The clauses that are left are not exercised: out of time.
+        until_ns: When to stop, on the monotonic clock. The clauses that are left are not exercised: out of time, if
+            no other reason is known.
     """
     strict_violations = [failed.violation for failed in failed_checks]
     ledger = Ledger(history)
     return tuple(
-        ClauseReport(clause, Verdict.NOT_EXERCISED, reason="out of time")
+        ClauseReport(clause, Verdict.NOT_EXERCISED, reason=(reasons or {}).get(clause.id, "out of time"))
         if until_ns is not None and time.monotonic_ns() >= until_ns
         else _judge(
             ledger,
@@ -258,8 +273,8 @@ def _judge(
         found = [*(Violation(clause.id, finding) for finding in broken), *strict_violations]
         # What shows without a receiver of webhooks is easier to see again.
         found.sort(key=lambda violation: (bool(violation.deliveries), len(violation.exchanges)))
-        violations = tuple(found[:_MOST_SHOWN])
-        return ClauseReport(clause, verdict, exercised + len(strict_violations), violations)
+        shown, further = tuple(found[:_MOST_SHOWN]), tuple(found[_MOST_SHOWN:])
+        return ClauseReport(clause, verdict, exercised + len(strict_violations), shown, further=further)
     if exercised:
         return ClauseReport(clause, Verdict.PASSED, exercised)
     lacks = [need.lack for need in sorted(clause.needs - ledger.history.terms.capabilities)]

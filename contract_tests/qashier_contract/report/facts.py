@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from qashier_contract.findings import StatusIs
+from qashier_contract.history import Operation
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
+    from qashier_contract.history import Exchange, History
     from qashier_contract.verdicts import ClauseReport, Report, Violation
 
 TITLES: Final[Mapping[str, str]] = {
@@ -31,6 +35,8 @@ TITLES: Final[Mapping[str, str]] = {
 
 _Key = TypeVar("_Key", str, int)
 _MOST_IDS: Final = 8
+_SHOW_ALL: Final = {Operation.EVENTS, Operation.ENDPOINTS, Operation.CLOCK}
+"""What shows so much at once that two clauses which fail there need not have anything to do with each other."""
 WORST_FIRST: Final = (Verdict.FAILED, Verdict.WARNED, Verdict.NOT_EXERCISED, Verdict.PASSED)
 
 
@@ -172,28 +178,32 @@ class Cause:
 
 
 def causes(report: Report) -> tuple[Cause, ...]:
-    """The broken clauses, each below the one that it probably follows from; failures before warnings.
+    """The broken clauses, grouped by what is probably one cause; failures before warnings.
 
-    A clause follows from another one if its evidence holds the failing exchange of the other's, and has more besides,
-    or if it is about the other's failing place in the same answer. Where that is so both ways, the one that failed
-    first is the cause; of two that failed at once, the first in the contract.
+    A clause follows from another one if most of its violations touch what is wrong by the other's: the same exchange or
+    place in it, the same session, or the same mistake elsewhere. What a target does wrong nearly everywhere explains
+    nothing but itself. Of those that belong together the one that failed first stands above the others.
     """
     entries = broken(report)
     places = {entry.clause.id: place for place, entry in enumerate(report.clauses)}
-    above: dict[str, str] = {}
+    order = {e.clause.id: (min(map(_number_of_failure, e.violations), default=0), places[e.clause.id]) for e in entries}
+    follow, above = _followers(entries, report.history), dict[str, str]()
     for entry in entries:
-        for other in entries:
-            is_cause = other.clause.id not in above and _root(other.clause.id, above) != entry.clause.id
-            before, after = ((_first_failure(one), places[one.clause.id]) for one in (other, entry))
-            is_later = not _follows(other, entry) or before < after
-            if other is not entry and is_cause and is_later and _follows(entry, other):
-                above[entry.clause.id] = other.clause.id
+        name = entry.clause.id
+        for other, how in sorted(follow[name].items(), key=lambda each: order[each[0]]):
+            back = follow[other].get(name, 0)
+            is_later = how > back or (how == back and order[other] < order[name])
+            if is_later and _root(other, above) != name:
+                above[name] = other
                 break
-    return tuple(
-        Cause(entry, tuple(e for e in entries if e is not entry and _root(e.clause.id, above) == entry.clause.id))
-        for entry in entries
-        if entry.clause.id not in above
-    )
+    groups: dict[str, list[ClauseReport]] = {}
+    for entry in sorted(entries, key=lambda each: each.clause.id in above):  # what follows comes later
+        groups.setdefault(_root(entry.clause.id, above), []).append(entry)
+    found = []
+    for members in groups.values():
+        first = min(members, key=lambda each: (WORST_FIRST.index(each.verdict), order[each.clause.id][0]))
+        found.append(Cause(first, tuple(entry for entry in entries if entry in members and entry is not first)))
+    return tuple(sorted(found, key=lambda cause: entries.index(cause.entry)))
 
 
 def _root(identifier: str, above: Mapping[str, str]) -> str:
@@ -202,15 +212,76 @@ def _root(identifier: str, above: Mapping[str, str]) -> str:
     return identifier
 
 
-def _follows(entry: ClauseReport, other: ClauseReport) -> bool:
-    failing = {_failing(violation) for violation in other.violations} - {None}
-    if any(
-        failing & {exchange.number for exchange in violation.exchanges} - {_failing(violation)}
-        for violation in entry.violations
-    ):
-        return True
-    failing_places = {place for violation in other.violations for place in _places(violation)[:1]}
-    return any(not failing_places.isdisjoint(_places(violation)) for violation in entry.violations)
+def _followers(entries: Sequence[ClauseReport], history: History) -> Mapping[str, Mapping[str, int]]:
+    """From which others each of some clauses follows: 2 for those whose failing place it is about, else 1."""
+    met: dict[Operation, list[str | None]] = {}
+    for exchange in history.exchanges:
+        met.setdefault(exchange.operation, []).append(_session(exchange))
+    about = {entry.clause.id: [set(_places(each)) for each in entry.collected] for entry in entries}
+    marks = {entry.clause.id: [set(_marks(each)) for each in entry.collected] for entry in entries}
+    found: dict[str, dict[str, int]] = {name: {} for name in marks}
+    for other in entries:
+        places = {place for violation in other.collected for place in _places(violation)[:1]}
+        wrong = _wrong(other, met)
+        for name in found.keys() - {other.clause.id}:
+            if _most(not places.isdisjoint(each) for each in about[name]):
+                found[name][other.clause.id] = 2
+            elif _most(not wrong.isdisjoint(each) for each in marks[name]):
+                found[name][other.clause.id] = 1
+    return found
+
+
+def _most(answers: Iterable[bool]) -> bool:
+    """Whether at least two thirds of some answers are yes."""
+    given = list(answers)
+    return 3 * sum(given) >= 2 * len(given)
+
+
+def _wrong(entry: ClauseReport, met: Mapping[Operation, Sequence[str | None]]) -> set[Hashable]:
+    """The marks of what is wrong where a clause is broken, without those that nearly everything has.
+
+    Args:
+        entry: The clause.
+        met: The session of each exchange, by operation.
+    """
+    wrong: set[Hashable] = set()
+    for violation in entry.collected:
+        wrong |= {*_places(violation)[:1], _mistake(violation)}
+    failing = {e.number: e.operation for violation in entry.collected if (e := violation.failing_exchange)}
+    sessions = {name for violation in entry.collected for name in map(_session, violation.exchanges) if name}
+    operations = [operation for operation in set(failing.values()) if operation in met]
+    if entry.is_all and 2 * len(failing) < sum(len(met[each]) for each in operations):
+        wrong |= {number for number, operation in failing.items() if operation not in _SHOW_ALL}
+    touched = {name for each in operations for name in met[each]} - {None} or set(met.get(Operation.CREATE, ()))
+    if entry.is_all and 2 * len(sessions) < len(touched):
+        wrong |= sessions
+    return wrong
+
+
+def _marks(violation: Violation) -> Iterator[Hashable]:
+    """What a violation touches: exchanges, places in them, sessions, and the mistake itself."""
+    yield from _places(violation)
+    yield _mistake(violation)
+    for exchange in violation.exchanges:
+        yield exchange.number
+        yield _session(exchange) or exchange.number
+
+
+def _mistake(violation: Violation) -> Hashable:
+    """What was expected and seen, but for ids and numbers: the same mistake may show in many sessions."""
+    finding, at = violation.finding, violation.finding.expectation.at
+    if isinstance(finding.expectation, StatusIs) and at is not None:
+        # One certain status is a mistake of its own; that something is taken or refused has many reasons.
+        where = "" if finding.expectation.statuses.words[:3].isdecimal() else at.operation
+        return finding.expectation.expected, finding.seen, finding.about, where
+    words = finding.expected, "a list" if at and isinstance(at.value, list) else finding.seen
+    return finding.key, *(re.sub(r'"[a-z]+_\w{8,}"|\d+', "#", each) for each in words)
+
+
+def _session(exchange: Exchange) -> str | None:
+    """The session that an exchange is about."""
+    created = exchange.object.get("id") if exchange.operation is Operation.CREATE else None
+    return exchange.page_of or exchange.request.session_id or (created if isinstance(created, str) else None)
 
 
 def _places(violation: Violation) -> list[tuple[int, str]]:
@@ -218,11 +289,7 @@ def _places(violation: Violation) -> list[tuple[int, str]]:
     return [(at.exchange.number, at.stable_name) for at in violation.finding.places if at.exchange is not None]
 
 
-def _failing(violation: Violation) -> int | None:
+def _number_of_failure(violation: Violation) -> int:
     """The number of the exchange at which a violation shows."""
     shown = violation.failing_exchange or next(reversed(violation.exchanges), None)
-    return None if shown is None else shown.number
-
-
-def _first_failure(entry: ClauseReport) -> int:
-    return min((number for violation in entry.violations if (number := _failing(violation))), default=0)
+    return 0 if shown is None else shown.number

@@ -122,7 +122,7 @@ def merged(part: History) -> list[Step]:
 
 def _evidence(report: Report, violation: Violation, place: int) -> History:
     """What disagrees, with all that it rests on; for the first violation of a clause also what its judge needs."""
-    if place == 0:
+    if place == 0 and not report.interrupted:  # who pressed Ctrl-C does not wait
         seen = seen_as(report[violation.clause].clause, violation, report.history)
         return minimise(seen, most=_MOST_QUESTIONS).history
     units = _units(report.history)
