@@ -76,6 +76,20 @@ def test_a_wrong_address_is_named(status: str, body: bytes, words: str) -> None:
     assert len(came) <= 4
 
 
+@pytest.mark.parametrize("below", ["/v1", "/checkout/sessions", "/checkout/sessions/"])
+def test_an_address_below_or_beside_the_api_is_named(below: str) -> None:
+    came: list[str] = []
+    carry = within()
+
+    def counted(method: str, url: str, *rest: Any) -> Any:
+        came.append(url)
+        return carry(method, url, *rest)
+
+    with pytest.raises(NotTheApi, match=rf"no Checkout Sessions API at {IN_PROCESS}\S*: POST .* give the base URL"):
+        check(IN_PROCESS + below, transport=counted, drivers=directed)
+    assert sum("/_mock/" not in url for url in came) <= 4
+
+
 def test_too_many_requests_for_everything_tests_nothing() -> None:
     answer = b"HTTP/1.1 429 Slow Down\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
     refused(answer, NotTheApi, "answers 429 to every request: nothing was tested")
@@ -143,6 +157,8 @@ def test_a_clock_that_is_off_is_accused_where_its_date_says_otherwise() -> None:
         IN_PROCESS, transport=shifted("no control", 900, date=False), seed=1, only=["CRE-4"], drivers=directed
     )
     assert report["CRE-4"].verdict is Verdict.FAILED
+    least, most = map(int, re.findall(r"from (\d+) to (\d+)", report["CRE-4"].violations[0].expected)[0])
+    assert 600 <= most - least < 660  # what is named is what is allowed, five minutes either way
 
 
 # ── webhooks that cannot come ───────────────────────────────────────────────────────────────────────────────────────

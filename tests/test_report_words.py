@@ -17,7 +17,7 @@ from qashier_contract.drive.plan import selected
 from qashier_contract.findings import Equals, Expectation, HasShape, PassesCheck, expect
 from qashier_contract.history import Exchange, History, Reply, Request
 from qashier_contract.places import EACH, Sum, in_body, status_of
-from qashier_contract.report import render
+from qashier_contract.report import FORMATS, render
 from qashier_contract.report.facts import again, causes, judgement
 from qashier_contract.report.markdown import _code, _escaped, _inline
 from qashier_contract.report.terminal import MOST_LINES, ProgressLine, annotated, summary
@@ -113,14 +113,14 @@ def test_what_is_about_the_failing_place_of_another_clause_follows_from_it() -> 
     ]
 
 
-@pytest.mark.parametrize("form", ["json", "junit", "html", "markdown", "har"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_binary_answers_and_half_characters_are_safe_in_every_report(form: str) -> None:
     report = report_of(
         broken("CRE-6", exchange(1, bytes(range(256)) + HOSTILE.encode("utf-8", "replace")), text=HOSTILE)
     )
     text = render(replace(report, notes=(HOSTILE,)), form)
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", text)
-    if form in {"json", "har"}:
+    if form in {"json", "har", "sarif"}:
         json.loads(text)
     if form == "junit":
         ET.fromstring(text.encode("utf-8", "backslashreplace"))  # noqa: S314 - of our own making

@@ -361,6 +361,7 @@ def test_a_webhook_is_received_however_it_is_framed(request_bytes: bytes) -> Non
             answer = b"".join(iter(lambda: connection.recv(9_999), b""))
     assert b"HTTP/1.1 200 OK\r\n" in answer
     (delivery,) = recorder.deliveries
+    assert delivery.body == b'{"id": 1}'  # what was signed
     assert delivery.json == {"id": 1}
 
 
