@@ -21,7 +21,9 @@ class Page(HTMLParser):
 
     _ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
     """The `data-testid` of what a customer presses in a form."""
-    _SILENT = frozenset({"script", "style", "template", "head", "noscript"})
+    _SILENT = frozenset({"script", "style", "head", "noscript"})
+    _INERT = frozenset({"iframe", "noembed", "noframes", "template", "textarea", "title", "xmp"})
+    """What a browser takes for text, or keeps for later: nobody sees or presses what is in there."""
     _INLINE = frozenset(["a", "abbr", "b", "bdi", "em", "font", "i", "mark", "small", "span", "strong", "u", "wbr"])
     """What does not part the letters around it: a customer reads `succ<em>essful</em>` as one word."""
     _VOID = frozenset(
@@ -40,6 +42,8 @@ class Page(HTMLParser):
         self._words: list[str] = []
         self._hidden = 0
         self._form: int | None = None
+        self._inert: list[str] = []
+        """The inert element that is open, as often as it is nested."""
         self._stack: list[tuple[str, bool]] = []
         self._open: Counter[str] = Counter()
         """How many elements of each name are open: a look through the stack for each end tag would be quadratic."""
@@ -69,6 +73,10 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         self._part_words(tag)
+        if self._inert or tag in self._INERT:
+            if not self._inert or tag == self._inert[-1] == "template":
+                self._inert.append(tag)
+            return
         hides = (
             tag in self._SILENT
             or "hidden" in attributes
@@ -96,6 +104,10 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._part_words(tag)
+        if self._inert:
+            if tag == self._inert[-1]:
+                self._inert.pop()
+            return
         if tag == "form":
             self._form = None
         if self._open[tag]:
@@ -111,7 +123,7 @@ class Page(HTMLParser):
             self._words.append("")
 
     def handle_data(self, data: str) -> None:
-        if self._hidden:
+        if self._hidden or self._inert:
             return
         if self._words and self._words[-1][-1:].isalpha() and data[:1].isalpha():
             data = self._words.pop() + data

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -30,6 +31,11 @@ from tests.targets.values import Account, Answer, Job, Kept, Keyed, Refused, Req
 SEARCH: Final = (
     "<form action=/search><input name=q></form><form method=post action=/language><button>中文</button></form>"
 )
+INERT: Final = (
+    "<template><form method=post action=/later><button data-testid=pay-card>Pay</button></form>expired, paid "
+    "<a data-testid=back href=/later>Back</a></template><textarea hidden><form method=post></textarea>"
+)
+"""What a browser shows nobody, though it looks like forms and links."""
 
 
 def with_password(inner: Inner, value: str) -> tuple[str, str, str]:
@@ -181,12 +187,12 @@ def takes_any_query(inner: Inner, query: str) -> dict[str, str]:
     return dict(inner(urlencode(known)))
 
 
-def with_token(inner: Inner, request: Request) -> Answer:
-    """A token in a cookie ties each form to the browser that it was shown to."""
+def with_token(inner: Inner, request: Request, *, is_renewed: bool = False) -> Answer:
+    """A token in a cookie ties each form to the browser that it was shown to, or to the page that was shown last."""
     held = re.search(r"token=(\w+)", request.headers.get("Cookie") or "")
     if request.method == "POST" and (held is None or dict(parse_qsl(request.body.decode())).get("token") != held[1]):
         return Answer(403, {"Content-Type": "text/html; charset=utf-8"}, "<p>No.</p>")
-    token = held[1] if held else secrets.token_hex(4)
+    token = held[1] if held and not is_renewed else secrets.token_hex(4)
 
     def outside(form: re.Match[str]) -> str:
         """A button outside of its form, which only its id ties it to."""
@@ -298,6 +304,8 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     ),
     "search on every page": result("drawn", lambda text: SEARCH + text),
     "pages with a token in a cookie": wrapped("page", with_token),
+    "a new token with each page": wrapped("page", partial(with_token, is_renewed=True)),
+    "inert forms on every page": result("drawn", lambda text: INERT + text),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
     "properties change with each answer": fresh(changing),
     "ended sessions go after an hour": wrapped("sweep", forgets),
@@ -320,6 +328,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "integral floats accepted",
         "strict queries off",
         "search on every page",
+        "inert forms on every page",
         "pages with a token in a cookie",
         "properties change with each answer",
         "the way back has more in its query",
@@ -334,7 +343,14 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "no second account",
         "problem documents",
     ),
-    "company": ("short ids", "clock 9 s off", "others arrive", "422 throughout", "ended sessions go after an hour"),
+    "company": (
+        "short ids",
+        "clock 9 s off",
+        "others arrive",
+        "422 throughout",
+        "ended sessions go after an hour",
+        "a new token with each page",
+    ),
     "delays": (
         "a worker delivers now and then",
         "events listed later",

@@ -195,7 +195,8 @@ class Opened:
 
         Args:
             acts: `expire`, the outcome of a payment, or what is pressed on the page.
-            page: A page, which may be stale. Without one, nothing is pressed.
+            page: A page, which may be stale. Without one, nothing is pressed. After a payment that failed, the customer
+                goes on with the page that he sees then: its forms may be good for one press each.
         """
         for act in acts:
             if act == "expire":
@@ -205,7 +206,10 @@ class Opened:
             elif page is None:
                 continue
             else:
-                self.press(act, page)
+                answer = self.press(act, page)
+                shown = page_of(answer) if answer is not None and act == "pay-declined" else None
+                if shown is not None:
+                    page = answer if shown.forms else self.view() or page
             self.retrieve()
 
 
