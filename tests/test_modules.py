@@ -39,7 +39,7 @@ def test_no_module_is_too_long(house: str) -> None:
 
 
 CHECKER = "contract_tests/qashier_contract"
-ROOMS = [f"{CHECKER}/{room}" for room in ("clauses", "drive", "ledger")]
+ROOMS = [f"{CHECKER}/{room}" for room in ("clauses", "drive", "ledger", "trace")]
 
 
 @pytest.mark.parametrize("house", ["qashier_mock", *ROOMS])

@@ -158,8 +158,8 @@ class _Shell:
         """The address of a hosted page, from what the session's was: no address of the recorded run is named."""
         url = self.names.page(exchange)
         shown = exchange.request.path
-        born = next((s.exchange for s in self.names.sent if f"url{self.names.reply_name(s.exchange)[1:]}" == url), None)
-        recorded = str(born.object.get("url")) if born is not None else shown
+        session = self.steps.reader.ledger.sessions.get(exchange.page_of or "")
+        recorded = str(session.born.object.get("url")) if session is not None else shown
         if shown.startswith(recorded):
             return f'"${{{url}}}{_in_quotes(shown.removeprefix(recorded))}"'
         parts = urlsplit(shown)

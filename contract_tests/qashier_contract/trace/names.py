@@ -90,12 +90,27 @@ class Names:
         self.steps = steps
         self.sent = [step for step in steps.all if step.moved_s is None]
         self._replies = {step.exchange.number: f"r{place}" for place, step in enumerate(self.sent, 1)}
+        self._expressions = dict(self._shown())
         self._born: dict[str, Exchange] = {}
         for step in self.sent:
             session_id = step.exchange.object.get("id")
             if step.exchange.operation is Operation.CREATE and step.exchange.succeeded and isinstance(session_id, str):
                 self._born.setdefault(session_id, step.exchange)
         self.hooks = {url: self._answers(url) for step in self.sent if (url := step.registers) is not None}
+
+    def _shown(self) -> Iterator[tuple[int, str]]:
+        """The expression of each reply that the script has, by the number of its exchange.
+
+        What a step gets of a page is a list of replies: the first, and those to which it was led on.
+        """
+        last: dict[str, tuple[str, int]] = {}
+        for exchange in self.steps.history.exchanges:
+            name, page = self._replies.get(exchange.number), exchange.page_of
+            if page is None and name is not None:
+                yield exchange.number, name
+            elif page is not None and (name is not None or page in last):
+                last[page] = (name, 0) if name is not None else (last[page][0], last[page][1] + 1)
+                yield exchange.number, "{}[{}]".format(*last[page])
 
     def _answers(self, url: str) -> tuple[int, ...]:
         """What a receiver answers, request by request, over and over, as short as it can be said."""
@@ -144,7 +159,7 @@ class Names:
 
     def knows(self, exchange: Exchange) -> bool:
         """Whether the script has the reply of an exchange."""
-        return exchange.number in self._replies or self._chain(exchange) is not None
+        return exchange.number in self._expressions
 
     def reply_name(self, exchange: Exchange) -> str:
         """The variable of what a step gets: a reply, or for a page a list of replies, the last one that led there."""
@@ -152,27 +167,7 @@ class Names:
 
     def reply(self, exchange: Exchange) -> str:
         """The expression of a reply."""
-        name = self.reply_name(exchange)
-        if exchange.page_of is None:
-            return name
-        if (chain := self._chain(exchange)) is not None:
-            first, place = chain
-            return f"{self._replies[first]}[{place}]"
-        return f"{name}[0]"
-
-    def _chain(self, exchange: Exchange) -> tuple[int, int] | None:
-        """The press or view that led to a page by redirects, and how many led there."""
-        if exchange.page_of is None or not (exchange.page_act or "").endswith(", led on"):
-            return None
-        earlier = [
-            one
-            for one in self.steps.history.exchanges
-            if one.page_of == exchange.page_of and one.number < exchange.number
-        ]
-        for place, one in enumerate(reversed(earlier), 1):
-            if one.number in self._replies:
-                return one.number, place
-        return None
+        return self._expressions.get(exchange.number, "_")
 
     def _number(self, session_id: str) -> str:
         return self._replies[self._born[session_id].number][1:]
@@ -195,11 +190,8 @@ class Names:
 
     def page_before(self, exchange: Exchange) -> str | None:
         """The variable of the page on which something was pressed."""
-        for one in self.steps.history.exchanges:
-            if one.number == exchange.page_from:
-                chain = self._chain(one)
-                return self._replies.get(chain[0] if chain is not None else one.number)
-        return None
+        shown = self._expressions.get(exchange.page_from or 0)
+        return None if shown is None else shown.partition("[")[0]
 
     # What requests carry.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from itertools import groupby
 from typing import Final
 
 from qashier_contract.findings import Delivered
@@ -135,34 +136,25 @@ class _Script:
 
     def _statements(self) -> list[str]:
         lines: list[str] = []
-        moves: list[Step] = []
         last_look_ns = 0
-        for group in self.steps.groups:
-            if len(group) == 1 and group[0].moved_s is not None:
-                if moves and moves[0].account != group[0].account:
-                    lines += self._moves(moves)
-                    moves = []
-                moves.append(group[0])
+        for account, groups in groupby(self.steps.groups, _moves_clock_of):
+            if account is not None:
+                lines += self._moves(account, [group[0].moved_s or 0 for group in groups])
                 continue
-            lines += self._moves(moves)
-            moves = []
-            exchange = group[0].exchange
-            if exchange.operation is Operation.EVENTS:
-                if last_look_ns and exchange.sent_ns - last_look_ns > _LOOKED_AGAIN_NS:
-                    lines.append("time.sleep(2)")
-                last_look_ns = exchange.sent_ns
-            lines += self._single(group[0]) if len(group) == 1 else self._at_once(group)
-            lines += self._deliveries(group)
-        return lines + self._moves(moves)
+            for group in groups:
+                exchange = group[0].exchange
+                if exchange.operation is Operation.EVENTS:
+                    if last_look_ns and exchange.sent_ns - last_look_ns > _LOOKED_AGAIN_NS:
+                        lines.append("time.sleep(2)")
+                    last_look_ns = exchange.sent_ns
+                lines += self._single(group[0]) if len(group) == 1 else self._at_once(group)
+                lines += self._deliveries(group)
+        return lines
 
-    def _moves(self, moves: list[Step]) -> list[str]:
-        if not moves:
-            return []
-        account = moves[0].account
+    def _moves(self, account: int, moves: list[int]) -> list[str]:
         if not self.hooks:
-            return [self._advance(account, sum(step.moved_s or 0 for step in moves))]
-        seconds = ", ".join(str(step.moved_s) for step in moves)
-        wrapped = textwrap.fill(f"{seconds},", 80, initial_indent="    ", subsequent_indent="    ")
+            return [self._advance(account, sum(moves))]
+        wrapped = textwrap.fill(f"{', '.join(map(str, moves))},", 80, initial_indent="    ", subsequent_indent="    ")
         places = range(1, len(self.hooks) + 1)
         hooks = [f"    hook{place}.move(seconds)" for place in places]
         # When a try comes matters: it gets the time to, before the clock moves on.
@@ -287,6 +279,11 @@ _CLIENTS: Final = (
     ("other_control", "CONTROL", "OTHER_KEY"),
     ("customer", '""', ""),
 )
+
+
+def _moves_clock_of(group: tuple[Step, ...]) -> int | None:
+    """Whose clock a group moves, None if it is anything but a move."""
+    return (group[0].account or 0) if len(group) == 1 and group[0].moved_s is not None else None
 
 
 def _used_only(lines: list[str]) -> list[str]:
