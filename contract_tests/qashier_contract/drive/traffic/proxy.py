@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -144,8 +145,7 @@ class ForwardingProxy:
         self.target_url = target_url.rstrip("/")
         self._prefix = path_of(self.target_url).rstrip("/").encode("ascii", "replace")
         self._netloc = urlsplit(target_url).netloc.encode("idna" if not target_url.isascii() else "ascii")
-        self._seen = seen
-        self._count = 0
+        self.seen, self.numbers = seen, count(1)
         self._servers: list[asyncio.Server] = []
         self._halves: set[_Half] = set()
         self._tls = ssl.create_default_context() if origin.scheme == "https" else None
@@ -224,15 +224,6 @@ class ForwardingProxy:
         headers = [(b"Host", self._netloc), *_passed_on(request.headers.raw_items())]
         return h11.Request(method=request.method, target=self._prefix + target, headers=headers)
 
-    def next_number(self) -> int:
-        """The number of the request that begins now."""
-        self._count += 1
-        return self._count
-
-    def tell(self, seen: Seen) -> None:
-        """Say what was seen."""
-        self._seen(seen)
-
     def url_of(self, request: h11.Request) -> str:
         """The absolute URL of a request as it went on."""
         base = f"{self.origin.scheme}://{self._netloc.decode('ascii', 'replace')}"
@@ -270,7 +261,7 @@ class _Passing:
             await self._refuse(501, "there is no CONNECT here")
             return False
         request = self.proxy.request_for_target(event)
-        sent, exchange = _Body(), _Answer(number=self.proxy.next_number(), sent_ns=time.monotonic_ns())
+        sent, exchange = _Body(), _Answer(number=next(self.proxy.numbers), sent_ns=time.monotonic_ns())
         try:
             await self._exchange(request, sent, exchange)
         except _TargetGone as gone:
@@ -280,7 +271,7 @@ class _Passing:
             else:
                 self.client.abort()
         finally:
-            self.proxy.tell(_seen(self.proxy.url_of(request), event, sent, exchange))
+            self.proxy.seen(_seen(self.proxy.url_of(request), event, sent, exchange))
         if self._target is not None:
             if self._target.is_done:
                 self._target.http.start_next_cycle()
@@ -304,7 +295,7 @@ class _Passing:
                 await self._answer(target, answer)
             except _TargetGone:
                 # A connection may be closed while it is idle. What changes nothing is sent again on a new one.
-                may_try_again = not is_new and answer.is_empty and request.method in _SAFE and sent.size == 0
+                may_try_again = not is_new and answer.head is None and request.method in _SAFE and sent.size == 0
                 if not may_try_again or not (pump.done() and pump.exception() is None):
                     raise
                 self.close()
@@ -380,7 +371,9 @@ class _Passing:
                     await self.client.send(event)
             elif isinstance(event, h11.Response):
                 answer.head = event
-                await self.client.send(_back(event))
+                headers = _passed_on(event.headers.raw_items())
+                back = h11.Response(status_code=event.status_code, reason=event.reason, headers=headers)
+                await self.client.send(back)
             elif isinstance(event, h11.Data):
                 answer.body.add(bytes(event.data))
                 await self.client.send(h11.Data(data=event.data))
@@ -402,10 +395,6 @@ class _Answer:
     body: _Body = field(default_factory=_Body)
     received_ns: int = 0
     failure: str | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return self.head is None
 
     @property
     def reply(self) -> Reply | None:
@@ -443,8 +432,3 @@ def _passed_on(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
         word.strip().lower() for name, value in headers if name.lower() == b"connection" for word in value.split(b",")
     }
     return [(name, value) for name, value in headers if name.lower() not in _HOP and name.lower() not in named]
-
-
-def _back(head: h11.Response) -> h11.Response:
-    """An answer's head as it goes back."""
-    return h11.Response(status_code=head.status_code, reason=head.reason, headers=_passed_on(head.headers.raw_items()))

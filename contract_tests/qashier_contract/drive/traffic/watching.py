@@ -46,8 +46,7 @@ class Watching:
         self._passed = 0
         self._others = 0
         self._listening: Future[int] = Future()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()), name="watch", daemon=True)
         self.url = ""
         """Where to send requests."""
 
@@ -103,16 +102,8 @@ class Watching:
         except Interrupted:
             return
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._listen())
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
-
     async def _listen(self) -> None:
-        self._stopping = asyncio.Event()
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         try:
             number = await self._proxy.start(*self._address)
         except (OSError, OverflowError) as error:
@@ -121,10 +112,6 @@ class Watching:
         self._listening.set_result(number)
         await self._stopping.wait()
         await self._proxy.stop()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _record(self, seen: Seen) -> None:
         exchange = self._traffic.exchange(seen)
