@@ -13,6 +13,8 @@ from pathlib import Path
 from secrets import randbits
 from typing import TYPE_CHECKING
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from qashier_mock._version import __version__
 from qashier_mock.accounts import AccountService
 from qashier_mock.address import host_in, is_loopback
@@ -40,8 +42,6 @@ from qashier_mock.web.inspector import InspectorParts, create_inspector
 from qashier_mock.webhooks import Dispatcher
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from qashier_mock.bugs import Parts
 
 

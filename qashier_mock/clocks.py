@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from qashier_mock.accounts import LATEST, ClockOutOfRange
 from qashier_mock.core.model import AccountClock, AccountId
 from qashier_mock.core.sources import Clock
-from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import Store, StoreUnavailable, Transaction
 from qashier_mock.webhooks import POLL_INTERVAL, Dispatcher
-
-if TYPE_CHECKING:
-    from qashier_mock.service import CheckoutService
-    from qashier_mock.stores.base import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event
 from qashier_mock.core.paging import ListQuery, Page
-
-if TYPE_CHECKING:
-    from qashier_mock.service import CheckoutService
-    from qashier_mock.stores.base import Store
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import Store
 
 ACCOUNTS_SHOWN: Final = 200
 """Accounts on the first page; whoever has more finds one by its key."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from socket import socket
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import uvicorn
 
@@ -22,10 +22,8 @@ from qashier_mock.address import BACKLOG, Listener, bind, url_of
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.machine import steady
 from qashier_mock.pipeline import make_protocol
+from qashier_mock.stores.base import Store
 from qashier_mock.unpatched import refuse_green_threads
-
-if TYPE_CHECKING:
-    from qashier_mock.stores.base import Store
 
 _GRACE: Final = 3
 """Seconds that requests under way have to end when the server stops."""

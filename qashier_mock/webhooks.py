@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from qashier_mock.core.advice import SIGNATURE_HINT
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, attempt_of
@@ -19,11 +19,8 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.signing import sign
 from qashier_mock.core.sources import Clock
-from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
-
-if TYPE_CHECKING:
-    from qashier_mock.service import CheckoutService
-    from qashier_mock.stores.base import Store, Transaction
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import DUE_AT_ONCE, Store, StoreUnavailable, Transaction
 
 T = TypeVar("T")
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from qashier_contract import check
 from qashier_contract.drive import conformance, lifecycle, webhooks
-from qashier_contract.history import Recorder
+from qashier_contract.history import Exchange, Recorder
 
 from qashier_mock import MockServer
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Exchange
 
 CONCURRENT = {"the same at once", "races", "the same at once, again", "races, again"}
 SEEDS = {"sample": 1, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MOST_LINES = {"qashier_mock": 450, "contract_tests/qashier_contract": 500}
 MOST_LINES_OF_A_FUNCTION = 60
+LAZY = {"qashier_mock", "qashier_mock.pipeline", "qashier_contract"}
+"""Packages that resolve each name on first use: importing a name costs more than the package."""
 
 
 def long_modules(house: Path, most: int) -> list[str]:
@@ -80,6 +82,30 @@ def test_what_costs_nothing_to_import_is_not_imported_for_types_alone(house: str
         for each in imports_for_types(ast.parse(path.read_text("utf-8")))
     }
     assert found == {}
+
+
+def imported_twice(module: ast.Module) -> Iterator[str]:
+    """What is imported for types alone from a module that is imported anyway, unless that resolves names later."""
+    anyway = {each.module for each in module.body if isinstance(each, ast.ImportFrom)} - LAZY
+    for block in module.body:
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+            yield from (ast.unparse(each) for each in block.body if getattr(each, "module", None) in anyway)
+
+
+@pytest.mark.parametrize("house", ["qashier_mock", "tests", "benchmarks"])
+def test_a_module_is_imported_in_one_place(house: str) -> None:
+    found = {
+        str(path): each
+        for path in sorted((ROOT / house).rglob("*.py"))
+        for each in imported_twice(ast.parse(path.read_text("utf-8")))
+    }
+    assert found == {}
+
+
+def test_a_module_that_is_imported_in_two_places_is_found() -> None:
+    text = "from a import b\nfrom qashier_contract import c\nif TYPE_CHECKING:\n"
+    text += "    from a import d\n    from e import f\n    from qashier_contract import g"
+    assert list(imported_twice(ast.parse(text))) == ["from a import d"]
 
 
 def test_an_import_for_types_alone_is_found() -> None:

@@ -11,12 +11,12 @@ import time
 import zlib
 from collections.abc import Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from qashier_contract import CLAUSES
 from qashier_contract.addresses import is_same_host, joined, origin_of
-from qashier_contract.history import CLOSED_IDLE, INTERRUPTED, TIMED_OUT, Recorder
+from qashier_contract.history import CLOSED_IDLE, INTERRUPTED, TIMED_OUT, Recorder, Reply
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop
 from qashier_contract.ledger import Ledger
 from qashier_contract.pace import KEPT_MOST, OutOfRoom, Pace
@@ -24,9 +24,6 @@ from qashier_contract.receiver import Receiver
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.transport import BODY_MOST, HttpTransport, path_of
 from raw_server import answering, raw_server, read_request
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Reply
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -22,7 +22,7 @@ import pytest
 from qashier_contract import CheckError, Verdict
 from qashier_contract.drive.traffic.exchanges import Traffic
 from qashier_contract.drive.traffic.watching import Watching
-from qashier_contract.history import Credentials
+from qashier_contract.history import Credentials, Exchange
 from qashier_contract.interrupts import Stop
 from qashier_contract.recorded import watch
 from qashier_contract.trace import file
@@ -32,7 +32,6 @@ from tests.targets import serving
 
 if TYPE_CHECKING:
     from qashier_contract import Report
-    from qashier_contract.history import Exchange
 
 KEY = "sk_test_PassedOnNeverKept"
 PATIENCE_S = 20

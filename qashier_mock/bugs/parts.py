@@ -12,10 +12,12 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
+from starlette.types import ASGIApp
 
+from qashier_mock.accounts import AccountService
 from qashier_mock.bugs.traffic import Answer, Layer, Traffic
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.model import AccountId, CheckoutSession, EventType
@@ -23,18 +25,12 @@ from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import IdSource
 from qashier_mock.pipeline import Document, Hooks
-from qashier_mock.stores.base import Transaction
+from qashier_mock.service import CheckoutService
+from qashier_mock.stores.base import Store, Transaction
 from qashier_mock.web import hosted
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from qashier_mock.accounts import AccountService
-    from qashier_mock.service import CheckoutService
-    from qashier_mock.stores.base import Store
-    from qashier_mock.web.api import ApiHandlers
-    from qashier_mock.web.control import ControlHandlers
-    from qashier_mock.webhooks import Dispatcher
+from qashier_mock.web.api import ApiHandlers
+from qashier_mock.web.control import ControlHandlers
+from qashier_mock.webhooks import Dispatcher
 
 Json: TypeAlias = dict[str, Any]
 Inner: TypeAlias = Callable[..., Any]

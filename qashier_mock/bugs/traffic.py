@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 from starlette import requests
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qashier_mock.pipeline.scope import ABORT, RESPOND
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 

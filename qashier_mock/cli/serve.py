@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.address import AddressUnavailable, bind, host_in, is_loopback, url_of
+from qashier_mock.address import AddressUnavailable, Listener, bind, host_in, is_loopback, url_of
 from qashier_mock.cli import DONE, CommandError
 from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
 from qashier_mock.cli.options import HOST, POLICY, PORT, SEED, Flag, Option, Repeatable, one_of, parse
 from qashier_mock.cli.values import base_url, host, http_url, integer, text_of
 
 if TYPE_CHECKING:
-    from qashier_mock.address import Listener
     from qashier_mock.app import MockApp, Settings
     from qashier_mock.stores.base import Store
 

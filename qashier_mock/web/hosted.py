@@ -12,25 +12,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, PaymentStatus, Status
 from qashier_mock.core.money import format_amount
 from qashier_mock.machine import steady
+from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.web.rendering import Pages
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from qashier_mock.service import CheckoutService
 
 CARD: Final[Mapping[str, Trigger]] = {"approved": Trigger.PAYMENT_SUCCEEDED, "declined": Trigger.PAYMENT_FAILED}
 """What the field `card` of the page's forms may say."""

@@ -7,17 +7,14 @@ that is posted.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from starlette.routing import Route, Router
+from starlette.types import ASGIApp
 
 from qashier_mock.web.inspector.acts import Acts
 from qashier_mock.web.inspector.door import Door, Handler
 from qashier_mock.web.inspector.parts import PREFIX, InspectorParts
 from qashier_mock.web.inspector.views import Views
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
 
 __all__ = ["InspectorParts", "create_inspector"]
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from qashier_mock.address import is_loopback
 from qashier_mock.core.errors import ApiError, RequestInvalid
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, path_of, problem
 from qashier_mock.web.origin import check_origin
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
 
 COOKIE: Final = "qashier-mock-inspector"
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from qashier_mock.machine import steady
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
 
 _LOOK_EVERY_S: Final = 0.25
 _REST: Final = 10

@@ -7,23 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from qashier_mock.accounts import AccountService
+from qashier_mock.clocks import Clocks
 from qashier_mock.core.errors import ApiError, RequestInvalid
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.money import format_amount
+from qashier_mock.inspection import Inspection
+from qashier_mock.service import CheckoutService
 from qashier_mock.web.rendering import Pages
-
-if TYPE_CHECKING:
-    from qashier_mock.accounts import AccountService
-    from qashier_mock.clocks import Clocks
-    from qashier_mock.inspection import Inspection
-    from qashier_mock.service import CheckoutService
-    from qashier_mock.webhooks import Dispatcher
+from qashier_mock.webhooks import Dispatcher
 
 PREFIX: Final = "/_mock"
 _MAX_FORM_BYTES: Final = 64 * 1024
