@@ -250,6 +250,18 @@ def test_a_key_that_is_under_way_may_be_refused_unless_a_policy_says_that_it_wai
     assert verdict("IDM-6", story) is False
 
 
+@pytest.mark.parametrize(("expires_at", "kept"), [(NOW + 86_400, None), (None, False)])
+def test_a_forgotten_key_does_not_make_an_expiry_right_that_is_over(expires_at: int | None, kept: object) -> None:
+    story = Story()
+    keyed = (("Content-Type", "application/json"), ("Idempotency-Key", "k"))
+    session = story.opened("a")
+    body = {**story.exchanges.pop().request.json, **({} if expires_at is None else {"expires_at": expires_at})}
+    story.add("POST", "/checkout/sessions", 200, session, body, headers=keyed)
+    story.add("POST", "/_mock/v1/clock/advance", 200, {"now": NOW + 86_400, "frozen": True}, {"seconds": 86_400})
+    story.add("POST", "/checkout/sessions", 422, {"error": {"message": "out of range"}}, body, headers=keyed)
+    assert verdict("IDM-4", story) is kept
+
+
 def test_a_limited_request_is_not_judged() -> None:
     story = Story()
     story.add("GET", "/checkout/sessions/nothing", 429, "slow down")
