@@ -218,6 +218,15 @@ def test_no_secret_is_shown(page: str) -> None:
     assert not re.search(r"Basic [A-Za-z0-9+/]{12}", page)
 
 
+def test_what_follows_from_another_clause_comes_after_it_and_says_so() -> None:
+    create, read = exchange(1, 0, 10), exchange(2, 12, 20)
+    first, second = told("RET-1", create), told("CRE-6", create, read)
+    history = History(exchanges=(create, *(exchange(number, 30, 40) for number in range(3, 9))))
+    page = render(replace(second, clauses=(*second.clauses, *first.clauses), history=history))
+    assert page.index('id="broken-RET-1"') < page.index('id="broken-CRE-6"')
+    assert 'probably because of <a href="#broken-RET-1">RET-1</a>' in page
+
+
 def test_requests_that_ran_at_the_same_time_share_a_part_of_the_drawing() -> None:
     drawn = boxes(render(told("IDM-6", exchange(1, 0, 10), exchange(2, 4, 14), exchange(3, 20, 22))))
     first, second, third = drawn["1 create"], drawn["2 create"], drawn["3 create"]

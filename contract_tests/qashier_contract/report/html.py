@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from qashier_contract.report.facts import (
     TITLES,
     again,
-    broken,
+    causes,
     counts,
     duration,
     groups,
@@ -29,10 +29,8 @@ from qashier_contract.report.timestamps import iso_time
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from qashier_contract.values import Json
-    from qashier_contract.verdicts import ClauseReport, Report, Violation
+    from qashier_contract.verdicts import Report, Violation
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 _SIGNS: Final = {Verdict.FAILED: "✕", Verdict.WARNED: "!", Verdict.PASSED: "✓", Verdict.NOT_EXERCISED: "?"}
@@ -64,58 +62,37 @@ def render(report: Report) -> str:
     page = environment.get_template("report.html").render(
         report=report,
         headline=judgement(report),
-        tone=_CLASSES[report.verdict],
-        sign=_SIGNS[report.verdict],
-        counts=_tallies(report.clauses),
+        classes=_CLASSES,
+        signs=_SIGNS,
+        titles=TITLES,
+        counts=counts,
         duration=duration(report.duration_s),
         when=iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
         if report.history.terms.wall_ns
         else "",
-        broken=_slim([_entry(report, entry) for entry in broken(report)]),
-        groups=[_group(name, entries) for name, entries in groups(report).items()],
+        broken=_slim(_broken(report)),
+        groups=groups(report),
         unexercised={reason: which(ids) for reason, ids in unexercised(report).items()},
-        tables=[(table.title, table.corner, table.columns, table.rows) for table in tables(report)],
+        tables=tables(report),
         again=again(report),
     )
     # What a target says may hold half of a surrogate pair, which no file can, and characters that no page may have.
     return _NO_HTML.sub("\N{REPLACEMENT CHARACTER}", page.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _tallies(entries: Sequence[ClauseReport]) -> list[tuple[str, str, str, int]]:
-    return [(str(verdict), _CLASSES[verdict], _SIGNS[verdict], count) for verdict, count in counts(entries).items()]
-
-
-def _group(name: str, entries: tuple[ClauseReport, ...]) -> dict[str, Json]:
-    return {
-        "name": name,
-        "title": TITLES.get(name, name),
-        "tallies": [tally for tally in _tallies(entries) if tally[3]],
-        "is_open": any(entry.violations for entry in entries),
-        "clauses": [_clause(entry) for entry in entries],
-    }
-
-
-def _clause(entry: ClauseReport) -> dict[str, Json]:
-    return {
-        "id": entry.clause.id,
-        "source": entry.clause.source.value,
-        "statement": entry.clause.statement,
-        "verdict": str(entry.verdict),
-        "tone": _CLASSES[entry.verdict],
-        "sign": _SIGNS[entry.verdict],
-        "exercised": entry.exercised,
-        "reason": entry.reason,
-        "is_broken": bool(entry.violations),
-    }
-
-
-def _entry(report: Report, entry: ClauseReport) -> dict[str, Json]:
-    return {
-        **_clause(entry),
-        "again": again(report, entry.clause.id),
-        "violations": [_violation(report, violation) for violation in entry.violations[:_MOST_SHOWN]],
-        "left": max(0, len(entry.violations) - _MOST_SHOWN),
-    }
+def _broken(report: Report) -> list[dict[str, Json]]:
+    """The clauses that broke, each after the one that it probably follows from."""
+    return [
+        {
+            "report": entry,
+            "because_of": "" if entry is cause.entry else cause.entry.clause.id,
+            "again": again(report, entry.clause.id),
+            "violations": [_violation(report, violation) for violation in entry.violations[:_MOST_SHOWN]],
+            "left": max(0, len(entry.violations) - _MOST_SHOWN),
+        }
+        for cause in causes(report)
+        for entry in (cause.entry, *cause.follow)
+    ]
 
 
 def _violation(report: Report, violation: Violation) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from qashier_contract.report.facts import causes
 from qashier_contract.report.reproduction import reproduce
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def as_json(report: Report) -> dict[str, Json]:
         "notes": list(report.notes),
         "matrix": {name: {str(status): n for status, n in sorted(row.items())} for name, row in report.matrix.items()},
         "visited": {name: dict(sorted(row.items())) for name, row in report.visited.items()},
+        "causes": [
+            {"clause": cause.entry.clause.id, "follow": [entry.clause.id for entry in cause.follow]}
+            for cause in causes(report)
+        ],
         "clauses": [_clause(report, entry) for entry in report.clauses],
     }
 
