@@ -27,9 +27,9 @@ from qashier_contract.trace.credentials import FORGED
 from qashier_contract.trace.literals import Code, literal
 from qashier_contract.trace.minimise import Seen, minimise, shrink
 from qashier_contract.trace.names import Names
-from qashier_contract.trace.replay import judge_of, seen_as, send_once
+from qashier_contract.trace.replay import seen_as, send_once
 from qashier_contract.trace.site import Site
-from qashier_contract.trace.steps import steps_of
+from qashier_contract.trace.steps import Steps
 from qashier_contract.trace.symbols import Moment, Nonce, SessionId
 from qashier_contract.trace.units import Units
 from qashier_contract.verdicts import Result
@@ -88,7 +88,7 @@ def test_no_part_of_a_correct_run_breaks_a_clause(recorded: History, seed: int) 
     draw = random.Random(seed)  # noqa: S311 - nothing secret
     units = Units(recorded)
     share = draw.choice((0.03, 0.2, 0.5, 0.9))
-    part = units.only(units.closed(place for place in range(len(units)) if draw.random() < share))
+    part = units.only(units.closed(place for place in range(len(units.all)) if draw.random() < share))
     ledger = Ledger(part)
     broken = {clause.id: clause.findings(ledger)[1] for clause in CLAUSES.values()}
     assert {identifier: found[0] for identifier, found in broken.items() if found} == {}
@@ -172,7 +172,7 @@ def test_ids_times_and_words_of_the_run_become_symbols() -> None:
             ),
         )
     )
-    create, read, timed = steps_of(history).all
+    create, read, timed = Steps(history).all
     assert create.body is not None
     assert create.body == ('{"success_url": "https://shop.example/thanks/', Nonce(), '-1"}')
     assert read.path == ("/checkout/sessions/", SessionId("cs_test_00000001"))
@@ -190,13 +190,13 @@ def test_ids_times_and_words_of_the_run_become_symbols() -> None:
 )
 def test_an_id_that_is_nearly_right_stays_nearly_right(text: str, symbols: tuple[Any, ...]) -> None:
     history = History(exchanges=(opened(1), exchange(2, "GET", f"/checkout/sessions/{text}", {})))
-    _, read = steps_of(history).all
+    _, read = Steps(history).all
     assert read.path == ("/checkout/sessions/", *symbols)
 
 
 def test_no_step_names_the_host_of_its_run() -> None:
     with serving() as url:
-        steps = steps_of(check(url, seed=1, drivers=directed).history)
+        steps = Steps(check(url, seed=1, drivers=directed).history)
     host = re.search(r"//(.*)", url)
     assert host is not None
     written = [str((s.path, s.query, s.headers, s.body)) for s in steps.all]
@@ -237,7 +237,7 @@ def verify(url: str, clause: str, good: str, monkeypatch: pytest.MonkeyPatch, **
     again = report.sent_again[clause]
     assert again.result is Result.BROKE_AGAIN, again
     with ExitStack() as stack:
-        kept = send_once(steps_of(again.part), judge_of(CLAUSES[clause]), site(stack, good))
+        kept = send_once(Steps(again.part), CLAUSES[clause], site(stack, good))
     assert kept.result is not Result.BROKE_AGAIN, [str(e) for e in kept.history.exchanges]
     source = reproduce(report, report[clause].violations[0]).pytest
     # Some defects show by chance, such as an id with an odd letter.
@@ -383,7 +383,7 @@ def test_a_value_is_written_as_source_that_means_it(value: Any) -> None:
 
 @given(st.text(), st.text())
 def test_a_text_with_an_id_in_it_is_written_as_source_that_means_it(before: str, after: str) -> None:
-    names = Names(steps_of(History(exchanges=(opened(1),))))
+    names = Names(Steps(History(exchanges=(opened(1),))))
     source = names.text((f'"{before}', SessionId("cs_test_00000001"), f"{{{after}"))
     assert eval(source, {"id1": "ID"}) == f'"{before}ID{{{after}'  # noqa: S307
 
@@ -431,7 +431,7 @@ def test_a_replay_that_does_not_reach_the_clause_proves_nothing_and_says_so() ->
     report = in_process("expires one second late", only=["EXP-7"])
     again = report.sent_again["EXP-7"]
     with ExitStack() as stack, serving("no control") as url:
-        sent = send_once(steps_of(again.part), judge_of(CLAUSES["EXP-7"]), site(stack, url))
+        sent = send_once(Steps(again.part), CLAUSES["EXP-7"], site(stack, url))
     assert sent.result is Result.NOT_EXERCISED
     assert str(replace(again, result=sent.result)).startswith("sent again, but no request reached the clause")
 
@@ -502,5 +502,5 @@ def test_where_no_clock_can_be_set_times_move_along_with_the_targets() -> None:
             stack.callback(target.close)
             there = Site(target=target, nonce="1234567890", keys_are_free=False)
             # A second may end between reading the clock and the target's answer, now and then.
-            sendings = (send_once(steps_of(history), judge_of(clause), there).result for _ in range(20))
+            sendings = (send_once(Steps(history), clause, there).result for _ in range(20))
             assert Result.BROKE_AGAIN in sendings, (paused_s, took_s)

@@ -20,7 +20,7 @@ from qashier_contract.settings import Options, Settings
 from qashier_contract.trace.file import Trace
 from qashier_contract.trace.replay import exercising, send_again
 from qashier_contract.trace.sending import Sending
-from qashier_contract.trace.steps import steps_of
+from qashier_contract.trace.steps import Steps
 from qashier_contract.verdicts import ClauseReport, Report, Result, SentAgain, Verdict
 
 
@@ -82,7 +82,7 @@ def _kept(history: History, clauses: Sequence[Clause], run: Run, tell: Callable[
     if part is None:
         said = f"the trace reaches none of {names}: nothing is sent"
     else:
-        requests = steps_of(part).requests
+        requests = Steps(part).requests
         count = "1 request" if requests == 1 else f"{requests} requests"
         said = f"the trace keeps {names}: only what is judged there is sent, {count}"
     run.notes.append(said)
@@ -111,7 +111,7 @@ def _send(history: History, broken: Sequence[ClauseReport], run: Run) -> _Came:
             came.sent_again = dict(send_again(broken, history, run.site()))
             came.history = next((one.part for one in came.sent_again.values()), came.history)
         elif history.exchanges:
-            with Sending(steps_of(history), run.site()) as sending:
+            with Sending(Steps(history), run.site()) as sending:
                 came.history = sending.send()
                 came.history = sending.settle() if sending.may_settle else came.history
     except Interrupted:

@@ -12,7 +12,7 @@ from qashier_contract.trace.minimise import minimise, until
 from qashier_contract.trace.names import ToWrite
 from qashier_contract.trace.replay import seen_as
 from qashier_contract.trace.script import script
-from qashier_contract.trace.steps import Step, steps_of
+from qashier_contract.trace.steps import Step, Steps
 from qashier_contract.trace.units import Units
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def merged(part: History) -> list[Step]:
     """The steps of a part of a history, with moves of one clock in a row as one."""
     found: list[Step] = []
     arrived = [delivery.number for delivery in part.deliveries]
-    for step in steps_of(part).all:
+    for step in Steps(part).all:
         last = found[-1] if found else None
         both = last is not None and last.moved_s is not None and step.moved_s is not None
         between = last is not None and any(last.exchange.number < n < step.exchange.number for n in arrived)

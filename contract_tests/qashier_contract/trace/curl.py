@@ -158,12 +158,12 @@ class _Shell:
         """The address of a hosted page, from what the session's was: no address of the recorded run is named."""
         url = self.names.page(exchange)
         shown = exchange.request.path
-        session = self.steps.reader.ledger.sessions.get(exchange.page_of or "")
+        session = self.steps.ledger.sessions.get(exchange.page_of or "")
         recorded = str(session.born.object.get("url")) if session is not None else shown
         if shown.startswith(recorded):
             return f'"${{{url}}}{_in_quotes(shown.removeprefix(recorded))}"'
         parts = urlsplit(shown)
-        rest = self._quoted(self.steps.reader.text(shown.partition(parts.netloc)[2], 0))
+        rest = self._quoted(self.steps.text(shown.partition(parts.netloc)[2], 0))
         return f'"$(printf %s "${{{url}}}" | sed \'s|\\(//[^/]*\\).*|\\1|\'){rest}"'
 
     def _credentials(self, authorization: Text | None, *, in_lower_case: bool = False) -> list[str]:

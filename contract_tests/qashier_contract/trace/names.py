@@ -12,7 +12,7 @@ from typing import Final
 
 from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, History, Operation
 from qashier_contract.trace.literals import Code, literal
-from qashier_contract.trace.steps import Step, Steps, steps_of
+from qashier_contract.trace.steps import Step, Steps
 from qashier_contract.trace.symbols import (
     ApiKey,
     Base64,
@@ -65,7 +65,7 @@ class ToWrite:
 
     @cached_property
     def steps(self) -> Steps:
-        return steps_of(self.part)
+        return Steps(self.part)
 
     @cached_property
     def names(self) -> Names:
@@ -258,7 +258,7 @@ class Names:
 
     def constant(self, value: Json, account: int | None) -> str:
         """A value of the recorded run as source: ids and times in it become those of this run."""
-        return literal(self.value(self.steps.reader.value(value, account or 0)))
+        return literal(self.value(self.steps.value(value, account or 0)))
 
     def pattern(self, pattern: str) -> str:
         """A regular expression, without the word of the run where it only tells sessions apart."""
@@ -275,7 +275,7 @@ class Names:
         value, raw = step.exchange.request.json, step.exchange.request.body
         if value is NOT_JSON or not _is_plain(value, raw):
             return NOT_JSON
-        return self.value(self.steps.reader.asked(step.exchange))
+        return self.value(self.steps.asked(step.exchange))
 
     def url(self, step: Step) -> str:
         """Path and query as source; below the control API relative to it."""

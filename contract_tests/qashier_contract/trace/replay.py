@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from qashier_contract.clauses import Clause
 from qashier_contract.findings import Finding
@@ -20,12 +20,10 @@ from qashier_contract.pace import OutOfSessions
 from qashier_contract.trace.minimise import Minimised, Seen, growing, minimise, shrink, until
 from qashier_contract.trace.sending import Sending
 from qashier_contract.trace.site import Site
-from qashier_contract.trace.steps import Steps, steps_of
+from qashier_contract.trace.steps import Steps
 from qashier_contract.trace.units import Units, subject_of
 from qashier_contract.verdicts import ClauseReport, Result, SentAgain, Violation
 
-Judge: TypeAlias = "Callable[[History], tuple[int, Sequence[Finding]]]"
-"""A clause: how many observations of a history exercised it, and what broke it."""
 _FEW: Final = 6
 _MOST_CONFIRMED: Final = 2
 """How often requests that are few are sent once more after they showed it."""
@@ -138,11 +136,6 @@ def _observed(clauses: Sequence[Clause], history: History) -> dict[tuple[str, st
     return first
 
 
-def judge_of(clause: Clause) -> Judge:
-    """How a clause judges what was sent."""
-    return lambda history: clause.findings(Ledger(history))
-
-
 def replay(
     clause: Clause, violation: Violation, history: History, site: Site, *, budget: Budget | None = None
 ) -> SentAgain:
@@ -158,7 +151,7 @@ def replay(
     budget = budget or Budget()
     seen = seen_as(clause, violation, history)
     in_time = replace(seen, breaks=lambda part: not budget.is_over() and seen.breaks(part))
-    search = _Search(minimise(in_time), judge_of(clause), site, budget)
+    search = _Search(minimise(in_time), clause, site, budget)
     search.run()
     if search.best is not None:
         # Of several that a part of the run shows, the one that is most like the first.
@@ -177,12 +170,12 @@ def replay(
     )
 
 
-def send_once(steps: Steps, judge: Judge, site: Site, *, settles: bool = True) -> Sent:
+def send_once(steps: Steps, clause: Clause, site: Site, *, settles: bool = True) -> Sent:
     """Send some steps once, and judge what is observed then.
 
     Args:
         steps: What to send.
-        judge: The clause.
+        clause: What judges.
         site: Where to send.
         settles: Whether to wait for webhooks and events if nothing shows at once.
 
@@ -193,11 +186,11 @@ def send_once(steps: Steps, judge: Judge, site: Site, *, settles: bool = True) -
     was_settled = False
     with Sending(steps, site) as sending:
         observed = sending.send()
-        exercised, broken = judge(observed)
+        exercised, broken = clause.findings(Ledger(observed))
         if not broken and settles and sending.may_settle:
             was_settled = True
             observed = sending.settle()
-            exercised, broken = judge(observed)
+            exercised, broken = clause.findings(Ledger(observed))
     result = Result.BROKE_AGAIN if broken else Result.DID_NOT if exercised else Result.NOT_EXERCISED
     return Sent(result=result, history=observed, broken=broken, was_settled=was_settled)
 
@@ -205,8 +198,8 @@ def send_once(steps: Steps, judge: Judge, site: Site, *, settles: bool = True) -
 class _Search:
     """Looks for the fewest units that show a violation when they are sent."""
 
-    def __init__(self, found: Minimised, judge: Judge, site: Site, budget: Budget) -> None:
-        self.found, self.judge, self.site, self.budget = found, judge, site, budget
+    def __init__(self, found: Minimised, clause: Clause, site: Site, budget: Budget) -> None:
+        self.found, self.clause, self.site, self.budget = found, clause, site, budget
         self.tries = self.sent = 0
         self.was_exercised = self.is_rare = False
         self.reason: str | None = None
@@ -223,7 +216,7 @@ class _Search:
             races = _MOST_RACES if _has_races(self.found.units.only(places)) else 1
             if any(self._shows(places) for _ in range(races)):
                 # Where no more was sent than in a try that showed nothing, it was chance.
-                self.is_rare = self.tries > 1 and self.fewest <= steps_of(self.found.history).requests
+                self.is_rare = self.tries > 1 and self.fewest <= Steps(self.found.history).requests
                 # Requests that race break by chance: those are left as they are.
                 if races == 1 and places != self.found.evidence:
                     shrink(self.found.units, places, self.found.evidence, self._shows)
@@ -264,11 +257,11 @@ class _Search:
         """Whether some units break the clause when they are sent; no, once the budget is spent."""
         if self.tries >= self.budget.tries or self.reason is not None:
             return False
-        steps = steps_of(self.found.units.only(places))
+        steps = Steps(self.found.units.only(places))
         if self.sent + steps.requests > self.budget.requests:
             return False
         try:
-            done = send_once(steps, self.judge, self.site, settles=self.settles)
+            done = send_once(steps, self.clause, self.site, settles=self.settles)
         except OutOfTime as spent:
             self.reason = "interrupted" if isinstance(spent, Interrupted) else "out of time"
             return False
@@ -288,7 +281,7 @@ class _Search:
 
 def _has_races(part: History) -> bool:
     """Whether some requests were under way at the same time."""
-    return any(len(group) > 1 for group in steps_of(part).groups)
+    return any(len(group) > 1 for group in Steps(part).groups)
 
 
 def shown_by(exchange: Exchange) -> Iterator[object]:

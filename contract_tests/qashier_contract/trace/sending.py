@@ -195,7 +195,7 @@ class Sending:
 
     def _opened(self, exchange: Exchange) -> bool:
         """Whether an exchange of the recorded run opened a session, rather than showing one that was there."""
-        observed = self.steps.reader.ledger.sessions.get(str(exchange.object.get("id")))
+        observed = self.steps.ledger.sessions.get(str(exchange.object.get("id")))
         return observed is not None and observed.born is exchange and observed.created is not None
 
     def _recorded_s(self, moment_ns: int) -> float:

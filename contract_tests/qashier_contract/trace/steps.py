@@ -67,20 +67,39 @@ class Step:
         return registered_by(self.exchange)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Steps:
-    """Steps in the order of sending. Those of one group were under way at the same time.
+    """The steps of a history, cut down to what matters, in the order of sending; what in a value belongs to its run.
 
-    `starts` is the time of each account's clock at its first step, as far as it is known. `answers` is what the
-    receiver answered, delivery by delivery, by the address of the endpoint.
+    Args:
+        history: What was observed. Each of its requests will be sent again.
+
+    Attributes:
+        groups: The steps; those of one group were under way at the same time.
+        starts: The time of each account's clock at its first step, as far as it is known.
+        answers: What the receiver answered, delivery by delivery, by the address of the endpoint.
+        nonce: The word of the run, as `nonce_of` has it.
     """
 
-    history: History
-    groups: tuple[tuple[Step, ...], ...]
-    starts: Mapping[int, int]
-    answers: Mapping[str, tuple[int, ...]]
-    nonce: str | None
-    reader: Reader
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.ledger = Ledger(history)
+        self.nonce = nonce_of(history)
+        self._ids: dict[str, None] = dict.fromkeys(self.ledger.sessions)
+        self._endpoint_ids = [endpoint.id for endpoint in history.endpoints if endpoint.id]
+        times = [s.created for s in self.ledger.sessions.values() if s.created]
+        times += [now for e in history.of(Operation.CLOCK) if is_integer(now := e.object.get("now"))]
+        self._span = (min(times) - _FAR_S, max(times) + _FAR_S) if times else (0, -1)
+        words = [word for word in self._ids if len(word) >= _SHORTEST_ID] + self._endpoint_ids
+        words += [self.nonce, self.nonce.upper()] if self.nonce is not None else []
+        self._pattern = re.compile("|".join([*map(re.escape, sorted(words, key=len, reverse=True)), _NUMBER]))
+        requests = [e for e in history.exchanges if self._is_sent(e)]
+        found = [*map(self._step, requests), *self._moves(requests)]
+        steps = sorted(found, key=lambda step: step.exchange.number)
+        self.groups = _without_last_removals(_grouped(steps))
+        self.starts = self._starts(steps)
+        self.answers = {
+            e.url: tuple(d.answered for d in history.deliveries if d.endpoint.url == e.url) for e in history.endpoints
+        }
 
     @property
     def all(self) -> Iterator[Step]:
@@ -101,45 +120,7 @@ class Steps:
     def can_move_clock(self) -> bool:
         return Capability.CLOCK in self.history.terms.capabilities
 
-
-def steps_of(history: History) -> Steps:
-    """The steps of a history, cut down to what matters: each of its requests will be sent again."""
-    return Reader(history).read()
-
-
-class Reader:
-    """Reads one history as steps, and knows what in a value belongs to its run."""
-
-    def __init__(self, history: History) -> None:
-        self.history = history
-        self.ledger = Ledger(history)
-        self.ids: dict[str, None] = dict.fromkeys(self.ledger.sessions)
-        self.nonce = nonce_of(history)
-        self.urls = [endpoint.url for endpoint in history.endpoints]
-        self.endpoint_ids = [endpoint.id for endpoint in history.endpoints if endpoint.id]
-        times = [s.created for s in self.ledger.sessions.values() if s.created]
-        times += [now for e in history.of(Operation.CLOCK) if is_integer(now := e.object.get("now"))]
-        self.span = (min(times) - _FAR_S, max(times) + _FAR_S) if times else (0, -1)
-        words = [word for word in self.ids if len(word) >= _SHORTEST_ID] + self.endpoint_ids
-        words += [self.nonce, self.nonce.upper()] if self.nonce is not None else []
-        self.pattern = re.compile("|".join([*map(re.escape, sorted(words, key=len, reverse=True)), _NUMBER]))
-
-    # The whole.
-
-    def read(self) -> Steps:
-        requests = [e for e in self.history.exchanges if self._is_sent(e)]
-        found = [*map(self._step, requests), *self._moves(requests)]
-        steps = sorted(found, key=lambda step: step.exchange.number)
-        return Steps(
-            history=self.history,
-            groups=_without_last_removals(_grouped(steps)),
-            starts=self._starts(steps),
-            answers={
-                url: tuple(d.answered for d in self.history.deliveries if d.endpoint.url == url) for url in self.urls
-            },
-            nonce=self.nonce,
-            reader=self,
-        )
+    # Reading.
 
     @staticmethod
     def _is_sent(exchange: Exchange) -> bool:
@@ -214,19 +195,19 @@ class Reader:
 
     def text(self, text: str, account: int) -> Text:
         """A text, with symbols for all in it that looks like an id, a time or the word of that run."""
-        if text in self.ids:
+        if text in self._ids:
             return (SessionId(text),)
         parts: list[str | Symbol] = []
         end = 0
-        for match in self.pattern.finditer(text):
+        for match in self._pattern.finditer(text):
             parts += [text[end : match.start()], self._symbol(match[0], account)]
             end = match.end()
         return as_text([*parts, text[end:]]) or ("",)
 
     def _symbol(self, word: str, account: int) -> Symbol | str:
-        if word in self.ids:
+        if word in self._ids:
             return SessionId(word)
-        if word in self.endpoint_ids:
+        if word in self._endpoint_ids:
             return EndpointId(word)
         if self.nonce is not None and word.lower() == self.nonce.lower():
             return Nonce("" if word == self.nonce else ".upper()")
@@ -239,11 +220,11 @@ class Reader:
         for piece in re.split(r"([/&=])", text):
             plain = unquote(piece)
             is_whole = quote(plain, safe="", errors="surrogatepass") == piece
-            parts += (nearly(plain, self.ids) if is_whole else ()) or self.text(piece, account)
+            parts += (nearly(plain, self._ids) if is_whole else ()) or self.text(piece, account)
         return as_text(parts)
 
     def _is_time(self, value: float) -> bool:
-        return self.span[0] <= value <= self.span[1]
+        return self._span[0] <= value <= self._span[1]
 
     def _body(self, exchange: Exchange, account: int) -> Text | None:
         if exchange.request.body is None:

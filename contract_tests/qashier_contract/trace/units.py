@@ -57,9 +57,6 @@ class Units:
         self._place_of = {number: place for place, unit in enumerate(self.all) for number in unit.exchanges}
         self._place_of_endpoint = {url: place for place, unit in enumerate(self.all) for url in unit.endpoints}
 
-    def __len__(self) -> int:
-        return len(self.all)
-
     # Cutting.
 
     def _enter(self, exchange: Exchange) -> None:
@@ -115,20 +112,13 @@ class Units:
             anchor = self._anchors.get(("endpoint", endpoint.url))
             if anchor is not None:
                 urls[place_of[anchor]].add(endpoint.url)
+        needs: dict[int, set[int]] = defaultdict(set)
+        for number, named in self._readers.items():
+            needs[place_of[number]].add(place_of[self.sessions[named].born.number])
         return tuple(
-            Unit(
-                frozenset(numbers),
-                frozenset(urls[place]),
-                frozenset(self._needed(numbers, place_of)) - {place},
-            )
+            Unit(frozenset(numbers), frozenset(urls[place]), frozenset(needs[place] - {place}))
             for place, numbers in enumerate(ordered)
         )
-
-    def _needed(self, numbers: Iterable[int], place_of: Mapping[int, int]) -> Iterator[int]:
-        for number in numbers:
-            named = self._readers.get(number)
-            if named is not None:
-                yield place_of[self.sessions[named].born.number]
 
     def named_session(self, exchange: Exchange) -> str | None:
         """The session of ours that a request names, also where its id is only nearly right."""
@@ -169,10 +159,6 @@ class Units:
         """The unit of a session, empty if it is none of ours."""
         observed = self.sessions.get(session_id) if isinstance(session_id, str) else None
         return frozenset() if observed is None else frozenset({self._place_of[observed.born.number]})
-
-    def requests(self, places: Iterable[int]) -> int:
-        """How many requests some units have."""
-        return sum(len(self.all[place].exchanges) for place in places)
 
     def only(self, places: AbstractSet[int]) -> History:
         """The history of some units alone, and of the clock."""
