@@ -42,6 +42,7 @@ class Page(HTMLParser):
         self._words: list[str] = []
         self._hidden = 0
         self._form: int | None = None
+        self._base = url
         self._inert: list[str] = []
         """The inert element that is open, as often as it is nested."""
         self._stack: list[tuple[str, bool]] = []
@@ -85,11 +86,10 @@ class Page(HTMLParser):
         self.has_script = self.has_script or tag == "script"
         if tag == "form":
             self._form = len(self.forms)
-            action = self._joined(self.url, attributes.get("action", ""))
+            action = self._joined(self._base, attributes["action"]) if attributes.get("action") else self.url
             method = attributes.get("method", "get").lower()
             self.forms.append({"action": action, "method": method, "id": attributes.get("id", "")})
-        if tag in {"a", "area"} and "href" in attributes:
-            self.links.append(self._joined(self.url, attributes["href"]))
+        self._resolve(tag, attributes)
         if tag == "input" and self._form is not None and self._is_sent(attributes):
             self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
         if "data-testid" in attributes:
@@ -101,6 +101,16 @@ class Page(HTMLParser):
             self._stack.append((tag, hides))
             self._open[tag] += 1
             self._hidden += hides
+
+    def _resolve(self, tag: str, attributes: dict[str, str]) -> None:
+        """Make the addresses of an element absolute, and note where it leads."""
+        for name in ("href", "formaction"):
+            if attributes.get(name):
+                attributes[name] = self._joined(self._base, attributes[name])
+        if tag == "base" and attributes.get("href"):
+            self._base = attributes["href"]
+        if tag in {"a", "area"} and "href" in attributes:
+            self.links.append(attributes["href"] or self._base)
 
     def handle_endtag(self, tag: str) -> None:
         self._part_words(tag)

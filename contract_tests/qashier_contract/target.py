@@ -430,14 +430,19 @@ class Account:
     ) -> Exchange:
         """Submit a form of the page that exchange `seen` showed, and follow where it leads on the same host.
 
-        `form["action"]` must be on the page's own host: nothing is ever posted elsewhere.
+        `form["action"]` must be on the page's own host: nothing is ever posted elsewhere. What only leads on may be
+        asked for by GET; what acts is posted, for GET must change nothing.
         """
         fields = {name.removeprefix("field:"): value for name, value in form.items() if name.startswith("field:")}
         if button.get("name"):
             fields[button["name"]] = button.get("value", "")
+        url = joined(form["action"], button.get("formaction", "")) or form["action"]
+        if act == "pay-redirect" and (button.get("formmethod") or form["method"]).lower() == "get":
+            return self.view(
+                session_id, f"{url.partition('#')[0].partition('?')[0]}?{urlencode(fields)}", act, seen=seen
+            )
         body = urlencode(fields).encode()
         headers = (("Content-Type", "application/x-www-form-urlencoded"),)
-        url = joined(form["action"], button.get("formaction", "")) or form["action"]
         return self._led_on(self.target.visit("POST", url, session_id, act, seen=seen, headers=headers, body=body))
 
     def _led_on(self, exchange: Exchange) -> Exchange:

@@ -22,7 +22,8 @@ from tests.targets.tampering import (
     unlocked,
     wrapped,
 )
-from tests.targets.values import BOUNDS, Account, Answer, HangUp, Kept, Keyed, Request, Session
+from tests.targets.values import BOUNDS, Account, Answer, HangUp, Job, Kept, Keyed, Request, Session
+from tests.targets.variants import TAMPERINGS
 
 LIST: Final = "/checkout/sessions"
 PORT: Final = r"(?i)(?<=:/)(/[^/?#:]*)(?::{})(?=[/?#]|$)"
@@ -146,7 +147,105 @@ def cut_replay(inner: Inner, keyed: Keyed, kept: Kept) -> Any:
     return status, {**session, "line_items": {**lines, "data": lines["data"][:99]}}
 
 
+def impatient(most: int, counts: Any) -> Tampering:
+    """Payments that come to nothing end a session, once `most` of those that `counts(outcome)` have."""
+
+    def pay(inner: Inner, account: Account, session: Session, outcome: str) -> Any:
+        paid = inner(account, session, outcome)
+        if counts(outcome):
+            session["_tries"] = session.get("_tries", 0) + 1
+            if session["_tries"] >= most and session["status"] == "open":
+                inner.server.finish(account, session, "expired")
+        return paid
+
+    return wrapped("pay", pay)
+
+
+def impatient_page(act: str, most: int) -> Tampering:
+    """The page ends a session, once one of its buttons was pressed so often."""
+
+    def pressed(inner: Inner, account: Account, session: Session, pressed_act: str) -> Any:
+        leads_to = inner(account, session, pressed_act)
+        if pressed_act == act:
+            session["_presses"] = session.get("_presses", 0) + 1
+            if session["_presses"] >= most:
+                inner.server.finish(account, session, "expired")
+        return leads_to
+
+    return wrapped("pressed", pressed)
+
+
+def drawn_of(change: Any) -> Tampering:
+    """The page shows each line otherwise."""
+
+    def drawn(inner: Inner, session: Session, step: str) -> Any:
+        lines = [{**line, **change(line)} for line in session["line_items"]["data"]]
+        return inner({**session, "line_items": {"object": "list", "data": lines}}, step)
+
+    return wrapped("drawn", drawn)
+
+
+def cut(most: int) -> Any:
+    return lambda line: {"description": line["description"][:most]}
+
+
+def key_or(key: str | None, prefix: str) -> str | None:
+    return f"{prefix}0" if key == prefix else key
+
+
+def keeps_few(most: int) -> Tampering:
+    """Of each account's keys just the last ones are remembered."""
+
+    def executed(inner: Inner, keyed: Keyed) -> Any:
+        answer, keys = inner(keyed), inner.server.keys_of(keyed.account)
+        for key in list(keys)[:-most]:
+            del keys[key]
+        return answer
+
+    return wrapped("executed", executed)
+
+
+def decoded(inner: Inner, secret: str, body: bytes) -> str:
+    """A secret of hexadecimal digits is taken for bytes in that form."""
+    is_hex = re.fullmatch("([0-9a-f]{2})+", secret) is not None
+    return str(inner(bytes.fromhex(secret).decode("latin-1") if is_hex else secret, body))
+
+
+def never_again(inner: Inner, account: Account, job: Job) -> None:
+    """What the clock ended is told once, whatever comes of it."""
+    inner(account, job)
+    session = job.event["data"]["object"]
+    if session["status"] == "expired" and job.event["created"] >= session["expires_at"]:
+        account.queue.remove(job)
+
+
 NARROW_DEFECTS: Final = {
+    "twenty keys remembered": Defect("IDM-1", keeps_few(20)),
+    "hundred keys remembered": Defect("IDM-1", keeps_few(100)),
+    "five digits of a port refused": Defect(
+        "CRE-15",
+        wrapped("url_fits", lambda inner, url, name: inner(url, name) and not re.search(r"//[^/]*:\d{5}", url)),
+    ),
+    "secret taken for hex": Defect("EVT-7", wrapped("signature", decoded)),
+    "tells once what the clock ended": Defect("EVT-6", wrapped("postpone", never_again)),
+    "prefix taken for a key": Defect(
+        "AUTH-4", wrapped("key_of", lambda inner, *value: key_or(inner(*value), "sk_test_"))
+    ),
+    "key of 201 characters": Defect("AUTH-4", wrapped("key_of", lambda inner, *value: (inner(*value) or "")[:208])),
+    "third declined press expires": Defect("PAY-3", impatient_page("declined", 3)),
+    "sixth declined press expires": Defect("PAY-3", impatient_page("declined", 6)),
+    "third cancel expires": Defect("PAY-3", impatient_page("cancel", 3)),
+    "fifth failed payment expires": Defect("PAY-3", impatient(5, lambda outcome: outcome == "failed")),
+    "fifth cancelled payment expires": Defect("PAY-3", impatient(5, lambda outcome: outcome == "canceled")),
+    "page cuts descriptions at 120": Defect("PAY-7", drawn_of(cut(120))),
+    "page cuts descriptions at 500": Defect("PAY-7", drawn_of(cut(500))),
+    "page shows 99 of more": Defect("PAY-7", drawn_of(lambda line: {"quantity": min(99, line["quantity"])})),
+    "page beside a script cuts descriptions": Defect(
+        "PAY-7", both(drawn_of(cut(120)), TAMPERINGS["pages beside a script"])
+    ),
+    "page behind a redirect cuts descriptions": Defect(
+        "PAY-7", both(drawn_of(cut(120)), TAMPERINGS["pages behind a redirect"])
+    ),
     "refused list says nothing": Defect("HTTP-3", wordless("GET", LIST)),
     "refused retrieve says nothing": Defect("HTTP-3", wordless("GET", f"{LIST}/[^/]+")),
     "refused expire says nothing": Defect("HTTP-3", wordless("POST", f"{LIST}/[^/]+/expire")),

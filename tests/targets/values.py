@@ -26,7 +26,7 @@ BOUNDS: Final = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte"
 URL: Final = re.compile(
     r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?"
 )
-KEY: Final = re.compile(r"sk_test_[A-Za-z0-9_]+")
+KEY: Final = re.compile(r"sk_test_[A-Za-z0-9_-]{1,200}")
 ROUTES: Final = (
     ("sessions", re.compile(r"/checkout/sessions"), ("GET", "POST")),
     ("retrieve", re.compile(r"/checkout/sessions/([^/]+)"), ("GET",)),

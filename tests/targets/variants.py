@@ -206,6 +206,23 @@ def with_token(inner: Inner, request: Request, *, is_renewed: bool = False) -> A
     return replace(given, headers={**given.headers, "Set-Cookie": cookie}, content=text)
 
 
+def to_the_method_by_get(text: str) -> str:
+    """The way to the payment method is a form that asks by GET, with its own address at the button."""
+    pattern = r'<form method="post" action="(/pay/[^"]*)"><input type=hidden name=act value=redirect><button '
+    form = r"<base href=/pay/><form method=post action=\1><input type=hidden name=from value=page>"
+    return re.sub(pattern, rf'{form}<button formmethod=get formaction="\1/method" ', text).replace(
+        'formaction="/pay/', 'formaction="'
+    )
+
+
+def behind_a_redirect(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """The page has another address than the session names, to which that leads."""
+    if seen.method == "GET" and not step and not seen.query:
+        return Answer(302, {"Location": f"{seen.path}?shown=1"}, "")
+    answer: Answer = inner(account, session, step, seen)
+    return answer
+
+
 def changing() -> Tampering:
     """Properties that no document names, other ones in each answer, a replayed one too."""
     numbers = count(1)
@@ -305,6 +322,9 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "search on every page": result("drawn", lambda text: SEARCH + text),
     "pages with a token in a cookie": wrapped("page", with_token),
     "a new token with each page": wrapped("page", partial(with_token, is_renewed=True)),
+    "to the method by GET": result("drawn", to_the_method_by_get),
+    "pages behind a redirect": wrapped("page_of", behind_a_redirect),
+    "pages beside a script": result("viewed", lambda text: f"<script>count()</script>{text}"),
     "inert forms on every page": result("drawn", lambda text: INERT + text),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
     "properties change with each answer": fresh(changing),
@@ -329,6 +349,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "strict queries off",
         "search on every page",
         "inert forms on every page",
+        "to the method by GET",
         "pages with a token in a cookie",
         "properties change with each answer",
         "the way back has more in its query",
@@ -350,12 +371,14 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "422 throughout",
         "ended sessions go after an hour",
         "a new token with each page",
+        "pages behind a redirect",
     ),
     "delays": (
         "a worker delivers now and then",
         "events listed later",
         "webhooks again after 2xx",
         "old events to a new endpoint",
+        "pages beside a script",
     ),
     "limits": ("429 now and then", "one clock for all accounts", "one currency"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),

@@ -24,7 +24,7 @@ from qashier_contract.clauses.writes import (
 )
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of, lines_of
+from qashier_contract.ledger import Ledger, ObservedSession, act_of
 from qashier_contract.page import Page, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
@@ -187,26 +187,39 @@ def opening_the_page_changes_nothing(ledger: Ledger) -> Findings:
     needs=(PAGE,),
 )
 def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
-    for observed, exchange, page, _ in views(ledger, "open"):
-        if exchange.page_act != "view" or (page.has_script and not ledger.history.terms.own):
-            continue  # a script may draw it
-        text, total = At(exchange, Part.TEXT), observed.first.get("amount_total")
-        if is_integer(total) and total > 0:  # what is free may be called so
-            wanted = HasShape(text, "string", amount_pattern(total), f"the digits of {total}")
-            yield expect(wanted, "the total", observed.born, about="amount_total")
-        lines = lines_of(observed.first)
-        for line in lines if len(lines) <= _LINES_SHOWN else ():
+    found = [
+        (finding, page.has_script and not ledger.history.terms.own)
+        for observed, exchange, page, _ in views(ledger, "open")
+        for finding in _shown(observed, At(exchange, Part.TEXT))
+        if finding is not None
+    ]
+    # A script may draw it; what is there without one elsewhere, is drawn by none.
+    there = {finding.about for finding, may_be_drawn in found if may_be_drawn and finding.holds}
+    for finding, may_be_drawn in found:
+        if not may_be_drawn or finding.about in there:
+            yield finding
+
+
+def _shown(observed: ObservedSession, text: At) -> Findings:
+    """That a page's text has the total and the lines of a session."""
+    total = observed.first.get("amount_total")
+    if is_integer(total) and total > 0:  # what is free may be called so
+        wanted = HasShape(text, "string", amount_pattern(total), f"the digits of {total}")
+        yield expect(wanted, "the total", observed.born, about="amount_total")
+    holder = observed.first.get("line_items")
+    lines = holder.get("data") if isinstance(holder, dict) else None
+    for line in lines if isinstance(lines, list) and len(lines) <= _LINES_SHOWN else ():
+        if isinstance(line, dict):
             yield from _line_shown(text, line, observed.born)
 
 
 _LINES_SHOWN: Final = 10
-"""How many lines a page surely shows at once, and how long a description it surely does not cut."""
-_DESCRIPTION_SHOWN: Final = 80
+"""How many lines a page surely shows at once."""
 
 
 def _line_shown(text: At, line: Mapping[str, Json], born: Exchange) -> Findings:
     description, quantity = line.get("description"), line.get("quantity")
-    if isinstance(description, str) and description.strip() and len(description) <= _DESCRIPTION_SHOWN:
+    if isinstance(description, str) and description.strip():
         yield expect(Contains(text, " ".join(description.split())), "a line's description", born, about="description")
     # That a line is there once may go without saying.
     if is_integer(quantity) and quantity > 1:

@@ -15,6 +15,8 @@ from qashier_contract.values import Json, is_integer
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
 _CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&y=2"
+_TRIES: Final = 6
+"""How often a payment fails: three times may be taken for enough."""
 _RETURN_URL: Final = "https://shop.example/return?order=7&step=2#done"
 
 
@@ -89,7 +91,7 @@ def a_page_looked_at(context: RunContext) -> None:
     "Press buttons of pages that were opened before the session ended, and try again after what failed.",
     needs=[PAGE],
     stage=Stage.DEPTH,
-    requests=90,
+    requests=125,
 )
 def pages_left_open(context: RunContext) -> None:
     account = context.account
@@ -114,8 +116,7 @@ def pages_left_open(context: RunContext) -> None:
     cancelled.do("cancel", page=cancelled.at_the_method())
     cancelled.do("pay-card", page=cancelled.view())
     declined.retrieve()
-    for _ in range(2):
-        declined.do("pay-declined", page=declined.view())
+    _fail_often(context, declined)
     declined.view()
     declined.do("authorise", page=declined.at_the_method())
     given = fresh(context, line_items=[context.line(0, 2)])
@@ -124,6 +125,8 @@ def pages_left_open(context: RunContext) -> None:
     plain = fresh(context, success_url=f"http://shop.example/Thanks/{context.mark()}?b=1&a=%2Fx#top")
     plain.do("pay-card", page=plain.view())
     fresh(context, line_items=[context.line(100 + n, 1, name=f"No. {n}") for n in range(26)]).view()
+    long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
+    fresh(context, line_items=[context.line(1, 10_000, **long), context.line(3, 123, name="long name " * 24)]).view()
     free = fresh(context, line_items=[context.line(0, 1)])
     free.do("pay-declined", "pay-card", page=free.view())
     if context.can(PAY):
@@ -136,6 +139,18 @@ def pages_left_open(context: RunContext) -> None:
     account.list(limit=9)
     if context.can(EVENTS):
         account.events()
+
+
+def _fail_often(context: RunContext, declined: Opened) -> None:
+    """Fail to pay so often that whoever counts that has enough, and look at the session now and then."""
+    for number in range(_TRIES):
+        declined.press("pay-declined")
+        if number % 2:
+            declined.retrieve()
+    given_up = fresh(context, cancel_url=_CANCEL_URL)
+    for _ in range(_TRIES):
+        given_up.press("cancel", given_up.at_the_method())
+    given_up.do("pay-card", page=given_up.view())
 
 
 @driver(

@@ -6,7 +6,7 @@ Comes after everything else: the day before it has ended all other sessions, so 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -17,11 +17,21 @@ from qashier_contract.receiver import DROP, HOLD_S, PATIENCE_S, Receiver
 from qashier_contract.target import Account
 from qashier_contract.values import is_integer
 
-_SECRETS: Final = ("whsec_c2VjcmV0", "  péché ✓ with blanks \t\n", "0123abcdEF456789", "c2VjcmV0" * 16, "k", "clé")
+_SECRETS: Final = (
+    "whsec_c2VjcmV0",
+    "  péché ✓ with blanks \t\n",
+    "0123abcdef456789",
+    "c2VjcmV0" * 16,
+    "k",
+    "clé",
+    "C0FFEE99",
+)
 """Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""
 _REFUSALS: Final = (500, 410, 302, DROP, 404, 503, 429, 301)
 """What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
 _TIMED: Final = (Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK)
+_A_MINUTE_S: Final = 61
+"""Within a minute the first retry comes: what is due a second later is taken for none."""
 _LAG_S: Final = 3.0
 """For how long a retry that is due is waited for."""
 
@@ -182,7 +192,9 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     later = (odd, in_hex, long, short, accented)
     receiver.wait_for_each(later, count)  # before the clock moves on
     receiver.wait_for_each(early, count + 1)
-    count += _by_the_clock(context, receiver)
+    due_s = oracle.SHORTEST_LIFE + 60
+    due = context.open(expires_at=receiver.clock + due_s + _A_MINUTE_S) if receiver.clock is not None else None
+    count += _by_the_clock(context, receiver, due_s)
     receiver.wait_for_each(later, count)
     receiver.wait_for_each(early, count + 1)
     paid.retrieve()
@@ -191,13 +203,14 @@ def _drive(context: RunContext, desk: _Desk) -> None:
         receiver.wait(theirs, 1)
     # One more endpoint, which refuses everything, with a session of its own.
     register(failing, _SECRETS[0], lambda n: _REFUSALS[n % len(_REFUSALS)])
-    register(beside)
+    register(beside, _SECRETS[6])
     refused.pay()
     receiver.wait(failing, 1)
     receiver.wait(beside, 1)
     register(late)
     if context.can(Capability.CLOCK):
-        _let_retries_come(context, receiver, failing)
+        listening = (failing, beside, late, *early, *later)
+        _let_retries_come(context, receiver, failing, listening if due else ())
     account.events()
 
 
@@ -211,11 +224,11 @@ def _by_the_customer(context: RunContext) -> int:
     return shown is not None and shown.object.get("status") == "complete"
 
 
-def _by_the_clock(context: RunContext, receiver: Receiver) -> int:
+def _by_the_clock(context: RunContext, receiver: Receiver, due_s: int) -> int:
     """Let the time of a session run out; how many sessions that ended."""
-    if receiver.clock is None or not context.open(expires_at=receiver.clock + oracle.SHORTEST_LIFE + 60):
+    if receiver.clock is None or not context.open(expires_at=receiver.clock + due_s):
         return 0
-    _move(context.account, receiver, oracle.SHORTEST_LIFE + 60)
+    _move(context.account, receiver, due_s)
     return 1
 
 
@@ -228,12 +241,14 @@ def _move(account: Account, receiver: Receiver, seconds: int) -> None:
             receiver.clock = shown
 
 
-def _let_retries_come(context: RunContext, receiver: Receiver, failing: str) -> None:
+def _let_retries_come(context: RunContext, receiver: Receiver, failing: str, listening: Collection[str]) -> None:
     """Move the clock until the first retry comes, as far again some times, then in growing steps over five days.
 
     Delays that do not grow betray themselves by as many retries in as many steps. A target that looks for what is due
-    only now and then is given the time that it takes.
+    only now and then is given the time that it takes. Once a minute is over, the clock ends one more session, of which
+    the endpoints `listening` are told.
     """
+    begins = receiver.clock
     before, first = receiver.count(failing), 0
     while first < 60 and receiver.count(failing) == before:
         _move(context.account, receiver, 10)
@@ -242,6 +257,10 @@ def _let_retries_come(context: RunContext, receiver: Receiver, failing: str) -> 
     if receiver.count(failing) == before and receiver.wait(failing, before + 1, _LAG_S):
         lag_s = 2 * (time.monotonic_ns() - moved_ns) / 1e9
     for step in (*[first] * 6, 300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
-        count = receiver.count(failing)
+        counts = {name: receiver.count(name) for name in (failing, *listening)}
         _move(context.account, receiver, step)
-        receiver.wait(failing, count + 1, lag_s)
+        is_due = begins is not None and receiver.clock is not None and receiver.clock > begins + _A_MINUTE_S
+        for name in listening if is_due else ():
+            receiver.wait(name, counts[name] + 1)
+        listening = () if is_due else listening
+        receiver.wait(failing, counts[failing] + 1, lag_s)

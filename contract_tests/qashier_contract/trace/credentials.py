@@ -35,6 +35,9 @@ FORGED: Final[Mapping[str, Text]] = {
     "<the key alone>": (_KEY,),
     "Basic <the key, not encoded>": ("Basic ", _KEY),
     "Bearer <the key, encoded>": ("Bearer ", Base64((_KEY, ":"))),
+    "Bearer <how a key begins>": ("Bearer sk_test_",),
+    "Basic <how a key begins>": ("Basic ", Base64(("sk_test_:",))),
+    "Bearer <a word longer than any key>": (f"Bearer sk_test_{'k' * 201}",),
 }
 """What names no account, by how a record shows it, in the order in which a checker sends it."""
 

@@ -33,7 +33,7 @@ def expiring(context: RunContext) -> None:
 @driver(
     "Pay, pay again, fail, cancel, pay what is expired, expire what is paid, and pay nothing.",
     needs=[Capability.PAY],
-    requests=38,
+    requests=53,
 )
 def paying(context: RunContext) -> None:
     account = context.account
@@ -45,6 +45,10 @@ def paying(context: RunContext) -> None:
         session = context.open(cancel_url="https://shop.example/basket")
         session.retrieve()
         session.do(*acts)
+    often = context.open()
+    for outcome in (*["failed"] * 6, *["canceled"] * 6):
+        often.pay(outcome)
+    often.do("succeeded")
     context.open(context.line(0, 4)).do("failed", "succeeded", "succeeded", "expire")
     context.open(context.line(0, 1)).do("expire", "expire", "succeeded")
     account.list(limit=6)

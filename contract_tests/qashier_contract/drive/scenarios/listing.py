@@ -190,21 +190,28 @@ def an_order_of_their_own(context: RunContext) -> None:
     walk(account, {"limit": 2, "created_gte": moment}, between=context.open)
 
 
-@driver("Have more than a hundred sessions, and ask for pages of 99, 100 and 101.", stage=Stage.DEPTH, requests=138)
+@driver(
+    "Have more than a hundred sessions, each with a key, ask for pages of 99, 100 and 101, and repeat the first ones.",
+    stage=Stage.DEPTH,
+    requests=144,
+)
 def a_long_list(context: RunContext) -> None:
     account = context.account
+    first, last = context.key(), context.key()
+    opened = context.open(key=first)
+    opened.expire(key=last)
     if context.can(Capability.CLOCK) and is_integer(moment := account.advance(3).object.get("now")):
         # Exactly so many match: a full page with nothing behind it.
         for count in (99, 100, 101):
             for _ in range(99 if count == 99 else 1):
-                context.open(context.line(1, 1))
+                context.open(context.line(1, 1), key=context.key())
             for limit in (99, 100):
                 account.list(limit=limit, created_gte=moment)
     else:
         page = account.list(limit=100)
         have = len(entries_of(page))
         for _ in range(max(0, 102 - have) if page.object.get("has_more") is not True else 2):
-            context.open(context.line(1, 1))
+            context.open(context.line(1, 1), key=context.key())
     for limit in (99, 100, 101):
         account.list(limit=limit)
     # What some languages take for a number.
@@ -216,3 +223,6 @@ def a_long_list(context: RunContext) -> None:
         account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
     walk(account, {"limit": 100})
     walk(account, {"limit": 50})
+    # However many keys came in between, none is forgotten.
+    account.create(opened.exchange.request.json, key=first)
+    opened.expire(key=last)
