@@ -86,8 +86,9 @@ class ControlHandlers:
 
     async def list_events(self, call: Call, *, session: str | None = None, type: str | None = None) -> Reply:  # noqa: A002
         event_type = None if type is None else EventType(type)
-        events = await self._accounts.events(call.principal, session_id=session, event_type=event_type)
-        return await _list(events, wire.event_to_json)
+        return await _list(
+            await self._accounts.events(call.principal, session_id=session, event_type=event_type), wire.event_to_json
+        )
 
     async def deliver_event(self, call: Call, *, id: str) -> Reply:  # noqa: A002
         return await _attempts(await self._dispatcher.resend(call.principal, id))
@@ -172,7 +173,11 @@ def _checked(body: dict[str, Any], account: AccountId) -> AccountSnapshot:
 
 
 async def _list(values: Sequence[_T], to_json: Callable[[_T], wire.Json]) -> Reply:
-    return Reply(200, await wire.list_to_json(values, to_json))
+    written = await wire.list_to_json(values, to_json)
+    had = [*values]
+    del values
+    let_go([had])
+    return Reply(200, written)
 
 
 async def _attempts(attempts: Sequence[Attempt]) -> Reply:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from io import BytesIO
+from typing import Any, TypeVar
 
 import orjson
 
@@ -36,21 +37,24 @@ async def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> byt
         "settings": wire.settings_to_json(snapshot.profile),
         "counter": snapshot.profile.drawn,
     }
-    lists = {
-        b"sessions": await wire.written(snapshot.sessions, _stored_session_to_json),
-        b"idempotency": await wire.written(snapshot.records, _record_to_json),
-        b"events": await wire.written(snapshot.events, _event_to_json),
-        b"webhook_endpoints": await wire.written(snapshot.endpoints, _endpoint_to_json),
-        b"deliveries": await wire.written(snapshot.pending, _delivery_to_json),
-        b"attempts": await wire.written(snapshot.attempts, wire.attempt_to_json),
-        b"faults": await wire.written(snapshot.faults, wire.fault_to_json),
-        b"advice": await wire.written(snapshot.advice, wire.advice_to_json),
-        b"unconfirmed": [orjson.dumps(sorted(snapshot.unconfirmed))],
-    }
-    parts = [orjson.dumps(single)[:-1]]
-    for name, array in lists.items():
-        parts += [b',"%b":' % name, *array]
-    return b"".join([*parts, b"}"])
+    lists: Sequence[tuple[bytes, Sequence[Any], Callable[[Any], wire.Json | str]]] = (
+        (b"sessions", snapshot.sessions, _stored_session_to_json),
+        (b"idempotency", snapshot.records, _record_to_json),
+        (b"events", snapshot.events, _event_to_json),
+        (b"webhook_endpoints", snapshot.endpoints, _endpoint_to_json),
+        (b"deliveries", snapshot.pending, _delivery_to_json),
+        (b"attempts", snapshot.attempts, wire.attempt_to_json),
+        (b"faults", snapshot.faults, wire.fault_to_json),
+        (b"advice", snapshot.advice, wire.advice_to_json),
+        (b"unconfirmed", sorted(snapshot.unconfirmed), str),
+    )
+    out = BytesIO()
+    out.write(orjson.dumps(single)[:-1])
+    for name, values, to_json in lists:
+        out.write(b',"%b":' % name)
+        await wire.write(out, values, to_json)
+    out.write(b"}")
+    return out.getvalue()
 
 
 def _record_to_json(record: IdempotencyRecord) -> wire.Json:

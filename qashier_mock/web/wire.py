@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
+from io import BytesIO
 from sys import intern
 from typing import Any, Final, TypeVar
 
@@ -192,18 +193,25 @@ def health_to_json(version: str, store: str) -> Json:
 
 async def list_to_json(values: Sequence[T], to_json: Callable[[T], Json]) -> bytes:
     """A list of the control API, as JSON."""
-    return b"".join([b'{"data":', *await written(values, to_json), b"}"])
+    out = BytesIO()
+    out.write(b'{"data":')
+    await write(out, values, to_json)
+    out.write(b"}")
+    return out.getvalue()
 
 
-async def written(values: Sequence[T], to_json: Callable[[T], Json]) -> Sequence[bytes]:
-    """The parts of a JSON array, written some values at a time: others have their turn in between."""
-    parts = [b"["]
+async def write(out: BytesIO, values: Sequence[T], to_json: Callable[[T], Json | str]) -> None:
+    """Write a JSON array, some values at a time: others have their turn in between.
+
+    The text grows where it is: joining its parts in the end would stop everybody once it has 50 MB.
+    """
+    out.write(b"[")
     for begin in range(0, len(values), WRITTEN_AT_ONCE):
         if begin:
             await asyncio.sleep(0)
-            parts.append(b",")
-        parts.append(orjson.dumps([to_json(each) for each in values[begin : begin + WRITTEN_AT_ONCE]])[1:-1])
-    return [*parts, b"]"]
+            out.write(b",")
+        out.write(orjson.dumps([to_json(each) for each in values[begin : begin + WRITTEN_AT_ONCE]])[1:-1])
+    out.write(b"]")
 
 
 def parse_outcome(body: Json) -> Trigger:
