@@ -146,6 +146,12 @@ BROKEN: list[tuple[Expectation, str, str]] = [
         'data[].id: ["cs_2", "cs_1"]',
     ),
     (Counts(in_body(LIST, "data", EACH, "id"), most=1), "data[].id: at most 1", 'data[].id: 2, ["cs_2", "cs_1"]'),
+    (Counts(in_body(LIST, "data", EACH, "id"), 1, 1, "session"), "1 session", '2, ["cs_2", "cs_1"]'),
+    (
+        Contains(At(PAGE, Part.TEXT), "thanks", form="a way to success_url"),
+        "a way to success_url",
+        'page text: "This is EXPIRED back Pay"',
+    ),
     (Counts(At(PAGE, Part.FORMS), 0, 0), "forms to pay: none", 'forms to pay: 1, ["https://pay.example/1"]'),
     (
         Contains(At(PAGE, Part.TEXT), "expired", absent=True),
@@ -155,7 +161,7 @@ BROKEN: list[tuple[Expectation, str, str]] = [
     (OneSucceeds((CREATE, READ)), "one of them succeeds: create, retrieve", "statuses 200, 200"),
     (
         Delivered(ENDPOINT, "cs_1", (), 1, within_s=10),
-        "deliveries of its event within 10 s: at least 1",
+        "deliveries of its event at /hook within 10 s: at least 1",
         "deliveries of its event: 0",
     ),
 ]

@@ -202,11 +202,15 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A list has at least and at most so many entries; `most` is None for no bound."""
+    """A list has at least and at most so many entries; `most` is None for no bound.
+
+    `things` says in words what they are, where the place does not.
+    """
 
     at: At
     least: int = 0
     most: int | None = None
+    things: str = ""
 
     @property
     def holds(self) -> bool:
@@ -215,20 +219,23 @@ class Counts:
 
     @property
     def expected(self) -> str:
-        return f"{self.at.name}: {_number_words(self.least, self.most)}"
+        number = _number_words(self.least, self.most)
+        return f"{number} {self.things}" if self.things else f"{self.at.name}: {number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
     """A list has a member, or a text a piece, whatever its case; with `absent`, it has not.
 
-    `elsewhere` are other lists of which any may have it, such as the other pages of a walk.
+    `form` names in words what is looked for: `a way to success_url`. `elsewhere` are other lists of which any may have
+    it, such as the other pages of a walk.
     """
 
     at: At
     member: Expected
     absent: bool = False
     elsewhere: tuple[At, ...] = ()
+    form: str = ""
 
     @property
     def holds(self) -> bool:
@@ -244,7 +251,7 @@ class Contains:
 
     @property
     def expected(self) -> str:
-        return f"{self.at.name}: {'no ' if self.absent else ''}{words_of(self.member)}"
+        return self.form or f"{self.at.name}: {'no ' if self.absent else ''}{words_of(self.member)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +315,11 @@ class Delivered:
 
     @property
     def expected(self) -> str:
+        there = f"deliveries of its event at /{self.endpoint.url.rpartition('/')[2]}"
         if self.delays:
-            return "deliveries of its event: growing delays"
+            return f"{there}: growing delays"
         when = "" if self.within_s is None else f" within {self.within_s} s"
-        return f"deliveries of its event{when}: {_number_words(self.least, self.most)}"
+        return f"{there}{when}: {_number_words(self.least, self.most)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +443,8 @@ def _seen(expectation: Expectation) -> str:
     if isinstance(expectation, Differs):
         return f"{at.name}: the same value"
     if isinstance(expectation, Counts) and isinstance(found, list):
-        return f"{at.name}: {len(found)}" + (f", {as_words(found)}" if found else "")
+        where = "" if expectation.things else f"{at.name}: "
+        return f"{where}{len(found)}" + (f", {as_words(found)}" if found else "")
     return f"{at.name}: {ABSENT.value if found is ABSENT else as_words(found)}"
 
 

@@ -147,6 +147,7 @@ def _session_id(delivery: Delivery) -> Json:
 def _retries(ledger: Ledger) -> Findings:
     by_target: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
     ended_ns = {observed.id: ledger.endings.ended_ns(observed, write) for observed, _, write in ledger.endings.known}
+    causes = {observed.id: cause_of(observed, write) for observed, _, write in ledger.endings.known}
     for delivery in ledger.history.deliveries:
         moment = ended_ns.get(str(_session_id(delivery)))
         if moment is None or delivery.endpoint.registered_ns > moment:
@@ -157,7 +158,7 @@ def _retries(ledger: Ledger) -> Findings:
             yield expect(Equals(in_body(other, "id"), in_body(tries[0], "id")), "every try has the same event id")
         taken = next((place for place, delivery in enumerate(tries) if 200 <= delivery.answered < 300), None)
         if taken is None:
-            yield from _tried_again(ledger, tries)
+            yield from _tried_again(ledger, tries, causes[str(_session_id(tries[0]))])
         elif ledger.history.terms.own:
             # The same delivery may come twice, but our mock does not try again, as time goes on, what was taken.
             further = [t for t in tries[taken + 1 :] if t.clock not in {None, tries[taken].clock}]
@@ -167,7 +168,7 @@ def _retries(ledger: Ledger) -> Findings:
             yield expect(wanted, "it was answered with 2xx")
 
 
-def _tried_again(ledger: Ledger, tries: Sequence[Delivery]) -> Findings:
+def _tried_again(ledger: Ledger, tries: Sequence[Delivery], cause: Sequence[Exchange]) -> Findings:
     """What nobody took is tried again within a minute, at least five times, and later and later."""
     first = tries[0]
     if first.clock is None:
@@ -177,16 +178,16 @@ def _tried_again(ledger: Ledger, tries: Sequence[Delivery]) -> Findings:
     if minute is not None:
         soon = tuple(t for t in tries[1:] if _came_by(t, minute))
         wanted = Delivered(endpoint, session_id, soon, least=1, within_s=_FIRST_RETRY, since=first)
-        yield expect(wanted, f"it was {first.outcome}", deliveries=tries[:2])
+        yield expect(wanted, f"it was {first.outcome}", *cause, deliveries=tries[:2])
     if _watched_until(ledger, first) - first.clock < 4 * 86_400:
         return
     wanted = Delivered(endpoint, session_id, tuple(tries), least=6)
-    yield expect(wanted, "no try was taken: at least five more", deliveries=tries)
+    yield expect(wanted, "no try was taken: at least five more", *cause, deliveries=tries)
     moments = sorted({one.clock for one in tries if one.clock is not None})  # the same try may come twice
     delays = tuple(later - earlier for earlier, later in pairwise(moments))
     if len(delays) >= 5:
         growing = Delivered(endpoint, session_id, tuple(tries), least=6, delays=delays)
-        yield expect(growing, "no try was taken", deliveries=tries)
+        yield expect(growing, "no try was taken", *cause, deliveries=tries)
 
 
 def _a_minute_later(ledger: Ledger, first: Delivery) -> Exchange | None:

@@ -78,7 +78,7 @@ def an_unknown_session_cannot_be_expired(ledger: Ledger) -> Findings:
 
 @clause("EXP-5", "An expired session cannot be paid.", source=DOCUMENTED, needs=(Capability.PAY,))
 def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
-    reason = "the session is expired"
+    reason = "paid after it expired"
     for observed, write, state in writes(ledger, Operation.PAY, "expired", act=oracle.Act.PAYMENT_SUCCEEDED):
         yield expect(StatusIs(write, NO_SUCCESS), reason, *story_before(observed, write))
         yield from nothing_changed(ledger, observed, write, state, reason)
@@ -87,7 +87,8 @@ def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
         evidence = story_before(observed, press)
         location, success_url = header_of(ledger.end_of(press), "Location"), in_body(observed.born, "success_url")
         yield expect(Contains(location, success_url, absent=True), reason, *evidence) if deceived else KEPT
-        yield from nothing_changed(ledger, observed, press, state, reason)
+        pressed = reason if act_of(press) is oracle.Act.PAYMENT_SUCCEEDED else "pressed after it expired"
+        yield from nothing_changed(ledger, observed, press, state, pressed)
 
 
 @clause(

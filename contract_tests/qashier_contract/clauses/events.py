@@ -142,7 +142,11 @@ def _told_in_time(ledger: Ledger, observed: ObservedSession, reason: str) -> Fin
         if feed.account != observed.account or ledger.deadline_passed(observed, feed) is not True:
             continue
         if tells_of(feed, observed.id) or ledger.endings.must_be_told(observed, None, feed):
-            yield expect(Counts(told_in(feed, observed.id, "type"), 1), reason, observed.born)
+            yield expect(
+                Counts(told_in(feed, observed.id, "type"), 1, things="terminal event of this session"),
+                reason,
+                observed.born,
+            )
 
 
 @clause(
@@ -221,12 +225,16 @@ def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
             yield expect(stranger, "the create was refused", *causes)
 
 
+def _one_told(feed: Exchange, session_id: str) -> Counts:
+    return Counts(told_in(feed, session_id, "type"), 1, 1, "terminal event of this session")
+
+
 def _one_in_its_life(observed: ObservedSession, events: Sequence[ObservedEvent]) -> Finding:
     """That a session, which several events tell of, has one."""
     last, reason = events[-1], "a session ends once"
     evidence = (observed.born, *observed.writes)
     if last.exchange is not None and last.exchange is events[0].exchange:
-        return expect(Counts(told_in(last.exchange, observed.id, "type"), 1, 1), reason, *evidence)
+        return expect(_one_told(last.exchange, observed.id), reason, *evidence)
     return expect(Equals(in_event(last, "id"), in_event(events[0], "id")), reason, *evidence)
 
 

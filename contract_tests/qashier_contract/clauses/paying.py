@@ -275,7 +275,9 @@ def _sent_on(ledger: Ledger, observed: ObservedSession, end: Exchange, name: str
     """
     url, location = in_body(observed.born, name), header_of(end, "Location")
     if end.reply is None or end.reply.header("location") is None:
-        return Contains(At(end, Part.RAW), url)  # the page itself sends the customer on, by whatever means
+        return Contains(
+            At(end, Part.RAW), url, form=f"a way to {name}"
+        )  # the page itself sends the customer on, by whatever means
     if ledger.history.terms.own:
         return Equals(location, url)
     return HasShape(location, "string", destination(str(url.value)), as_words(url.value))

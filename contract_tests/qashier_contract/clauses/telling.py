@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from qashier_contract.clauses.table import Findings
 from qashier_contract.findings import Counts, Equals, expect
@@ -11,6 +12,7 @@ from qashier_contract.ledger import Ledger, ObservedSession
 from qashier_contract.observed_events import ObservedEvent, last_feeds, session_of, tells_of
 from qashier_contract.places import At, Entry, Step, Where, in_body
 
+_OF_SESSION: Final = "event of this session"
 _SESSION = ("data", "object", "id")
 
 
@@ -23,7 +25,7 @@ def told_once(ledger: Ledger, session_id: str, reason: str, *evidence: Exchange)
     """Judge that a session has one event, in the last list of events of each account and in what was delivered."""
     for feed in last_feeds(ledger.history).values():
         if tells_of(feed, session_id):
-            yield expect(Counts(told_in(feed, session_id, "id"), 1, 1), reason, *evidence)
+            yield expect(Counts(told_in(feed, session_id, "id"), 1, 1, _OF_SESSION), reason, *evidence)
     delivered = [one for one in ledger.history.deliveries if session_of(one.event).get("id") == session_id]
     for delivery in delivered[1:]:
         yield expect(Equals(in_body(delivery, "id"), in_body(delivered[0], "id")), reason, *evidence)
