@@ -28,6 +28,7 @@ from qashier_contract.history import Exchange, Reply, Request
 from qashier_contract.interrupts import Stop
 from qashier_contract.ledger import Ledger
 from qashier_contract.page import Page, page_of
+from qashier_contract.run import Run
 from qashier_contract.target import Transport
 from qashier_contract.values import NOT_JSON, read_json
 
@@ -94,11 +95,11 @@ class Hours:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, answer_s: float, judging_s: float) -> None:
         self.now_ns = 10**12
-        self.answer_s = answer_s
+        self.answer_s, self.judging_s = answer_s, judging_s
         findings = Clause.findings
 
         def judged(clause: Clause, ledger: Ledger, *, most: int = 20) -> Any:
-            self.pass_s(judging_s * len(ledger.history.exchanges) / len(CLAUSES))
+            self.pass_s(self.judging_s * len(ledger.history.exchanges) / len(CLAUSES))
             return findings(clause, ledger, most=most)
 
         monkeypatch.setattr("time.monotonic_ns", lambda: self.now_ns)
@@ -119,7 +120,9 @@ class Hours:
 @pytest.mark.parametrize(
     "quirks", [(), ("default 23 h", "405 without allow", "no challenge", "retrieve stale after expire")]
 )
-@pytest.mark.parametrize(("max_time_s", "answer_s", "judging_s"), [(1, 0.02, 0.001), (3, 0.01, 0.02), (5, 0.1, 0.1)])
+@pytest.mark.parametrize(
+    ("max_time_s", "answer_s", "judging_s"), [(1, 0.02, 0.001), (3, 0.01, 0.02), (5, 0.1, 0.1), (60, 0.3, 0.4)]
+)
 def test_a_run_takes_at_most_a_second_more_than_it_may_clean_up_aside(
     quirks: tuple[str, ...], max_time_s: float, answer_s: float, judging_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +133,21 @@ def test_a_run_takes_at_most_a_second_more_than_it_may_clean_up_aside(
     assert report.duration_s - clean_up_s < max_time_s + 1
     assert "out of time" in {entry.reason for entry in report.clauses}
     assert any(entry.verdict is Verdict.PASSED for entry in report.clauses)
+
+
+def test_a_machine_that_becomes_busy_at_the_end_makes_a_run_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours, leave = Hours(monkeypatch, answer_s=0.3, judging_s=0.01), Run.leave
+
+    def left(run: Run) -> None:
+        leave(run)
+        hours.judging_s = 0.1
+
+    monkeypatch.setattr(Run, "leave", left)
+    carry = hours.carry(within("no webhooks"))
+    report = check("http://127.0.0.1", transport=carry, seed=1, max_time_s=60, drivers=directed, replay=False)
+    clean_up_s = hours.answer_s * sum(exchange.scenario == "clean-up" for exchange in report.history.exchanges)
+    assert 59 < report.duration_s - clean_up_s < 61
+    assert "out of time" in {entry.reason for entry in report.clauses}
 
 
 @pytest.mark.soak

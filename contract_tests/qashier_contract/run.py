@@ -37,7 +37,9 @@ _REPLAY_SHARE: Final = 0.15
 _JUDGING_NS: Final = 1_000_000
 """About how long judging takes for each request, until it was measured."""
 _LEAST_SHARE: Final = 0.1
-"""The part of the budget that judging has at least: what was sent must not have been sent for nothing."""
+_LEAST_MOST_S: Final = 0.5
+"""The part of the budget that judging has at least, and the most that this may be: what was sent must not have been
+sent for nothing, and nobody waits more than a second longer than was said."""
 _WRITING: Final = 3
 """How many times as long as judging it takes to write down the violations, in every form of a report."""
 _LAST_LOOK_NS: Final = 700_000_000
@@ -280,7 +282,8 @@ class Run:
         skipped = replace(history, exchanges=(), deliveries=())
         found = {entry.clause.id: entry for entry in judge(skipped, CLAUSES.values(), reasons=reasons)}
         began_ns, cost_ns = time.monotonic_ns(), self.target.pace.judging_ns
-        until_ns = max(self._ends_ns, began_ns + int(_LEAST_SHARE * self.settings.max_time_s * 1e9))
+        least_s = min(_LEAST_SHARE * self.settings.max_time_s, _LEAST_MOST_S)
+        until_ns = max(self._ends_ns, began_ns + int(least_s * 1e9))
         if is_hasty:
             until_ns = began_ns + _LAST_LOOK_NS
             if len(history.exchanges) * cost_ns > _LAST_LOOK_NS:
