@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from qashier_contract import CheckError, listening
-from qashier_contract.drive.traffic.exchanges import Traffic
+from qashier_contract.drive.traffic.exchanges import Traffic, base_of
 from qashier_contract.drive.traffic.watching import Watching
 from qashier_contract.history import Recorder, Terms
 from qashier_contract.receiver import Receiver
@@ -200,3 +200,9 @@ async def test_what_is_written_in_two_steps_goes_out_at_once(bound: Callable[[],
         assert await accepted.get() != 0
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize("url", ["http://[bad/checkout/sessions", "http://x.example:port/checkout/sessions"])
+def test_recorded_traffic_may_have_malformed_addresses(url: str) -> None:
+    assert base_of(url) is None
+    assert not Traffic("http://x.example").is_of_the_api("GET", url)
