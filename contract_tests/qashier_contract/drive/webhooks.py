@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage, driver, pages
+from qashier_contract.drive import Opened, RunContext, Stage, driver, pages
 from qashier_contract.history import TOO_LATE, Capability
 from qashier_contract.receiver import DROP, HOLD_S, PATIENCE_S, Receiver
 from qashier_contract.target import Account
@@ -158,9 +158,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     plain, gone, signed, odd, in_hex, long = (
         f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
     )
-    short, accented, failing, beside, late, theirs = (
-        f"{context.nonce}-{word}" for word in ("short", "accented", "failing", "beside", "late", "theirs")
-    )
+    short, accented, theirs = (f"{context.nonce}-{word}" for word in ("short", "accented", "theirs"))
     if not register(plain):
         return
     register(signed, _SECRETS[0], lambda _: 204)
@@ -201,17 +199,22 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     expired.retrieve()
     if context.other is not None and context.open(account=context.other).expire() is not None:
         receiver.wait(theirs, 1)
-    # One more endpoint, which refuses everything, with a session of its own.
-    register(failing, _SECRETS[0], lambda n: _REFUSALS[n % len(_REFUSALS)])
-    register(beside, _SECRETS[6])
-    refused.pay()
+    _be_refused(context, desk, refused, (*early, *later) if due else ())
+    account.events()
+
+
+def _be_refused(context: RunContext, desk: _Desk, session: Opened, others: Collection[str]) -> None:
+    """Let one more endpoint refuse everything that comes of a session of its own."""
+    receiver = desk.receiver
+    failing, beside, late = (f"{context.nonce}-{word}" for word in ("failing", "beside", "late"))
+    desk.register(failing, _SECRETS[0], lambda n: _REFUSALS[n % len(_REFUSALS)])
+    desk.register(beside, _SECRETS[6])
+    session.pay()
     receiver.wait(failing, 1)
     receiver.wait(beside, 1)
-    register(late)
+    desk.register(late)
     if context.can(Capability.CLOCK):
-        listening = (failing, beside, late, *early, *later)
-        _let_retries_come(context, receiver, failing, listening if due else ())
-    account.events()
+        _let_retries_come(context, receiver, failing, (failing, beside, late, *others) if others else ())
 
 
 def _by_the_customer(context: RunContext) -> int:
