@@ -226,6 +226,7 @@ NARROW_DEFECTS: Final = {
         "CRE-15",
         wrapped("url_fits", lambda inner, url, name: inner(url, name) and not re.search(r"//[^/]*:\d{5}", url)),
     ),
+    "body above 1 MiB refused": Defect("CRE-1", setting(body_most=2**20)),
     "secret taken for hex": Defect("EVT-7", wrapped("signature", decoded)),
     "tells once what the clock ended": Defect("EVT-6", wrapped("postpone", never_again)),
     "prefix taken for a key": Defect(

@@ -47,6 +47,11 @@ def the_hosted_page(context: RunContext) -> None:
             'The hosted page has nothing with data-testid="pay-card": no customer paid there, and PAY-1 to PAY-3 were '
             "judged without it."
         )
+    if "pay-redirect" not in page.tests:
+        context.notes.append(
+            'The hosted page has nothing with data-testid="pay-redirect": no customer went to a payment method, and '
+            "PAY-5 was judged without it."
+        )
     if context.can(PAY):
         with_back.pay("failed")
         with_back.view()

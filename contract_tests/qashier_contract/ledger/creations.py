@@ -75,7 +75,7 @@ class Creations:
             features["a body in chunks"] = "CRE-1"
         body = exchange.request.body or b""
         if len(body) > oracle.BODY_MOST // 2:
-            features["a body of more than 1 MiB"] = "HTTP-4"
+            features["a body of more than 1 MiB"] = "CRE-1"
         media_type = exchange.request.header("Content-Type")
         if media_type != "application/json":
             features[f"media type {media_type}"] = "HTTP-4"

@@ -79,7 +79,7 @@ _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
 
 
 @driver(
-    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=38
+    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=40
 )
 def at_the_limits(context: RunContext) -> None:
     line, account = context.line, context.account
@@ -109,6 +109,9 @@ def at_the_limits(context: RunContext) -> None:
     account.create(b'{"success_url": "x", ' + doubled[1:].encode())
     account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
     _open_with_urls(context)
+    # As much as one request may ask for, each character escaped.
+    texts: dict[str, Json] = {"name": "🍜" * oracle.NAME_MOST, "description": "🍜" * oracle.DESCRIPTION_MOST}
+    context.open(*[line(1, 1, **texts)] * oracle.LINES_MOST).retrieve()
 
 
 def _baskets(context: RunContext) -> Sequence[Sequence[Json]]:
