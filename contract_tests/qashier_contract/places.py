@@ -7,14 +7,14 @@ path may go through each entry of a list (`EACH`), through those that have a pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from html import unescape
 from typing import Final, TypeAlias
 
 from qashier_contract.history import Delivery, Exchange
-from qashier_contract.page import page_of
+from qashier_contract.page import Page, page_of
 from qashier_contract.values import Json, as_words, is_integer, same
 
 
@@ -86,7 +86,13 @@ class Part(StrEnum):
     REQUEST_BODY = "request body"
 
 
-_OF_PAGE: Final = frozenset({Part.TEXT, Part.LINKS, Part.FORMS, Part.CONTROLS})
+_OF_PAGE: Final[Mapping[Part, Callable[[Page, str], Json]]] = {
+    Part.TEXT: lambda page, _: page.text,
+    Part.LINKS: lambda page, _: page.links,
+    Part.CONTROLS: lambda page, _: sorted(page.tests),
+    Part.FORMS: lambda page, session_id: [form["action"] for form in page.forms_to_pay(session_id)],
+}
+"""How a part of a session's hosted page is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,8 @@ class At:
         if message.reply is None:
             return ABSENT
         if self.part in _OF_PAGE:
-            return self._shown(message)
+            page = page_of(message)
+            return ABSENT if page is None else _OF_PAGE[self.part](page, message.page_of or "")
         if self.part is Part.STATUS:
             return message.reply.status
         if self.part is Part.HEADER:
@@ -121,18 +128,6 @@ class At:
             text = message.reply.body.decode("utf-8", "replace")
             return unescape(text) if "html" in message.reply.media_type else text
         return _walk(message.json, self.path)
-
-    def _shown(self, exchange: Exchange) -> Json:
-        page = page_of(exchange)
-        if page is None:
-            return ABSENT
-        if self.part is Part.TEXT:
-            return page.text
-        if self.part is Part.LINKS:
-            return page.links
-        if self.part is Part.CONTROLS:
-            return sorted(page.tests)
-        return [form["action"] for form in page.forms_to_pay(exchange.page_of or "")]
 
     @property
     def operation(self) -> str:
