@@ -43,17 +43,16 @@ def curl_lines(to_write: ToWrite) -> tuple[str, ...]:
 class _Shell:
     def __init__(self, to_write: ToWrite) -> None:
         self.to_write, self.steps, self.names = to_write, to_write.steps, to_write.names
-        self._used: set[str] | None = None
 
     def lines(self) -> tuple[str, ...]:
         """The lines, ready to be pasted."""
         if (reason := self.to_write.too_long) is not None:
             return (_said(reason),)
         # Once to see which variables are used, and once with those alone.
-        text = "\n".join(line for group in self.steps.groups for line in self._group(group))
-        self._used = set(re.findall(r"\b((?:id|created|url)\d+)\b(?!=)", text))
+        for group in self.steps.groups:
+            self._group(group)
         body = [line for group in self.steps.groups for line in self._group(group)]
-        before, after = self._clocks("\n".join(body))
+        before, after = self._clocks()
         if re.search(r"\$\{?run\b", "\n".join(body)):
             before.insert(0, 'run="$(date +%s)$$"')
         if "| field " in "\n".join([*before, *body]):
@@ -82,11 +81,11 @@ class _Shell:
             lines.append(': "${WEBHOOK_URL:?where a receiver of yours listens}"')
         return lines
 
-    def _clocks(self, text: str) -> tuple[list[str], list[str]]:
+    def _clocks(self) -> tuple[list[str], list[str]]:
         before, after = [], []
         for account in self.steps.accounts:
             now = self.names.now(account)
-            named = re.search(rf"\(\({now}\b", text) is not None
+            named = now in self.names.used
             moves = [step for step in self.steps.all if step.moved_s is not None and step.account == account]
             if self.steps.can_move_clock and (named or moves):
                 put = self._to_clock(account, "-X PUT ", "clock")
@@ -115,8 +114,7 @@ class _Shell:
     def _single(self, step: Step) -> list[str]:
         if step.moved_s is not None:
             return [self._move(step)]
-        named = self.names.carried(step.exchange)
-        carried = [pair for pair in named if self._used is None or pair[0] in self._used]
+        carried = [pair for pair in self.names.carried(step.exchange) if pair[0] in self.names.used]
         if not carried and step.registers is None:
             return [self._curl(step)]
         reply = self.names.reply_name(step.exchange)

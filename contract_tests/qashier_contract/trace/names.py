@@ -67,8 +67,9 @@ class ToWrite:
     def steps(self) -> Steps:
         return Steps(self.part)
 
-    @cached_property
+    @property
     def names(self) -> Names:
+        """New ones for each text, since they know what it uses."""
         return Names(self.steps)
 
     @property
@@ -84,10 +85,14 @@ class Names:
 
     Args:
         steps: What the script sends.
+
+    Attributes:
+        used: The variables that were asked for, so that a text need not set any other.
     """
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
+        self.used: set[str] = set()
         self.sent = [step for step in steps.all if step.moved_s is None]
         self._replies = {step.exchange.number: f"r{place}" for place, step in enumerate(self.sent, 1)}
         self._expressions = dict(self._shown())
@@ -167,14 +172,20 @@ class Names:
 
     def reply(self, exchange: Exchange) -> str:
         """The expression of a reply."""
-        return self._expressions.get(exchange.number, "_")
+        expression = self._expressions.get(exchange.number, "_")
+        self._use(expression.partition("[")[0])
+        return expression
+
+    def _use(self, name: str) -> str:
+        self.used.add(name)
+        return name
 
     def _number(self, session_id: str) -> str:
         return self._replies[self._born[session_id].number][1:]
 
     def variable(self, session_id: str) -> str | None:
         """The variable of a session's id; None if the script does not open the session."""
-        return f"id{self._number(session_id)}" if session_id in self._born else None
+        return self._use(f"id{self._number(session_id)}") if session_id in self._born else None
 
     def carried(self, exchange: Exchange) -> Iterator[tuple[str, str]]:
         """The variables that a created session gives, and the properties that they hold."""
@@ -186,12 +197,12 @@ class Names:
     def page(self, exchange: Exchange) -> str:
         """The address of a session's hosted page."""
         session_id = exchange.page_of or ""
-        return f"url{self._number(session_id)}" if session_id in self._born else '""'
+        return self._use(f"url{self._number(session_id)}") if session_id in self._born else '""'
 
     def page_before(self, exchange: Exchange) -> str | None:
         """The variable of the page on which something was pressed."""
         shown = self._expressions.get(exchange.page_from or 0)
-        return None if shown is None else shown.partition("[")[0]
+        return None if shown is None else self._use(shown.partition("[")[0])
 
     # What requests carry.
 
@@ -218,14 +229,14 @@ class Names:
     def _symbol(self, symbol: Symbol) -> str:
         match symbol:
             case SessionId(old, form):
-                return f"id{self._number(old)}{form}" if old in self._born else repr(old)
+                return f"{self.variable(old)}{form}" if old in self._born else repr(old)
             case Nonce(form):
-                return f"run{form}"
+                return f"{self._use('run')}{form}"
             case Moment():
                 return self.moment(symbol)
             case EndpointId(old):
                 found = [endpoint.url for endpoint in self.steps.history.endpoints if endpoint.id == old]
-                return f"{self.hook_at(found[0])}.id" if found else repr(old)
+                return self._use(f"{self.hook_at(found[0])}.id") if found else repr(old)
             case ReceiverUrl(url):
                 return f"{self.hook_at(url)}.url"
             case Secret(url):
@@ -242,9 +253,9 @@ class Names:
             for session_id, born in self._born.items():
                 created = born.object.get("created")
                 if isinstance(created, int) and abs(moment.value - created) <= _NEAR_S:
-                    return _plus(f"created{self._number(session_id)}", moment.value - created)
+                    return _plus(self._use(f"created{self._number(session_id)}"), moment.value - created)
         start = self.steps.starts.get(moment.account)
-        return repr(moment.value) if start is None else _plus(self.now(moment.account), moment.value - start)
+        return repr(moment.value) if start is None else _plus(self._use(self.now(moment.account)), moment.value - start)
 
     def value(self, value: Json) -> Json:
         """A JSON value with its symbols as expressions, for `literal`."""

@@ -53,11 +53,11 @@ class _Script:
         if (reason := self.to_write.too_long) is not None:
             return f"# {reason}\n"
         asserted = Assertion(self.violation, self.names).lines()
+        # Once to see which variables are used, and once with those alone.
+        self._statements()
         sent = self._statements()
-        text = "\n".join([*sent, *asserted])
-        before, after = self._around(text, "\n".join(asserted))
-        lines = [*before, *sent, *after, *asserted]
-        text = "\n".join(_used_only(lines))
+        before, after = self._around("\n".join(asserted))
+        text = "\n".join([*before, *sent, *after, *asserted])
         if self.repeats:
             text = f"for _ in range({_ROUNDS}):\n" + textwrap.indent(text, "    ")
         function = self._head(text) + textwrap.indent(text, " " * 8) + "\n"
@@ -112,23 +112,23 @@ class _Script:
             lines.append(f"SESSION = {literal(self.base)}")
         return "\n".join(lines) + "\n"
 
-    def _around(self, text: str, asserted: str) -> tuple[list[str], list[str]]:
+    def _around(self, asserted: str) -> tuple[list[str], list[str]]:
         """What comes before the steps and after them: the word of this run, and clocks that stand meanwhile."""
-        before = ["run = str(uuid4().int)[:10]"] if re.search(r"\brun\b", text) else []
+        before = ["run = str(uuid4().int)[:10]"] if "run" in self.names.used else []
         after = []
         for account in self.steps.accounts:
-            now = self.names.now(account)
-            named = re.search(rf"\b{now}\b", re.sub(r"hook\d+\.now", "", text)) is not None
-            control = self.names.control(account)
-            if self.steps.can_move_clock and (named or f'{control}.post("clock' in text):
-                before.append(f'{now} = {control}.put("clock", json={{"frozen": True}}).json()["now"]')
+            now, control = self.names.now(account), self.names.control(account)
+            moves = any(step.moved_s is not None and step.account == account for step in self.steps.all)
+            if self.steps.can_move_clock and (now in self.names.used or moves):
+                put = f'{control}.put("clock", json={{"frozen": True}})'
+                before.append(f'{now} = {put}.json()["now"]' if now in self.names.used else put)
                 ahead_s = self.names.ahead_s(account)
                 if ahead_s > _FAR_AHEAD_S and re.search(rf"\b{now}\b", asserted):
                     # What is judged is a time: whose it is shows where the account's is not the machine's.
                     moved = f'{control}.post("clock/advance", json={{"seconds": {ahead_s}}})'
                     before.append(f'{now} = {moved}.json()["now"]')
                 after.append(f'{control}.put("clock", json={{"frozen": False}})')
-            elif named:
+            elif now in self.names.used:
                 before.append(f"{now} = int(time.time())")
         return before, after
 
@@ -177,14 +177,15 @@ class _Script:
 
     def _single(self, step: Step) -> list[str]:
         reply = self.names.reply_name(step.exchange)
-        return [f"{reply} = {self._call(step)}", *self._carried(step, reply)]
+        call, carried = self._call(step), self._carried(step, reply)
+        return [f"{reply} = {call}" if carried or reply in self.names.used else call, *carried]
 
     def _carried(self, step: Step, reply: str) -> list[str]:
         """What later steps need of a reply: an id, a time, where an endpoint is."""
-        lines = [f'{name} = {reply}.json()["{field}"]' for name, field in self.names.carried(step.exchange)]
+        fields = dict(self.names.carried(step.exchange))
         if step.registers is not None:
-            lines.append(f'{self.names.hook_at(step.registers)}.id = {reply}.json()["id"]')
-        return lines
+            fields[f"{self.names.hook_at(step.registers)}.id"] = "id"
+        return [f'{name} = {reply}.json()["{field}"]' for name, field in fields.items() if name in self.names.used]
 
     def _at_once(self, group: tuple[Step, ...]) -> list[str]:
         calls = []
@@ -284,23 +285,6 @@ _CLIENTS: Final = (
 def _moves_clock_of(group: tuple[Step, ...]) -> int | None:
     """Whose clock a group moves, None if it is anything but a move."""
     return (group[0].account or 0) if len(group) == 1 and group[0].moved_s is not None else None
-
-
-def _used_only(lines: list[str]) -> list[str]:
-    """The statements without variables that nothing uses."""
-    kept: list[str] = []
-    later = ""
-    for line in reversed(lines):
-        match = re.match(r"(r\d+|id\d+|created\d+|url\d+|now|other_now|hook\d+\.id) = ", line)
-        text: str | None = line
-        if match is not None and not re.search(rf"(?<![\w.]){re.escape(match[1])}\b", later):
-            # A clock is stopped even where nobody asks for its time.
-            wanted = match[1][0] == "r" or ".put(" in line or ".post(" in line
-            text = line[match.end() :].removesuffix('.json()["now"]') if wanted else None
-        if text is not None:
-            kept.append(text)
-            later += "\n" + text
-    return kept[::-1]
 
 
 def _plain(text: str) -> str:
