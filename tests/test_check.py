@@ -24,9 +24,11 @@ from qashier_contract import (
     Verdict,
     check,
 )
-from qashier_contract.drive import Driver, scenarios, webhooks
+from qashier_contract import run as running
+from qashier_contract.drive import Driver, RunContext, Stage, scenarios, webhooks
 from qashier_contract.drive.plan import every_driver, exercised_by, measured, plan
 from qashier_contract.history import TOO_LATE, Capability, History, Operation
+from qashier_contract.interrupts import OutOfTime
 from qashier_contract.ledger import Ledger
 from qashier_contract.report.json import as_json, render
 from qashier_contract.report.terminal import ProgressLine
@@ -287,7 +289,31 @@ def test_a_driver_that_goes_on_with_the_work_of_another_brings_it_along() -> Non
 def test_what_any_input_may_break_is_tried_with_hostile_input_first_where_nothing_else_is_wanted() -> None:
     alone, all_of_them = ([d.name for d in plan(c, frozenset(Capability))] for c in (["HTTP-6"], CLAUSES))
     assert alone.index("hostile input") < 5
-    assert {*all_of_them[-3:]} == {"hostile input", "large bodies", "conformance"}
+    assert {*all_of_them[-3:]} == {"lifecycle", "after ten seconds", "conformance"}
+
+
+def test_the_larger_steps_come_after_those_for_each_clause_the_shortest_first_and_what_is_drawn_last() -> None:
+    steps = plan(CLAUSES, frozenset(Capability))
+    assert steps == sorted(steps, key=lambda step: step.stage if step.stage is not Stage.HARSH else Stage.DEPTH)
+    deep = [step for step in steps if step.stage is Stage.DEPTH]
+    assert [step.requests for step in deep] == sorted(step.requests for step in deep)
+    for harsh in (step for step in steps if step.stage is Stage.HARSH):
+        assert {
+            step.requests > harsh.requests for step in steps[steps.index(harsh) :] if step.stage is Stage.DEPTH
+        } == {True}
+    assert [step.name for step in steps if not step.requests] == ["lifecycle", "conformance"]
+
+
+def test_a_step_that_was_left_out_for_time_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(_: RunContext) -> None:
+        raise OutOfTime
+
+    short = Driver("short", "", lambda context: context.look(), requests=1)
+    long, drawn = Driver("long", "", cut, requests=9), Driver("drawn at random", "", cut)
+    for steps, told in (((short, long, drawn), ["1 of the plan's 3 steps"]), ((short, drawn), [])):
+        monkeypatch.setattr(running, "plan", lambda *_, steps=steps: list(steps))
+        report = checked(only=["LIS-1"], replay=False, drivers=lambda _: True)
+        assert [note.partition(" were")[0] for note in report.notes if "steps" in note] == told
 
 
 def test_progress_tells_what_is_done_of_the_plan_and_when_it_ends_from_the_pace_so_far() -> None:

@@ -11,6 +11,7 @@ from qashier_contract import Verdict, check, interim, run
 from qashier_contract.interrupts import Interrupted, Stop
 from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
+from qashier_contract.verdicts import judge
 
 from tests.targets import directed, within
 
@@ -100,6 +101,22 @@ def test_what_broke_early_is_known_after_an_interruption_although_there_is_no_ti
     assert report.interrupted
     assert report["CRE-5"].verdict is Verdict.FAILED
     assert report["LIS-3"].reason == "interrupted"
+
+
+def test_what_there_is_no_time_to_judge_at_the_end_passes_by_what_was_looked_at_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interim, "_SHARE", 100.0)
+
+    def too_late(*given: Any, until_ns: int | None = None, **how: Any) -> tuple[ClauseReport, ...]:
+        return judge(*given, until_ns=until_ns and 1, **how)
+
+    monkeypatch.setattr("qashier_contract.run.judge", too_late)
+    report = check(IN_PROCESS, transport=within(), seed=1, violated=lambda _: None, drivers=some, replay=False)
+    assert report["LIS-2"].verdict is Verdict.PASSED
+    assert report["LIS-2"].exercised > 0
+    assert report["IDM-5"].reason == "out of time"
+    assert [note for note in report.notes if note.startswith("There was no time to judge everything")]
 
 
 def test_nothing_is_told_of_a_correct_target_at_any_moment() -> None:

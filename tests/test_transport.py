@@ -147,6 +147,29 @@ def test_a_request_goes_out_whole_and_names_who_asks(transport: HttpTransport) -
     assert b"Content-Length" not in third
 
 
+def test_the_last_chunk_of_a_body_goes_out_some_time_after_the_first(
+    transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = list[float]()
+    arrived, came = threading.Event(), list[bytes]()
+
+    def serve(connection: socket.socket) -> None:
+        while not came or not came[-1].endswith(b'\r\n\r\n4\r\n{"a"\r\n4\r\n'):
+            came.append((came[-1] if came else b"") + connection.recv(65_536))
+        arrived.set()
+        connection.recv(65_536)
+        connection.sendall(OK)
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        assert arrived.wait(10)
+
+    monkeypatch.setattr(transport._stop, "sleep", wait)
+    with raw_server(serve) as url:
+        carried(transport, url, "POST", b'{"a": 1}', is_chunked=True)
+    assert waited
+
+
 def test_what_a_target_sent_back_ends_no_line_of_a_request(transport: HttpTransport) -> None:
     came: list[bytes] = []
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate, takewhile
 from typing import Final
 
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.history import History, Operation, Recorder
 from qashier_contract.interrupts import OutOfTime
-from qashier_contract.pace import Pace
+from qashier_contract.ledger import Ledger
+from qashier_contract.pace import Pace, weight_of
 from qashier_contract.settings import Settings
-from qashier_contract.verdicts import ClauseReport, Verdict, broken_by, judge
+from qashier_contract.verdicts import ClauseReport, Verdict, judge
 
 _SHARE: Final = 0.2
 """Which part of a run may be spent on judging what was seen so far, beside the judging at the end."""
@@ -38,6 +41,8 @@ class Interim:
 
     Attributes:
         known: What turned out to be broken so far.
+        exercised: By how many observations each clause was judged so far, in what was looked at.
+        seen: How many exchanges were looked at, of the first ones.
         first_violation_s: After how many seconds the first failure was known.
     """
 
@@ -45,10 +50,11 @@ class Interim:
         self, recorder: Recorder, pace: Pace, settings: Settings, wanted: Sequence[str], started_ns: int
     ) -> None:
         self.known: dict[str, ClauseReport] = {}
+        self.exercised: Counter[str] = Counter()
+        self.seen = self._seen_weight = 0
         self.first_violation_s: float | None = None
         self._recorder, self._pace, self._settings, self._wanted = recorder, pace, settings, wanted
         self._started_ns = started_ns
-        self._seen = 0
         self._looking_ns = self._judging_ns = 0
         self._least_ns = pace.judging_ns
 
@@ -67,35 +73,46 @@ class Interim:
             return
         self._pace.stop.check()
         history = self._recorder.history()
-        fresh = len(history.exchanges) - self._seen
+        fresh = len(history.exchanges) - self.seen
         if not self._settings.fail_fast:
             left_ns = _SHARE * (time.monotonic_ns() - self._started_ns) - self._looking_ns
-            affordable = int(left_ns / self._pace.judging_ns)
+            affordable = self._affordable(history, left_ns)
             if affordable < min(fresh, _ENOUGH_TO_MEASURE):
                 return
-            fresh = min(fresh, affordable)
+            fresh = affordable
         self._look_at(history, fresh)
         if self._settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self.known.values()):
             raise Enough
 
-    def last_look(self, most: int) -> None:
-        """Judge what was observed since the last look, up to some number of exchanges."""
+    def last_look(self, most_ns: int) -> None:
+        """Judge what was observed since the last look, as much of it as can be judged in some time."""
         history = self._recorder.history()
-        self._look_at(history, min(len(history.exchanges) - self._seen, most))
+        self._look_at(history, self._affordable(history, most_ns))
+
+    def _affordable(self, history: History, most_ns: float) -> int:
+        """How many of the exchanges since the last look can be judged in some time."""
+        costs = accumulate(weight_of(one) * self._pace.judging_ns for one in history.exchanges[self.seen :])
+        return sum(1 for _ in takewhile(lambda cost: cost <= most_ns, costs))
 
     def _look_at(self, history: History, fresh: int) -> None:
         began_ns = time.monotonic_ns()
-        unknown = [CLAUSES[identifier] for identifier in self._wanted if identifier not in self.known]
-        suspects = broken_by(_part(history, self._seen, self._seen + fresh), unknown)
-        self._seen += fresh
+        part = _part(history, self.seen, self.seen + fresh)
+        ledger, suspects = Ledger(part), []
+        for identifier in self._wanted:
+            if identifier not in self.known:
+                exercised, broken = CLAUSES[identifier].findings(ledger, most=1)
+                self.exercised[identifier] += exercised
+                suspects += [identifier] if broken else []
+        self.seen += fresh
+        self._seen_weight += sum(map(weight_of, history.exchanges[self.seen - fresh : self.seen]))
         self._judging_ns += time.monotonic_ns() - began_ns
         if suspects:
             self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
         self._looking_ns += time.monotonic_ns() - began_ns
-        if self._seen >= _ENOUGH_TO_MEASURE:
+        if self.seen >= _ENOUGH_TO_MEASURE:
             # A slow or busy machine has to leave more time for the judging at the end. What all looks took counts: one
             # that was held up would have the run end far too early.
-            self._pace.judging_ns = max(self._least_ns, int(_MARGIN * self._judging_ns / self._seen))
+            self._pace.judging_ns = max(self._least_ns, int(_MARGIN * self._judging_ns / self._seen_weight))
 
     def settle(self, judged: Sequence[ClauseReport]) -> None:
         """Tell of what was not told yet, now that everything was judged."""

@@ -19,6 +19,11 @@ _VALUE_BYTES: Final = 72
 """About what one value of a JSON body takes once it is parsed."""
 
 
+_VALUES_EACH: Final = 25
+"""How many values take as long to judge as an exchange without any."""
+_HEAVIEST: Final = 100
+
+
 class OutOfRoom(OutOfTime):
     """As much was recorded as may be: nothing more may be sent."""
 
@@ -35,6 +40,24 @@ def kept(reply: Reply) -> Reply:
     return cut if cut.json is NOT_JSON else reply
 
 
+def weight_of(exchange: Exchange) -> int:
+    """How long an exchange takes to judge, beside others: a list of many sessions takes as long as they would."""
+    values = exchange.reply.body.count(b",") if exchange.reply else 0
+    return 1 + min(values // _VALUES_EACH, _HEAVIEST)
+
+
+def _size_of(exchange: Exchange) -> int:
+    """How much memory an exchange takes, about, once its bodies are parsed."""
+    size = 0
+    for body in (exchange.request.body, exchange.reply.body if exchange.reply else None):
+        if body:
+            # A single character beyond Latin-1 makes each of a text take up to four bytes.
+            is_wide = not body.isascii() or b"\\u" in body
+            values = sum(map(body.count, (b",", b"[", b"{")))
+            size += len(body) * (5 if is_wide else 2) + _VALUE_BYTES * values
+    return size
+
+
 class Pace:
     """How fast, until when, and how much may be sent. One for all threads.
 
@@ -46,7 +69,8 @@ class Pace:
 
     Attributes:
         room: How many bytes may still be recorded.
-        judging_ns: How much of the time is to be left for each request that was sent: judging it takes time as well.
+        weight: What was recorded, by how long it takes to judge.
+        judging_ns: How much of the time is to be left for each unit of that weight: judging takes time as well.
     """
 
     def __init__(
@@ -60,6 +84,7 @@ class Pace:
         self.stop = stop or Stop()
         self.room = _MOST_RECORDED
         self.judging_ns = 0
+        self.weight = 0
         self.deadline_ns = deadline_ns
         self.rate = rate
         self.most_sessions = most_sessions
@@ -73,7 +98,7 @@ class Pace:
         """Seconds until the deadline."""
         if self.deadline_ns is None:
             return float("inf")
-        return remaining_s(self.deadline_ns - self.sent * self.judging_ns)
+        return remaining_s(self.deadline_ns - self.weight * self.judging_ns)
 
     def take(self, *, opens_session: bool = False) -> None:
         """Wait for one's turn.
@@ -94,7 +119,7 @@ class Pace:
                 self.most_sessions -= 1
             now = time.monotonic_ns()
             turn = max(now, self._next_ns, self._held_until_ns)
-            if self.deadline_ns is not None and turn >= self.deadline_ns - self.sent * self.judging_ns:
+            if self.deadline_ns is not None and turn >= self.deadline_ns - self.weight * self.judging_ns:
                 raise OutOfTime
             if self.rate:
                 self._next_ns = turn + int(1e9 / self.rate)
@@ -114,14 +139,11 @@ class Pace:
         self.stop.sleep(seconds)
 
     def keep(self, exchange: Exchange) -> None:
-        """Note how much memory an exchange takes, once its bodies are parsed."""
-        bodies = [body for body in (exchange.request.body, exchange.reply.body if exchange.reply else None) if body]
+        """Note how much memory an exchange takes, once its bodies are parsed, and how long it takes to judge."""
+        size, weight = _size_of(exchange), weight_of(exchange)
         with self._lock:
-            for body in bodies:
-                # A single character beyond Latin-1 makes each of a text take up to four bytes.
-                is_wide = not body.isascii() or b"\\u" in body
-                values = sum(map(body.count, (b",", b"[", b"{")))
-                self.room -= len(body) * (5 if is_wide else 2) + _VALUE_BYTES * values
+            self.room -= size
+            self.weight += weight
 
     def hold(self, seconds: float) -> None:
         """Let nobody send for a while: the target asked for it.

@@ -101,10 +101,7 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        with self._news:
-            for hook in self._hooks.values():
-                if hook.endpoint in self.recorder.endpoints and hook.endpoint.removed_ns is None:
-                    self._change(hook, replace(hook.endpoint, closed_ns=time.monotonic_ns()))
+        self.close()
         for listener in self._listeners:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
@@ -115,6 +112,14 @@ class Receiver:
                     connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(1)
+
+    def close(self) -> None:
+        """Note that nothing is waited for from now on, at the endpoints that are left: perhaps not for long enough."""
+        with self._news:
+            for hook in self._hooks.values():
+                seen = hook.endpoint
+                if seen in self.recorder.endpoints and seen.removed_ns is None and seen.closed_ns is None:
+                    self._change(hook, replace(seen, closed_ns=time.monotonic_ns()))
 
     def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
         """A new path, and its URL. What comes there is answered with `answer(n)`."""

@@ -20,13 +20,13 @@ from qashier_contract.history import Capability, Exchange, History, Recorder, Te
 from qashier_contract.interim import Enough, Interim
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, stopping_on_signals
 from qashier_contract.listening import listen
-from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace
+from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace, weight_of
 from qashier_contract.policy import Policy
 from qashier_contract.settings import Options, Planned, Progress, Settings, is_loopback
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import Budget, send_again
 from qashier_contract.trace.site import Site
-from qashier_contract.verdicts import ClauseReport, FailedCheck, Report, SentAgain, broken_by, judge
+from qashier_contract.verdicts import ClauseReport, FailedCheck, Report, SentAgain, Verdict, broken_by, judge
 
 _SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 """What code of ours raises that an odd value took by surprise."""
@@ -34,14 +34,16 @@ _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
 _REPLAY_SHARE: Final = 0.15
 """The part of the budget that is left for sending violations again."""
-_JUDGING_NS: Final = 1_000_000
-"""About how long judging takes for each request, until it was measured."""
+_JUDGING_NS: Final = 300_000
+"""About how long judging takes for each unit of what `Pace` weighs, until it was measured."""
 _LEAST_SHARE: Final = 0.1
 _LEAST_MOST_S: Final = 0.5
 """The part of the budget that judging has at least, and the most that this may be: what was sent must not have been
 sent for nothing, and nobody waits more than a second longer than was said."""
 _WRITING: Final = 3
 """How many times as long as judging it takes to write down the violations, in every form of a report."""
+_MOST_NAMED: Final = 4
+"""How many steps are named that were left out."""
 _LAST_LOOK_NS: Final = 700_000_000
 """How long judging may take once somebody pressed Ctrl-C."""
 
@@ -286,8 +288,8 @@ class Run:
         until_ns = max(self._ends_ns, began_ns + int(least_s * 1e9))
         if is_hasty:
             until_ns = began_ns + _LAST_LOOK_NS
-            if len(history.exchanges) * cost_ns > _LAST_LOOK_NS:
-                self.interim.last_look(_LAST_LOOK_NS // cost_ns)
+            if sum(map(weight_of, history.exchanges)) * cost_ns > _LAST_LOOK_NS:
+                self.interim.last_look(_LAST_LOOK_NS)
                 return {**found, **self.interim.known}
         judged = judge(
             history,
@@ -301,7 +303,21 @@ class Run:
         self.interim.settle(judged)
         found |= {entry.clause.id: entry for entry in judged}
         late = {name for name in self.interim.known if not found[name].exercised}
-        return {**found, **{name: self.interim.known[name] for name in late}}
+        in_part = {} if is_hasty else self._judged_in_part(found)
+        return {**found, **in_part, **{name: self.interim.known[name] for name in late}}
+
+    def _judged_in_part(self, found: Mapping[str, ClauseReport]) -> dict[str, ClauseReport]:
+        """The clauses that there was no time to judge by everything, though nothing broke them as far as was looked."""
+        looked_at = self.interim.exercised
+        cut = [name for name, entry in found.items() if not entry.exercised and looked_at[name]]
+        if cut:
+            self.notes.append(
+                f"There was no time to judge everything: {len(cut)} clauses passed by the first {self.interim.seen} "
+                f"requests alone, among them {cut[0]}."
+            )
+        return {
+            name: replace(found[name], verdict=Verdict.PASSED, exercised=looked_at[name], reason=None) for name in cut
+        }
 
     def _first_session(self) -> tuple[Sequence[str], Callable[[str], Exchange]]:
         """What currencies to try, and how to open a session in one."""
@@ -369,6 +385,7 @@ class Run:
                     why = _ENDED.get(type(spent), "out of time")
                     for late in steps[done:]:
                         reasons.update(dict.fromkeys(exercised_by(late), why))
+                    self._note_left_out([step.name for step in steps[done:] if step.requests], len(steps), why)
                     break
                 except OutOfSessions:
                     reasons.update(
@@ -388,6 +405,13 @@ class Run:
             if isinstance(spent, Interrupted):
                 raise
         return {identifier: why for identifier, why in reasons.items() if identifier in self.wanted}
+
+    def _note_left_out(self, names: Sequence[str], planned: int, why: str) -> None:
+        """Say that a clause may have passed without the step that it would break on. What is drawn has no end."""
+        if names:
+            shown = ", ".join(names[:_MOST_NAMED]) + (" …" if len(names) > _MOST_NAMED else "")
+            left = f"{len(names)} of the plan's {planned} steps were not sent in full ({why}): {shown}"
+            self.notes.insert(0, f"{left}. What passed, passed without them.")
 
     def _show(self, steps: Sequence[Driver], done: int) -> None:
         if self.settings.progress is None:

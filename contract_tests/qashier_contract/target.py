@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from qashier_contract.addresses import is_same_host, joined
 from qashier_contract.history import (
@@ -437,10 +437,10 @@ class Account:
         if button.get("name"):
             fields[button["name"]] = button.get("value", "")
         url = joined(form["action"], button.get("formaction", "")) or form["action"]
-        if act == "pay-redirect" and (button.get("formmethod") or form["method"]).lower() == "get":
-            return self.view(
-                session_id, f"{url.partition('#')[0].partition('?')[0]}?{urlencode(fields)}", act, seen=seen
-            )
+        if (button.get("formmethod") or form["method"]).lower() != "post":
+            # As a browser does: the fields take the place of the query.
+            url = urlsplit(url)._replace(query=urlencode(fields), fragment="").geturl()
+            return self._led_on(self.target.visit("GET", url, session_id, act, seen=seen))
         body = urlencode(fields).encode()
         headers = (("Content-Type", "application/x-www-form-urlencoded"),)
         return self._led_on(self.target.visit("POST", url, session_id, act, seen=seen, headers=headers, body=body))

@@ -38,6 +38,9 @@ _HEAD_MOST: Final = 256 * 1024
 _INTERIM_MOST: Final = 64
 _PIECE: Final = 65_536
 _CONNECT_S: Final = 10.0
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
+_BETWEEN_CHUNKS_S: Final = 0.1
+"""What takes the first chunk for the whole must not find the second one there."""
 _CODINGS: Final = "gzip, deflate"
 """What is offered, and decoded."""
 _KNOWN_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -105,7 +108,7 @@ class HttpTransport:
             headers: What to send beside `Host`, `User-Agent`, `Accept-Encoding` and what frames the body.
             body: The body, None for none.
             deadline_ns: When to give up, on the monotonic clock.
-            is_chunked: Whether the body goes out in chunks instead of with its length.
+            is_chunked: Whether the body goes out in chunks, one some time after the other, instead of with its length.
             gate: Called before the last byte goes out.
 
         Raises:
@@ -123,9 +126,12 @@ class HttpTransport:
         except OSError as error:
             return None, f"no connection: {_in_words(error)}"
         is_used = connection.is_used
+        held = 1
         written = _framed(method, path_of(url), _host(url), headers, body, is_chunked=is_chunked)
         try:
-            return connection.exchange(method, written, deadline_ns=deadline_ns, gate=gate), None
+            if is_chunked and gate is None:
+                gate, held = partial(self._stop.sleep, _BETWEEN_CHUNKS_S), len(body or b"") // 2 + len(_LAST_CHUNK)
+            return connection.exchange(method, written, deadline_ns=deadline_ns, gate=gate, held=held), None
         except _Failed as error:
             connection.close()
             if is_used and not connection.has_read and str(error).startswith("connection dropped"):
@@ -248,8 +254,10 @@ class _Connection:
                 self._stop.wait_for(self.socket, remaining_s(deadline_ns), read=False, write=True)
         raise TimeoutError(TIMED_OUT)
 
-    def exchange(self, method: str, written: bytes, *, deadline_ns: int, gate: Callable[[], None] | None) -> Reply:
-        """Write a request and read the answer.
+    def exchange(
+        self, method: str, written: bytes, *, deadline_ns: int, gate: Callable[[], None] | None, held: int
+    ) -> Reply:
+        """Write a request and read the answer. The last bytes are `held` back until the gate is passed.
 
         Raises:
             _Failed: There is no whole answer.
@@ -260,9 +268,9 @@ class _Connection:
         if gate is None:
             is_written = self._write(written, answer, deadline_ns)
         else:
-            is_written = self._write(written[:-1], answer, deadline_ns)
+            is_written = self._write(written[:-held], answer, deadline_ns)
             gate()
-            is_written = is_written and self._write(written[-1:], answer, deadline_ns)
+            is_written = is_written and self._write(written[-held:], answer, deadline_ns)
         self._acknowledge_at_once()
         while not answer.is_complete:
             self._read_into(answer, deadline_ns)

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.targets.defects_states import slow
+from tests.targets.defects_states import drawn, slow
 from tests.targets.reference import Reference
 from tests.targets.tampering import (
     Defect,
@@ -22,7 +22,7 @@ from tests.targets.tampering import (
     unlocked,
     wrapped,
 )
-from tests.targets.values import BOUNDS, Account, Answer, HangUp, Job, Kept, Keyed, Request, Session
+from tests.targets.values import BOUNDS, Account, Answer, HangUp, Job, Kept, Keyed, Request, Session, not_open
 from tests.targets.variants import TAMPERINGS
 
 LIST: Final = "/checkout/sessions"
@@ -219,6 +219,28 @@ def never_again(inner: Inner, account: Account, job: Job) -> None:
         account.queue.remove(job)
 
 
+def marked(inner: Inner, account: Account, session: Session, act: str) -> str:
+    session["_declined"] = act == "declined"
+    return str(inner(account, session, act))
+
+
+def refused_once_declined(inner: Inner, account: Account, session_id: str) -> Session:
+    session = inner.server.find(account, session_id)
+    if session.get("_declined"):
+        raise not_open(session)
+    return dict(inner(account, session_id))
+
+
+def answers_whoever_has_the_key(inner: Inner, seen: Request) -> Account:
+    key = seen.headers.get("Idempotency-Key") if "Authorization" not in seen.headers else None
+    return next((one for one in inner.server.accounts.values() if key in one.keys), None) or inner(seen)
+
+
+def in_hundredths(inner: Inner, session: Session) -> str:
+    total = session["amount_total"]
+    return f"{total // 10 / 100:.2f}" if session["currency"] == "KWD" else str(inner(session))
+
+
 NARROW_DEFECTS: Final = {
     "twenty keys remembered": Defect("IDM-1", keeps_few(20)),
     "hundred keys remembered": Defect("IDM-1", keeps_few(100)),
@@ -247,6 +269,24 @@ NARROW_DEFECTS: Final = {
     "page behind a redirect cuts descriptions": Defect(
         "PAY-7", both(drawn_of(cut(120)), TAMPERINGS["pages behind a redirect"])
     ),
+    "once declined not expired": Defect(
+        "EXP-1", both(wrapped("pressed", marked), wrapped("expire", refused_once_declined))
+    ),
+    "answers whoever has the key": Defect("AUTH-1", wrapped("account_of", answers_whoever_has_the_key)),
+    "bearer takes no hyphen": Defect(
+        "AUTH-3",
+        wrapped(
+            "key_of", lambda inner, kind, value: inner(kind, value) if kind == "Basic" or "-" not in value else None
+        ),
+    ),
+    "basic takes what is not encoded": Defect(
+        "AUTH-4", wrapped("user_of", lambda inner, value: value.partition(":") if ":" in value else inner(value))
+    ),
+    "hyphens are underscores": Defect("AUTH-5", wrapped("account", lambda inner, key: inner(key.replace("-", "_")))),
+    "page of 99 lines": Defect(
+        "PAY-7", drawn(lambda session: {"line_items": {"data": session["line_items"]["data"][:99]}})
+    ),
+    "thousandths shown as hundredths": Defect("PAY-7", wrapped("price", in_hundredths)),
     "refused list says nothing": Defect("HTTP-3", wordless("GET", LIST)),
     "refused retrieve says nothing": Defect("HTTP-3", wordless("GET", f"{LIST}/[^/]+")),
     "refused expire says nothing": Defect("HTTP-3", wordless("POST", f"{LIST}/[^/]+/expire")),

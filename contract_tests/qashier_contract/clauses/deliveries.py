@@ -70,9 +70,11 @@ def _none(delivery: Delivery, reason: str, *evidence: Exchange) -> Finding:
 
 
 def _was_waited_for(ledger: Ledger, endpoint: Endpoint, cause: Exchange) -> bool:
-    """Whether a delivery had its time. Who removes an endpoint has waited; a run that was cut short has not."""
+    """Whether a delivery had its time. Who removes an endpoint has waited; who just goes, or is cut short, has not."""
+    if endpoint.closed_ns is None and endpoint.removed_ns is not None:
+        return True
     last_ns = ledger.history.exchanges[-1].received_ns if endpoint.closed_ns is None else endpoint.closed_ns
-    return endpoint.removed_ns is not None or last_ns >= cause.received_ns + _PROMPT_NS
+    return last_ns >= cause.received_ns + _PROMPT_NS
 
 
 def _promptly(

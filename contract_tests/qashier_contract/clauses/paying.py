@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from qashier_contract import oracle
@@ -24,7 +24,7 @@ from qashier_contract.clauses.writes import (
 )
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, lines_of
 from qashier_contract.page import Page, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
@@ -190,7 +190,7 @@ def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
     found = [
         (finding, page.has_script and not ledger.history.terms.own)
         for observed, exchange, page, _ in views(ledger, "open")
-        for finding in _shown(observed, At(exchange, Part.TEXT))
+        for finding in _shown(observed, page, At(exchange, Part.TEXT))
         if finding is not None
     ]
     # A script may draw it; what is there without one elsewhere, is drawn by none.
@@ -200,21 +200,28 @@ def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
             yield finding
 
 
-def _shown(observed: ObservedSession, text: At) -> Findings:
+def _shown(observed: ObservedSession, page: Page, text: At) -> Findings:
     """That a page's text has the total and the lines of a session."""
     total = observed.first.get("amount_total")
     if is_integer(total) and total > 0:  # what is free may be called so
         wanted = HasShape(text, "string", amount_pattern(total), f"the digits of {total}")
         yield expect(wanted, "the total", observed.born, about="amount_total")
-    holder = observed.first.get("line_items")
-    lines = holder.get("data") if isinstance(holder, dict) else None
-    for line in lines if isinstance(lines, list) and len(lines) <= _LINES_SHOWN else ():
-        if isinstance(line, dict):
-            yield from _line_shown(text, line, observed.born)
+    lines = lines_of(observed.first)
+    for line in lines if _are_shown(page, lines) else ():
+        yield from _line_shown(text, line, observed.born)
 
 
 _LINES_SHOWN: Final = 10
 """How many lines a page surely shows at once."""
+_NEARLY_ALL: Final = 0.9
+
+
+def _are_shown(page: Page, lines: Sequence[Mapping[str, Json]]) -> bool:
+    """Whether a page shows each line, as far as its number tells: of many it may show the first, or else all."""
+    if len(lines) <= _LINES_SHOWN:
+        return True
+    words = [" ".join(str(line.get("description")).split()) for line in lines]
+    return sum(text in page.text for text in words) >= _NEARLY_ALL * len(lines)
 
 
 def _line_shown(text: At, line: Mapping[str, Json], born: Exchange) -> Findings:

@@ -63,10 +63,14 @@ class RunContext:
     """What is closed when the last driver is done."""
     _count: int = field(default=0)
 
-    def made_up_account(self, more: str = "") -> Account:
-        """A fresh account, its key lengthened by `more`; only where `keys_are_free`."""
+    def made_up_account(self, more: str = "", twin: Account | None = None) -> Account:
+        """A fresh account, its key lengthened by `more`; only where `keys_are_free`.
+
+        A twin's key differs in one sign: where the other one has a hyphen, it has an underscore.
+        """
         keys = self.target.keys
-        keys.append(Key(f"sk_test_Check{self.nonce}x{len(keys)}{more}", keys[0].scheme))
+        secret = f"sk_test_Check{self.nonce}x{len(keys)}{more}" if twin is None else keys[twin.number].secret
+        keys.append(Key(secret if twin is None else secret.replace("-", "_"), keys[0].scheme))
         return Account(self.target, len(keys) - 1)
 
     @property
@@ -220,11 +224,11 @@ class Stage(IntEnum):
     BREADTH = 2
     """Touches each clause once or a few times, in few requests: what a short budget is for."""
     DEPTH = 3
-    """Goes through all boundaries and forms."""
-    ENDLESS = 4
-    """Goes on until the budget is spent."""
-    HARSH = 5
-    """What may bring a weak target down, and so comes last."""
+    """Goes through all boundaries and forms, the shortest step first."""
+    HARSH = 4
+    """What may bring a weak target down: before the longest steps of `DEPTH`, and after all others."""
+    ENDLESS = 5
+    """What draws its requests, or waits: it goes on until the budget is spent."""
 
 
 @dataclass(frozen=True, slots=True)

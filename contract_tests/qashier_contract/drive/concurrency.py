@@ -39,10 +39,10 @@ _SHAPES: Final[Sequence[tuple[tuple[str, ...], Sequence[Capability], bool]]] = (
 """Who does what at once in a round, what it takes, and whether it is for when every clause has had its turn."""
 
 
-def _races(context: RunContext, rounds: int) -> None:
+def _races(context: RunContext, rounds: int, depths: Sequence[bool]) -> None:
     """Pay, expire and read one session at once, and let its time run out; `rounds` that count of each shape."""
     for shape, needs, is_deep in _SHAPES:
-        if (is_deep and rounds == 1) or not context.can(*needs):
+        if is_deep not in depths or not context.can(*needs):
             continue
         counted = 0
         for _ in range(rounds + _SPARE):
@@ -122,7 +122,17 @@ def twins(context: RunContext) -> None:
     races=True,
 )
 def races(context: RunContext) -> None:
-    _races(context, 1)
+    _races(context, 1, [False])
+
+
+@driver(
+    "Pay and decline on the page while others pay, expire and read the session, once in each way.",
+    stage=Stage.DEPTH,
+    requests=55,
+    races=True,
+)
+def further_races(context: RunContext) -> None:
+    _races(context, 1, [True])
 
 
 # A gap between a check and the act that it is for is narrow: it is hit once in a while.
@@ -141,8 +151,8 @@ def more_twins(context: RunContext) -> None:
     "Pay, expire and read one session at once, as its time runs out, round after round.",
     name="races, again",
     stage=Stage.DEPTH,
-    requests=200,
+    requests=150,
     races=True,
 )
 def more_races(context: RunContext) -> None:
-    _races(context, _MANY)
+    _races(context, _MANY - 1, [False, True])

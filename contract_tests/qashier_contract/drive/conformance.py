@@ -60,7 +60,7 @@ def configuration(context: RunContext, url: str) -> dict[str, Any]:
 
 
 @driver(
-    "Send what Schemathesis draws from the document: examples, bounds, and what breaks the rules.", stage=Stage.HARSH
+    "Send what Schemathesis draws from the document: examples, bounds, and what breaks the rules.", stage=Stage.ENDLESS
 )
 def conformance(context: RunContext) -> None:
     import schemathesis  # noqa: PLC0415 - heavy, and needed only once something is driven

@@ -96,7 +96,7 @@ def a_page_looked_at(context: RunContext) -> None:
     "Press buttons of pages that were opened before the session ended, and try again after what failed.",
     needs=[PAGE],
     stage=Stage.DEPTH,
-    requests=125,
+    requests=132,
 )
 def pages_left_open(context: RunContext) -> None:
     account = context.account
@@ -124,12 +124,20 @@ def pages_left_open(context: RunContext) -> None:
     _fail_often(context, declined)
     declined.view()
     declined.do("authorise", page=declined.at_the_method())
+    # What was declined can be ended, too.
+    ended = fresh(context)
+    ended.do("pay-declined", "expire", page=ended.view())
     given = fresh(context, line_items=[context.line(0, 2)])
     given.do("authorise", page=given.at_the_method())
     given.view()
     plain = fresh(context, success_url=f"http://shop.example/Thanks/{context.mark()}?b=1&a=%2Fx#top")
     plain.do("pay-card", page=plain.view())
-    fresh(context, line_items=[context.line(100 + n, 1, name=f"No. {n}") for n in range(26)]).view()
+    many = [context.line(100 + n, 1, name=f"No. {100 + n}") for n in range(oracle.LINES_MOST)]
+    fresh(context, line_items=many).view()
+    # Its minor unit is a thousandth; the account may not charge it.
+    thousandths = context.line(1235, 1)
+    thousandths["price_data"]["currency"] = "KWD"
+    fresh(context, line_items=[thousandths]).view()
     long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
     fresh(context, line_items=[context.line(1, 10_000, **long), context.line(3, 123, name="long name " * 24)]).view()
     free = fresh(context, line_items=[context.line(0, 1)])

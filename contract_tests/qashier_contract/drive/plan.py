@@ -1,6 +1,7 @@
 """The plan: which drivers run, in which order.
 
-Breadth comes before depth, so that a short budget still exercises every clause that the target allows.
+Breadth comes before depth, so that a short budget still exercises every clause that the target allows. Then come the
+larger steps, the shortest first, so that one that is cut off is one of few; what is drawn at random comes last.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from qashier_contract.errors import CheckError
 from qashier_contract.history import Capability
 
 _NEARLY: Final = 0.9
+_HARSH_TURN: Final = 100
+"""What may bring a target down has its turn after the steps of fewer requests than this."""
 _SNAPSHOT: Final = Path(__file__).with_name("plan.txt")
 MODULES: Final = (
     "qashier_contract.drive.scenarios.auth",
@@ -30,8 +33,8 @@ MODULES: Final = (
     "qashier_contract.drive.pages",
     "qashier_contract.drive.concurrency",
     "qashier_contract.drive.expiry",
-    "qashier_contract.drive.webhooks",
     "qashier_contract.drive.lifecycle",
+    "qashier_contract.drive.webhooks",
     "qashier_contract.drive.hostile",
     "qashier_contract.drive.conformance",
 )
@@ -68,10 +71,16 @@ def _matches(identifier: str, pattern: str) -> bool:
 
 
 def every_driver() -> list[Driver]:
-    """All drivers, in the order of the plan: by stage, and within one as the modules define them."""
+    """All drivers, in the order of the plan: by stage, and within one as the modules define them or by their length."""
     modules = map(import_module, MODULES)
     drivers = [each for module in modules for each in vars(module).values() if isinstance(each, Driver)]
-    return sorted(drivers, key=lambda driver: driver.stage)
+    return sorted(drivers, key=_turn)
+
+
+def _turn(driver: Driver) -> tuple[Stage, int]:
+    if driver.stage is Stage.HARSH:
+        return Stage.DEPTH, max(driver.requests, _HARSH_TURN)
+    return driver.stage, driver.requests if driver.stage is Stage.DEPTH else 0
 
 
 @cache

@@ -58,6 +58,7 @@ class _Desk:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.receiver.close()
         try:
             for name in list(self._registered):
                 self.remove(name)
@@ -136,7 +137,7 @@ def an_endpoint_that_hangs(context: RunContext) -> None:
     "Once the delivery without an answer must have been given up, let the retry come.",
     after="an endpoint that hangs",
     needs=_TIMED,
-    stage=Stage.HARSH,
+    stage=Stage.ENDLESS,
     requests=8,
     waits_s=10,
 )

@@ -34,6 +34,7 @@ FORGED: Final[Mapping[str, Text]] = {
     "Basic <no base64>": ("Basic !!!",),
     "<the key alone>": (_KEY,),
     "Basic <the key, not encoded>": ("Basic ", _KEY),
+    "Basic <the key and its colon, not encoded>": ("Basic ", _KEY, ":"),
     "Bearer <the key, encoded>": ("Bearer ", Base64((_KEY, ":"))),
     "Bearer <how a key begins>": ("Bearer sk_test_",),
     "Basic <how a key begins>": ("Basic ", Base64(("sk_test_:",))),

@@ -76,7 +76,10 @@ def press(customer, reply, test_id):
     fields = {name[6:]: value for name, value in form.items() if name.startswith("field:")}
     if element.get("name"):
         fields[element["name"]] = element.get("value", "")
-    return led_on(customer, customer.post(urljoin(form["action"], element.get("formaction", "")), data=fields))
+    url = urljoin(form["action"], element.get("formaction", ""))
+    if element.get("formmethod", form["method"]).lower() == "get":
+        return led_on(customer, customer.get(url, params=fields))
+    return led_on(customer, customer.post(url, data=fields))
 ''',
     "opened": '''
 def opened(customer, url):

@@ -149,6 +149,8 @@ def _open_with_urls(context: RunContext) -> None:
         *((name, f"https://shop.example/{context.mark()}?z=1&a=b+c&a=%2B&m") for name in URLS),
         ("return_url", "https://shop.example/return#"),
         ("return_url", "http://shop.example:80/a/./b/./"),
+        ("return_url", "https://shop.example:443/caf%c3%a9"),
+        ("success_url", f"https://shop.example:443/{context.mark()}/%c3%a9"),
         ("success_url", f"http://shop.example:80/{context.mark()}/./#"),
     ]
     same = "https://shop.example/basket"

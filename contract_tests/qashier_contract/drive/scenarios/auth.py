@@ -12,7 +12,7 @@ from qashier_contract.trace.credentials import FORGED, for_key
 from qashier_contract.values import is_integer
 
 
-@driver("Ask without credentials, with a bearer token, and with credentials that name nobody.", requests=19)
+@driver("Ask without credentials, with a bearer token, and with credentials that name nobody.", requests=21)
 def credentials(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID
@@ -29,6 +29,7 @@ def credentials(context: RunContext) -> None:
         context.target.send(method, path, account=None, headers=headers, body=content)
     context.account.retrieve(session_id, credentials=Credentials.BEARER)
     context.target.send("GET", SESSIONS_PATH, query="limit=1", credentials=Credentials.BEARER)
+    _without_credentials_again(context, json_type)
     by_bearer = context.account.create(context.body(), credentials=Credentials.BEARER)
     Opened(context.account, by_bearer).expire(credentials=Credentials.BEARER)
     _ask_with(context, own, _broken(context)[:4])
@@ -38,7 +39,7 @@ def credentials(context: RunContext) -> None:
     opened.retrieve()
 
 
-@driver("Ask with the key in every place and form but the right one.", stage=Stage.DEPTH, requests=27)
+@driver("Ask with the key in every place and form but the right one.", stage=Stage.DEPTH, requests=28)
 def credentials_that_are_nearly_right(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID
@@ -57,6 +58,14 @@ def credentials_that_are_nearly_right(context: RunContext) -> None:
         account = context.made_up_account("k" * 80)
         account.list(Credentials.BEARER, limit=1)
         account.list(limit=1)
+
+
+def _without_credentials_again(context: RunContext, headers: tuple[tuple[str, str], ...]) -> None:
+    """Repeat a create and its key without credentials: what was answered to another is not for whoever asks."""
+    key, body = context.key(), context.body()
+    context.account.create(body, key=key)
+    headers = (*headers, ("Idempotency-Key", key))
+    context.target.send("POST", SESSIONS_PATH, account=None, headers=headers, body=json.dumps(body).encode())
 
 
 def _ask_with(context: RunContext, path: str, broken: Sequence[tuple[str, str]]) -> None:
@@ -159,7 +168,7 @@ def two_accounts(context: RunContext) -> None:
     "Let two accounts send the same, and one reach for what the other has ended.",
     needs=(Capability.SECOND_ACCOUNT,),
     stage=Stage.DEPTH,
-    requests=9,
+    requests=13,
 )
 def two_accounts_alike(context: RunContext) -> None:
     other = context.other
@@ -174,3 +183,9 @@ def two_accounts_alike(context: RunContext) -> None:
         paid = context.open()
         paid.pay()
         paid.expire(by=other)
+    if context.keys_are_free:
+        hyphened = context.made_up_account("-a-b")
+        theirs = context.open(account=hyphened)
+        hyphened.list(limit=1)
+        hyphened.list(Credentials.BEARER, limit=1)
+        theirs.retrieve(by=context.made_up_account(twin=hyphened))
