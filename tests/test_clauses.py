@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 from qashier_contract import CLAUSES, Clause, Report, Verdict, check
 from qashier_contract.clauses import Source
-from qashier_contract.history import Capability, Credentials, Exchange, History, Reply, Request, Terms
+from qashier_contract.history import (
+    Capability,
+    Credentials,
+    Delivery,
+    Endpoint,
+    Exchange,
+    History,
+    Reply,
+    Request,
+    Terms,
+)
 from qashier_contract.ledger import Ledger
 from qashier_contract.policy import Policy
 from qashier_contract.verdicts import judge
@@ -367,3 +377,40 @@ def test_no_answer_makes_a_clause_fall_over(odd: Any) -> None:
     ledger = story.ledger
     for clause in CLAUSES.values():
         clause.findings(ledger)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "answered_s", "told"),
+    [
+        (5.0, [0.6, 1.2, 1.8, 2.4, 3.0, 3.6, 4.2, 4.8], "late"),
+        (3.0, [0.6, 1.2, 1.8, 2.4], "kept"),
+        (5.0, [], "kept"),
+        (5.0, [0.6, 1.2, 1.8, 4.2, 4.8], "kept"),
+        (5.0, [0.6, 1.2, 1.8], "kept"),
+    ],
+    ids=["late", "soon", "nobody asked", "everything stood still", "nobody knows about the end"],
+)
+def test_a_delivery_is_late_from_a_target_that_answers_all_the_while(
+    after_s: float, answered_s: list[float], told: str
+) -> None:
+    story = Story(Capability.PAY, Capability.EVENTS, Capability.WEBHOOKS)
+    session = story.opened("cs_1")
+    paid = {**session, "status": "complete", "payment_status": "paid"}
+    cause = story.add("POST", "/_mock/v1/sessions/cs_1/pay", 200, paid, {"outcome": "succeeded"})
+    for seconds in answered_s:
+        sent_ns = cause.received_ns + int(seconds * 1e9)
+        story.add("GET", "/checkout/sessions", 200, {"object": "list", "data": []}, sent_ns=sent_ns)
+    endpoint = Endpoint(url="http://127.0.0.1:1/hook", account=0, registered_ns=0)
+    delivery = Delivery(
+        number=99,
+        endpoint=endpoint,
+        method="POST",
+        headers=(("content-type", "application/json"),),
+        body=json.dumps({"id": "evt_1", "data": {"object": paid}}).encode(),
+        received_ns=cause.received_ns + int(after_s * 1e9),
+        answered=200,
+    )
+    history = replace(story.ledger.history, endpoints=(endpoint,), deliveries=(delivery,))
+    findings = [one for one in CLAUSES["EVT-6"].judge(Ledger(history)) if one is not None and "at once" in one.reason]
+    assert findings
+    assert ("kept" if all(one.holds for one in findings) else "late") == told

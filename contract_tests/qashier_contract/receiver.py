@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -182,11 +182,6 @@ class Receiver:
         if seconds is None and not came:
             self._patience_s = min(self._patience_s, _LITTLE_PATIENCE_S)
         return came
-
-    def wait_for_each(self, names: Iterable[str], count: int) -> None:
-        """Wait until each of some endpoints has so many deliveries."""
-        for name in names:
-            self.wait(name, count)
 
     # ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
 

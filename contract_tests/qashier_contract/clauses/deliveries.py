@@ -26,6 +26,12 @@ _FIRST_RETRY: Final = 60
 """Seconds within which the first retry comes."""
 _PROMPT_NS: Final = 10 * 10**9
 """How long the first attempt may take to reach us: "at once", on a busy machine."""
+_LATE_NS: Final = 35 * 10**8
+"""How long it may take where the target answers all the while: two seconds are left open, the rest is the way to us."""
+_ANSWERED: Final = 4
+_QUICK_NS: Final = 25 * 10**7
+_GAP_NS: Final = 15 * 10**8
+"""A target answers all the while that answered so often, so quickly, with no longer pause in between."""
 _WATCHED_NS: Final = 25 * 10**8
 """How long an endpoint must have stayed for "nothing came" to be certain."""
 
@@ -56,7 +62,8 @@ def events_are_delivered_at_least_once(ledger: Ledger) -> Findings:
             assert write is not None
             tries = _attempts(ledger, endpoint, observed)
             if tries or _was_waited_for(ledger, endpoint, write):
-                yield _promptly(endpoint, observed, tries, write, ledger.clock_of(observed, write)[1])
+                now = ledger.clock_of(observed, write)[1]
+                yield _promptly(ledger, endpoint, observed, tries, cause=write, now=now)
         yield from _not_there(ledger, observed, write)
         if write is None:
             yield from _delivered_by_clock(ledger, observed)
@@ -78,7 +85,13 @@ def _was_waited_for(ledger: Ledger, endpoint: Endpoint, cause: Exchange) -> bool
 
 
 def _promptly(
-    endpoint: Endpoint, observed: ObservedSession, tries: Sequence[Delivery], cause: Exchange, now: int | None
+    ledger: Ledger,
+    endpoint: Endpoint,
+    observed: ObservedSession,
+    tries: Sequence[Delivery],
+    *,
+    cause: Exchange,
+    now: int | None,
 ) -> Finding:
     """That an event comes at once: soon after its cause, by the machine's time and by the account's.
 
@@ -86,17 +99,36 @@ def _promptly(
     time.
     """
     seconds = _PROMPT_NS // 10**9
+    late = [one for one in tries if _is_late(ledger, cause, one)]
     prompt = tuple(
         one
         for one in tries
-        if one.received_ns <= cause.received_ns + endings.SOON_NS
-        or (
-            one.received_ns <= cause.received_ns + _PROMPT_NS
-            and (one.clock is None or now is None or one.clock <= now + seconds)
+        if one not in late
+        and (
+            one.received_ns <= cause.received_ns + endings.SOON_NS
+            or (
+                one.received_ns <= cause.received_ns + _PROMPT_NS
+                and (one.clock is None or now is None or one.clock <= now + seconds)
+            )
         )
     )
+    seconds = _LATE_NS // 10**9 if late else seconds
     wanted = Delivered(endpoint, in_body(observed.born, "id"), prompt, least=1, within_s=seconds, since=cause)
     return expect(wanted, "at once, to every endpoint", cause, deliveries=tries[:3])
+
+
+def _is_late(ledger: Ledger, cause: Exchange, delivery: Delivery) -> bool:
+    """Whether a delivery came late though nothing was busy: the target answered other requests all the while."""
+    if delivery.received_ns <= cause.received_ns + _LATE_NS:
+        return False
+    since, until = cause.received_ns, delivery.received_ns
+    between = [e for e in ledger.history.exchanges if since <= e.sent_ns and e.received_ns <= until]
+    moments = sorted([since, until, *(e.received_ns for e in between)])
+    return (
+        len(between) >= _ANSWERED
+        and all(e.reply is not None and e.received_ns - e.sent_ns <= _QUICK_NS for e in between)
+        and all(later - earlier <= _GAP_NS for earlier, later in pairwise(moments))
+    )
 
 
 def _delivered_by_clock(ledger: Ledger, observed: ObservedSession) -> Findings:
@@ -112,7 +144,7 @@ def _delivered_by_clock(ledger: Ledger, observed: ObservedSession) -> Findings:
         tries = _attempts(ledger, endpoint, observed)
         watched = endpoint.removed_ns is None or endpoint.removed_ns > passed.received_ns + _WATCHED_NS
         if tries or (watched and _was_waited_for(ledger, endpoint, passed)):
-            yield _promptly(endpoint, observed, tries, passed, shown)
+            yield _promptly(ledger, endpoint, observed, tries, cause=passed, now=shown)
 
 
 def _not_there(ledger: Ledger, observed: ObservedSession, write: Exchange | None) -> Findings:

@@ -6,7 +6,7 @@ Comes after everything else: the day before it has ended all other sessions, so 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -32,6 +32,9 @@ _REFUSALS: Final = (500, 410, 302, DROP, 404, 503, 429, 301)
 _TIMED: Final = (Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK)
 _A_MINUTE_S: Final = 61
 """Within a minute the first retry comes: what is due a second later is taken for none."""
+_GLANCE_S: Final = 0.6
+_FEW_GLANCES: Final = 2
+"""How often is looked for a delivery, after one was waited for in vain."""
 _LAG_S: Final = 3.0
 """For how long a retry that is due is waited for."""
 
@@ -52,6 +55,7 @@ class _Desk:
             patience_s=PATIENCE_S,
         )
         self._registered: dict[str, tuple[Account, str]] = {}
+        self._glances = round(PATIENCE_S / _GLANCE_S)
 
     def __enter__(self) -> Self:
         self.receiver.__enter__()
@@ -80,6 +84,19 @@ class _Desk:
             self.receiver.registered(name, str(endpoint_id))
             self._registered[name] = (account, str(endpoint_id))
         return exchange.succeeded
+
+    def wait_for_each(self, names: Iterable[str], count: int) -> None:
+        """Wait until each of some endpoints has so many deliveries.
+
+        Meanwhile the target is asked for little, again and again: who answers that at once is not too busy to deliver.
+        """
+        for name in names:
+            for _ in range(self._glances):
+                if self.receiver.wait(name, count, _GLANCE_S):
+                    break
+                self.context.account.list(limit=1)
+            else:
+                self._glances = _FEW_GLANCES
 
     def remove(self, name: str) -> None:
         account, endpoint_id = self._registered.pop(name)
@@ -166,7 +183,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     # Each clause has its turn before the rest comes.
     context.open().pay()
     early = (plain, signed)
-    receiver.wait_for_each(early, 1)
+    desk.wait_for_each(early, 1)
     if register(gone):
         desk.remove(gone)
     register(odd, _SECRETS[1], lambda n: (200, 202)[n % 2])
@@ -189,13 +206,13 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     count = 2 if context.open(context.line(0, 1)).pay() is None else 3
     count += _by_the_customer(context)
     later = (odd, in_hex, long, short, accented)
-    receiver.wait_for_each(later, count)  # before the clock moves on
-    receiver.wait_for_each(early, count + 1)
+    desk.wait_for_each(later, count)  # before the clock moves on
+    desk.wait_for_each(early, count + 1)
     due_s = oracle.SHORTEST_LIFE + 60
     due = context.open(expires_at=receiver.clock + due_s + _A_MINUTE_S) if receiver.clock is not None else None
     count += _by_the_clock(context, receiver, due_s)
-    receiver.wait_for_each(later, count)
-    receiver.wait_for_each(early, count + 1)
+    desk.wait_for_each(later, count)
+    desk.wait_for_each(early, count + 1)
     paid.retrieve()
     expired.retrieve()
     if context.other is not None and context.open(account=context.other).expire() is not None:
