@@ -13,7 +13,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, RemoteDisconnected
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -120,7 +120,7 @@ class Caller:
         try:
             self._connection.request(method, path, content, sent)
             answer = self._connection.getresponse()
-        except (RemoteDisconnected, BrokenPipeError):  # it was idle for so long that the server had closed it
+        except (ConnectionResetError, BrokenPipeError):  # it was idle for so long that the server had closed it
             self._connection.close()
             self._connection.request(method, path, content, sent)
             answer = self._connection.getresponse()
