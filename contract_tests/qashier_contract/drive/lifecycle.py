@@ -1,4 +1,4 @@
-"""Random stories over several accounts, with time, payments and retries.
+"""Random stories over several accounts, with time, payments and retries. Hypothesis draws them.
 
 The clauses judge each story by itself. One that shows a clause broken stays in the record, where it is minimised as
 every violation is; the others are taken out of it again. Where keys can be made up, each story has fresh accounts: its
@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
-from random import Random
 from typing import Any, Final
 
 from qashier_contract import oracle
@@ -290,31 +289,105 @@ def _steps(context: RunContext, *, alone: bool) -> Sequence[tuple[str, _Drawn]]:
     return steps
 
 
-@driver("Tell random stories over several accounts, with time, payments and retries.", stage=Stage.ENDLESS)
-def lifecycle(context: RunContext) -> None:
-    spare_s = min(context.target.pace.remaining_s * _SHARE, 86_400.0)
-    ends_ns = time.monotonic_ns() + int(spare_s * 1e9)
-    before = context.recorder.history()
-    alone = context.keys_are_free and context.can(Capability.CLOCK)
-    steps, drawn_by = _steps(context, alone=alone), Random(context.seed)  # noqa: S311 - the same for the same seed
-    wanted = set(context.wanted)
-    for _ in range(max(1, round(_STORIES * context.budget_s / 60))):
-        if not wanted or time.monotonic_ns() > ends_ns:
-            return
-        story = Story(context, alone=alone)
-        for _ in range(_STEPS):
-            step, choices = drawn_by.choice(steps)
-            drawn: dict[str, Any] = {name: drawn_by.choice(values) for name, values in choices.items()}
-            story.take(step, **drawn)
+class _Over(BaseException):
+    """Ends the stories. Hypothesis must not take it for a finding."""
+
+
+@dataclass(slots=True)
+class _Telling:
+    """What is still to be found, and until when."""
+
+    context: RunContext
+    alone: bool
+    ends_ns: int
+    before: History
+    """What was seen before the first story: nothing is gained by finding it again."""
+    wanted: set[str]
+    is_new: bool = True
+    error: Exception | None = None
+    """What a step raised: the time is over, a bound is reached, or a mistake of ours."""
+
+    def begin(self) -> Story:
+        if not self.wanted or time.monotonic_ns() > self.ends_ns:
+            raise _Over
+        return Story(self.context, alone=self.alone)
+
+    def end(self, story: Story) -> None:
+        """Finish a story and have it judged. One that shows nothing new is forgotten."""
         story.finish()
-        broken = set(story.broken(wanted))
-        if broken and len(wanted) == len(context.wanted):
-            # Nothing is gained by finding again what was seen before the first story.
-            known = set(context.broken_by(before, wanted))
-            wanted, broken = wanted - known, broken - known
-        if broken:
-            wanted -= broken
-            context.look()
-        elif alone:
+        broken = set(story.broken(self.wanted))
+        if broken and self.is_new:
+            self.is_new = False
+            self.wanted -= set(self.context.broken_by(self.before, self.wanted))
+        if broken & self.wanted:
+            self.wanted -= broken
+            self.context.look()
+        elif self.alone:
             # Judging a history costs more than its length tells.
             story.forget()
+
+
+def _machine(telling: _Telling, steps: Sequence[tuple[str, _Drawn]]) -> Any:
+    """A state machine that takes the steps of one story after the other."""
+    from hypothesis import strategies as st  # noqa: PLC0415 - heavy, and needed only once something is driven
+    from hypothesis.stateful import RuleBasedStateMachine, rule  # noqa: PLC0415
+
+    class Machine(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.story: Story | None = telling.begin()
+
+        def go(self, what: Callable[[Story], None]) -> None:
+            story, self.story = self.story, None
+            if story is None:  # it ended by an error
+                return
+            try:
+                what(story)
+            except Exception as error:
+                telling.error = error
+                raise _Over from error
+            self.story = story
+
+        def teardown(self) -> None:
+            self.go(telling.end)
+
+    def taking(step: str, choices: _Drawn) -> Any:
+        def take(machine: Machine, **drawn: Any) -> None:
+            machine.go(lambda story: story.take(step, **drawn))
+
+        drawn_from: dict[str, Any] = {name: st.sampled_from(values) for name, values in choices.items()}
+        as_rule: Any = rule(**drawn_from)
+        return as_rule(take)
+
+    for number, (step, choices) in enumerate(steps):
+        setattr(Machine, f"{step}_{number}", taking(step, choices))
+    return Machine
+
+
+@driver("Tell random stories over several accounts, with time, payments and retries.", stage=Stage.ENDLESS)
+def lifecycle(context: RunContext) -> None:
+    import hypothesis  # noqa: PLC0415 - as above
+    from hypothesis.errors import HypothesisException  # noqa: PLC0415
+    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
+
+    spare_s = min(context.target.pace.remaining_s * _SHARE, 86_400.0)
+    ends_ns = time.monotonic_ns() + int(spare_s * 1e9)
+    alone = context.keys_are_free and context.can(Capability.CLOCK)
+    telling = _Telling(context, alone, ends_ns, context.recorder.history(), set(context.wanted))
+    settings = hypothesis.settings(
+        max_examples=max(1, round(_STORIES * context.budget_s / 60)),
+        stateful_step_count=_STEPS,
+        phases=(hypothesis.Phase.generate,),  # what is found is minimised as every violation is
+        database=None,
+        deadline=None,
+        derandomize=False,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+    machine = hypothesis.seed(context.seed)(_machine(telling, _steps(context, alone=alone)))
+    try:
+        run_state_machine_as_test(machine, settings=settings)
+    except (_Over, HypothesisException):
+        # Where stories end, Hypothesis finds one shorter than a former one that began alike, and calls that flaky.
+        if telling.error is not None:
+            raise telling.error from None
