@@ -11,14 +11,13 @@ from qashier_contract import Verdict, check, interim, run
 from qashier_contract.interrupts import Interrupted, Stop
 from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
-from qashier_contract.verdicts import judge
+from qashier_contract.verdicts import ClauseReport, judge
 
 from tests.targets import directed, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report
     from qashier_contract.drive import Driver
-    from qashier_contract.verdicts import ClauseReport
 
 IN_PROCESS = "http://127.0.0.1"
 
