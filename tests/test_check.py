@@ -36,6 +36,7 @@ from qashier_contract.run import Run, planned
 from qashier_contract.settings import Settings
 
 from tests.targets import TOGETHER, VARIANTS, directed, serving, values, within
+from tests.targets.reference import Reference
 
 if TYPE_CHECKING:
     from qashier_contract import Report, Violation
@@ -98,6 +99,22 @@ def test_evt_6_an_answer_that_comes_too_late_is_none(
         )
     assert {violation.clause for violation in report.violations} == broken
     assert {delivery.answered for delivery in report.history.deliveries} >= {TOO_LATE}
+
+
+def test_evt_6_what_was_not_waited_for_in_full_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(Reference, "recipients", lambda *_: [])
+    with serving() as url:
+        report = check(
+            url,
+            strict=True,
+            seed=1,
+            only=["EVT-6"],
+            replay=False,
+            drivers=lambda each: each.name == "an endpoint that hangs",
+        )
+    assert len(report.history.endpoints) == 1
+    assert report["EVT-6"].violations == ()
 
 
 def test_the_matrix_shows_every_operation_in_every_status(whole: Report) -> None:
