@@ -272,6 +272,21 @@ def test_a_forgotten_key_does_not_make_an_expiry_right_that_is_over(expires_at: 
     assert verdict("IDM-4", story) is kept
 
 
+@pytest.mark.parametrize(("since_s", "kept"), [(3_600, None), (3_599, False)])
+def test_what_ended_at_the_same_time_as_the_clock_moved_may_have_ended_before(since_s: int, kept: object) -> None:
+    story = Story()
+    session = story.opened("a")
+    began = story.exchanges[-1].sent_ns + 2_000_000
+    ended = {**session, "status": "expired"}
+    times = {"sent_ns": began, "received_ns": began + 1_500_000}
+    story.add("POST", "/checkout/sessions/a/expire", 200, ended, None, **times)
+    moved, later = {"now": NOW + 1_800, "frozen": True}, {"now": NOW + since_s, "frozen": True}
+    story.add("POST", "/_mock/v1/clock/advance", 200, moved, {"seconds": 1_800}, sent_ns=began)
+    story.add("POST", "/_mock/v1/clock/advance", 200, later, {"seconds": since_s - 1_800})
+    story.add("GET", "/checkout/sessions/a", 404, {"error": {"message": "gone"}})
+    assert verdict("RET-1", story) is kept
+
+
 def test_a_limited_request_is_not_judged() -> None:
     story = Story()
     story.add("GET", "/checkout/sessions/nothing", 429, "slow down")

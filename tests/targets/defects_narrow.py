@@ -236,6 +236,11 @@ def answers_whoever_has_the_key(inner: Inner, seen: Request) -> Account:
     return next((one for one in inner.server.accounts.values() if key in one.keys), None) or inner(seen)
 
 
+def rounded_up(inner: Inner, account: Account, *asked: Any) -> Session:
+    session = inner(account, *asked)
+    return {**session, "created": session["created"] + (account.frozen is None)}
+
+
 def in_hundredths(inner: Inner, session: Session) -> str:
     total = session["amount_total"]
     return f"{total // 10 / 100:.2f}" if session["currency"] == "KWD" else str(inner(session))
@@ -286,6 +291,7 @@ NARROW_DEFECTS: Final = {
     "page of 99 lines": Defect(
         "PAY-7", drawn(lambda session: {"line_items": {"data": session["line_items"]["data"][:99]}})
     ),
+    "created rounded up while the clock runs": Defect("CRE-4", wrapped("built", rounded_up)),
     "thousandths shown as hundredths": Defect("PAY-7", wrapped("price", in_hundredths)),
     "refused list says nothing": Defect("HTTP-3", wordless("GET", LIST)),
     "refused retrieve says nothing": Defect("HTTP-3", wordless("GET", f"{LIST}/[^/]+")),

@@ -156,7 +156,7 @@ class States:
         if self._sessions.history.terms.own:
             return False
         ended = [w for w in observed.writes if w.is_before(exchange) and (w.succeeded or w.operation is Operation.PAGE)]
-        moments = [self.clock_of(observed, write)[1] for write in ended]
+        moments = [self.clock_of(observed, write)[0] for write in ended]  # it may have been as early as that
         _, now = self.clock_of(observed, exchange)
         if now is None:
             return False

@@ -177,6 +177,21 @@ def what_no_document_names(context: RunContext) -> Iterator[Json]:
         yield altered(context.body(), "red", *path, "colour")
 
 
+@driver(
+    "Open sessions while the clock runs, and read it after each.",
+    needs=(Capability.CLOCK,),
+    stage=Stage.DEPTH,
+    requests=13,
+)
+def while_the_clock_runs(context: RunContext) -> None:
+    if context.keys_are_free:
+        account = context.made_up_account()
+        context.now(account)
+        for _ in range(6):
+            context.open(account=account)
+            context.now(account)
+
+
 @driver("Ask for deadlines on both sides of each bound, and in between.", requests=24)
 def when_it_expires(context: RunContext) -> None:
     for observed in (1_799, 1_800, 1_801, 7_200, 86_399, 86_400, 86_401):
