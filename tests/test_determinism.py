@@ -12,7 +12,7 @@ from qashier_contract.history import Exchange, Recorder
 
 from qashier_mock import MockServer
 
-CONCURRENT = {"the same at once", "races", "the same at once, again", "races, again"}
+CONCURRENT = {"the same at once", "races", "the same at once, again", "further races", "races, again"}
 SEEDS = {"sample": 1, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
 
 

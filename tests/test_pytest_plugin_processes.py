@@ -310,17 +310,20 @@ def test_after_a_failure_the_mock_is_kept_until_ctrl_c(pytester: pytest.Pytester
     with subprocess.Popen(
         [*command, "--qashier-mock-keep"], cwd=pytester.path, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        line = next(line for line in process.stdout if "The mock keeps running" in line)
-        front = line.split("running: ")[1].split(" shows")[0]
-        test, _, account = process.stdout.readline().strip().partition(": ")
-        assert test.endswith("::test_it")
-        for page in (front, account):
-            with urllib.request.urlopen(page, timeout=PATIENCE) as answer:  # noqa: S310 - the address of our own server
-                assert answer.status == 200
-        process.send_signal(signal.SIGINT)
-        told = process.stdout.read()
-        assert process.wait(PATIENCE) == 1
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if "The mock keeps running" in line)
+            front = line.split("running: ")[1].split(" shows")[0]
+            test, _, account = process.stdout.readline().strip().partition(": ")
+            assert test.endswith("::test_it")
+            for page in (front, account):
+                with urllib.request.urlopen(page, timeout=PATIENCE) as answer:  # noqa: S310 - our own server's address
+                    assert answer.status == 200
+            process.send_signal(signal.SIGINT)
+            told, _ = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 1
+        finally:
+            process.kill()
     assert account.startswith(f"{front}accounts/acct_")
     assert account in told, "the report names it, too"
     assert_free(front)

@@ -18,7 +18,7 @@ from qashier_contract.ledger import Ledger
 from qashier_contract.trace.symbols import SessionId, nearly
 from qashier_contract.values import Json
 
-_MOST_MARKED: Final = 8
+_MOST_MARKED: Final = 16
 """A `success_url` that more creates ask for marks none of them."""
 
 
