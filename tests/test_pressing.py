@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from qashier_contract.history import Recorder, Reply, Terms
+from qashier_contract.history import Exchange, Recorder, Reply, Terms
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
-
-if TYPE_CHECKING:
-    from qashier_contract.history import Exchange
 
 URL = "http://127.0.0.1/pay/cs_test_1?step=1"
 PAGE = """<html><body><form method="{method}" action="/method/cs_test_1?old=1#top">
