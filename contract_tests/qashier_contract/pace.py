@@ -17,8 +17,6 @@ KEPT_MOST: Final = 1024 * 1024
 """How many bytes are kept of a body that is neither JSON nor a page: nothing in it is judged."""
 _VALUE_BYTES: Final = 72
 """About what one value of a JSON body takes once it is parsed."""
-
-
 _VALUES_EACH: Final = 25
 """How many values take as long to judge as an exchange without any."""
 _HEAVIEST: Final = 100

@@ -50,7 +50,7 @@ def the_hosted_page(context: RunContext) -> None:
     if "pay-redirect" not in page.tests:
         context.notes.append(
             'The hosted page has nothing with data-testid="pay-redirect": no customer went to a payment method, and '
-            "PAY-5 was judged without it."
+            "none came back from one (PAY-5)."
         )
     if context.can(PAY):
         with_back.pay("failed")
