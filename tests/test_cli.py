@@ -593,6 +593,15 @@ def test_serve_is_ready_when_it_says_so_and_stops_cleanly_and_a_seed_repeats_its
         assert process.communicate() == ("", "")
 
 
+def test_serve_imports_connexion_without_the_command_of_httpx() -> None:
+    with served("--quiet", PYTHONPROFILEIMPORTTIME="1") as (process, line):
+        assert line.startswith("qashier-mock ready on")
+        process.send_signal(signal.SIGTERM)
+        imported = {each.rpartition("|")[2].strip() for each in process.communicate()[1].splitlines()}
+    assert {"connexion", "httpx"} <= imported
+    assert "rich" not in imported
+
+
 def test_a_signal_before_there_is_a_server_is_a_clean_stop_too() -> None:
     with pytest.raises(SystemExit) as stopped:
         serve._leave(signal.SIGTERM, None)

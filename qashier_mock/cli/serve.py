@@ -6,6 +6,7 @@ import argparse
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -280,6 +281,9 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
     # Importing makes a great many objects that live as long as the process: looking through them for garbage costs a
     # tenth of the start, and later a pause each time.
     gc.disable()
+    # Connexion imports httpx, which imports its own command, and with it Rich where that is installed: a twentieth of
+    # the start. This process never runs that command: httpx does as if Rich were missing.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # the documented way to refuse a module
     from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
 
     app = MockApp(_settings(options, secret), store=_store(options.store))
