@@ -85,6 +85,17 @@ def refuses_others_of_lines(inner: Inner, holder: Any, path: str, required: Any)
     return inner(holder, path, required)
 
 
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Characters that not every store can keep."""
+
+
+def refuses_control_characters(inner: Inner, holder: dict[str, Any], name: str, *more: Any) -> str | None:
+    text: str | None = inner(holder, name, *more)
+    if CONTROL.search(text or ""):
+        raise invalid(f"{name} has a control character.", name)
+    return text
+
+
 def short_ids() -> Tampering:
     numbers = count(1)
     return replaced("new_id", lambda _: f"{next(numbers)}-{secrets.token_hex(2)}a")
@@ -333,6 +344,8 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "webhooks again after 2xx": wrapped("post", twice),
     "old events to a new endpoint": wrapped("controlled", old_events),
     "markup within words": result("drawn", marked_up),
+    "control characters dropped": result("described", lambda text: CONTROL.sub("", text)),
+    "control characters refused": wrapped("text", refuses_control_characters),
     "clocks that cannot be stopped": wrapped(
         "put_clock", lambda inner, account, wanted: inner(account, {**wanted, "frozen": False})
     ),
@@ -354,6 +367,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "properties change with each answer",
         "the way back has more in its query",
         "markup within words",
+        "control characters dropped",
     ),
     "refusals": (
         "unknown key is 403",
@@ -363,6 +377,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "reuse refused",
         "no second account",
         "problem documents",
+        "control characters refused",
     ),
     "company": (
         "short ids",
