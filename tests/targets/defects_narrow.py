@@ -288,6 +288,9 @@ NARROW_DEFECTS: Final = {
         "AUTH-4", wrapped("user_of", lambda inner, value: value.partition(":") if ":" in value else inner(value))
     ),
     "hyphens are underscores": Defect("AUTH-5", wrapped("account", lambda inner, key: inner(key.replace("-", "_")))),
+    "page of 10 lines": Defect(
+        "PAY-7", drawn(lambda session: {"line_items": {"data": session["line_items"]["data"][:10]}})
+    ),
     "page of 99 lines": Defect(
         "PAY-7", drawn(lambda session: {"line_items": {"data": session["line_items"]["data"][:99]}})
     ),

@@ -161,6 +161,7 @@ STATE_DEFECTS: Final = {
     "page of paid silent": Defect(
         "PAY-2", result("drawn", lambda text: text.replace("This session is paid.", "Thank you."))
     ),
+    "declined leads to success": Defect("PAY-3", led("declined", lambda session: session["success_url"])),
     "failed payment expires": Defect("PAY-3", wrapped("pay", failed_expires)),
     "failed payment blocks": Defect(
         "PAY-3", wrapped("payable", lambda inner, session: inner(session) and not session["_failed"])

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from qashier_contract import oracle
 from qashier_contract.addresses import parts_of
 from qashier_contract.clauses.read import of_unknown_ids
-from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, Findings, clause
+from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, Findings, clause
 from qashier_contract.clauses.writes import (
     HARMLESS,
     before_page,
     ended_pages,
     listed,
+    not_thanked,
     nothing_changed,
     presses,
     same_session,
@@ -20,10 +21,10 @@ from qashier_contract.clauses.writes import (
     visits,
     writes,
 )
-from qashier_contract.findings import Contains, Equals, StatusIs, expect
+from qashier_contract.findings import Equals, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of
-from qashier_contract.places import At, header_of, in_body
+from qashier_contract.places import At, in_body
 from qashier_contract.statuses import NO_SUCCESS, NOT_REFUSED, REFUSED, SUCCESS, exactly
 
 
@@ -83,10 +84,7 @@ def an_expired_session_cannot_be_paid(ledger: Ledger) -> Findings:
         yield expect(StatusIs(write, NO_SUCCESS), reason, *story_before(observed, write))
         yield from nothing_changed(ledger, observed, write, state, reason)
     for observed, press, state in presses(ledger, "expired"):
-        deceived = press.page_act == "pay-card" and ledger.leads_on(observed, press)
-        evidence = story_before(observed, press)
-        location, success_url = header_of(ledger.end_of(press), "Location"), in_body(observed.born, "success_url")
-        yield expect(Contains(location, success_url, absent=True), reason, *evidence) if deceived else KEPT
+        yield from not_thanked(ledger, observed, press, reason)
         pressed = reason if act_of(press) is oracle.Act.PAYMENT_SUCCEEDED else "pressed after it expired"
         yield from nothing_changed(ledger, observed, press, state, pressed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from qashier_contract import oracle
@@ -14,6 +14,7 @@ from qashier_contract.clauses.writes import (
     before_page,
     ended_pages,
     failures_before,
+    not_thanked,
     nothing_changed,
     presses,
     story_before,
@@ -77,6 +78,8 @@ def a_payment_that_fails_leaves_it_open(ledger: Ledger) -> Findings:
     for observed, press, state in presses(ledger, "open"):
         if act_of(press) in HARMLESS:
             yield from nothing_changed(ledger, observed, press, state, "the payment failed")
+        if press.page_act == "pay-declined":
+            yield from not_thanked(ledger, observed, press, "the payment failed")
     yield from _another_try(ledger)
 
 
@@ -190,7 +193,7 @@ def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
     found = [
         (finding, page.has_script and not ledger.history.terms.own)
         for observed, exchange, page, _ in views(ledger, "open")
-        for finding in _shown(observed, page, At(exchange, Part.TEXT))
+        for finding in _shown(observed, At(exchange, Part.TEXT))
         if finding is not None
     ]
     # A script may draw it; what is there without one elsewhere, is drawn by none.
@@ -200,28 +203,14 @@ def the_open_page_shows_what_is_paid_for(ledger: Ledger) -> Findings:
             yield finding
 
 
-def _shown(observed: ObservedSession, page: Page, text: At) -> Findings:
+def _shown(observed: ObservedSession, text: At) -> Findings:
     """That a page's text has the total and the lines of a session."""
     total = observed.first.get("amount_total")
     if is_integer(total) and total > 0:  # what is free may be called so
         wanted = HasShape(text, "string", amount_pattern(total), f"the digits of {total}")
         yield expect(wanted, "the total", observed.born, about="amount_total")
-    lines = lines_of(observed.first)
-    for line in lines if _are_shown(page, lines) else ():
+    for line in lines_of(observed.first):
         yield from _line_shown(text, line, observed.born)
-
-
-_LINES_SHOWN: Final = 10
-"""How many lines a page surely shows at once."""
-_NEARLY_ALL: Final = 0.9
-
-
-def _are_shown(page: Page, lines: Sequence[Mapping[str, Json]]) -> bool:
-    """Whether a page shows each line, as far as its number tells: of many it may show the first, or else all."""
-    if len(lines) <= _LINES_SHOWN:
-        return True
-    words = [" ".join(str(line.get("description")).split()) for line in lines]
-    return sum(text in page.text for text in words) >= _NEARLY_ALL * len(lines)
 
 
 def _line_shown(text: At, line: Mapping[str, Json], born: Exchange) -> Findings:

@@ -7,11 +7,11 @@ from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.clauses.table import KEPT, Findings
-from qashier_contract.findings import Counts, Equals, HasShape, expect
+from qashier_contract.findings import Contains, Counts, Equals, HasShape, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of, lasting
 from qashier_contract.page import Page, page_of
-from qashier_contract.places import At, Part, in_body
+from qashier_contract.places import At, Part, header_of, in_body
 from qashier_contract.values import Json, differing_paths
 
 HARMLESS: Final = frozenset({oracle.Act.PAYMENT_FAILED, oracle.Act.PAYMENT_CANCELED})
@@ -132,6 +132,14 @@ def presses(ledger: Ledger, *statuses: str) -> Iterator[tuple[ObservedSession, E
             if press.operation is not Operation.PAGE or act_of(press) is None or press.is_lost:
                 continue
             yield from _if_in(ledger, observed, press, statuses)
+
+
+def not_thanked(ledger: Ledger, observed: ObservedSession, press: Exchange, reason: str) -> Findings:
+    """Judge that a customer who has not paid is not sent to `success_url`."""
+    location, success_url = header_of(ledger.end_of(press), "Location"), in_body(observed.born, "success_url")
+    misled, evidence = ledger.leads_on(observed, press), story_before(observed, press)
+    if press.page_act in {"pay-card", "pay-declined"}:
+        yield expect(Contains(location, success_url, absent=True), reason, *evidence) if misled else KEPT
 
 
 _WORDS: Final = {"expired": ("expired",), "complete": ("paid", "complete", "successful")}
