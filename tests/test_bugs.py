@@ -19,7 +19,7 @@ from defect_probes import PROBES
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS, Bug, UnknownBug, find
 from qashier_mock.bugs.parts import Parts
-from qashier_mock.bugs.table import defect
+from qashier_mock.bugs.table import Change, defect
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
 from qashier_mock.pipeline import precompile
@@ -94,8 +94,9 @@ def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="two defects are called oldest-first"):
 
         @defect("LIS-4")
-        def oldest_first(parts: Parts) -> None:
+        def oldest_first() -> Change:
             """Again."""
+            return lambda _parts: None
 
 
 def test_a_defect_stays_in_its_own_app(correct: Mock) -> None:

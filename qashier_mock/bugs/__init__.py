@@ -6,10 +6,11 @@ A checker that reports nothing may be right or blind. Defects show which: each b
 real code does, and the checker has to report that clause. Only `app.py` calls `parts_with`, where `Settings.bugs` names
 a defect. The correct code does not import this package.
 
-One module per group of clauses. A defect that only rewrites a schema, a request, a reply or the result of a rule is a
-row: its clause, its name, one sentence that says how it shows, and where it changes what (`changes.py` has the words).
-A defect that needs more is a function under `@defect(clause, where)`; its docstring is that sentence. Both change the
-`Parts` of one app. Other apps in the same process stay as they are.
+A module has one or two groups of clauses: `create` CRE and AMT, `reading` RET and LIS, `endings` EXP and PAY, `events`
+EVT, `http` AUTH and HTTP, `idempotency` IDM and CON. A defect that only rewrites a schema, a request, a reply or the
+result of a rule is a row: its clause, its name, one sentence that says how it shows, and where it changes what
+(`changes.py` has the words). A defect that needs more is a function under `@defect`; its docstring is that sentence.
+Both change the `Parts` of one app. Other apps in the same process stay as they are.
 
 They are made for the store in memory. There, a defect that needs two requests at the same time waits a little in the
 middle of one (`changes.RACE_S`). Another store may let such requests through one by one only. A database also refuses
@@ -28,11 +29,7 @@ from qashier_mock.bugs.table import Bug, known
 
 __all__ = ["BUGS", "Bug", "Parts", "UnknownBug", "find", "parts_with"]
 
-_GROUPS: Final = (
-    *("amounts", "auth", "create", "endings", "events", "http", "idempotency", "listing", "payments", "races"),
-    "reading",
-)
-for _group in _GROUPS:
+for _group in ("create", "endings", "events", "http", "idempotency", "reading"):
     import_module(f"{__name__}.{_group}")  # enters its defects
 
 BUGS: Final[Mapping[str, Bug]] = known()

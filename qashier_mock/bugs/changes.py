@@ -6,22 +6,21 @@ changed in place; frozen values are returned changed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from qashier_mock.bugs.parts import Inner, Json, Parts, Wrapper, changed_json, each_of
+from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, changed_json, each_of
 from qashier_mock.bugs.table import Change
 from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import RequestInvalid, SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import (
+    AccountId,
     CheckoutSession,
     CreateSession,
     Event,
@@ -98,30 +97,39 @@ def create_body(change: Callable[[Json], object]) -> Change:
     return request(rewrite)
 
 
-def create_line(change: Callable[[Json], object]) -> Change:
-    """Change each line item that creates bring, before they are validated."""
+def create_field(path: str, convert: Callable[[Any], Any] = lambda _old: None, *, default: Any = None) -> Change:
+    """Change a field of the JSON objects that creates bring, before they are validated.
+
+    Args:
+        path: As in `line_items.*.quantity`; where a part of it is missing, nothing is changed.
+        convert: The new value from the old one; None leaves that as it is, `OUT` takes the field out.
+        default: What stands where the field is missing.
+    """
+    *outer, name = path.split(".")
 
     def rewrite(body: Json) -> None:
-        lines = body.get("line_items")
-        for line in lines if isinstance(lines, list) else ():
-            if isinstance(line, dict):
-                change(line)
+        for holder in _found(body, outer):
+            value = convert(holder[name]) if name in holder else default
+            if value is OUT:
+                del holder[name]
+            elif value is not None:
+                holder[name] = value
 
     return create_body(rewrite)
 
 
-def list_parameters(change: Callable[[dict[str, str]], None]) -> Change:
-    """Change the query of lists before it is looked at; one with a parameter given twice stays as it is."""
+OUT: Final = object()
 
-    def rewrite(asked: Request) -> None:
-        pairs = parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True)
-        parameters = dict(pairs)
-        if asked.is_list and len(parameters) == len(pairs):
-            change(parameters)
-            if parameters != dict(pairs):
-                asked.query = urlencode(parameters).encode()
 
-    return request(rewrite)
+def _found(value: Any, path: Sequence[str]) -> list[Json]:
+    """The JSON objects at a path."""
+    if not path:
+        return [value] if isinstance(value, dict) else []
+    if path[0] == "*":
+        inner = value if isinstance(value, list) else []
+    else:
+        inner = [value[path[0]]] if isinstance(value, dict) and path[0] in value else []
+    return [found for each in inner for found in _found(each, path[1:])]
 
 
 # answers
@@ -211,9 +219,16 @@ def method(part: Any, name: str) -> Callable[[Wrapper], Change]:
     return lambda wrapper: lambda parts: parts.on_method(part, name, partial(wrapper, parts))
 
 
-def command(name: str) -> Callable[[Wrapper], Change]:
-    """Call `wrapper(parts, inner, account, …)` in place of a command of the checkout service."""
-    return method("service", name)
+def command(name: str) -> Callable[[Callable[[Command], Awaitable[object]]], Change]:
+    """Answer a command of the checkout service, as a rule by doing it."""
+
+    def changed(answer: Callable[[Command], Awaitable[object]]) -> Change:
+        async def call(parts: Parts, inner: Inner, account: AccountId, subject: object, by: object = None) -> object:
+            return await answer(Command(parts, account, subject, by, inner))
+
+        return method("service", name)(call)
+
+    return changed
 
 
 def refused_create(reason: Callable[[Json, str | None], tuple[str, str] | None], code: str) -> Change:
@@ -375,26 +390,31 @@ def transaction(name: str) -> Callable[[Wrapper], Change]:
     return lambda wrapper: lambda parts: parts.on_transaction(name, partial(wrapper, parts))
 
 
-paging = transaction("page")
-"""`wrapper(parts, inner, tx, query, cursor)` answers a list."""
+def paging(answer: Callable[[Listing], Awaitable[Page]]) -> Change:
+    """Answer lists, as a rule with the page that the correct code has for a changed query."""
+
+    async def paged(_parts: Parts, inner: Inner, tx: Any, query: ListQuery, cursor: int | None) -> Page:
+        marked = None if cursor is None else (await tx.sessions())[cursor]
+        return await answer(Listing(tx.account, query, cursor, marked, inner))
+
+    return transaction("page")(paged)
 
 
 def page(change: Callable[[Page, ListQuery], Page]) -> Change:
     """Change the page that a store answers with."""
 
-    async def changed(_parts: Parts, inner: Inner, _tx: Any, query: ListQuery, cursor: int | None) -> Page:
-        return change(await inner(query, cursor), query)
+    async def changed(asked: Listing) -> Page:
+        return change(await asked.page(), asked.query)
 
     return paging(changed)
 
 
-def query(change: Callable[[ListQuery], ListQuery], *, cursor: Callable[[ListQuery, int], int] | None = None) -> Change:
-    """Change what a store is asked for: the query, and the position of its cursor where there is one."""
+def query(change: Callable[[ListQuery], ListQuery], *, cursor: Callable[[ListQuery], int] = lambda _asked: 0) -> Change:
+    """Change what a store is asked for: the query, and by how much the position of its cursor."""
 
-    async def changed(_parts: Parts, inner: Inner, _tx: Any, asked: ListQuery, position: int | None) -> object:
-        if position is not None and cursor is not None:
-            position = cursor(asked, position)
-        return await inner(change(asked), position)
+    async def changed(asked: Listing) -> Page:
+        position = None if asked.cursor is None else asked.cursor + cursor(asked.query)
+        return await replace(asked, query=change(asked.query), cursor=position).page()
 
     return paging(changed)
 
@@ -419,30 +439,3 @@ def page_sessions(change: Callable[[CheckoutSession], CheckoutSession]) -> Chang
 def page_layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
     """Answer requests to the hosted pages, as a rule by asking `respond` and changing what it answers."""
     return lambda parts: parts.page_traffic.append(partial(around, parts))
-
-
-def page_text(status: Status, pattern: bytes, other: bytes) -> Change:
-    """Have the page of sessions of one status say something else, regardless of case."""
-
-    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
-        answered = await respond(asked)
-        found = await parts.service.find(asked.path.removeprefix("/pay/"))
-        if found is not None and found[1].status is status:
-            answered.body = re.sub(pattern, other, answered.body, flags=re.IGNORECASE | re.DOTALL)
-        return answered
-
-    return page_layer(around)
-
-
-def page_leads_to(form: bytes, target: Callable[[CheckoutSession], str]) -> Change:
-    """Redirect the customer elsewhere after one of the forms of the pages."""
-
-    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
-        answered = await respond(asked)
-        if asked.method == "POST" and asked.body.startswith(form) and answered.header(b"location") is not None:
-            found = await parts.service.find(asked.path.removeprefix("/pay/").partition("/")[0])
-            if found is not None:
-                answered.set_header(b"location", target(found[1]).encode())
-        return answered
-
-    return page_layer(around)

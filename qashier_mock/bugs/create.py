@@ -1,7 +1,8 @@
-"""CRE: what a create lets in or turns away wrongly, answers with, and makes of times, addresses and ids."""
+"""CRE, AMT: what a create lets in or turns away wrongly, and what it makes of times, addresses, ids and money."""
 
 from __future__ import annotations
 
+import struct
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +11,11 @@ from urllib.parse import urlsplit
 
 from qashier_mock.bugs.changes import (
     CREATE,
-    command,
+    OUT,
     create_body,
-    create_line,
+    create_field,
+    method,
+    moved,
     opened,
     opening,
     page_layer,
@@ -31,8 +34,16 @@ from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE
 from qashier_mock.core.model import CheckoutSession, CreateSession, LineItem, PaymentStatus, Status
 
 SHOP = "https://shop.example/"
-_PRICE = {"currency": "SGD", "product_data": {"name": "Order"}, "unit_amount": 100}
+_ORDER = {"currency": "SGD", "product_data": {"name": "Order"}, "unit_amount": 100}
 _EIGHT_HOURS = 8 * 3600
+
+BODY = "schemas.CheckoutSessionCreate"
+LINES = f"{BODY}.properties.line_items"
+URL = "schemas.RedirectUrl"
+
+_PRICE = "line_items.*.price_data"
+_NAME, _DESCRIPTION = f"{_PRICE}.product_data.name", f"{_PRICE}.product_data.description"
+_QUANTITY, _AMOUNT, _CURRENCY = "line_items.*.quantity", f"{_PRICE}.unit_amount", f"{_PRICE}.currency"
 
 
 def _created(change: Callable[[int], int]) -> Change:
@@ -70,11 +81,11 @@ def _lives(*, shortest: int = SHORTEST_LIFE, longest: int = LONGEST_LIFE) -> Cha
 
 def _kept_urls(change: Callable[[str], str]) -> Change:
     """Keep and show other addresses than those that were sent."""
-    return opened(
-        lambda session, _params: replace(
-            session, success_url=change(session.success_url), return_url=change(session.return_url)
-        )
-    )
+
+    def keep(session: CheckoutSession, params: CreateSession) -> CheckoutSession:
+        return replace(session, success_url=change(params.success_url), return_url=change(params.return_url))
+
+    return opened(keep)
 
 
 def _normalised(url: str) -> str:
@@ -89,73 +100,7 @@ def _drawn(change: Callable[[str, str], str]) -> Change:
         drawn: str = await inner(tx, prefix)
         return change(tx.account, drawn) if prefix == "cs_test_" else drawn
 
-    return command("draw")(draw)
-
-
-@defect("CRE-9", page_layer)
-async def page_asks_for_a_key(_parts: Parts, asked: Request, respond: Respond) -> Answer:
-    """The address of a session answers the customer with 401: the page wants the secret key."""
-    if asked.header(b"authorization") is not None:
-        return await respond(asked)
-    return Answer(401, [(b"content-type", b"text/html"), (b"content-length", b"")], b"<h1>Unauthorized</h1>")
-
-
-@defect("CRE-10")
-def every_fourth_id_again(parts: Parts) -> None:
-    """Every fourth session of an account gets the id of the one before it."""
-    known: dict[str, list[str]] = {}
-
-    def again(account: str, drawn: str) -> str:
-        ids = known.setdefault(account, [])
-        ids.append(ids[-1] if len(ids) % 4 == 3 else drawn)
-        return ids[-1]
-
-    _drawn(again)(parts)
-
-
-BODY = "schemas.CheckoutSessionCreate"
-LINES = f"{BODY}.properties.line_items"
-URL = "schemas.RedirectUrl"
-
-Convert = Callable[[Any], Any]
-"""The value that stands in the place of another; None leaves that as it is."""
-
-
-def _price(line: Json) -> Json:
-    price = line.get("price_data")
-    return price if isinstance(price, dict) else {}
-
-
-def _product(line: Json) -> Json:
-    product = _price(line).get("product_data")
-    return product if isinstance(product, dict) else {}
-
-
-def _convert(holder: Json, name: str, convert: Convert) -> None:
-    if name in holder:
-        value = convert(holder[name])
-        if value is not None:
-            holder[name] = value
-
-
-def _quantity(convert: Convert) -> Change:
-    return create_line(lambda line: _convert(line, "quantity", convert))
-
-
-def _integers(convert: Convert) -> Change:
-    return several(_quantity(convert), create_line(lambda line: _convert(_price(line), "unit_amount", convert)))
-
-
-def _text(name: str, convert: Convert) -> Change:
-    return create_line(lambda line: _convert(_product(line), name, convert))
-
-
-def _currency(change: Callable[[str], str]) -> Change:
-    return create_line(lambda line: _convert(_price(line), "currency", lambda value: _of_text(value, change)))
-
-
-def _of_text(value: Any, change: Callable[[str], str]) -> str | None:
-    return change(value) if isinstance(value, str) else None
+    return method("service", "draw")(draw)
 
 
 def _unquoted(value: Any) -> int | None:
@@ -170,10 +115,13 @@ def _written(value: Any) -> str | None:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _without_null(holder: Json, *names: str) -> None:
-    for name in names:
-        if holder.get(name, "") is None:
-            del holder[name]
+def _text(change: Callable[[str], str]) -> Callable[[Any], str | None]:
+    """Convert text, and leave everything else as it is."""
+    return lambda value: change(value) if isinstance(value, str) else None
+
+
+def _null_out(value: Any) -> object:
+    return OUT if value is None else None
 
 
 def _first_currency_counts(is_accepted: Callable[[tuple[LineItem, ...]], bool]) -> Change:
@@ -197,10 +145,42 @@ def _more_urls(pattern: str) -> Change:
 
 def _long_name(body: Json, _key: str | None) -> tuple[str, str] | None:
     for index, line in enumerate(body["line_items"]):
-        if len(_product(line)["name"].encode()) > 250:
+        if len(line["price_data"]["product_data"]["name"].encode()) > 250:
             path = f"line_items[{index}].price_data.product_data.name"
             return path, f"{path} must have at most 250 bytes."
     return None
+
+
+def _total(total: Callable[[tuple[LineItem, ...]], int]) -> Change:
+    return opened(lambda session, _params: replace(session, amount_total=total(session.line_items)))
+
+
+def _each_line(change: Callable[[LineItem], LineItem]) -> Change:
+    return opened(lambda session, _params: replace(session, line_items=tuple(map(change, session.line_items))))
+
+
+def _shown_lines(change: Callable[[list[Json]], object]) -> Change:
+    return sessions(lambda session: change(session["line_items"]["data"]))
+
+
+def _line_amounts(amount: Callable[[int, int], Any]) -> Change:
+    """Show other amounts of lines, from the right one and the quantity, and their sum as the total."""
+
+    def change(session: Json) -> None:
+        lines = session["line_items"]["data"]
+        for line in lines:
+            line["amount_total"] = amount(line["amount_total"], line["quantity"])
+        session["amount_total"] = sum(line["amount_total"] for line in lines)
+
+    return sessions(change)
+
+
+def _refused_total(is_refused: Callable[[int], bool], words: str) -> Change:
+    def reason(body: Json, _key: str | None) -> tuple[str, str] | None:
+        total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
+        return ("line_items", words) if is_refused(total) else None
+
+    return refused_create(reason, "parameter_invalid")
 
 
 # fmt: off
@@ -218,7 +198,7 @@ row("CRE-2", "success-url-optional", "A create without `success_url` is accepted
 row("CRE-2", "return-url-optional", "A create without `return_url` is accepted, with the `success_url` in its place.",
     create_body(lambda body: body.setdefault("return_url", body.get("success_url", SHOP))))
 row("CRE-2", "line-items-optional", "A create without `line_items` is accepted, as one for an unnamed item.",
-    create_body(lambda body: body.setdefault("line_items", [{"price_data": _PRICE, "quantity": 1}])))
+    create_field("line_items", default=[{"price_data": _ORDER, "quantity": 1}]))
 row("CRE-3", "free-session-is-born-complete", "A session with a total of 0 is complete from the start.",
     opened(lambda session, _params: replace(session, status=Status.OPEN if session.amount_total else Status.COMPLETE)))
 row("CRE-3", "object-is-session", "`object` of a session is `session`.",
@@ -267,11 +247,12 @@ row("CRE-9", "url-leads-nowhere", "`url` leads to an address that answers 404.",
 row("CRE-10", "ids-in-plain-base64", "The id of a session may hold `/` and `+`, which a path cannot take as they are.",
     _drawn(lambda _account, drawn: "cs_test_" + b64encode(bytes.fromhex(drawn.removeprefix("cs_test_"))).decode()))
 row("CRE-11", "quantity-in-quotes", 'A quantity in quotes is taken for a number: `"2"` is accepted.',
-    _quantity(_unquoted))
+    create_field(_QUANTITY, _unquoted))
 row("CRE-11", "fractions-cut-off",
-    "The fraction of a `unit_amount` or a quantity is cut off: 12.5 is accepted as 12.", _integers(_cut_off))
+    "The fraction of a `unit_amount` or a quantity is cut off: 12.5 is accepted as 12.",
+    several(create_field(_AMOUNT, _cut_off), create_field(_QUANTITY, _cut_off)))
 row("CRE-11", "true-is-one", "`true` is accepted as a quantity of 1 and a `unit_amount` of 1.",
-    _integers(lambda value: 1 if value is True else None))
+    several(*(create_field(path, lambda value: 1 if value is True else None) for path in (_QUANTITY, _AMOUNT))))
 row("CRE-11", "negative-amount-accepted", "A negative `unit_amount` is accepted, as a discount.",
     schema("schemas.UnitAmount", minimum=-99_999_999))
 row("CRE-11", "quantity-zero-accepted", "A quantity of 0 is accepted.", schema("schemas.Quantity", minimum=0))
@@ -283,8 +264,10 @@ row("CRE-11", "amount-100000000-accepted", "A `unit_amount` of 100,000,000 is ac
     schema("schemas.UnitAmount", maximum=100_000_000))
 row("CRE-11", "amount-99999999-refused", "A `unit_amount` of 99,999,999 is refused: the bound itself is left out.",
     schema("schemas.UnitAmount", maximum=99_999_998))
-row("CRE-12", "currency-in-lower-case", "A currency in lower case is accepted: `sgd`.", _currency(str.upper))
-row("CRE-12", "currency-trimmed", "A currency with blanks around it is accepted.", _currency(str.strip))
+row("CRE-12", "currency-in-lower-case", "A currency in lower case is accepted: `sgd`.",
+    create_field(_CURRENCY, _text(str.upper)))
+row("CRE-12", "currency-trimmed", "A currency with blanks around it is accepted.",
+    create_field(_CURRENCY, _text(str.strip)))
 row("CRE-12", "currency-of-any-letters", "Any three capital letters are accepted as a currency: `ZZZ`.",
     schema("schemas.CurrencyCode", enum=None, pattern="^[A-Z]{3}$"))
 row("CRE-13", "mixed-currencies-accepted",
@@ -298,8 +281,7 @@ row("CRE-14", "line-100-refused", "A create of 100 lines is refused: the bound i
     schema(LINES, maxItems=99))
 row("CRE-14", "further-lines-dropped",
     "A create of more than 100 lines is accepted, and those after the hundredth are dropped.",
-    create_body(lambda body: _convert(
-        body, "line_items", lambda value: value[:100] if isinstance(value, list) else None)))
+    create_field("line_items", lambda value: value[:100] if isinstance(value, list) else None))
 row("CRE-15", "scripts-accepted-as-urls", "A URL of any scheme is accepted, `javascript:` included.",
     _more_urls("^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$"))
 row("CRE-15", "relative-urls-accepted", "A URL without scheme and host is accepted: `/thanks`.",
@@ -311,28 +293,26 @@ row("CRE-15", "cancel-url-not-looked-at", "Any text is accepted as `cancel_url`.
 row("CRE-16", "description-required", "A product without a description is refused.",
     schema("schemas.ProductData", required=["name", "description"]))
 row("CRE-16", "name-optional", "A product without a name is accepted.",
-    create_line(lambda line: "product_data" in _price(line) and _product(line).setdefault("name", "Item")))
+    create_field(_NAME, default="Item"))
 row("CRE-16", "quantity-optional", "A line without a quantity is accepted, for one piece.",
-    create_line(lambda line: line.setdefault("quantity", 1)))
+    create_field(_QUANTITY, default=1))
 row("CRE-16", "currency-optional", "A price without a currency is accepted, in SGD.",
-    create_line(lambda line: _price(line) and _price(line).setdefault("currency", "SGD")))
+    create_field(_CURRENCY, default="SGD"))
 row("CRE-17", "cancel-url-required", "A create without `cancel_url` is refused.",
     schema(BODY, required=["line_items", "success_url", "return_url", "cancel_url"]))
 row("CRE-18", "null-counts-as-left-out",
     "An explicit null for `cancel_url`, `expires_at` or a description is accepted as if it were left out.",
-    several(create_body(lambda body: _without_null(body, "cancel_url", "expires_at")),
-            create_line(lambda line: _without_null(_product(line), "description"))))
+    several(*(create_field(path, _null_out) for path in ("cancel_url", "expires_at", _DESCRIPTION))))
 row("CRE-18", "numbers-as-names", "A number is accepted as the name of a product, and becomes text.",
-    _text("name", _written))
+    create_field(_NAME, _written))
 row("CRE-18", "expiry-in-quotes", "An `expires_at` in quotes is accepted.",
-    create_body(lambda body: _convert(body, "expires_at", _unquoted)))
+    create_field("expires_at", _unquoted))
 row("CRE-18", "single-line-without-array", "A single line that is not in an array is accepted as `line_items`.",
-    create_body(lambda body: _convert(
-        body, "line_items", lambda value: [value] if isinstance(value, dict) else None)))
+    create_field("line_items", lambda value: [value] if isinstance(value, dict) else None))
 row("CRE-19", "long-name-cut", "A name of more than 250 characters is accepted, and cut.",
-    _text("name", lambda value: _of_text(value, lambda text: text[:250])))
+    create_field(_NAME, _text(lambda text: text[:250])))
 row("CRE-19", "long-description-cut", "A description of more than 1,000 characters is accepted, and cut.",
-    _text("description", lambda value: _of_text(value, lambda text: text[:1_000])))
+    create_field(_DESCRIPTION, _text(lambda text: text[:1_000])))
 row("CRE-19", "empty-name-accepted", "An empty name is accepted.",
     schema("schemas.ProductData.properties.name", minLength=0))
 row("CRE-19", "name-measured-in-bytes",
@@ -341,11 +321,80 @@ row("CRE-19", "name-measured-in-bytes",
 row("CRE-19", "long-urls-accepted", "A URL of more than 2,048 characters is accepted.", schema(URL, maxLength=8_192))
 row("CRE-19", "urls-above-255-refused", "A URL of more than 255 characters is refused: the column is not wider.",
     schema(URL, maxLength=255))
+row("AMT-1", "total-without-quantities",
+    "The total of a session adds up the prices of one piece each; the amounts of the lines are right.",
+    _total(lambda lines: sum(line.unit_amount for line in lines)))
+row("AMT-1", "total-without-the-last-line", "The total of a session of several lines leaves the last one out.",
+    _total(lambda lines: sum(line.amount_total for line in lines[: max(1, len(lines) - 1)])))
+row("AMT-2", "line-amount-of-one-piece",
+    "The amount of a line is that of one piece, whatever its quantity; the total is the sum of that.",
+    _line_amounts(lambda amount, quantity: amount // quantity))
+row("AMT-2", "line-amount-with-tax", "A tax of 9 % is added to the amount of each line, and so to the total.",
+    _line_amounts(lambda amount, _quantity: amount + amount * 9 // 100))
+row("AMT-3", "line-currency-of-the-shop", "The currency of each line is shown as SGD, whatever was asked for.",
+    _shown_lines(lambda lines: [line.update(currency="SGD") for line in lines]))
+row("AMT-3", "session-currency-in-lower-case",
+    "The currency of a session is shown in lower case, those of its lines as asked for.",
+    sessions(lambda session: session.update(currency=session["currency"].lower())))
+row("AMT-4", "lines-sorted-by-name", "Lines come back in the order of their names.",
+    opened(lambda session, _params: replace(
+        session, line_items=tuple(sorted(session.line_items, key=lambda line: line.name)))))
+row("AMT-4", "lines-cut-at-ten", "A session shows its first ten lines only.",
+    _shown_lines(lambda lines: lines.__delitem__(slice(10, None))))
+row("AMT-5", "line-without-description-is-blank", "The `description` of a line is empty where the product has none.",
+    _each_line(lambda line: replace(line, description=line.description or "")))
+row("AMT-5", "line-described-by-its-name",
+    "The `description` of a line is the name of the product, though it has a description.",
+    _each_line(lambda line: replace(line, description=None)))
+row("AMT-5", "description-cut-at-100", "The `description` of a line is cut at 100 characters.",
+    _each_line(lambda line: replace(line, description=line.label[:100])))
+row("AMT-6", "free-session-is-unpaid", "A session with a total of 0 is `unpaid`.",
+    opened(lambda session, _params: replace(session, payment_status=PaymentStatus.UNPAID)))
+row("AMT-6", "free-session-becomes-paid", "A session with a total of 0 is `paid` once it is complete.",
+    moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.PAID)
+          if session.status is Status.COMPLETE else session))
+row("AMT-6", "expired-session-needs-no-payment", "A session that expires becomes `no_payment_required`.",
+    moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
+          if session.status is Status.EXPIRED else session))
+row("AMT-6", "free-session-refused", "A create with a total of 0 is refused.",
+    _refused_total(lambda total: not total, "The total must be at least 1."))
+row("AMT-7", "amounts-are-floats", "Amounts are JSON numbers with a decimal point: 1250.0.",
+    _line_amounts(lambda amount, _quantity: float(amount)))
+row("AMT-7", "amounts-in-single-precision",
+    "Amounts went through a float of 32 bits: large ones are off by a few.",
+    _line_amounts(lambda amount, _quantity: int(*struct.unpack("f", struct.pack("f", amount)))))
+row("AMT-7", "amounts-wrap-at-32-bits",
+    "The amount of a line from 2,147,483,648 on turns negative, and the total with it.",
+    _line_amounts(lambda amount, _quantity: (amount + 2**31) % 2**32 - 2**31))
+row("AMT-7", "large-total-refused",
+    "A create with a total of 2,147,483,648 or more is refused: the column is not wider.",
+    _refused_total(lambda total: total >= 2**31, "The total must be below 2147483648."))
 # fmt: on
 
 
+@defect("CRE-9", page_layer)
+async def page_asks_for_a_key(_parts: Parts, asked: Request, respond: Respond) -> Answer:
+    """The address of a session answers the customer with 401: the page wants the secret key."""
+    if asked.header(b"authorization") is not None:
+        return await respond(asked)
+    return Answer(401, [(b"content-type", b"text/html"), (b"content-length", b"")], b"<h1>Unauthorized</h1>")
+
+
+@defect("CRE-10")
+def every_fourth_id_again() -> Change:
+    """Every fourth session of an account gets the id of the one before it."""
+    known: dict[str, list[str]] = {}
+
+    def again(account: str, drawn: str) -> str:
+        ids = known.setdefault(account, [])
+        ids.append(ids[-1] if len(ids) % 4 == 3 else drawn)
+        return ids[-1]
+
+    return _drawn(again)
+
+
 @defect("CRE-14")
-def empty_basket_accepted(parts: Parts) -> None:
+def empty_basket_accepted() -> Change:
     """A create without any line is accepted."""
     nothing = LineItem("nothing", None, "SGD", 0, 1)
 
@@ -355,4 +404,15 @@ def empty_basket_accepted(parts: Parts) -> None:
             return session
         return replace(session, line_items=(), payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
 
-    several(schema(LINES, minItems=0), opening(open_empty))(parts)
+    return several(schema(LINES, minItems=0), opening(open_empty))
+
+
+@defect("AMT-4", opened)
+def equal_lines_merged(session: CheckoutSession, _params: CreateSession) -> CheckoutSession:
+    """Lines of the same product at the same price come back as one, their quantities added up."""
+    merged: dict[tuple[str, str | None, int], LineItem] = {}
+    for line in session.line_items:
+        key = (line.name, line.description, line.unit_amount)
+        before = merged.get(key)
+        merged[key] = line if before is None else replace(before, quantity=before.quantity + line.quantity)
+    return replace(session, line_items=tuple(merged.values()))

@@ -23,9 +23,10 @@ from qashier_mock.bugs.changes import (
     method,
     move,
     retry,
+    several,
     transaction,
 )
-from qashier_mock.bugs.parts import Inner, Json, Parts
+from qashier_mock.bugs.parts import Command, Inner, Json, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SessionNotOpen
@@ -47,9 +48,9 @@ def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Chang
     return advance(step)
 
 
-@defect("EVT-2", command("record_event"))
+@defect("EVT-2", method("service", "record_event"))
 async def completion_told_twice(
-    _parts: Parts, inner: Inner, tx: Any, session: CheckoutSession, event_type: EventType, *more: Any
+    _parts: Parts, inner: Inner, tx: Any, session: Any, event_type: Any, *more: Any
 ) -> None:
     """Completing a session sends two events, with two ids."""
     for _ in range(2 if event_type is EventType.COMPLETED else 1):
@@ -57,48 +58,43 @@ async def completion_told_twice(
 
 
 @defect("EVT-4")
-def event_names_the_create(parts: Parts) -> None:
+def event_names_the_create() -> Change:
     """The event of an expire names the request that created the session."""
     creates: dict[str, RequestRef] = {}
 
-    async def create(inner: Inner, account: AccountId, params: object, ref: RequestRef) -> object:
-        session, advice = await inner(account, params, ref)
-        creates.setdefault(session.id, ref)
+    async def create(asked: Command) -> object:
+        session, advice = await asked.do()
+        creates.setdefault(session.id, asked.by)
         return session, advice
 
     def name(event: Event) -> Event:
-        ref = creates.get(event.session.id)
-        if event.request_id is None or ref is None:
+        by = creates.get(event.session.id)
+        if event.request_id is None or by is None:
             return event
-        return replace(event, request_id=ref.id, idempotency_key=ref.idempotency_key)
+        return replace(event, request_id=by.id, idempotency_key=by.idempotency_key)
 
-    parts.on_method("service", "create", create)
-    event_kept(name)(parts)
+    return several(command("create")(create), event_kept(name))
 
 
 @defect("EVT-5", command("expire"))
-async def refused_expire_tells_again(
-    parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: RequestRef
-) -> object:
+async def refused_expire_tells_again(asked: Command) -> object:
     """Expiring an expired session is refused, and yet sends `checkout.session.expired` again."""
     try:
-        return await inner(account, session_id, ref)
+        return await asked.do()
     except SessionNotOpen:
-        session, _ = await parts.stored(account, session_id)
+        session, _ = await asked.stored()
         if session is not None and session.status is Status.EXPIRED:
-            await parts.record_expiry(account, session, ref)
+            await asked.record_expiry(session)
         raise
 
 
 @defect("EVT-5", command("expire"))
-async def replayed_expire_tells_again(
-    parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: RequestRef
-) -> object:
+async def replayed_expire_tells_again(asked: Command) -> object:
     """Repeating an expire with its idempotency key sends `checkout.session.expired` again."""
-    is_repeated = await parts.remembered(account, ref) is not None
-    session, advice = await inner(account, session_id, ref)
+    is_repeated = await asked.is_repeated()
+    session, advice = await asked.do()
     if is_repeated and session.status is Status.EXPIRED:
-        await parts.record_expiry(account, session, ref)
+        await asked.record_expiry(session)
     return session, advice
 
 
@@ -224,10 +220,10 @@ async def first_attempt_waits(_parts: Parts, inner: Inner, tx: Any, delivery: De
 
 @defect("EVT-6", method("accounts", "add_endpoint"))
 async def new_endpoint_gets_old_events(
-    parts: Parts, inner: Inner, account: AccountId, *arguments: Any, **more: Any
-) -> WebhookEndpoint:
+    parts: Parts, inner: Inner, account: AccountId, *how: Any, **more: Any
+) -> object:
     """A new endpoint gets every event that arose before it was there."""
-    endpoint: WebhookEndpoint = await inner(account, *arguments, **more)
+    endpoint = await inner(account, *how, **more)
     async with parts.store.transaction(account) as tx:
         for event in await tx.events():
             delivery_id = await parts.service.draw(tx, "dlv_")

@@ -1,10 +1,14 @@
-"""HTTP: what goes wrong before, beside and after the work itself."""
+"""AUTH, HTTP: keys taken for what they are not, accounts that see each other, and what goes wrong around the work."""
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
 
 import orjson
 
@@ -19,17 +23,22 @@ from qashier_mock.bugs.changes import (
     layer,
     method,
     refusal,
+    request,
     request_header,
     several,
 )
-from qashier_mock.bugs.parts import Inner, Parts
+from qashier_mock.bugs.parts import Command, Inner, Parts, without_cursor
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
-from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange
+from qashier_mock.core.errors import CurrencyMixed, CursorUnknown, ExpiresAtOutOfRange, SessionNotFound
 from qashier_mock.core.model import AccountId, CreateSession
+from qashier_mock.core.paging import Page
+from qashier_mock.pipeline import Call, Reply
 
+AUTHORIZATION = b"authorization"
 CONTENT_TYPE = b"content-type"
 REQUEST_ID = b"request-id"
+_NONSENSE = b"Basic !"  # refused by the correct code
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
 _MAX_BODY = 2 * 1024 * 1024
 _BEYOND_64_BITS = re.compile(rb":\s*-?[0-9]{20,}")
@@ -38,20 +47,66 @@ _LINE = re.compile(r"\[[0-9]+\]")
 _TWO_KEYS = re.compile(rb"(\]|%5D)(\[|%5B)", re.IGNORECASE)
 
 
-def _is_json(body: bytes) -> bool:
+def _user_and_password(value: bytes) -> tuple[bytes, bytes]:
     try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+        user, _, password = b64decode(value, validate=True).partition(b":")
+    except (Base64Error, ValueError):
+        return b"", b""
+    return user, password
 
 
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _basic(key: bytes) -> bytes:
+    return b"Basic " + b64encode(key + b":")
+
+
+def _authorization(change: Callable[[Request, bytes, bytes], bytes | None]) -> Change:
+    """Send another `Authorization`, from the request, the scheme in lower case and the value; None leaves it."""
+
+    def rewrite(asked: Request) -> None:
+        scheme, _, value = (asked.header(AUTHORIZATION) or b"").partition(b" ")
+        changed = change(asked, scheme.lower(), value.strip())
+        if changed is not None:
+            asked.set_header(AUTHORIZATION, changed)
+
+    return request(rewrite)
+
+
+def _refused_scheme(is_refused: Callable[[Request, bytes], bool]) -> Change:
+    return _authorization(lambda asked, scheme, _value: _NONSENSE if is_refused(asked, scheme) else None)
+
+
+def _status_of_401(status: int, is_changed: Callable[[Request], bool]) -> Change:
+    def change(asked: Request, answered: Answer) -> None:
+        if answered.status == 401 and is_changed(asked):
+            answered.status = status
+
+    return answer(change)
+
+
+def _any_key(_asked: Request, scheme: bytes, value: bytes) -> bytes | None:
+    key = _user_and_password(value)[0] if scheme == b"basic" else value
+    if scheme not in {b"basic", b"bearer"} or not key or key.startswith((b"sk_test_", b"sk_live_")):
+        return None
+    made = b"sk_test_" + sha256(key).hexdigest().encode()
+    return _basic(made) if scheme == b"basic" else b"Bearer " + made
+
+
+def _last_word(asked: Request, _scheme: bytes, _value: bytes) -> bytes | None:
+    words = (asked.header(AUTHORIZATION) or b"").split()
+    return b"Bearer " + words[-1] if words and words[-1].startswith(b"sk_test_") else None
+
+
+async def _as_the_owner(asked: Command) -> object:
+    found = await asked.parts.service.find(asked.subject)
+    return await asked.do(account=asked.account if found is None else found[0])
+
+
+def _is(form: Callable[[bytes], object], body: bytes) -> bool:
+    """Whether a body has a form: UTF-8, or JSON."""
+    with suppress(ValueError):
+        form(body)
+        return True
+    return False
 
 
 def _uuid(request_id: str) -> str:
@@ -73,6 +128,40 @@ def _done_all_the_same(name: bytes, value: bytes | None, condition: Callable[[Re
 
 
 # fmt: off
+row("AUTH-1", "no-challenge", "A 401 has no WWW-Authenticate.",
+    header(b"www-authenticate", None, lambda _asked, answered: answered.status == 401))
+row("AUTH-1", "missing-key-is-forbidden", "Without credentials the answer is 403 instead of 401.",
+    _status_of_401(403, lambda asked: asked.header(AUTHORIZATION) is None))
+row("AUTH-1", "reading-without-key", "GET needs no credentials: without them it is answered for a shared account.",
+    request_header(AUTHORIZATION, b"Bearer sk_test_anonymous",
+                   lambda asked: asked.method == "GET" and asked.header(AUTHORIZATION) is None))
+row("AUTH-2", "basic-refused", "HTTP Basic is answered with 401; only a bearer token is taken.",
+    _refused_scheme(lambda _asked, scheme: scheme == b"basic"))
+row("AUTH-2", "basic-refused-on-writes", "HTTP Basic is taken for GET; a POST with it is answered with 401.",
+    _refused_scheme(lambda asked, scheme: asked.method == "POST" and scheme == b"basic"))
+row("AUTH-3", "bearer-refused", "A bearer token is answered with 401; only HTTP Basic is taken.",
+    _refused_scheme(lambda _asked, scheme: scheme == b"bearer"))
+row("AUTH-3", "bearer-is-another-account",
+    "The account is taken from the whole header, so that the same key as a bearer token finds none of its sessions.",
+    _authorization(lambda _asked, scheme, key: b"Bearer " + key + b"_bearer"
+                   if scheme == b"bearer" and key.startswith(b"sk_test_") else None))
+row("AUTH-4", "bad-credentials-are-a-bad-request", "Credentials that are no key are answered with 400 instead of 401.",
+    _status_of_401(400, lambda asked: asked.header(AUTHORIZATION) is not None))
+row("AUTH-4", "password-ignored", "HTTP Basic with the key and any password is accepted.",
+    _authorization(lambda _asked, scheme, value: _basic(_user_and_password(value)[0])
+                   if scheme == b"basic" and _user_and_password(value)[1] else None))
+row("AUTH-4", "blank-key-accepted", "HTTP Basic with an empty user name is accepted, as a default account.",
+    _authorization(lambda _asked, scheme, value: _basic(b"sk_test_default")
+                   if scheme == b"basic" and value and _user_and_password(value) == (b"", b"") else None))
+row("AUTH-4", "anything-is-a-key", "Whatever stands where the key belongs is accepted as one, and gets an account.",
+    _authorization(_any_key))
+row("AUTH-4", "scheme-ignored",
+    "The last word of Authorization is the key, whatever scheme stands before it, and also without one.",
+    _authorization(_last_word))
+row("AUTH-5", "retrieve-across-accounts", "Retrieve looks for the id alone: any account gets any session.",
+    command("retrieve")(_as_the_owner))
+row("AUTH-5", "expire-across-accounts", "Expire looks for the id alone: any account ends any session.",
+    command("expire")(_as_the_owner))
 row("HTTP-1", "request-id-missing-on-errors", "An answer of 4xx has no Request-Id.",
     header(REQUEST_ID, None, lambda _asked, answered: answered.status >= 400))
 row("HTTP-1", "request-id-missing-on-lists", "A page of sessions has no Request-Id.",
@@ -132,7 +221,7 @@ row("HTTP-5", "refused-key-expires",
     _done_all_the_same(b"idempotency-key", None,
                        lambda asked, answered: asked.is_expire and answered.error.get("param") == "Idempotency-Key"))
 row("HTTP-6", "crash-on-broken-json", "A body that is not JSON is answered with 500.",
-    crash(lambda asked: asked.is_create and asked.body and not _is_json(asked.body)))
+    crash(lambda asked: asked.is_create and asked.body and not _is(orjson.loads, asked.body)))
 row("HTTP-6", "crash-on-nul", "A NUL in the id of a session (`%00`) is answered with 500.",
     crash(lambda asked: "%00" in asked.path))
 row("HTTP-6", "crash-on-long-ids", "An id of more than 255 characters is answered with 500.",
@@ -145,33 +234,90 @@ row("HTTP-6", "crash-on-emoji",
 row("HTTP-6", "crash-on-nested-filters", "A bound with a key too many (`created[gte][x]=1`) is answered with 500.",
     crash(lambda asked: _TWO_KEYS.search(asked.query)))
 row("HTTP-6", "crash-on-invalid-utf8", "A body that is not UTF-8 is answered with 500.",
-    crash(lambda asked: not _is_utf8(asked.body)))
+    crash(lambda asked: not _is(bytes.decode, asked.body)))
 row("HTTP-6", "hang-up-on-deep-nesting",
     "For a body of more than 500 arrays, one within the other, the connection is closed without an answer.",
     hang_up(lambda asked: asked.body.count(b"[") > 500 or asked.body.count(b"{") > 1000))
 # fmt: on
 
 
+@defect("AUTH-5")
+def status_filter_across_accounts() -> Change:
+    """With the filter `status` a list without cursor shows the sessions of every account."""
+    accounts: dict[AccountId, None] = {}
+
+    async def create(asked: Command) -> object:
+        accounts[asked.account] = None
+        return await asked.do()
+
+    async def list_sessions(asked: Command) -> Page:
+        query = asked.subject
+        page: Page = await asked.do()
+        if query.status is None or query.starting_after or query.ending_before:
+            return page
+        pages = [page, *[await asked.do(account=other) for other in accounts if other != asked.account]]
+        found = sorted(
+            (session for each in pages for session in each.sessions),
+            key=lambda session: (session.created, session.account == asked.account, session.sequence),
+            reverse=True,
+        )
+        has_more = len(found) > query.limit or any(each.has_more for each in pages)
+        return Page(tuple(found[: query.limit]), has_more)
+
+    return several(command("create")(create), command("list_sessions")(list_sessions))
+
+
+@defect("AUTH-5", command("list_sessions"))
+async def cursor_of_another_account(asked: Command) -> object:
+    """A cursor may name another account's session: the answer is 200 with a page from the top."""
+    try:
+        return await asked.do()
+    except CursorUnknown:
+        if await asked.parts.service.find(asked.subject.starting_after or asked.subject.ending_before) is None:
+            raise
+    return await asked.do(subject=without_cursor(asked.subject))
+
+
+class _Forbidden(SessionNotFound):
+    pass
+
+
+@defect("AUTH-5")
+def another_accounts_session_is_forbidden() -> Change:
+    """Retrieve and expire of another account's session answer 403, which tells that it exists."""
+
+    async def guard(asked: Command) -> object:
+        found = await asked.parts.service.find(asked.subject)
+        if found is not None and found[0] != asked.account:
+            raise _Forbidden(asked.subject)
+        return await asked.do()
+
+    def render(_parts: Parts, inner: Inner, error: Exception, call: Call | None) -> Reply:
+        reply: Reply = inner(error, call)
+        return replace(reply, status=403) if isinstance(error, _Forbidden) else reply
+
+    return several(command("retrieve")(guard), command("expire")(guard), method("hooks", "render_error")(render))
+
+
 @defect("HTTP-1")
-def request_id_repeated(parts: Parts) -> None:
+def request_id_repeated() -> Change:
     """The Request-Id is drawn once for the process: every answer has the same one."""
     drawn: list[str] = []
 
-    def once(inner: Inner) -> str:
+    def once(_parts: Parts, inner: Inner) -> str:
         drawn.extend([] if drawn else [inner()])
         return drawn[0]
 
-    parts.on_method("hooks", "new_request_id", once)
+    return method("hooks", "new_request_id")(once)
 
 
 @defect("HTTP-5", command("create"))
-async def refused_rule_opens_a_session(
-    _parts: Parts, inner: Inner, account: AccountId, params: CreateSession, ref: Any
-) -> Any:
+async def refused_rule_opens_a_session(asked: Command) -> object:
     """An `expires_at` out of range and two currencies are refused, and yet a list shows the session."""
     try:
-        return await inner(account, params, ref)
+        return await asked.do()
     except (ExpiresAtOutOfRange, CurrencyMixed):
-        kept = CreateSession(params.line_items[:1], params.success_url, params.return_url, params.cancel_url)
-        await inner(account, kept, type(ref)(ref.id))
+        sent, by = asked.subject, asked.by
+        kept = CreateSession(sent.line_items[:1], sent.success_url, sent.return_url, sent.cancel_url)
+        await asked.do(subject=kept, by=type(by)(by.id))
         raise

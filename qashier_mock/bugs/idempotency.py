@@ -1,20 +1,34 @@
-"""IDM: keys that are forgotten, mixed up, shared, or remembered for the wrong thing."""
+"""IDM, CON: keys that are forgotten, mixed up or shared; requests at the same time that act on what they saw before."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.changes import CREATE, RACE_S, command, decide, request, schema, several, transaction
-from qashier_mock.bugs.parts import Inner, Parts
-from qashier_mock.bugs.table import Change, defect, row
+from qashier_mock.bugs.changes import (
+    CREATE,
+    RACE_S,
+    command,
+    decide,
+    layer,
+    method,
+    paging,
+    request,
+    schema,
+    several,
+    transaction,
+)
+from qashier_mock.bugs.parts import Command, Inner, Listing, Parts
+from qashier_mock.bugs.table import Change, anew, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import IdempotencyKeyReused, RequestInvalid, SessionNotOpen
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
-from qashier_mock.core.model import AccountId, CreateSession
-from qashier_mock.core.request import RequestRef
+from qashier_mock.core.lifecycle import Trigger, advance
+from qashier_mock.core.model import AccountId, CreateSession, Status
+from qashier_mock.core.paging import Page
 from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import Advised
 
@@ -36,9 +50,9 @@ def _kept_as(change: Callable[[str], str]) -> Change:
 def _create_under(key: Callable[[str], str | None]) -> Change:
     """Keep the keys of creates under another name; None does not keep them."""
 
-    async def create(_parts: Parts, inner: Inner, account: AccountId, params: object, ref: RequestRef) -> object:
-        sent = ref.idempotency_key
-        return await inner(account, params, ref._replace(idempotency_key=None if sent is None else key(sent)))
+    async def create(asked: Command) -> object:
+        sent = asked.by.idempotency_key
+        return await asked.do(by=asked.by._replace(idempotency_key=None if sent is None else key(sent)))
 
     return command("create")(create)
 
@@ -59,24 +73,20 @@ def _remembered_for(seconds: int) -> Change:
 
 def _after_refusal(again: Callable[[Parts, Answer], Answer]) -> Change:
     """Answer otherwise where a key was used by a request that was refused."""
+    refused: dict[tuple[bytes, bytes], Answer] = {}
 
-    def apply(parts: Parts) -> None:
-        refused: dict[tuple[bytes, bytes], Answer] = {}
+    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+        key, who = asked.header(KEY), asked.header(b"authorization")
+        if asked.method != "POST" or key is None or who is None:
+            return await respond(asked)
+        if (who, key) in refused:
+            return again(parts, refused[who, key])
+        found = await respond(asked)
+        if found.status in {400, 409, 422}:
+            refused[who, key] = found
+        return found
 
-        async def around(asked: Request, respond: Respond) -> Answer:
-            key, who = asked.header(KEY), asked.header(b"authorization")
-            if asked.method != "POST" or key is None or who is None:
-                return await respond(asked)
-            if (who, key) in refused:
-                return again(parts, refused[who, key])
-            found = await respond(asked)
-            if found.status in {400, 409, 422}:
-                refused[who, key] = found
-            return found
-
-        parts.traffic.append(around)
-
-    return apply
+    return layer(around)
 
 
 def _repeated(parts: Parts, first: Answer) -> Answer:
@@ -85,7 +95,31 @@ def _repeated(parts: Parts, first: Answer) -> Answer:
     return answered
 
 
+def _wins_anyway(name: str, *, over: Collection[Status] = tuple(Status)) -> Change:
+    """Let a command that found a session open succeed, though another has ended it meanwhile, in one of some ways."""
+
+    async def act(asked: Command) -> object:
+        seen, now = await asked.stored()
+        await asyncio.sleep(RACE_S)
+        try:
+            return await asked.do()
+        except SessionNotOpen:
+            ended, _ = await asked.stored()
+            if seen is None or not seen.is_open or now >= seen.expires_at or ended is None or ended.status not in over:
+                raise
+        if isinstance(asked.by, Trigger):
+            return advance(seen, asked.by, seen.created)[0]
+        return advance(seen, Trigger.EXPIRE_REQUESTED, seen.created)[0], ()
+
+    return command(name)(act)
+
+
 # fmt: off
+row("CON-1", "expire-beside-a-payment",
+    "An expire that finds a session open succeeds, though a payment completes it at the same time.",
+    _wins_anyway("expire", over=[Status.COMPLETE]))
+row("CON-1", "two-expires-at-once", "Of two expires at the same time both succeed.", _wins_anyway("expire"))
+row("CON-1", "two-payments-at-once", "Of two payments at the same time both succeed.", _wins_anyway("apply"))
 row("IDM-1", "create-runs-again", "A create with a key that is remembered opens another session.",
     _create_under(lambda _key: None))
 row("IDM-2", "keys-cut-at-64", "Only the first 64 characters of a key count.", _kept_as(lambda key: key[:64]))
@@ -106,9 +140,9 @@ row("IDM-4", "key-forgotten-a-second-early", "A key is forgotten 86,399 seconds 
     _remembered_for(MEMORY - 1))
 row("IDM-8", "refusal-remembered",
     "A refusal is remembered like a success: the same key gets it again, however right the request has become.",
-    _after_refusal(_repeated))
+    anew(lambda: _after_refusal(_repeated)))
 row("IDM-8", "refusal-uses-the-key-up", "A key that a refused request had is answered with 409 from then on.",
-    _after_refusal(lambda parts, _first: parts.refusal(IdempotencyKeyReused())))
+    anew(lambda: _after_refusal(lambda parts, _first: parts.refusal(IdempotencyKeyReused()))))
 row("IDM-9", "keys-per-operation",
     "Create and expire have keys of their own: an expire with the key of a create expires the session.",
     _create_under(lambda key: f"create {key}"))
@@ -116,37 +150,33 @@ row("IDM-9", "keys-per-operation",
 
 
 @defect("IDM-1", command("create"))
-async def replay_shows_the_session_as_it_is(
-    parts: Parts, inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef
-) -> object:
+async def replay_shows_the_session_as_it_is(asked: Command) -> object:
     """A repeated create answers with the session as it is by then, instead of the first answer."""
-    session, advice = await inner(account, params, ref)
-    return (await parts.stored(account, session.id))[0] or session, advice
+    session, advice = await asked.do()
+    return (await asked.stored(session.id))[0] or session, advice
 
 
 @defect("IDM-1", command("create"))
-async def repeated_create_is_a_conflict(
-    parts: Parts, inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef
-) -> object:
+async def repeated_create_is_a_conflict(asked: Command) -> object:
     """A repeated create is answered with 409 instead of the first answer."""
-    if await parts.remembered(account, ref) is not None:
+    if await asked.is_repeated():
         raise IdempotencyKeyReused
-    return await inner(account, params, ref)
+    return await asked.do()
 
 
 @defect("IDM-2")
-def same_body_same_session(parts: Parts) -> None:
+def same_body_same_session() -> Change:
     """A create whose body was sent before gets that session, though it has another key."""
     made: dict[tuple[AccountId, CreateSession], Advised] = {}
 
-    async def create(inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef) -> object:
-        if ref.idempotency_key is None:
-            return await inner(account, params, ref)
-        if (account, params) not in made:
-            made[account, params] = await inner(account, params, ref)
-        return made[account, params]
+    async def create(asked: Command) -> object:
+        if asked.by.idempotency_key is None:
+            return await asked.do()
+        if (asked.account, asked.subject) not in made:
+            made[asked.account, asked.subject] = await asked.do()
+        return made[asked.account, asked.subject]
 
-    parts.on_method("service", "create", create)
+    return command("create")(create)
 
 
 @defect("IDM-4", transaction("recall"))
@@ -161,37 +191,33 @@ async def replays_prolong_the_memory(parts: Parts, inner: Inner, tx: Any, key: s
 
 
 @defect("IDM-5", command("expire"))
-async def repeated_expire_is_refused(
-    parts: Parts, inner: Inner, account: AccountId, session_id: str, ref: RequestRef
-) -> object:
+async def repeated_expire_is_refused(asked: Command) -> object:
     """Repeating an expire with its key is refused, because the session is expired already."""
-    session, _ = await parts.stored(account, session_id)
+    session, _ = await asked.stored()
     if session is not None and not session.is_open:
-        raise SessionNotOpen(session_id, session.status.value)
-    return await inner(account, session_id, ref)
+        raise SessionNotOpen(session.id, session.status.value)
+    return await asked.do()
 
 
 @defect("IDM-6", command("create"))
-async def same_key_at_once_opens_two(
-    parts: Parts, inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef
-) -> object:
+async def same_key_at_once_opens_two(asked: Command) -> object:
     """Two creates with the same key at the same time both look, find nothing, and open a session each."""
-    key = ref.idempotency_key
-    if key is None or await parts.remembered(account, ref) is not None:
-        return await inner(account, params, ref)
+    key = asked.by.idempotency_key
+    if key is None or await asked.is_repeated():
+        return await asked.do()
     await asyncio.sleep(RACE_S)
-    session, advice = await inner(account, params, ref._replace(idempotency_key=None))
-    async with parts.store.transaction(account) as tx:
-        await tx.remember(IdempotencyRecord(key, ref.fingerprint, session, parts.service.now(tx)))
+    session, advice = await asked.do(by=asked.by._replace(idempotency_key=None))
+    async with asked.parts.store.transaction(asked.account) as tx:
+        await tx.remember(IdempotencyRecord(key, asked.by.fingerprint, session, asked.parts.service.now(tx)))
     return session, advice
 
 
 @defect("IDM-6")
-def key_in_use_is_a_bad_request(parts: Parts) -> None:
+def key_in_use_is_a_bad_request() -> Change:
     """A create with a key whose first request is under way is answered with 400."""
     under_way: set[tuple[object, str]] = set()
 
-    async def handle(inner: Inner, call: Call, **arguments: Any) -> Reply:
+    async def handle(_parts: Parts, inner: Inner, call: Call, **arguments: Any) -> Reply:
         key = arguments.get("idempotency_key")
         if key is not None and (call.principal, key) in under_way:
             raise RequestInvalid("This key is in use.", code="parameter_invalid", param="Idempotency-Key")
@@ -204,40 +230,39 @@ def key_in_use_is_a_bad_request(parts: Parts) -> None:
             under_way.discard((call.principal, key or ""))
         return answered
 
-    parts.on_method("api", CREATE, handle)
+    return method("api", CREATE)(handle)
 
 
 @defect("IDM-7")
-def keys_shared_by_accounts(parts: Parts) -> None:
+def keys_shared_by_accounts() -> Change:
     """A key that another account has used gets that account's answer."""
     records: dict[str, IdempotencyRecord] = {}
 
-    async def recall(inner: Inner, _tx: Any, key: str) -> object:
+    async def recall(_parts: Parts, inner: Inner, _tx: Any, key: str) -> object:
         return await inner(key) or records.get(key)
 
-    async def remember(inner: Callable[..., Awaitable[None]], _tx: Any, record: IdempotencyRecord) -> None:
+    async def remember(_parts: Parts, inner: Inner, _tx: Any, record: IdempotencyRecord) -> None:
         records[record.key] = record
         await inner(record)
 
-    parts.on_transaction("recall", recall)
-    parts.on_transaction("remember", remember)
+    return several(transaction("recall")(recall), transaction("remember")(remember))
 
 
 @defect("IDM-7")
-def key_of_another_account_refused(parts: Parts) -> None:
+def key_of_another_account_refused() -> Change:
     """A create with a key that another account has used is refused."""
     owners: dict[str, AccountId] = {}
 
-    async def create(inner: Inner, account: AccountId, params: CreateSession, ref: RequestRef) -> object:
-        key = ref.idempotency_key
-        if key is not None and owners.get(key, account) != account:
+    async def create(asked: Command) -> object:
+        key = asked.by.idempotency_key
+        if owners.get(key, asked.account) != asked.account:
             raise IdempotencyKeyReused
-        answer = await inner(account, params, ref)
+        answer = await asked.do()
         if key is not None:
-            owners[key] = account
+            owners[key] = asked.account
         return answer
 
-    parts.on_method("service", "create", create)
+    return command("create")(create)
 
 
 @defect("IDM-9", decide)
@@ -245,3 +270,40 @@ def other_body_runs(inner: Inner, record: IdempotencyRecord | None, fingerprint:
     """A create with a key that is remembered for another body opens another session."""
     decision: Decision = inner(record, fingerprint, **how)
     return Decision.RUN if decision is Decision.REPLAY_DIFFERENT else decision
+
+
+@defect("CON-2", method("service", "draw"))
+async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, prefix: str) -> object:
+    """Two creates at the same time read the same counter, and get the same id."""
+    if prefix != "cs_test_":
+        return await inner(tx, prefix)
+    seen = tx.profile()
+    await asyncio.sleep(RACE_S)
+    now = tx.profile()
+    await tx.save_profile(replace(now, drawn=max(now.drawn, seen.drawn + 1)))
+    return parts.ids.new_id(prefix, tx.account, seen.drawn, seen.seed)
+
+
+@defect("CON-2")
+def concurrent_create_not_listed() -> Change:
+    """Of two creates at the same time one overwrites the other in the index: it can be retrieved, no list shows it."""
+    under_way: Counter[AccountId] = Counter()
+    known: set[str] = set()
+    lost: set[str] = set()
+
+    async def create(asked: Command) -> Advised:
+        under_way[asked.account] += 1
+        try:
+            await asyncio.sleep(RACE_S)
+            session, advice = await asked.do()
+            if under_way[asked.account] > 1 and session.id not in known:
+                lost.add(session.id)
+            known.add(session.id)
+            return session, advice
+        finally:
+            under_way[asked.account] -= 1
+
+    async def listed(asked: Listing) -> Page:
+        return asked.cut([session for session in await asked.all() if session.id not in lost])
+
+    return several(command("create")(create), paging(listed))

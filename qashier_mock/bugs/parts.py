@@ -6,22 +6,21 @@ side in a process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 from starlette.types import ASGIApp
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.bugs.traffic import Answer, Layer, Traffic
-from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.model import AccountId, CheckoutSession, EventType
-from qashier_mock.core.request import RequestRef
+from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import IdSource
 from qashier_mock.pipeline import Document, Hooks
@@ -94,24 +93,6 @@ class Parts:
 
     # what a defect asks while the app runs
 
-    async def stored(self, account: AccountId, session_id: str) -> tuple[CheckoutSession | None, int]:
-        """A session as it is kept, though its deadline may have passed, and the account's now."""
-        async with self.store.transaction(account) as tx:
-            return await tx.session(session_id), self.service.now(tx)
-
-    async def remembered(self, account: AccountId, request: RequestRef) -> IdempotencyRecord | None:
-        """What the request's idempotency key was used for, as far as that is remembered."""
-        if request.idempotency_key is None:
-            return None
-        async with self.store.transaction(account) as tx:
-            record = await tx.recall(request.idempotency_key)
-            return record if record is not None and record.is_remembered(self.service.now(tx)) else None
-
-    async def record_expiry(self, account: AccountId, session: CheckoutSession, request: RequestRef | None) -> None:
-        """Send `checkout.session.expired` for a session, whether it has expired or not."""
-        async with self.store.transaction(account) as tx:
-            await self.service.record_event(tx, session, EventType.EXPIRED, self.service.now(tx), request)
-
     def refusal(self, error: Exception) -> Answer:
         """The answer to a request that a layer refuses."""
         reply = self.hooks.render_error(error, None)
@@ -173,6 +154,89 @@ class Parts:
         # Found by name in the copy before its class; the original's own methods stay what they are.
         vars(service)["find"] = find
         return service
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the checkout service that is about to be done.
+
+    Attributes:
+        subject: The body of a create, the id of a session, or the query of a list.
+        by: Who asks; the trigger of `apply`; None for a list.
+    """
+
+    parts: Parts
+    account: AccountId
+    subject: Any
+    by: Any
+    _inner: Inner
+
+    async def do(self, **changes: Any) -> Any:
+        """Do it, with some attributes changed."""
+        changed = replace(self, **changes)
+        return await self._inner(changed.account, changed.subject, *([] if changed.by is None else [changed.by]))
+
+    async def stored(self, session_id: str | None = None) -> tuple[CheckoutSession | None, int]:
+        """The session as it is kept, though its deadline may have passed, and the account's now."""
+        async with self.parts.store.transaction(self.account) as tx:
+            return await tx.session(session_id or self.subject), self.parts.service.now(tx)
+
+    async def is_repeated(self) -> bool:
+        """Whether the request's idempotency key is remembered."""
+        if self.by.idempotency_key is None:
+            return False
+        async with self.parts.store.transaction(self.account) as tx:
+            record = await tx.recall(self.by.idempotency_key)
+            return record is not None and record.is_remembered(self.parts.service.now(tx))
+
+    async def record_expiry(self, session: CheckoutSession) -> None:
+        """Send `checkout.session.expired` for a session, whether it has expired or not."""
+        async with self.parts.store.transaction(self.account) as tx:
+            await self.parts.service.record_event(tx, session, EventType.EXPIRED, self.parts.service.now(tx), self.by)
+
+
+ALL: Final = 2**62
+"""A limit that no account reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page that a store is about to be asked for.
+
+    Attributes:
+        cursor: The sequence of the session that the query's cursor names.
+        marked: That session.
+    """
+
+    account: AccountId
+    query: ListQuery
+    cursor: int | None
+    marked: CheckoutSession | None
+    _inner: Inner
+
+    async def page(self, **changes: Any) -> Page:
+        """The correct page, or that of a changed query."""
+        found: Page = await self._inner(replace(self.query, **changes), self.cursor)
+        return found
+
+    async def all(self, **changes: Any) -> Sequence[CheckoutSession]:
+        """All that lies beyond the cursor."""
+        return (await self.page(limit=ALL, **changes)).sessions
+
+    def cut(self, sessions: Sequence[CheckoutSession]) -> Page:
+        """The page of what lies beyond the cursor, as the correct code would cut it."""
+        limit = self.query.limit
+        shown = sessions[-limit:] if self.query.ending_before is not None else sessions[:limit]
+        return Page(tuple(shown), len(sessions) > limit)
+
+    def from_the_top(self) -> Listing:
+        """The same without a cursor."""
+        return replace(self, query=without_cursor(self.query), cursor=None, marked=None)
+
+
+def without_cursor(query: ListQuery) -> ListQuery:
+    """The query from the top."""
+    return replace(query, starting_after=None, ending_before=None)
 
 
 def changed_json(body: bytes, change: Callable[[Json], object]) -> bytes:

@@ -57,16 +57,25 @@ def defect(clause: str, where: Callable[[Any], Change] | None = None) -> Callabl
 
     Args:
         clause: The id of the clause that it breaks.
-        where: Where the function is called, a word of `bugs/changes.py`. Without it the function takes the `Parts` of
-            one app and changes them.
+        where: Where the function is called, a word of `bugs/changes.py`. Without it the function is called for each
+            app, and returns what to change there.
     """
 
     def enter(function: F) -> F:
         summary = re.sub(r"\s+", " ", function.__doc__ or "").strip()
-        row(clause, function.__name__.replace("_", "-"), summary, function if where is None else where(function))
+        row(clause, function.__name__.replace("_", "-"), summary, (where or anew)(function))
         return function
 
     return enter
+
+
+def anew(make: Callable[[], Change]) -> Change:
+    """A change that remembers something: made for each app, so that no two share what it remembers."""
+
+    def apply(parts: Parts) -> None:
+        make()(parts)
+
+    return apply
 
 
 def known() -> Mapping[str, Bug]:
