@@ -46,6 +46,12 @@ that is taken is drawn past.
 """
 
 
+MOST_ENDPOINTS: Final = 100
+"""Webhook endpoints of an account, at most: each event is put into the outbox of each of them at once."""
+
+MOST_FAULTS: Final = 1_000
+"""Fault rules of an account, at most: each call and each webhook looks through them."""
+
 _SESSION_BYTES: Final = 600
 """Bytes of JSON that a session takes in a snapshot, about."""
 
@@ -213,10 +219,11 @@ class AccountService:
         """Register an endpoint for future events.
 
         Raises:
-            RequestInvalid: This server may not deliver webhooks there.
+            RequestInvalid: This server may not deliver webhooks there, or the account has too many.
         """
         self._check_url(url, "url")
         async with self._store.transaction(account) as tx:
+            _check_room(tx.endpoints(), MOST_ENDPOINTS, "webhook endpoints")
             endpoint = WebhookEndpoint(await self._service.draw(tx, "we_"), url, types, secret)
             await tx.put_endpoint(endpoint)
             return endpoint
@@ -248,8 +255,13 @@ class AccountService:
             return tx.faults()
 
     async def add_fault(self, account: AccountId, rule: FaultRule) -> FaultRule:
-        """Add a rule under a new id."""
+        """Add a rule under a new id.
+
+        Raises:
+            RequestInvalid: The account has too many.
+        """
         async with self._store.transaction(account) as tx:
+            _check_room(tx.faults(), MOST_FAULTS, "fault rules")
             rule = replace(rule, id=await self._service.draw(tx, "flt_"))
             await tx.put_fault(rule)
             return rule
@@ -357,20 +369,27 @@ class AccountService:
         )
 
 
+def _check_room(had: Sequence[object], most: int, what: str) -> None:
+    if len(had) >= most:
+        raise RequestInvalid(
+            f"An account has at most {most:,} {what}; remove some, or reset the account.",
+            code="parameter_invalid",
+            kind=ErrorKind.RULE,
+        )
+
+
 async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
     await tx.add_sessions(snapshot.sessions)
     for record in snapshot.records:
         await tx.remember(record)
     for event in snapshot.events:
         await tx.add_event(event)
-    for endpoint in snapshot.endpoints:
-        await tx.put_endpoint(endpoint)
+    state = await tx.change()  # their ids are reserved
+    state.endpoints, state.faults = tuple(snapshot.endpoints), tuple(snapshot.faults)
     for delivery in snapshot.pending:
         await tx.put_delivery(delivery)
     for attempt in snapshot.attempts:
         await tx.add_attempt(attempt)
-    for rule in snapshot.faults:
-        await tx.put_fault(rule)
     for note in snapshot.advice:
         await tx.note_advice(note.advice, note.request_id, note.at, count=note.count)
     for session_id in snapshot.unconfirmed:

@@ -127,7 +127,7 @@ LARGE: Final = 100_000 if IN_FULL else 4_000
 
 @pytest.mark.parametrize("kind", STORES)
 def test_nobody_waits_for_a_large_account(kind: str, new_place: Callable[[str], Place], figure: Figure) -> None:
-    """All that it has is read, all of it expires at once, and it is reset."""
+    """All that it has is read, all of it expires at once, its old keys are forgotten, and it is reset."""
     # A database server takes milliseconds for each session that expires: of 100,000 nobody hears within two minutes.
     size = LARGE // 10 if kind == "postgresql" else LARGE
     with served("--store", new_place(kind).url) as server:
@@ -138,12 +138,13 @@ def test_nobody_waits_for_a_large_account(kind: str, new_place: Callable[[str], 
             ("its events are listed", "GET", "/_mock/v1/events", None),
             ("its advice is listed", "GET", "/_mock/v1/advice", None),
             ("its snapshot is taken again", "GET", "/_mock/v1/snapshot", None),
+            ("its keys are forgotten", "POST", "/checkout/sessions", basket()),
             ("it is reset", "POST", "/_mock/v1/reset", None),
         ):
 
             def send(method: str = method, path: str = path, body: object = body) -> float:
                 with Bystander(server) as bystander, server.client("sk_test_large") as client:
-                    status, told = client.ask(method, path, body)
+                    status, told = client.ask(method, path, body, **{"Idempotency-Key": "new"})
                 assert status == 200, told
                 for name in {"expired", "sessions"} & set(told):
                     assert len(told[name]) == size

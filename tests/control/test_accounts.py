@@ -226,6 +226,27 @@ def test_an_id_of_another_account_is_refused_and_nothing_is_restored(client: Cli
     assert other.ids() == [kept["id"]]
 
 
+def test_an_account_has_so_many_endpoints_and_rules_and_no_more(client: Client) -> None:
+    """Each event is put into the outbox of every endpoint, and each call looks through all rules."""
+    client.subscribe("http://127.0.0.1:9")
+    client.break_(webhook="*", action="drop")
+    full = client.ok("GET", "/_mock/v1/snapshot")
+    for part, most in (("webhook_endpoints", 100), ("faults", 1_000)):
+        full[part] = [{**full[part][0], "id": f"{full[part][0]['id'][:-4]}{number:04}"} for number in range(most)]
+    client.ok("PUT", "/_mock/v1/snapshot", full)
+    for path, body in (
+        ("/_mock/v1/webhook-endpoints", {"url": "http://127.0.0.1:9"}),
+        ("/_mock/v1/faults", {"webhook": "*", "action": "drop"}),
+    ):
+        refused = client.post(path, body)
+        assert (refused.status, refused.error["code"]) == (422, "parameter_invalid")
+        assert "at most 1" in refused.error["message"]
+    for part in ("webhook_endpoints", "faults"):
+        more = {**full, part: [*full[part], {**full[part][0], "id": full[part][0]["id"][:-4] + "more"}]}
+        refused = client.put("/_mock/v1/snapshot", more)
+        assert (refused.status, refused.error["param"]) == (400, part)
+
+
 def test_ids_that_an_account_no_longer_has_may_be_put_into_another(client: Client, receiver: Receiver) -> None:
     full_account(client, receiver)
     snapshot = client.ok("GET", "/_mock/v1/snapshot")
