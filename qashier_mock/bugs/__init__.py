@@ -56,10 +56,7 @@ def find(name: str) -> Bug:
 
 
 def parts_with(names: Iterable[str]) -> Parts:
-    """The parts of an app with defects, for the app to compose.
-
-    Args:
-        names: Which defects; one named twice counts once.
+    """The parts of an app with these defects, for the app to compose; one named twice counts once.
 
     Raises:
         UnknownBug: One of the names is not known.

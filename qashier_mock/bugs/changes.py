@@ -75,11 +75,11 @@ def schema(path: str, **keywords: Any) -> Change:
 def request(change: Callable[[Request], None]) -> Change:
     """Change the requests of the public API before they are looked at."""
 
-    async def layer(asked: Request, respond: Respond) -> Answer:
+    async def around(_parts: Parts, respond: Respond, asked: Request) -> Answer:
         change(asked)
         return await respond(asked)
 
-    return lambda parts: parts.traffic.append(layer)
+    return layer(around)
 
 
 def request_header(name: bytes, value: bytes, condition: Callable[[Request], bool]) -> Change:
@@ -135,7 +135,7 @@ def _found(value: Any, path: Sequence[str]) -> list[Json]:
 # answers
 
 
-def layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
+def layer(around: Callable[[Parts, Respond, Request], Awaitable[Answer]]) -> Change:
     """Answer requests of the public API, as a rule by asking `respond` and changing what it answers."""
     return lambda parts: parts.traffic.append(partial(around, parts))
 
@@ -143,7 +143,7 @@ def layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Cha
 def answer(change: Callable[[Request, Answer], None]) -> Change:
     """Change the answers of the public API before they are sent."""
 
-    async def around(_parts: Parts, asked: Request, respond: Respond) -> Answer:
+    async def around(_parts: Parts, respond: Respond, asked: Request) -> Answer:
         answered = await respond(asked)
         change(asked, answered)
         return answered
@@ -151,33 +151,28 @@ def answer(change: Callable[[Request, Answer], None]) -> Change:
     return layer(around)
 
 
-def refusal(code: str, status: int) -> Change:
-    """Give the refusals with an error code another status."""
-
-    def change(_asked: Request, answered: Answer) -> None:
-        if answered.error.get("code") == code:
-            answered.status = status
-
-    return answer(change)
-
-
-def header(name: bytes, value: bytes | None, condition: Callable[[Request, Answer], bool]) -> Change:
-    """Give a header of some answers another value; None removes it."""
+def answer_if(
+    condition: Callable[[Request, Answer], object],
+    *,
+    status: int | None = None,
+    header: tuple[bytes, bytes | None] | None = None,
+    body: Callable[[bytes], bytes] | None = None,
+) -> Change:
+    """Give some answers another status, header (None removes it) or body."""
 
     def change(asked: Request, answered: Answer) -> None:
         if condition(asked, answered):
-            answered.set_header(name, value)
+            answered.status = status or answered.status
+            answered.body = answered.body if body is None else body(answered.body)
+            if header is not None:
+                answered.set_header(*header)
 
     return answer(change)
 
 
-def body(change: Callable[[Request, Answer], bytes]) -> Change:
-    """Answer with other bytes."""
-
-    def replaced(asked: Request, answered: Answer) -> None:
-        answered.body = change(asked, answered)
-
-    return answer(replaced)
+def refusal(code: str, status: int) -> Change:
+    """Give the refusals with an error code another status."""
+    return answer_if(lambda _asked, answered: answered.error.get("code") == code, status=status)
 
 
 def error_body(change: Callable[[Request, Json], Any]) -> Change:
@@ -190,15 +185,18 @@ def error_body(change: Callable[[Request, Json], Any]) -> Change:
     return answer(replaced)
 
 
-def crash(condition: Callable[[Request], object]) -> Change:
-    """Answer some requests with 500, like an uncaught exception."""
+def refuse_if(condition: Callable[[Request], object], error: Exception) -> Change:
+    """Refuse some requests before they are looked at."""
 
-    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
-        if not condition(asked):
-            return await respond(asked)
-        return parts.refusal(Refused(Reason.INTERNAL_ERROR, "Internal server error"))
+    async def around(parts: Parts, respond: Respond, asked: Request) -> Answer:
+        return parts.refusal(error) if condition(asked) else await respond(asked)
 
     return layer(around)
+
+
+def crash(condition: Callable[[Request], object]) -> Change:
+    """Answer some requests with 500, like an uncaught exception."""
+    return refuse_if(condition, Refused(Reason.INTERNAL_ERROR, "Internal server error"))
 
 
 def hang_up(condition: Callable[[Request], bool]) -> Change:
@@ -234,13 +232,11 @@ def command(name: str) -> Callable[[Callable[[Command], Awaitable[object]]], Cha
 def refused_create(reason: Callable[[Json, str | None], tuple[str, str] | None], code: str) -> Change:
     """Refuse valid creates for which there is a reason: the path to blame and words, from body and idempotency key."""
 
-    async def handle(
-        _parts: Parts, inner: Inner, call: Call, *, body: Json, idempotency_key: str | None = None
-    ) -> object:
-        found = reason(body, idempotency_key)
+    async def handle(_parts: Parts, inner: Inner, call: Call, **sent: Any) -> object:
+        found = reason(sent["body"], sent.get("idempotency_key"))
         if found is not None:
             raise RequestInvalid(found[1], code=code, param=found[0])
-        return await inner(call, body=body, idempotency_key=idempotency_key)
+        return await inner(call, **sent)
 
     return method("api", CREATE)(handle)
 
@@ -363,9 +359,7 @@ def move(status: Status, trigger: Trigger, to: Callable[[CheckoutSession], Moved
 def retry(plan: Callable[[Delivery | None, Delivery, int, int | None], Delivery | None]) -> Change:
     """Change what is still to be delivered after an attempt.
 
-    Args:
-        plan: From what the correct rule says, the delivery that was attempted, when that started (epoch seconds), and
-            the status of the endpoint's answer.
+    `plan` gets what the correct rule says, the delivery that was attempted, when, and the status of the answer.
     """
 
     def after(inner: Inner, delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
@@ -419,13 +413,18 @@ def query(change: Callable[[ListQuery], ListQuery], *, cursor: Callable[[ListQue
     return paging(changed)
 
 
+def kept(name: str, change: Callable[[Any], Any]) -> Change:
+    """Change the one value that a method of each unit of work is given."""
+
+    async def call(_parts: Parts, inner: Inner, _tx: Any, value: object) -> object:
+        return await inner(change(value))
+
+    return transaction(name)(call)
+
+
 def event_kept(change: Callable[[Event], Event]) -> Change:
     """Change events before they are kept."""
-
-    async def add(_parts: Parts, inner: Inner, _tx: Any, event: Event) -> None:
-        await inner(change(event))
-
-    return transaction("add_event")(add)
+    return kept("add_event", change)
 
 
 # the hosted pages
@@ -436,6 +435,6 @@ def page_sessions(change: Callable[[CheckoutSession], CheckoutSession]) -> Chang
     return lambda parts: parts.page_sessions.append(change)
 
 
-def page_layer(around: Callable[[Parts, Request, Respond], Awaitable[Answer]]) -> Change:
+def page_layer(around: Callable[[Parts, Respond, Request], Awaitable[Answer]]) -> Change:
     """Answer requests to the hosted pages, as a rule by asking `respond` and changing what it answers."""
     return lambda parts: parts.page_traffic.append(partial(around, parts))

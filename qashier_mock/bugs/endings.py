@@ -16,11 +16,12 @@ from qashier_mock.bugs.changes import (
     advance,
     command,
     is_free,
-    layer,
+    kept,
     move,
     moved,
     page_layer,
     page_sessions,
+    refuse_if,
     reply,
     several,
     transaction,
@@ -60,16 +61,13 @@ def _expired_again(when: Callable[[CheckoutSession, int], bool]) -> Change:
 def _deadlines_seen_at(ahead: int) -> Change:
     """Let deadlines, and nothing else, see another time."""
 
-    async def overdue(_parts: Parts, inner: Inner, _tx: Any, now: int) -> object:
-        return await inner(now + ahead)
-
     def next_deadline(_parts: Parts, inner: Inner, _tx: Any) -> int | None:
         deadline: int | None = inner()
         return None if deadline is None else deadline - ahead
 
     return several(
         advance(lambda inner, session, trigger, now: inner(session, trigger, now + ahead)),
-        transaction("overdue")(overdue),
+        kept("overdue", lambda now: now + ahead),
         transaction("next_deadline")(next_deadline),
     )
 
@@ -86,7 +84,7 @@ def _page_lines(change: Callable[[LineItem], LineItem]) -> Change:
 def _page_answer(change: Callable[[Request, Answer, CheckoutSession], None]) -> Change:
     """Change what the pages of a session answer."""
 
-    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+    async def around(parts: Parts, respond: Respond, asked: Request) -> Answer:
         answered = await respond(asked)
         found = await parts.service.find(asked.path.removeprefix("/pay/").partition("/")[0])
         if found is not None:
@@ -120,7 +118,7 @@ def _when_opened(trigger: Trigger, *, method: str = "GET", times: int = 1) -> Ch
     """Have the customer act by opening the page of an open session, at the nth time."""
     opened: Counter[str] = Counter()
 
-    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+    async def around(parts: Parts, respond: Respond, asked: Request) -> Answer:
         session_id = asked.path.removeprefix("/pay/")
         opened[session_id] += asked.method == method
         if asked.method == method and opened[session_id] == times:
@@ -136,6 +134,9 @@ row("EXP-1", "expire-answers-with-the-open-session", "Expire answers with the se
     reply(EXPIRE, lambda session: session.update(status="open")))
 row("EXP-1", "expire-answers-nothing", "Expire answers with an empty object.",
     reply(EXPIRE, lambda session: session.clear()))
+row("EXP-1", "expire-needs-a-body", "Expire without a body is refused.",
+    refuse_if(lambda asked: asked.is_expire and not asked.body and asked.header(b"authorization") is not None,
+              RequestInvalid("Send a JSON object.", code="body_invalid")))
 row("EXP-2", "expiring-twice-succeeds", "Expiring a session that was expired by request succeeds again.",
     _expired_again(lambda session, now: now < session.expires_at))
 row("EXP-2", "expiring-after-the-deadline-succeeds", "Expiring a session whose time is over succeeds.",
@@ -213,14 +214,6 @@ row("PAY-7", "page-of-the-first-line", "The open page shows the first line only.
 # fmt: on
 
 
-@defect("EXP-1", layer)
-async def expire_needs_a_body(parts: Parts, asked: Request, respond: Respond) -> Answer:
-    """Expire without a body is refused."""
-    if asked.is_expire and not asked.body and asked.header(b"authorization") is not None:
-        return parts.refusal(RequestInvalid("Send a JSON object.", code="body_invalid"))
-    return await respond(asked)
-
-
 @defect("EXP-3", command("expire"))
 async def refused_expire_ends_a_complete_session(asked: Command) -> object:
     """Expiring a complete session is refused, and yet makes it expired."""
@@ -247,9 +240,6 @@ def late_payment_accepted(inner: Inner, session: CheckoutSession, trigger: Trigg
 def expiry_waits_for_a_retrieve() -> Change:
     """A session whose time is over is expired once somebody retrieves it: until then a list shows it open."""
 
-    async def overdue(*_: object) -> None:
-        return None
-
     async def retrieve(asked: Command) -> object:
         session, now = await asked.stored()
         if session is not None and session.is_open and now >= session.expires_at:
@@ -257,7 +247,7 @@ def expiry_waits_for_a_retrieve() -> Change:
         return await asked.do()
 
     return several(
-        transaction("overdue")(overdue),
+        kept("overdue", lambda _now: -1),
         transaction("next_deadline")(lambda _parts, _inner, _tx: None),
         command("retrieve")(retrieve),
     )
@@ -292,7 +282,7 @@ def declined_payment_is_final() -> Change:
 
 
 @defect("PAY-5", page_layer)
-async def authorise_does_not_pay(_parts: Parts, asked: Request, respond: Respond) -> Answer:
+async def authorise_does_not_pay(_parts: Parts, respond: Respond, asked: Request) -> Answer:
     """Authorising on the page of the payment method leaves the session open."""
     if asked.body == AUTHORISE:
         asked.body = CANCEL

@@ -49,12 +49,10 @@ def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Chang
 
 
 @defect("EVT-2", method("service", "record_event"))
-async def completion_told_twice(
-    _parts: Parts, inner: Inner, tx: Any, session: Any, event_type: Any, *more: Any
-) -> None:
+async def completion_told_twice(_parts: Parts, inner: Inner, *told: Any) -> None:
     """Completing a session sends two events, with two ids."""
-    for _ in range(2 if event_type is EventType.COMPLETED else 1):
-        await inner(tx, session, event_type, *more)
+    for _ in range(2 if EventType.COMPLETED in told else 1):
+        await inner(*told)
 
 
 @defect("EVT-4")
@@ -219,9 +217,7 @@ async def first_attempt_waits(_parts: Parts, inner: Inner, tx: Any, delivery: De
 
 
 @defect("EVT-6", method("accounts", "add_endpoint"))
-async def new_endpoint_gets_old_events(
-    parts: Parts, inner: Inner, account: AccountId, *how: Any, **more: Any
-) -> object:
+async def new_endpoint_gets_old_events(parts: Parts, inner: Inner, account: AccountId, *how: Any, **more: Any) -> Any:
     """A new endpoint gets every event that arose before it was there."""
     endpoint = await inner(account, *how, **more)
     async with parts.store.transaction(account) as tx:

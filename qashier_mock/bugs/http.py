@@ -14,12 +14,11 @@ import orjson
 
 from qashier_mock.bugs.changes import (
     answer,
-    body,
+    answer_if,
     command,
     crash,
     error_body,
     hang_up,
-    header,
     layer,
     method,
     refusal,
@@ -75,14 +74,6 @@ def _refused_scheme(is_refused: Callable[[Request, bytes], bool]) -> Change:
     return _authorization(lambda asked, scheme, _value: _NONSENSE if is_refused(asked, scheme) else None)
 
 
-def _status_of_401(status: int, is_changed: Callable[[Request], bool]) -> Change:
-    def change(asked: Request, answered: Answer) -> None:
-        if answered.status == 401 and is_changed(asked):
-            answered.status = status
-
-    return answer(change)
-
-
 def _any_key(_asked: Request, scheme: bytes, value: bytes) -> bytes | None:
     key = _user_and_password(value)[0] if scheme == b"basic" else value
     if scheme not in {b"basic", b"bearer"} or not key or key.startswith((b"sk_test_", b"sk_live_")):
@@ -117,7 +108,7 @@ def _uuid(request_id: str) -> str:
 def _done_all_the_same(name: bytes, value: bytes | None, condition: Callable[[Request, Answer], bool]) -> Change:
     """Do what was refused, with another header, and answer with the refusal."""
 
-    async def around(_parts: Parts, asked: Request, respond: Respond) -> Answer:
+    async def around(_parts: Parts, respond: Respond, asked: Request) -> Answer:
         answered = await respond(asked)
         if condition(asked, answered):
             asked.set_header(name, value)
@@ -129,9 +120,9 @@ def _done_all_the_same(name: bytes, value: bytes | None, condition: Callable[[Re
 
 # fmt: off
 row("AUTH-1", "no-challenge", "A 401 has no WWW-Authenticate.",
-    header(b"www-authenticate", None, lambda _asked, answered: answered.status == 401))
+    answer_if(lambda _asked, answered: answered.status == 401, header=(b"www-authenticate", None)))
 row("AUTH-1", "missing-key-is-forbidden", "Without credentials the answer is 403 instead of 401.",
-    _status_of_401(403, lambda asked: asked.header(AUTHORIZATION) is None))
+    answer_if(lambda asked, answered: answered.status == 401 and asked.header(AUTHORIZATION) is None, status=403))
 row("AUTH-1", "reading-without-key", "GET needs no credentials: without them it is answered for a shared account.",
     request_header(AUTHORIZATION, b"Bearer sk_test_anonymous",
                    lambda asked: asked.method == "GET" and asked.header(AUTHORIZATION) is None))
@@ -146,7 +137,7 @@ row("AUTH-3", "bearer-is-another-account",
     _authorization(lambda _asked, scheme, key: b"Bearer " + key + b"_bearer"
                    if scheme == b"bearer" and key.startswith(b"sk_test_") else None))
 row("AUTH-4", "bad-credentials-are-a-bad-request", "Credentials that are no key are answered with 400 instead of 401.",
-    _status_of_401(400, lambda asked: asked.header(AUTHORIZATION) is not None))
+    answer_if(lambda asked, answered: answered.status == 401 and asked.header(AUTHORIZATION) is not None, status=400))
 row("AUTH-4", "password-ignored", "HTTP Basic with the key and any password is accepted.",
     _authorization(lambda _asked, scheme, value: _basic(_user_and_password(value)[0])
                    if scheme == b"basic" and _user_and_password(value)[1] else None))
@@ -163,21 +154,21 @@ row("AUTH-5", "retrieve-across-accounts", "Retrieve looks for the id alone: any 
 row("AUTH-5", "expire-across-accounts", "Expire looks for the id alone: any account ends any session.",
     command("expire")(_as_the_owner))
 row("HTTP-1", "request-id-missing-on-errors", "An answer of 4xx has no Request-Id.",
-    header(REQUEST_ID, None, lambda _asked, answered: answered.status >= 400))
+    answer_if(lambda _asked, answered: answered.status >= 400, header=(REQUEST_ID, None)))
 row("HTTP-1", "request-id-missing-on-lists", "A page of sessions has no Request-Id.",
-    header(REQUEST_ID, None, lambda asked, _answered: asked.is_list))
+    answer_if(lambda asked, _answered: asked.is_list, header=(REQUEST_ID, None)))
 row("HTTP-1", "request-id-without-prefix", "A Request-Id does not begin with `req_`, and holds dashes.",
     method("hooks", "new_request_id")(lambda _parts, inner: _uuid(inner())))
 row("HTTP-2", "success-as-text", "A success is labelled text/plain.",
-    header(CONTENT_TYPE, b"text/plain; charset=utf-8", lambda _asked, answered: answered.status < 300))
+    answer_if(lambda _asked, answered: answered.status < 300, header=(CONTENT_TYPE, b"text/plain; charset=utf-8")))
 row("HTTP-2", "retrieve-without-media-type", "The answer of retrieve has no Content-Type.",
-    header(CONTENT_TYPE, None, lambda asked, _answered: asked.is_retrieve))
+    answer_if(lambda asked, _answered: asked.is_retrieve, header=(CONTENT_TYPE, None)))
 row("HTTP-2", "unknown-path-in-html", "An unknown path is answered by the web server's own 404 page, in HTML.",
-    several(header(CONTENT_TYPE, b"text/html", lambda _asked, answered: answered.error.get("code") == "not_found"),
-            body(lambda _asked, answered: _NOT_FOUND if answered.error.get("code") == "not_found" else answered.body)))
+    answer_if(lambda _asked, answered: answered.error.get("code") == "not_found",
+              header=(CONTENT_TYPE, b"text/html"), body=lambda _body: _NOT_FOUND))
 row("HTTP-2", "list-behind-a-guard",
     "A page of sessions begins with the line that guards against JSON hijacking, and is not JSON any more.",
-    body(lambda asked, answered: (b")]}',\n" if asked.is_list and answered.status == 200 else b"") + answered.body))
+    answer_if(lambda asked, answered: asked.is_list and answered.status == 200, body=lambda body: b")]}',\n" + body))
 row("HTTP-4", "allow-names-one-method", "The Allow of a 405 names one method, though the path has two.",
     answer(lambda _asked, answered: answered.set_header(
         b"allow", (answered.header(b"allow") or b"").rpartition(b", ")[2] or None)))
@@ -203,7 +194,7 @@ row("HTTP-4", "unknown-path-is-a-bad-request", "An unknown path is answered with
     refusal("not_found", 400))
 row("HTTP-4", "other-method-is-not-found", "Another method on a known path is answered with 404 instead of 405.",
     refusal("method_not_allowed", 404))
-row("HTTP-4", "no-allow", "A 405 has no Allow.", header(b"allow", None, lambda _asked, _answered: True))
+row("HTTP-4", "no-allow", "A 405 has no Allow.", answer_if(lambda *_: True, header=(b"allow", None)))
 row("HTTP-4", "other-media-type-is-a-bad-request", "Another media type is answered with 400 instead of 415.",
     refusal("media_type_unsupported", 400))
 row("HTTP-4", "broken-json-is-a-media-type", "A body that is not JSON is answered with 415 instead of 400.",

@@ -13,6 +13,7 @@ from qashier_mock.bugs.changes import (
     RACE_S,
     command,
     decide,
+    kept,
     layer,
     method,
     paging,
@@ -37,14 +38,7 @@ KEY = b"idempotency-key"
 
 def _kept_as(change: Callable[[str], str]) -> Change:
     """Keep keys in another form than that in which they came."""
-
-    async def recall(_parts: Parts, inner: Inner, _tx: Any, key: str) -> object:
-        return await inner(change(key))
-
-    async def remember(_parts: Parts, inner: Inner, _tx: Any, record: IdempotencyRecord) -> None:
-        await inner(replace(record, key=change(record.key)))
-
-    return several(transaction("recall")(recall), transaction("remember")(remember))
+    return several(kept("recall", change), kept("remember", lambda record: replace(record, key=change(record.key))))
 
 
 def _create_under(key: Callable[[str], str | None]) -> Change:
@@ -58,24 +52,19 @@ def _create_under(key: Callable[[str], str | None]) -> Change:
 
 
 def _remembered_for(seconds: int) -> Change:
-    def judge(
-        inner: Inner, record: IdempotencyRecord | None, fingerprint: bytes, *, now: int, reject_reuse: bool
-    ) -> object:
+    def judge(inner: Inner, record: IdempotencyRecord | None, *sent: Any, now: int, **how: Any) -> object:
         if record is None or now >= record.answered_at + seconds:
             return Decision.RUN
-        return inner(record, fingerprint, now=record.answered_at, reject_reuse=reject_reuse)
+        return inner(record, *sent, now=record.answered_at, **how)
 
-    async def forget(_parts: Parts, inner: Inner, _tx: Any, until: int) -> None:
-        await inner(until + MEMORY - seconds)
-
-    return several(decide(judge), transaction("forget")(forget))
+    return several(decide(judge), kept("forget", lambda until: until + MEMORY - seconds))
 
 
 def _after_refusal(again: Callable[[Parts, Answer], Answer]) -> Change:
     """Answer otherwise where a key was used by a request that was refused."""
     refused: dict[tuple[bytes, bytes], Answer] = {}
 
-    async def around(parts: Parts, asked: Request, respond: Respond) -> Answer:
+    async def around(parts: Parts, respond: Respond, asked: Request) -> Answer:
         key, who = asked.header(KEY), asked.header(b"authorization")
         if asked.method != "POST" or key is None or who is None:
             return await respond(asked)
@@ -90,7 +79,7 @@ def _after_refusal(again: Callable[[Parts, Answer], Answer]) -> Change:
 
 
 def _repeated(parts: Parts, first: Answer) -> Answer:
-    answered = Answer(first.status, list(first.headers), first.body)
+    answered = replace(first)
     answered.set_header(b"request-id", parts.hooks.new_request_id().encode())
     return answered
 

@@ -6,9 +6,8 @@ side in a process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -130,7 +129,8 @@ class Parts:
                 change(content)
             documents[0] = (Document(content, proven=True, name="qashier.yaml"), self._bases)
         if self.page_sessions:
-            pages["/pay"] = hosted.create_pages(self._page_service())
+            seen: Any = _Wrapped(self.service, {"find": [self._shown_on_pages]})
+            pages["/pay"] = hosted.create_pages(seen)
         if self.page_traffic:
             pages["/pay"] = Traffic(pages["/pay"], self.page_traffic, bases=(), leaves_out=())
         self._unwrapped = ("/_mock", *pages)
@@ -139,21 +139,14 @@ class Parts:
         """The finished app with the layers around the public API."""
         return Traffic(app, self.traffic, bases=self._bases, leaves_out=self._unwrapped) if self.traffic else app
 
-    def _page_service(self) -> CheckoutService:
-        service = copy(self.service)
-
-        async def find(session_id: str) -> tuple[AccountId, CheckoutSession] | None:
-            found = await self.service.find(session_id)
-            if found is None:
-                return None
-            account, session = found
-            for change in self.page_sessions:
-                session = change(session)
-            return account, session
-
-        # Found by name in the copy before its class; the original's own methods stay what they are.
-        vars(service)["find"] = find
-        return service
+    async def _shown_on_pages(self, inner: Inner, _service: object, session_id: str) -> object:
+        found = await inner(session_id)
+        if found is None:
+            return None
+        account, session = found
+        for change in self.page_sessions:
+            session = change(session)
+        return account, session
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,24 +252,10 @@ def each_of(change: Callable[[Json], object], values: Iterable[Json]) -> None:
         change(value)
 
 
-class _Store:
-    """A store with wrappers around the methods of its units of work."""
+class _Wrapped:
+    """An object with `wrapper(inner, self, …)` called in place of some of its methods."""
 
-    def __init__(self, inner: Store, wrappers: dict[str, list[Wrapper]]) -> None:
-        self._inner = inner
-        self._wrappers = wrappers
-
-    @asynccontextmanager
-    async def transaction(self, account: AccountId, **how: Any) -> AsyncIterator[Any]:
-        async with self._inner.transaction(account, **how) as tx:
-            yield _Transaction(tx, self._wrappers)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
-class _Transaction:
-    def __init__(self, inner: Any, wrappers: dict[str, list[Wrapper]]) -> None:
+    def __init__(self, inner: Any, wrappers: Mapping[str, Sequence[Wrapper]]) -> None:
         self._inner = inner
         self._wrappers = wrappers
 
@@ -285,3 +264,12 @@ class _Transaction:
         for wrapper in self._wrappers.get(name, ()):
             method = partial(wrapper, method, self)
         return method
+
+
+class _Store(_Wrapped):
+    """A store with wrappers around the methods of its units of work."""
+
+    @asynccontextmanager
+    async def transaction(self, account: AccountId, **how: Any) -> AsyncIterator[Any]:
+        async with self._inner.transaction(account, **how) as tx:
+            yield _Wrapped(tx, self._wrappers)

@@ -54,56 +54,40 @@ def _per_read(change: Callable[[Json, int], object]) -> Change:
     return reply(RETRIEVE, show)
 
 
-def _parameters(change: Callable[[dict[str, str]], None]) -> Change:
-    """Change the query of lists before it is looked at; one with a parameter given twice stays as it is."""
+def _parameters(convert: Callable[[str, str], str | None]) -> Change:
+    """Give the parameters of lists other values before they are looked at, from name and value; None leaves one out."""
 
     def rewrite(asked: Request) -> None:
-        pairs = parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True)
-        parameters = dict(pairs)
-        if asked.is_list and len(parameters) == len(pairs):
-            change(parameters)
-            if parameters != dict(pairs):
-                asked.query = urlencode(parameters).encode()
+        sent = parse_qsl(asked.query.decode("latin-1"), keep_blank_values=True)
+        converted = [(name, value) for name, old in sent if (value := convert(name, old)) is not None]
+        if asked.is_list and converted != sent and len(dict(sent)) == len(sent):  # one that is given twice is refused
+            asked.query = urlencode(converted).encode()
 
     return request(rewrite)
 
 
 def _ignored(is_ignored: Callable[[str, str], bool]) -> Change:
-    """Leave some parameters of a list out, by name and value, before they are validated."""
-
-    def drop(parameters: dict[str, str]) -> None:
-        for name in [name for name, value in parameters.items() if is_ignored(name, value)]:
-            del parameters[name]
-
-    return _parameters(drop)
+    """Leave some parameters of lists out, by name and value."""
+    return _parameters(lambda name, value: None if is_ignored(name, value) else value)
 
 
-def _at_most_100(parameters: dict[str, str]) -> None:
-    limit = parameters.get("limit", "")
-    if limit.isdecimal() and int(limit[:19]) > 100:
-        parameters["limit"] = "100"
+def _at_most_100(name: str, value: str) -> str:
+    return "100" if name == "limit" and value.isdecimal() and int(value[:19]) > 100 else value
 
 
-def _moved_bound(bound: str, by: int) -> Change:
-    name = f"created_{bound}"
-    return _bounds(lambda bounds: bounds.update({name: bounds[name] + by} if name in bounds else {}))
-
-
-def _keep_one(bounds: dict[str, int]) -> None:
-    for name in list(bounds)[:-1]:
-        del bounds[name]
-
-
-def _bounds(change: Callable[[dict[str, int]], None]) -> Change:
+def _bounds(change: Callable[[dict[str, int]], dict[str, int]]) -> Change:
     """Change the bounds of `created` as the handler gets them."""
 
     async def handle(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> object:
         bounds = {name: value for name, value in parameters.items() if name.startswith("created_")}
         others = {name: value for name, value in parameters.items() if name not in bounds}
-        change(bounds)
-        return await inner(call, **others, **bounds)
+        return await inner(call, **others, **change(bounds))
 
     return method("api", LIST)(handle)
+
+
+def _moved_bound(bound: str, by: int) -> Change:
+    return _bounds(lambda bounds: {name: old + by * name.endswith(f"_{bound}") for name, old in bounds.items()})
 
 
 def _ordered_by(key: Callable[[CheckoutSession], Any]) -> Change:
@@ -233,7 +217,8 @@ row("LIS-9", "created-gte-exclusive", "`created[gte]` leaves out the sessions of
 row("LIS-9", "created-lt-inclusive", "`created[lt]` keeps the sessions of that very second.", _moved_bound("lt", 1))
 row("LIS-9", "created-lte-exclusive", "`created[lte]` leaves out the sessions of that very second.",
     _moved_bound("lte", -1))
-row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one counts.", _bounds(_keep_one))
+row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one counts.",
+    _bounds(lambda bounds: dict([*bounds.items()][-1:])))
 row("LIS-10", "empty-list-is-null", "`data` of a list of nothing is null.",
     reply(LIST, lambda page: page.update(data=page["data"] or None)))
 row("LIS-10", "empty-list-has-more", "A list of nothing says that it has more.",

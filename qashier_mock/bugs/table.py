@@ -36,13 +36,7 @@ _known: Final[dict[str, Bug]] = {}
 
 
 def row(clause: str, name: str, summary: str, change: Change) -> None:
-    """Enter a known defect.
-
-    Args:
-        clause: The id of the clause that it breaks.
-        name: What `--bug` calls it.
-        summary: One sentence: how it shows from outside.
-        change: What it changes, in the words of `bugs/changes.py`.
+    """Enter a known defect: see `Bug`. What it changes is said in the words of `bugs/changes.py`.
 
     Raises:
         ValueError: The name is taken, or the summary is empty.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -25,6 +26,7 @@ class HttpMessage:
     """What a request and an answer have in common."""
 
     headers: Headers
+    body: bytes
 
     def header(self, name: bytes) -> bytes | None:
         """The last value of a header, or None."""
@@ -32,7 +34,13 @@ class HttpMessage:
 
     def set_header(self, name: bytes, value: bytes | None) -> None:
         """Give a header one value; None removes it."""
-        self.headers = with_header(self.headers, name, value)
+        kept = [(other, old) for other, old in self.headers if other != name]
+        self.headers = kept if value is None else [*kept, (name, value)]
+
+    def measure(self) -> None:
+        """Say in `Content-Length`, if there is one, how long the body is now."""
+        if self.header(b"content-length") is not None:
+            self.set_header(b"content-length", b"%d" % len(self.body))
 
 
 @dataclass(slots=True)
@@ -51,22 +59,18 @@ class Request(HttpMessage):
 
     @property
     def is_create(self) -> bool:
-        """Whether it is to open a session."""
         return self.method == "POST" and self.path == SESSIONS
 
     @property
     def is_list(self) -> bool:
-        """Whether it asks for a page of sessions."""
         return self.method == "GET" and self.path == SESSIONS
 
     @property
     def is_retrieve(self) -> bool:
-        """Whether it asks for one session."""
         return self.method == "GET" and self.path.startswith(SESSIONS + "/")
 
     @property
     def is_expire(self) -> bool:
-        """Whether it is to expire a session."""
         return self.method == "POST" and self.path.startswith(SESSIONS + "/") and self.path.endswith("/expire")
 
 
@@ -99,14 +103,8 @@ class Answer(HttpMessage):
 
 
 Respond: TypeAlias = Callable[[Request], Awaitable[Answer]]
-Layer: TypeAlias = Callable[[Request, Respond], Awaitable[Answer]]
+Layer: TypeAlias = Callable[[Respond, Request], Awaitable[Answer]]
 """Answers a request, as a rule by handing it on and changing it before or its answer after."""
-
-
-def with_header(headers: Headers, name: bytes, value: bytes | None) -> Headers:
-    """Headers in which `name` has one value, or with None, none."""
-    kept = [(other, old) for other, old in headers if other != name]
-    return kept if value is None else [*kept, (name, value)]
 
 
 class Traffic:
@@ -141,39 +139,24 @@ class Traffic:
         base = next((base for base in self._bases if path.startswith(base + "/")), "")
         request = Request(scope["method"], path.removeprefix(base), scope["query_string"], list(scope["headers"]), body)
 
-        async def ask(asked: Request) -> Answer:
-            return await _ask(self._app, scope, receive, asked)
-
-        respond: Respond = ask
+        respond: Respond = partial(_ask, self._app, scope, receive)
         for layer in self._layers:
-            respond = _within(layer, respond)
+            respond = partial(layer, respond)
         try:
             answer = await respond(request)
         except HungUp:
             await _hang_up(scope, receive)
             return
-        headers = answer.headers
-        if any(name == b"content-length" for name, _ in headers):
-            headers = with_header(headers, b"content-length", b"%d" % len(answer.body))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        answer.measure()
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
-
-
-def _within(layer: Layer, respond: Respond) -> Respond:
-    async def around(request: Request) -> Answer:
-        return await layer(request, respond)
-
-    return around
 
 
 async def _ask(app: ASGIApp, scope: Scope, receive: Receive, request: Request) -> Answer:
     """Have the app answer a request that has been read, and maybe changed."""
-    headers = request.headers
-    if request.header(b"content-length") is not None:
-        headers = with_header(headers, b"content-length", b"%d" % len(request.body))
+    request.measure()
     pending: list[bytes] = [request.body]
     answer = Answer(500)
-    chunks: list[bytes] = []
 
     async def replay() -> Message:
         if pending:
@@ -184,11 +167,11 @@ async def _ask(app: ASGIApp, scope: Scope, receive: Receive, request: Request) -
         if message["type"] == "http.response.start":
             answer.status, answer.headers = message["status"], list(message.get("headers", ()))
         else:
-            chunks.append(message.get("body", b""))
+            answer.body += message.get("body", b"")
 
     extensions = {name: value for name, value in (scope.get("extensions") or {}).items() if name != RESPOND}
-    await app({**scope, "query_string": request.query, "headers": headers, "extensions": extensions}, replay, collect)
-    answer.body = b"".join(chunks)
+    changed = {"query_string": request.query, "headers": request.headers, "extensions": extensions}
+    await app({**scope, **changed}, replay, collect)
     return answer
 
 
