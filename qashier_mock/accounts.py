@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from qashier_mock.core.advice import AdviceNote, about_webhooks
 from qashier_mock.core.delivery import Attempt, Delivery
-from qashier_mock.core.errors import ErrorKind, IdTaken, InvalidRequestError, ObjectNotFound, RequestInvalid
+from qashier_mock.core.errors import ErrorKind, IdTaken, ObjectNotFound, RequestInvalid, SnapshotInvalid
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
@@ -34,17 +34,15 @@ from qashier_mock.pipeline import garbage_left
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, Transaction
 
-LATEST = 4_102_444_800 - LONGEST_LIFE
+LATEST: Final = 4_102_444_800 - LONGEST_LIFE
 """The last instant that a clock may show. A session created then still expires within what the document allows."""
 
-
-MOST_DRAWN = 2**52
+MOST_DRAWN: Final = 2**52
 """How many ids a snapshot may say were drawn.
 
 Half of it is the most that is believed: an account that draws on from there gives snapshots that can be put back. An id
 that is taken is drawn past.
 """
-
 
 MOST_ENDPOINTS: Final = 100
 """Webhook endpoints of an account, at most: each event is put into the outbox of each of them at once."""
@@ -69,43 +67,6 @@ class ClockReading:
     now: int
     frozen: bool
     is_new: bool
-
-
-class ClockOutOfRange(RequestInvalid):
-    """A clock would be moved beyond the last instant that it can show."""
-
-    def __init__(self, target: int) -> None:
-        super().__init__(
-            f"seconds would take the clock to {target}, beyond {LATEST}, the last instant that it can show.",
-            code="parameter_invalid",
-            param="seconds",
-        )
-
-
-class EndpointConfigured(InvalidRequestError):
-    """An endpoint that belongs to the server's configuration cannot be removed from an account."""
-
-    code = "parameter_invalid"
-    kind = ErrorKind.INVALID
-
-    def __init__(self, endpoint_id: str) -> None:
-        super().__init__(
-            f"Endpoint {endpoint_id} was given to the server with --webhook-url, for every account; "
-            "restart the server without it.",
-            param="id",
-        )
-
-
-class SnapshotInvalid(RequestInvalid):
-    """A snapshot contradicts itself, or is none."""
-
-    def __init__(self, what: str, param: str) -> None:
-        super().__init__(
-            f"This is not a snapshot of an account: {what}. Send what GET answered.",
-            code="parameter_invalid",
-            kind=ErrorKind.RULE,
-            param=param,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +136,7 @@ class AccountService:
         async with self._store.transaction(account) as tx:
             if not (await self._reading(tx)).is_new:
                 raise RequestInvalid(
-                    "The account has just got its first session; its clock can no longer go back.",
-                    code="parameter_invalid",
-                    param="now",
+                    "The account has just got its first session; its clock can no longer go back.", param="now"
                 )
             clock = AccountClock(frozen_at=now) if frozen else AccountClock(offset=now - self._clock())
             await self._service.set_clock(tx, clock)
@@ -233,13 +192,17 @@ class AccountService:
 
         Raises:
             ObjectNotFound: The account has no such endpoint.
-            EndpointConfigured: It is the server's, not the account's.
+            RequestInvalid: It is the server's, not the account's.
         """
         async with self._store.transaction(account) as tx:
             if any(each.id == endpoint_id for each in tx.endpoints()):
                 return await tx.remove_endpoint(endpoint_id)
             if any(each.id == endpoint_id for each in self._service.endpoints(tx)):
-                raise EndpointConfigured(endpoint_id)
+                raise RequestInvalid(
+                    f"Endpoint {endpoint_id} was given to the server with --webhook-url, for every account; "
+                    "restart the server without it.",
+                    param="id",
+                )
             raise ObjectNotFound("webhook endpoint", endpoint_id)
 
     async def attempts(self, account: AccountId) -> Sequence[Attempt]:
@@ -358,7 +321,7 @@ class AccountService:
     def _check_url(self, url: str, param: str) -> None:
         refusal = self._refuses(url)
         if refusal is not None:
-            raise RequestInvalid(refusal, code="parameter_invalid", kind=ErrorKind.RULE, param=param)
+            raise RequestInvalid(refusal, kind=ErrorKind.RULE, param=param)
 
     async def _reading(self, tx: Transaction) -> ClockReading:
         profile = tx.profile()
@@ -371,11 +334,8 @@ class AccountService:
 
 def _check_room(had: Sequence[object], most: int, what: str) -> None:
     if len(had) >= most:
-        raise RequestInvalid(
-            f"An account has at most {most:,} {what}; remove some, or reset the account.",
-            code="parameter_invalid",
-            kind=ErrorKind.RULE,
-        )
+        message = f"An account has at most {most:,} {what}; remove some, or reset the account."
+        raise RequestInvalid(message, kind=ErrorKind.RULE)
 
 
 async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
 
-from qashier_mock.accounts import LATEST, ClockOutOfRange
+from qashier_mock.accounts import LATEST
+from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountClock, AccountId
 from qashier_mock.core.sources import Clock
 from qashier_mock.service import CheckoutService
@@ -61,7 +62,7 @@ class Clocks:
             The ids of the sessions that expired, in the order of their deadlines.
 
         Raises:
-            ClockOutOfRange: The clock cannot show that instant.
+            RequestInvalid: The clock cannot show that instant.
         """
         async with self._moves.setdefault(account, asyncio.Lock()):
             with self._service.noting_expired(account) as expired:
@@ -108,7 +109,11 @@ class Clocks:
                 now = self._service.now(tx)
                 target = now + by if to is None else to
                 if target > LATEST:
-                    raise ClockOutOfRange(target)
+                    raise RequestInvalid(
+                        f"seconds would take the clock to {target}, beyond {LATEST}, the last instant that it can "
+                        "show.",
+                        param="seconds",
+                    )
                 if (await tx.change()).begin_move(tx.worker, stands=stands):
                     await self._service.set_clock(tx, AccountClock(frozen_at=now))
                     return _Move(now, target, stands)

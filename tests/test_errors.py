@@ -20,6 +20,7 @@ SAMPLES = [
     errors.CredentialsInvalid("No."),
     errors.LiveKeyRefused(),
     errors.RequestInvalid("No.", code="body_invalid", kind=ErrorKind.TOO_LARGE),
+    errors.SnapshotInvalid("it has ids twice", "ids"),
     errors.SessionNotFound("cs_test_1"),
     errors.ObjectNotFound("event", "evt_1"),
     errors.ExpiresAtOutOfRange(5, earliest=10, latest=20),

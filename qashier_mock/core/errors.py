@@ -5,7 +5,8 @@ The family tree; a leaf is one situation, and carries the `code` that the docume
     ApiError
      ├── AuthenticationError     CredentialsMissing, CredentialsInvalid, LiveKeyRefused
      ├── InvalidRequestError
-     │    ├── RequestInvalid     the schema's or HTTP's business: body_invalid, parameter_missing, not_found …
+     │    ├── RequestInvalid     the schema's or HTTP's business: body_invalid, parameter_missing, not_found …;
+     │    │                      SnapshotInvalid
      │    ├── SessionNotFound, ObjectNotFound
      │    └── RuleBroken         ExpiresAtOutOfRange, CurrencyMixed, CurrencyUnavailable, CursorUnknown …
      ├── ConflictError           SessionNotOpen, IdempotencyKeyInUse, IdempotencyKeyReused, IdTaken
@@ -121,11 +122,24 @@ class RequestInvalid(InvalidRequestError):
     """What a schema, or HTTP itself, can refuse; `code` and `kind` are given by whoever noticed."""
 
     def __init__(
-        self, message: str, *, code: str, kind: ErrorKind = ErrorKind.INVALID, param: str | None = None
+        self,
+        message: str,
+        *,
+        code: str = "parameter_invalid",
+        kind: ErrorKind = ErrorKind.INVALID,
+        param: str | None = None,
     ) -> None:
         super().__init__(message, param=param)
         self.code = code
         self.kind = kind
+
+
+class SnapshotInvalid(RequestInvalid):
+    """A snapshot contradicts itself, or is none."""
+
+    def __init__(self, what: str, param: str) -> None:
+        message = f"This is not a snapshot of an account: {what}. Send what GET answered."
+        super().__init__(message, kind=ErrorKind.RULE, param=param)
 
 
 class SessionNotFound(InvalidRequestError):

@@ -68,7 +68,6 @@ class ControlHandlers:
             raise RequestInvalid(
                 f"The account's clock shows {reading.now} and cannot go back to {target}: sessions and keys would live "
                 "twice. Use another key, or POST /_mock/v1/reset first.",
-                code="parameter_invalid",
                 param="now",
             )
         return await self._moved(account, await self._clocks.advance(account, to=target, frozen=frozen))

@@ -33,10 +33,10 @@ def check_origin(
     """
     host = host_of(headers.get(b"host", b"").decode("latin-1"))
     if is_local and host and not _is_own(host, public_host):
-        raise _refused(
-            "Host",
+        raise RequestInvalid(
             f"This server is bound to loopback and answers control calls at localhost, not at {host[:60]!r}. Use the "
             "address that it printed, or start it with --public-url.",
+            param="Host",
         )
     origin = headers.get(b"origin")
     if origin is not None and origin.decode("latin-1") in allowed:
@@ -46,9 +46,11 @@ def check_origin(
         sender = host_of(rest)
         is_page = scheme in {"http", "https", "null"}
         if is_page and sender != host and not _is_own(sender, public_host):
-            raise _refused("Origin", f"Pages of {(sender or 'an unknown site')[:60]!r} may not call the control API.")
+            message = f"Pages of {(sender or 'an unknown site')[:60]!r} may not call the control API."
+            raise RequestInvalid(message, param="Origin")
     if headers.get(b"sec-fetch-site", b"").strip().lower() == b"cross-site":
-        raise _refused("Sec-Fetch-Site", "Pages of another site may not call the control API; call it from a program.")
+        message = "Pages of another site may not call the control API; call it from a program."
+        raise RequestInvalid(message, param="Sec-Fetch-Site")
 
 
 def host_of(authority: str) -> str:
@@ -62,7 +64,3 @@ def host_of(authority: str) -> str:
 
 def _is_own(host: str, public_host: str | None) -> bool:
     return host == public_host or host in _ANY or host.endswith(".localhost") or is_loopback(host.strip("[]"))
-
-
-def _refused(header: str, message: str) -> RequestInvalid:
-    return RequestInvalid(message, code="parameter_invalid", param=header)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import orjson
 
-from qashier_mock.accounts import AccountSnapshot, ClockReading, SnapshotInvalid
+from qashier_mock.accounts import AccountSnapshot, ClockReading
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Delivery
+from qashier_mock.core.errors import SnapshotInvalid
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.model import (
     AccountId,

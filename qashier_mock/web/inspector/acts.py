@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from qashier_mock.core.credentials import DEFAULT_KEY, account_of, hint_of, key_of
+from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.faults import CALL_ACTIONS, WEBHOOK_ACTIONS, FaultAction, FaultRule
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.request import RequestRef
 from qashier_mock.web import wire
-from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path, form_of, invalid, path_of
+from qashier_mock.web.inspector.parts import PAGES, PREFIX, InspectorParts, account_of_path, form_of, path_of
 
 _ACTS: Final[Mapping[str, Trigger]] = {
     "pay": Trigger.PAYMENT_SUCCEEDED,
@@ -78,7 +79,7 @@ class Acts:
         elif act in _ACTS:
             await self._parts.service.apply(account, session_id, _ACTS[act])
         else:
-            raise invalid(f"There is no act {act!r} for a session.")
+            raise RequestInvalid(f"There is no act {act!r} for a session.")
         return PAGES.see_other(path_of(request))
 
     async def resend(self, request: Request) -> Response:
@@ -103,10 +104,10 @@ class Acts:
         elif move == "deadline":
             deadline = await self._parts.inspection.next_deadline(account)
             if deadline is None:
-                raise invalid("No session of this account is open, so that none can expire.")
+                raise RequestInvalid("No session of this account is open, so that none can expire.")
             await clocks.advance(account, to=max(now, deadline))
         else:
-            raise invalid(f"The clock has no button {move!r}.")
+            raise RequestInvalid(f"The clock has no button {move!r}.")
         return await self._back(request)
 
     async def add_endpoint(self, request: Request) -> Response:
@@ -148,7 +149,7 @@ def checked_url(text: str) -> str:
         RequestInvalid: It is no absolute http or https URL.
     """
     if not re.fullmatch(r"https?://[!-~]{1,2000}", text) or not urlsplit(text).hostname:
-        raise invalid(f"{text!r} is no absolute http or https URL.")
+        raise RequestInvalid(f"{text!r} is no absolute http or https URL.")
     return text
 
 
@@ -162,7 +163,7 @@ def rule_of(form: Mapping[str, str]) -> FaultRule:
     known = WEBHOOK_ACTIONS if is_webhook else CALL_ACTIONS
     if action not in known:
         what = "webhooks" if is_webhook else "calls of the API"
-        raise invalid(f"{action!r} is no fault of {what}; there are {', '.join(sorted(known))}.")
+        raise RequestInvalid(f"{action!r} is no fault of {what}; there are {', '.join(sorted(known))}.")
     try:
         return FaultRule(
             id="",
@@ -174,4 +175,4 @@ def rule_of(form: Mapping[str, str]) -> FaultRule:
             times=int(form["times"]) if form.get("times") else None,
         )
     except ValueError:
-        raise invalid("Seconds, status and how often are numbers.") from None
+        raise RequestInvalid("Seconds, status and how often are numbers.") from None

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.clocks import Clocks
-from qashier_mock.core.errors import ApiError, RequestInvalid
+from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.money import format_amount
 from qashier_mock.inspection import Inspection
@@ -66,10 +66,6 @@ def problem(status: HTTPStatus, title: str, text: str) -> Response:
     return PAGES.render("problem.html", status, title=title, text=text)
 
 
-def invalid(message: str) -> ApiError:
-    return RequestInvalid(message, code="parameter_invalid")
-
-
 async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form, of bounded size; of a repeated one the last."""
     if not hasattr(request.state, "form"):
@@ -77,11 +73,11 @@ async def form_of(request: Request) -> dict[str, str]:
         async for chunk in request.stream():
             body += chunk
             if len(body) > _MAX_FORM_BYTES:
-                raise invalid("The form is too large.")
+                raise RequestInvalid("The form is too large.")
         try:
             request.state.form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=32))
         except ValueError:
-            raise invalid("The form cannot be read.") from None
+            raise RequestInvalid("The form cannot be read.") from None
     found: dict[str, str] = request.state.form
     return found
 
