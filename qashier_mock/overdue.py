@@ -10,17 +10,22 @@ from typing import Any, Final, ParamSpec, TypeVar
 from qashier_mock.core.errors import ApiError
 
 EXPIRED_AT_ONCE: Final = 200
-"""Sessions that expire at most in one transaction that lets nobody else have a turn."""
+"""What expires at most in one transaction: sessions, and as many more as there are endpoints that are told of each."""
+
+_LOOK_AGAIN_AFTER: Final = 0.02
+"""Seconds until it is looked again whether another process has expired what is overdue."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class MoreOverdue(ApiError):
-    """Raised within a command whose transaction has expired as many sessions as it may. What it did is committed."""
+    """Raised within a command that needs more to expire than its transaction may. What that did is committed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_elsewhere: bool) -> None:
+        """Begin again, a little later if another process sees to what is overdue (`is_elsewhere`)."""
         super().__init__("More sessions are overdue; begin again.")
+        self.wait = _LOOK_AGAIN_AFTER if is_elsewhere else 0.0
 
 
 def once_nothing_is_overdue(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -31,7 +36,7 @@ def once_nothing_is_overdue(command: Callable[P, Coroutine[Any, Any, T]]) -> Cal
         while True:
             try:
                 return await command(*args, **kwargs)
-            except MoreOverdue:
-                await asyncio.sleep(0)
+            except MoreOverdue as error:
+                await asyncio.sleep(error.wait)
 
     return again

@@ -150,7 +150,7 @@ class CheckoutService:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
-            session = await _found(tx, session_id)
+            session = await _found(tx, session_id, now)
             if session.is_open:
                 if self.advisor.is_polling(account, session_id):
                     return session, await self.advisor.new(tx, (TIGHT_POLLING,), request, now)
@@ -169,7 +169,7 @@ class CheckoutService:
         if query.starting_after is not None and query.ending_before is not None:
             raise CursorsExclusive
         async with self._store.transaction(account, reading=True) as tx:
-            await self._sync_clock(tx)
+            await self._sync_wholly(tx)
             cursor = query.starting_after if query.ending_before is None else query.ending_before
             if cursor is None:
                 return await tx.page(query, None)
@@ -193,7 +193,7 @@ class CheckoutService:
             now = await self._sync_clock(tx)
             advice = await self.advisor.about(tx, request, now)
             try:
-                session = await _found(tx, session_id)
+                session = await _found(tx, session_id, now)
                 replayed = await self._replay(tx, request, now, advice)
                 if replayed is not None:
                     return replayed
@@ -216,7 +216,7 @@ class CheckoutService:
         """
         async with self._store.transaction(account) as tx:
             now = await self._sync_clock(tx)
-            session = await self._move(tx, await _found(tx, session_id), trigger, now, None)
+            session = await self._move(tx, await _found(tx, session_id, now), trigger, now, None)
             await self.announce(tx)
             return session
 
@@ -235,7 +235,7 @@ class CheckoutService:
             raise SessionNotFound(session_id)
         async with self._store.transaction(account) as tx:
             now = await self._sync_clock(tx)
-            session = await _found(tx, session_id)
+            session = await _found(tx, session_id, now)
             try:
                 session = await self._move(tx, session, trigger, now, None)
             except SessionNotOpen:
@@ -250,15 +250,24 @@ class CheckoutService:
         if account is None:
             return None
         async with self._store.transaction(account, reading=True) as tx:
-            await self._sync_clock(tx)
-            session = await tx.session(session_id)
-            return None if session is None else (account, session)
+            now = await self._sync_clock(tx)
+            try:
+                return account, await _found(tx, session_id, now)
+            except SessionNotFound:
+                return None
 
     @once_nothing_is_overdue
     async def sweep(self, account: AccountId) -> None:
         """Expire every session whose deadline has passed."""
         async with self._store.transaction(account) as tx:
-            await self._expire_overdue(tx, self.now(tx))
+            await self._sync_wholly(tx)
+
+    async def sweep_some(self, account: AccountId) -> None:
+        """Expire sessions whose deadline has passed, as many as one transaction may, and announce the rest."""
+        async with self._store.transaction(account) as tx:
+            await self._sweep(tx, self.now(tx))
+            if not _is_moved_elsewhere(tx):  # that process announces it
+                await self.announce(tx)
 
     @contextmanager
     def noting_expired(self, account: AccountId) -> Iterator[Collection[str]]:
@@ -368,28 +377,39 @@ class CheckoutService:
     # inside a transaction
 
     async def _sync_clock(self, tx: Transaction) -> int:
-        """Read the account's clock, and expire what is overdue by it."""
+        """Read the account's clock, and expire what is overdue by it, as much of it as one transaction may."""
         now = self.now(tx)
-        deadline = tx.next_deadline()
-        if deadline is not None and deadline <= now:
-            await self._expire_overdue(tx, now)
+        if await self._sweep(tx, now):
+            await self.announce(tx)
         return now
 
-    async def _expire_overdue(self, tx: Transaction, now: int) -> None:
-        """Expire what is overdue; raise `MoreOverdue` if that may be more than one transaction may expire."""
-        has_more = await self._sweep(tx, now)
-        await self.announce(tx)
-        if has_more:
-            raise MoreOverdue
+    async def _sync_wholly(self, tx: Transaction) -> None:
+        """Expire all that is overdue.
+
+        Raises:
+            MoreOverdue: That is more than one transaction may expire.
+        """
+        now = await self._sync_clock(tx)
+        if _is_overdue(tx, now):
+            raise MoreOverdue(is_elsewhere=_is_moved_elsewhere(tx))
 
     async def _sweep(self, tx: Transaction, now: int) -> bool:
-        """Expire what is overdue, the earliest deadline first; True once that is as much as one transaction may."""
-        noted, left = self._expired.get(tx.account, {}), EXPIRED_AT_ONCE
-        while left and (session := await tx.overdue(now)) is not None:
+        """Expire what is overdue, the earliest deadline first, as much of it as one transaction may; True if any was.
+
+        Whoever moves the clock notes what expires, so that no other process takes a part of that.
+        """
+        if not _is_overdue(tx, now):
+            return False
+        noted = self._expired.get(tx.account, {})
+        has_any = False
+        for _ in range(0, EXPIRED_AT_ONCE, 1 + len(self.endpoints(tx))):
+            session = await tx.overdue(now)
+            if session is None or _is_moved_elsewhere(tx):
+                break
             await self._move(tx, session, Trigger.DEADLINE_PASSED, now, None)
             noted[session.id] = None
-            left -= not tx.suspends
-        return not left
+            has_any = True
+        return has_any
 
     async def _move(
         self, tx: Transaction, session: CheckoutSession, trigger: Trigger, now: int, request: RequestRef | None
@@ -431,11 +451,29 @@ class CheckoutService:
                 raise CurrencyUnavailable(index, line.currency, ", ".join(allowed))
 
 
-async def _found(tx: Transaction, session_id: str) -> CheckoutSession:
+async def _found(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
+    """A session whose deadline has not passed, or that has ended.
+
+    Raises:
+        SessionNotFound: The account has no such session.
+        MoreOverdue: So many are overdue that it has not had its turn yet.
+    """
     session = await tx.session(session_id)
     if session is None:
         raise SessionNotFound(session_id)
+    if session.is_open and session.expires_at <= now:
+        raise MoreOverdue(is_elsewhere=_is_moved_elsewhere(tx))
     return session
+
+
+def _is_overdue(tx: Transaction, now: int) -> bool:
+    deadline = tx.next_deadline()
+    return deadline is not None and deadline <= now
+
+
+def _is_moved_elsewhere(tx: Transaction) -> bool:
+    """Whether another process moves the account's clock."""
+    return tx.state.move is not None and tx.state.move.worker not in (None, tx.worker)
 
 
 def _nobody(_account: AccountId, _machine_instant: int) -> None:

@@ -172,7 +172,7 @@ class Dispatcher:
         try:
             if self._store.look_every is not None:
                 await self._before_work(account)
-            await self._service.sweep(account)
+            await self._service.sweep_some(account)
             await self._start_due(account)
             if self._room(account) <= 0:
                 # Planning it again at once would loop. Each attempt that ends announces what is still due.

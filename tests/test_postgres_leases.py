@@ -9,7 +9,8 @@ from mock_harness import NOW
 from processes_harness import SOON, Processes
 from store_harness import ACCOUNTS, Mock, until
 
-from qashier_mock.core.model import AccountClock
+from qashier_mock import service
+from qashier_mock.core.model import AccountClock, Status
 from qashier_mock.stores.postgres import PostgresStore
 
 pytest_plugins = ["store_fixtures"]
@@ -105,6 +106,26 @@ async def test_two_moves_of_one_clock_add_up(processes: Processes) -> None:
     await asyncio.gather(*((one, other)[each % 2].clocks.advance(ONE, by=100) for each in range(8)))
     reading = await one.accounts.clock(ONE)
     assert (reading.now, reading.frozen) == (NOW + 800, False)
+
+
+async def test_whoever_moves_a_clock_tells_of_all_that_expires_on_the_way(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few at a time; other processes have their turn in between, and expire none of them."""
+    monkeypatch.setattr(service, "EXPIRED_AT_ONCE", 2)
+    one, other = await processes.start(), await processes.start()
+    sessions = [await one.create(expires_at=NOW + 1_800 + number // 9) for number in range(20)]
+    moving = asyncio.create_task(one.clocks.advance(ONE, by=3_600))
+    created = 0
+    while not moving.done():
+        assert (await other.create()).is_open
+        created += 1
+    found = await other.service.find(sessions[-1].id)
+    assert found is not None
+    assert found[1].status is Status.EXPIRED
+    assert await moving == [each.id for each in sessions]
+    assert [each.session.id for each in await other.accounts.events(ONE)] == [each.id for each in sessions]
+    assert created > 3, "others had their turn"
 
 
 async def test_a_clock_that_a_dead_process_was_moving_can_be_moved_on(processes: Processes) -> None:

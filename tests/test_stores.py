@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mock_harness import drive
+from mock_harness import NOW, drive
 from store_harness import ACCOUNTS, COMMANDS, Command, Mock, Place, Play, a_long_life
 from store_samples import ATTEMPT, ENTRY, RULE, SESSION
 
@@ -63,6 +63,36 @@ def test_what_is_done_in_slices_is_the_same_as_at_once(
     for place, name in ((sql, "_SLICE"), (sql, "_DELETED_AT_ONCE"), (service, "EXPIRED_AT_ONCE")):
         monkeypatch.setattr(place, name, 2)
     assert play(new_place, kind, a_long_life()) == at_once
+
+
+@pytest.mark.asyncio
+async def test_a_command_waits_for_no_more_expiries_than_one_transaction_may_make(
+    mock: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it is about what is overdue: that expires before anybody sees it, earliest deadline first."""
+    monkeypatch.setattr(service, "EXPIRED_AT_ONCE", 2)
+    overdue = [await mock.create(expires_at=NOW + 1_800 + number) for number in range(9)]
+    lasting = await mock.create()
+    mock.clock.now += 3_600
+
+    async def expired() -> list[str]:
+        async with mock.store.transaction(ONE, reading=True) as tx:
+            return [event.session.id for event in await tx.events(event_type=EventType.EXPIRED)]
+
+    ids = [each.id for each in overdue]
+    assert (await mock.create()).sequence == 10
+    assert await expired() == ids[:2]
+    assert (await mock.pay(lasting)).status is Status.COMPLETE
+    assert await expired() == ids[:4]
+    await mock.service.sweep_some(ONE)
+    assert await expired() == ids[:6]
+    with pytest.raises(SessionNotOpen):
+        await mock.pay(overdue[6])
+    assert await expired() == ids[:8]
+    found = await mock.service.find(ids[8])
+    assert found is not None
+    assert found[1].status is Status.EXPIRED
+    assert await expired() == ids
 
 
 # Transactions
