@@ -266,6 +266,9 @@ NARROW_DEFECTS: Final = {
     "fifth failed payment expires": Defect("PAY-3", impatient(5, lambda outcome: outcome == "failed")),
     "fifth cancelled payment expires": Defect("PAY-3", impatient(5, lambda outcome: outcome == "canceled")),
     "page cuts descriptions at 120": Defect("PAY-7", drawn_of(cut(120))),
+    "page of ASCII": Defect(
+        "PAY-7", drawn_of(lambda line: {"description": line["description"].encode("ascii", "replace").decode()})
+    ),
     "page cuts descriptions at 500": Defect("PAY-7", drawn_of(cut(500))),
     "page shows 99 of more": Defect("PAY-7", drawn_of(lambda line: {"quantity": min(99, line["quantity"])})),
     "page beside a script cuts descriptions": Defect(

@@ -122,6 +122,10 @@ def any_status(query: dict[str, str]) -> dict[str, str]:
     return query if query.get("status", "open") in STATUSES else without("status")(query)
 
 
+def lower(query: dict[str, str], name: str) -> dict[str, str]:
+    return {name: query[name].lower()} if name in query else {}
+
+
 def any_bound(inner: Inner, query: str) -> dict[str, str]:
     known = [
         pair
@@ -215,5 +219,6 @@ READ_DEFECTS: Final = {
         ),
     ),
     "unknown status is any": Defect("LIS-15", asked(any_status)),
+    "status of any case": Defect("LIS-15", asked(lambda query: {**query, **lower(query, "status")})),
     "unknown bound of created ignored": Defect("LIS-15", wrapped("queried", any_bound)),
 }

@@ -81,7 +81,8 @@ def the_hosted_page(context: RunContext) -> None:
     requests=10,
 )
 def a_page_looked_at(context: RunContext) -> None:
-    lines = [context.line(), context.line(399, 3, name="Kopi & Teh"), context.line(20, 7, description="brown <sugar>")]
+    odd = 'brown <sugar>, "gula" & café 咖啡 🍵'
+    lines = [context.line(), context.line(399, 3, name="Kopi & Teh"), context.line(20, 7, description=odd)]
     session = fresh(context, cancel_url=_CANCEL_URL, line_items=lines)
     session.retrieve()
     for _ in range(3):

@@ -96,10 +96,10 @@ def _limit(text: str) -> int | str:
 def is_odd_filter(name: str, value: str) -> bool:
     """Whether a filter makes no sense, whoever reads it (LIS-15).
 
-    The case of a status, and signs, blanks and size of an integer, are left open.
+    Signs, blanks and size of an integer are left open.
     """
     if name == "status":
-        return value.lower() not in _STATUSES
+        return value not in _STATUSES
     if re.fullmatch(r"created\[[^]]*\]", name) is None:
         return False
     return name not in _INTERVAL or re.fullmatch(r"\s*[+-]?\d+(\.0*)?\s*", value) is None
@@ -125,7 +125,7 @@ def parse_query(exchange: Exchange) -> oracle.Query | str:
             if epoch is None or epoch > oracle.LATEST:
                 return ""
             created.append((_INTERVAL[name], epoch))
-        elif name not in _PLAIN or (name == "status" and value not in _STATUSES):
+        elif name not in _PLAIN:
             return ""
     cursors = [value for name, value in parameters.items() if name in {"starting_after", "ending_before"}]
     if len(cursors) > 1 or "" in cursors:

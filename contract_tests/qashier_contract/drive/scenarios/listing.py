@@ -90,7 +90,7 @@ def lists(context: RunContext) -> None:
 @driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
-    requests=72,
+    requests=76,
 )
 def lists_further(context: RunContext) -> None:
     account = context.account
@@ -119,6 +119,10 @@ def lists_further(context: RunContext) -> None:
         "created%5Bgte%5D=",
         "created%5Blt%5D=yesterday",
         "created%5Bgt%5D=1.5",
+        "created%5Blte%5D=12abc",
+        "status=OPEN",
+        "status=open%20",
+        "status=open%2Cexpired",
     ):
         account.list_raw(odd)
     account.list(status="")
