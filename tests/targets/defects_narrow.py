@@ -253,6 +253,9 @@ NARROW_DEFECTS: Final = {
         "CRE-15",
         wrapped("url_fits", lambda inner, url, name: inner(url, name) and not re.search(r"//[^/]*:\d{5}", url)),
     ),
+    "host without a dot refused": Defect(
+        "CRE-15", wrapped("url_fits", lambda inner, url, name: inner(url, name) and ("." in url or "localhost" in url))
+    ),
     "body above 1 MiB refused": Defect("CRE-1", setting(body_most=2**20)),
     "secret taken for hex": Defect("EVT-7", wrapped("signature", decoded)),
     "tells once what the clock ended": Defect("EVT-6", wrapped("postpone", never_again)),
@@ -289,6 +292,9 @@ NARROW_DEFECTS: Final = {
     ),
     "basic takes what is not encoded": Defect(
         "AUTH-4", wrapped("user_of", lambda inner, value: value.partition(":") if ":" in value else inner(value))
+    ),
+    "blanks around a key dropped": Defect(
+        "AUTH-4", wrapped("key_of", lambda inner, *value: (inner(*value) or "").strip())
     ),
     "hyphens are underscores": Defect("AUTH-5", wrapped("account", lambda inner, key: inner(key.replace("-", "_")))),
     "page of 10 lines": Defect(

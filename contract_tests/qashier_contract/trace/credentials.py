@@ -26,6 +26,8 @@ FORGED: Final[Mapping[str, Text]] = {
     "Basic <a publishable key>": ("Basic ", Base64((ApiKey(form=".replace('sk_', 'pk_', 1)"), ":"))),
     "Basic <the key in capitals>": ("Basic ", Base64((ApiKey(form=".upper()"), ":"))),
     "Basic <the key without its colon>": ("Basic ", Base64((_KEY,))),
+    "Basic <the key after a blank>": ("Basic ", Base64((" ", _KEY, ":"))),
+    "Basic <the key before a line feed>": ("Basic ", Base64((_KEY, "\n:"))),
     "Bearer <the key, and another word>": ("Bearer ", _KEY, " x"),
     "Bearer": ("Bearer ",),
     "Bearer test": ("Bearer test",),
