@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import time
 from dataclasses import replace
 from typing import Any, Final
@@ -67,6 +69,10 @@ def changed(change: Any) -> Tampering:
 def ends_now(server: Reference, account: Account, session: Session, by_api: bool) -> None:  # noqa: FBT001 - as it is told
     if by_api:
         session["expires_at"] = account.now
+
+
+def unescaped(found: re.Match[str]) -> str:
+    return html.unescape(found[0])
 
 
 def stays_unpaid(_: Reference, __: Account, session: Session, ___: bool) -> None:  # noqa: FBT001
@@ -167,6 +173,7 @@ STATE_DEFECTS: Final = {
         "PAY-3", wrapped("payable", lambda inner, session: inner(session) and not session["_failed"])
     ),
     "no way back": Defect("PAY-4", replaced("way_back", lambda _: None)),
+    "way back not escaped": Defect("PAY-4", result("drawn", lambda text: re.sub('href="[^"]*"', unescaped, text))),
     "way back to success": Defect("PAY-4", replaced("way_back", lambda session: session["success_url"])),
     "third view pays": Defect("PAY-6", viewed(third)),
     "head of the page pays": Defect("PAY-6", viewed(lambda _session, _step, method: method == "HEAD")),

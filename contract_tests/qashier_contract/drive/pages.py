@@ -14,7 +14,8 @@ from qashier_contract.page import page_of
 from qashier_contract.values import Json, is_integer
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
-_CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&y=2"
+_CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&copy;y=2"
+"""Put on a page without being escaped, it leads elsewhere."""
 _TRIES: Final = 6
 """How often a payment fails: three times may be taken for enough."""
 _RETURN_URL: Final = "https://shop.example/return?order=7&step=2#done"
