@@ -9,8 +9,8 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Final
 
@@ -49,6 +49,24 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 class CommandError(Exception):
     """A command cannot do what it was asked; the message says what to change. Exit code 2."""
+
+
+@contextmanager
+def refusing(*errors: type[Exception]) -> Iterator[None]:
+    """Tell of these errors, in their own words, as of what the command cannot do."""
+    try:
+        yield
+    except errors as error:
+        raise CommandError(str(error)) from None
+
+
+@contextmanager
+def writing(what: str, path: object) -> Iterator[None]:
+    """Say which file cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(f"{what} cannot be written to {path}: {error.strerror}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

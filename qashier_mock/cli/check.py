@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, INTERRUPTED, CommandError
+from qashier_mock.cli import DONE, INTERRUPTED, CommandError, refusing, writing
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
-from qashier_mock.cli.judging import JUDGING, finish, make_folders, refusals, settings
+from qashier_mock.cli.judging import JUDGING, finish, make_folders, settings
 from qashier_mock.cli.options import SEED, Flag, Option, Repeatable, given, parse
 from qashier_mock.cli.values import duration, http_url, integer
 
@@ -133,11 +133,11 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
 
 def _check(options: argparse.Namespace, stop: Stop) -> int:
-    from qashier_contract import Settings, check, planned  # noqa: PLC0415 - after --help
+    from qashier_contract import CheckError, Settings, check, planned  # noqa: PLC0415 - after --help
     from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
     line = ProgressLine(sys.stderr, width=columns())
-    with refusals(), ExitStack() as afterwards:
+    with refusing(CheckError), ExitStack() as afterwards:
         afterwards.callback(line.clear)
         wanted = settings(OPTIONS, options)
         known = _known(options)
@@ -163,10 +163,8 @@ def _known(options: argparse.Namespace) -> tuple[Known, ...]:
         if options.update_baseline:
             return ()
         raise CommandError(f"there is no baseline {path}; --update-baseline writes one")
-    try:
+    with refusing(BaselineError):
         return read(path)
-    except BaselineError as error:
-        raise CommandError(str(error)) from None
 
 
 def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespace) -> Report:
@@ -177,10 +175,8 @@ def _excused(report: Report, known: tuple[Known, ...], options: argparse.Namespa
 
     if options.update_baseline and not report.interrupted:
         known = baseline.updated(report, known)
-        try:
+        with writing("the baseline", options.baseline):
             baseline.write(Path(options.baseline), known)
-        except OSError as error:
-            raise CommandError(f"the baseline cannot be written to {options.baseline}: {error.strerror}") from None
     return baseline.apply(report, known)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError, check
+from qashier_mock.cli import DONE, FAILED, INTERRUPTED, check, refusing
 from qashier_mock.cli.extras import needs_contract, without_hypothesis_folder
 from qashier_mock.cli.judging import settings
 from qashier_mock.cli.options import Option, Repeatable, parse
@@ -47,10 +47,8 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     needs_contract("diff")
     from qashier_contract import CheckError, diff  # noqa: PLC0415 - after --help
 
-    try:
+    with refusing(CheckError, ValueError):
         found = diff(options.a, options.b, **settings(OPTIONS, options))
-    except (CheckError, ValueError) as error:
-        raise CommandError(str(error)) from None
     sys.stdout.write("\n".join(_lines(found)) + "\n")
     if found.interrupted:
         return INTERRUPTED

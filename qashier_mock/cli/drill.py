@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
-from qashier_mock.cli import DONE, FAILED, USAGE, CommandError
+from qashier_mock.cli import DONE, FAILED, USAGE, CommandError, refusing, writing
 from qashier_mock.cli.control import URL
 from qashier_mock.cli.keys import DEFAULT_KEY, KEY_FILE, account_key
 from qashier_mock.cli.options import Flag, Option, Repeatable, parse
@@ -109,13 +109,11 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     key = account_key(options.api_key_file)
     outcomes: list[drill.Outcome] = []
     with MockAccount(options.url, key) as account, ExitStack() as afterwards:
-        try:
-            _let_webhooks_come(account, options.webhook_url, afterwards)
-            for outcome in drill.hold(CommandShop.of(options, account), account, chosen):
-                outcomes.append(outcome)
-                _show(outcome)
-        except (MockError, drill.DrillError) as error:
-            raise CommandError(str(error)) from None
+        afterwards.enter_context(refusing(MockError, drill.DrillError))
+        _let_webhooks_come(account, options.webhook_url, afterwards)
+        for outcome in drill.hold(CommandShop.of(options, account), account, chosen):
+            outcomes.append(outcome)
+            _show(outcome)
     for form, path in options.report:
         _write(form, path, outcomes)
     counts = [sum(each.verdict == word for each in outcomes) for word in ("passed", "failed", "skipped")]
@@ -269,10 +267,8 @@ def _write(form: str, path: Path, outcomes: Sequence[Any]) -> None:
     from qashier_mock.drill import report  # noqa: PLC0415 - after --help
 
     text = json.dumps(report(outcomes), indent=2) + "\n" if form == "json" else _junit(outcomes)
-    try:
+    with writing("the report", path):
         path.write_text(text, "utf-8")
-    except OSError as error:
-        raise CommandError(f"the report cannot be written to {path}: {error.strerror}") from None
 
 
 def _junit(outcomes: Sequence[Any]) -> str:

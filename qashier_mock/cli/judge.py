@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
+from qashier_mock.cli import refusing
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import Flag, Option, given, parse
 from qashier_mock.cli.values import base_url
 
@@ -39,9 +40,9 @@ def run(_name: str, arguments: Sequence[str]) -> int:
             Option(name="file", help="a HAR 1.2 file, or a trace that `check --report trace=FILE` or `watch` wrote"),
         ),
     )
-    from qashier_contract import judge  # noqa: PLC0415 - after --help
+    from qashier_contract import CheckError, judge  # noqa: PLC0415 - after --help
 
-    with refusals():
+    with refusing(CheckError):
         report = judge(options.file, **settings(OPTIONS, options))
     command = ("qashier-mock", "judge", options.file, *given(OPTIONS, options, without=("report",)))
     notes = (*report.notes, reached(report))

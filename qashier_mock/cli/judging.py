@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError
+from qashier_mock.cli import DONE, FAILED, INTERRUPTED, CommandError, writing
 from qashier_mock.cli.colour import columns, wants_colour
 from qashier_mock.cli.keys import read_key
 from qashier_mock.cli.options import POLICY, Flag, Option, Repeatable
@@ -91,17 +91,6 @@ def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str
     return found
 
 
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Tell of a `CheckError` as every command tells what it cannot do."""
-    from qashier_contract import CheckError  # noqa: PLC0415
-
-    try:
-        yield
-    except CheckError as error:
-        raise CommandError(str(error)) from None
-
-
 def make_folders(files: Sequence[tuple[str, Path]]) -> None:
     """Make the folders of reports, before a long run rather than after it.
 
@@ -109,10 +98,8 @@ def make_folders(files: Sequence[tuple[str, Path]]) -> None:
         CommandError: A report cannot be written there.
     """
     for name, path in files:
-        try:
+        with writing(f"the {name} report", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
         if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
             why = "it is a folder" if path.is_dir() else "it may not be written"
             raise CommandError(f"the {name} report cannot be written to {path}: {why}")
@@ -127,10 +114,8 @@ def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
     from qashier_contract.report import terminal, write  # noqa: PLC0415
 
     for name, path in files:
-        try:
+        with writing(f"the {name} report", path):
             write(report, name, path)
-        except OSError as error:
-            raise CommandError(f"the {name} report cannot be written to {path}: {error.strerror}") from None
     written = {name: str(path) for name, path in files}
     colour, width = wants_colour(sys.stdout), columns()
     annotates = os.environ.get("GITHUB_ACTIONS") == "true"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from qashier_mock.cli import check
-from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
+from qashier_mock.cli import check, refusing
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import Option, given, parse
 
 _SHARED: Final = frozenset(
@@ -42,12 +42,12 @@ def run(_name: str, arguments: Sequence[str]) -> int:
             check.TARGET,
         ),
     )
-    from qashier_contract import replay  # noqa: PLC0415 - after --help
+    from qashier_contract import CheckError, replay  # noqa: PLC0415 - after --help
 
     def tell(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
-    with refusals():
+    with refusing(CheckError):
         report = replay(options.trace, options.url, tell=tell, **settings(OPTIONS, options))
     command = ("qashier-mock", "replay", options.trace, options.url, *given(OPTIONS, options, without=("report",)))
     return finish(replace(report, command=command), options.report)

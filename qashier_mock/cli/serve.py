@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.address import AddressUnavailable, Listener, bind, host_in, is_loopback, url_of
-from qashier_mock.cli import DONE, CommandError
+from qashier_mock.cli import DONE, CommandError, refusing
 from qashier_mock.cli.logs import live_log, set_up_logging, tell_ready
 from qashier_mock.cli.options import HOST, POLICY, PORT, SEED, Flag, Option, Repeatable, one_of, parse
 from qashier_mock.cli.values import base_url, host, http_url, integer, text_of
@@ -229,10 +229,8 @@ def _bugs(names: Sequence[str]) -> tuple[str, ...]:
         return ()
     from qashier_mock.bugs import UnknownBug, find  # noqa: PLC0415 - costs nothing where none is asked for
 
-    try:
+    with refusing(UnknownBug):
         return tuple(find(name).name for name in names)
-    except UnknownBug as error:
-        raise CommandError(str(error)) from None
 
 
 def _policy(path: str | None) -> Any:
@@ -299,10 +297,8 @@ def _store(url: str) -> Store:
     from qashier_mock.stores.base import StoreUrlError  # noqa: PLC0415
     from qashier_mock.stores.factory import open_store  # noqa: PLC0415
 
-    try:
+    with refusing(StoreUrlError):
         return open_store(url)
-    except StoreUrlError as error:
-        raise CommandError(str(error)) from None
 
 
 def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | None) -> None:
@@ -313,10 +309,8 @@ def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | No
     from qashier_mock.stores.base import StoreUnavailable  # noqa: PLC0415
 
     async def main() -> None:
-        try:
+        with refusing(StoreUnavailable):
             await app.open()
-        except StoreUnavailable as error:
-            raise CommandError(str(error)) from None
         server = make_server(app)
 
         def stop() -> None:
@@ -354,10 +348,8 @@ def _serve_with_workers(
     from qashier_mock.workers import WorkersFailed, run_workers  # noqa: PLC0415 - where processes can fork
 
     prepare = None if snapshot is None else partial(_restore, snapshot=snapshot)
-    try:
+    with refusing(WorkersFailed):
         run_workers(listener, options.workers, make_app=make_app, ready=ready, prepare=prepare)
-    except WorkersFailed as error:
-        raise CommandError(str(error)) from None
 
 
 def _refuse_mistakes(options: argparse.Namespace) -> None:

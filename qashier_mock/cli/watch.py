@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from qashier_mock.cli import refusing
 from qashier_mock.cli.colour import columns
 from qashier_mock.cli.judge import reached
-from qashier_mock.cli.judging import JUDGING, finish, refusals, settings
+from qashier_mock.cli.judging import JUDGING, finish, settings
 from qashier_mock.cli.options import HOST, PORT, Flag, Option, given, parse
 from qashier_mock.cli.values import base_url
 
@@ -39,6 +40,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
             ),
         ),
     )
+    from qashier_contract import CheckError  # noqa: PLC0415 - after --help
     from qashier_contract.recorded import watch  # noqa: PLC0415 - after --help
     from qashier_contract.report.terminal import ProgressLine  # noqa: PLC0415
 
@@ -49,7 +51,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
 
     # Judging must not keep requests waiting for longer than this: it shares the interpreter with the proxy.
     sys.setswitchinterval(_SWITCH_S)
-    with refusals():
+    with refusing(CheckError):
         report = watch(options.target, ready=ready, violated=line.tell, **settings(OPTIONS, options))
     files = [*options.report, *([("trace", Path(options.record))] if options.record else [])]
     if options.record:
