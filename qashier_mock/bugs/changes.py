@@ -13,28 +13,17 @@ from typing import Any, Final
 
 import orjson
 
-from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, changed_json, each_of
+from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, changed_json, each_of, without_cursor
 from qashier_mock.bugs.table import Change
 from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
-from qashier_mock.core.delivery import Delivery
-from qashier_mock.core.errors import RequestInvalid, SessionNotFound
+from qashier_mock.core.errors import CursorUnknown, RequestInvalid, SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
-from qashier_mock.core.model import (
-    AccountId,
-    CheckoutSession,
-    CreateSession,
-    Event,
-    EventType,
-    PaymentStatus,
-    Status,
-    WebhookEndpoint,
-)
+from qashier_mock.core.model import AccountId, CheckoutSession, CreateSession, Event, EventType, PaymentStatus, Status
 from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.pipeline import Call, Reason, Refused, Reply
 from qashier_mock.web.wire import error_to_json
 
 Moved = tuple[CheckoutSession, EventType | None]
-Message = tuple[bytes, dict[str, str]]
 
 RACE_S: Final = 0.02
 """Seconds that a defect waits between looking and acting, so that concurrent requests overlap."""
@@ -229,8 +218,12 @@ def command(name: str) -> Callable[[Callable[[Command], Awaitable[object]]], Cha
     return changed
 
 
-def refused_create(reason: Callable[[Json, str | None], tuple[str, str] | None], code: str) -> Change:
-    """Refuse valid creates for which there is a reason: the path to blame and words, from body and idempotency key."""
+Blame = tuple[str, str] | None
+"""The path to blame and words; None where there is no reason to refuse."""
+
+
+def refused_create(reason: Callable[[Json, str | None], Blame], code: str = "parameter_invalid") -> Change:
+    """Refuse valid creates for which there is a reason, from the body and the idempotency key."""
 
     async def handle(_parts: Parts, inner: Inner, call: Call, **sent: Any) -> object:
         found = reason(sent["body"], sent.get("idempotency_key"))
@@ -307,6 +300,22 @@ def unknown_id(operation: str, status: int, payload: Callable[[str], Json] | Non
     return method("api", operation)(handle)
 
 
+def foreign_cursor(*, is_known: bool, shows_nothing: bool = False) -> Change:
+    """Take a cursor for none, or for an empty page, where another account has its session; or, where nobody has it."""
+
+    async def list_sessions(asked: Command) -> object:
+        query = asked.subject
+        try:
+            return await asked.do()
+        except CursorUnknown:
+            found = await asked.parts.service.find(query.starting_after or query.ending_before)
+            if (found is not None) is not is_known:
+                raise
+        return Page((), has_more=False) if shows_nothing else await asked.do(subject=without_cursor(query))
+
+    return command("list_sessions")(list_sessions)
+
+
 # rules
 
 
@@ -354,26 +363,6 @@ def move(status: Status, trigger: Trigger, to: Callable[[CheckoutSession], Moved
         return inner(session, found, now)
 
     return advance(step)
-
-
-def retry(plan: Callable[[Delivery | None, Delivery, int, int | None], Delivery | None]) -> Change:
-    """Change what is still to be delivered after an attempt.
-
-    `plan` gets what the correct rule says, the delivery that was attempted, when, and the status of the answer.
-    """
-
-    def after(inner: Inner, delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
-        return plan(inner(delivery, started_at=started_at, status=status), delivery, started_at, status)
-
-    return rule("after_attempt")(after)
-
-
-# webhooks
-
-
-def message(write: Callable[[Inner, Delivery, Event, WebhookEndpoint], Message]) -> Change:
-    """Change how an attempt is written: `write(inner, delivery, event, endpoint)` gives body and headers."""
-    return lambda parts: parts.on_method("dispatcher", "message", write)
 
 
 # the store

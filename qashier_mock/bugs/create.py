@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from qashier_mock.bugs.changes import (
     CREATE,
     OUT,
+    Blame,
     create_body,
     create_field,
     method,
@@ -131,7 +132,7 @@ def _more_urls(pattern: str) -> Change:
     return schema(URL, pattern=lambda before: f"({before})|({pattern})")
 
 
-def _long_name(body: Json, _key: str | None) -> tuple[str, str] | None:
+def _long_name(body: Json, _key: str | None) -> Blame:
     for index, line in enumerate(body["line_items"]):
         if len(line["price_data"]["product_data"]["name"].encode()) > 250:
             path = f"line_items[{index}].price_data.product_data.name"
@@ -164,11 +165,11 @@ def _line_amounts(amount: Callable[[int, int], Any]) -> Change:
 
 
 def _refused_total(is_refused: Callable[[int], bool], words: str) -> Change:
-    def reason(body: Json, _key: str | None) -> tuple[str, str] | None:
+    def reason(body: Json, _key: str | None) -> Blame:
         total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
         return ("line_items", words) if is_refused(total) else None
 
-    return refused_create(reason, "parameter_invalid")
+    return refused_create(reason)
 
 
 # fmt: off
@@ -306,7 +307,7 @@ row("CRE-19", "empty-name-accepted", "An empty name is accepted.",
     schema("schemas.ProductData.properties.name", minLength=0))
 row("CRE-19", "name-measured-in-bytes",
     "A name of 250 characters is refused where it has more than 250 bytes in UTF-8.",
-    refused_create(_long_name, "parameter_invalid"))
+    refused_create(_long_name))
 row("CRE-19", "long-urls-accepted", "A URL of more than 2,048 characters is accepted.", schema(URL, maxLength=8_192))
 row("CRE-19", "urls-above-255-refused", "A URL of more than 255 characters is refused: the column is not wider.",
     schema(URL, maxLength=255))

@@ -114,6 +114,7 @@ def _page_leads_to(form: bytes, target: Callable[[CheckoutSession], str]) -> Cha
     return _page_answer(change)
 
 
+@anew
 def _when_opened(trigger: Trigger, *, method: str = "GET", times: int = 1) -> Change:
     """Have the customer act by opening the page of an open session, at the nth time."""
     opened: Counter[str] = Counter()
@@ -200,11 +201,11 @@ row("PAY-5", "cancel-leads-to-cancel-url",
     _page_leads_to(CANCEL, lambda session: session.cancel_url or session.success_url))
 row("PAY-6", "opening-the-page-pays",
     "Opening the hosted page of a session, without pressing anything, completes it.",
-    anew(lambda: _when_opened(Trigger.PAYMENT_SUCCEEDED)))
+    _when_opened(Trigger.PAYMENT_SUCCEEDED))
 row("PAY-6", "head-of-the-page-pays", "A HEAD request for the hosted page of a session completes it.",
-    anew(lambda: _when_opened(Trigger.PAYMENT_SUCCEEDED, method="HEAD")))
+    _when_opened(Trigger.PAYMENT_SUCCEEDED, method="HEAD"))
 row("PAY-6", "opening-the-page-thrice-expires", "Opening the hosted page of a session for the third time expires it.",
-    anew(lambda: _when_opened(Trigger.EXPIRE_REQUESTED, times=3)))
+    _when_opened(Trigger.EXPIRE_REQUESTED, times=3))
 row("PAY-7", "page-without-descriptions", "The open page calls every line `Item`.",
     _page_lines(lambda line: replace(line, name="Item", description=None)))
 row("PAY-7", "page-without-quantities", "The open page shows one piece of each line.",
@@ -253,16 +254,11 @@ def expiry_waits_for_a_retrieve() -> Change:
     )
 
 
-@defect("EXP-8")
-def expire_answers_with_its_own_time() -> Change:
+@defect("EXP-8", command("expire"))
+async def expire_answers_with_its_own_time(asked: Command) -> object:
     """Expire answers with the time of the request in `expires_at`; a retrieve shows the right one again."""
-    now = [0]
-
-    def note(session: CheckoutSession, _trigger: Trigger, at: int) -> CheckoutSession:
-        now[0] = at
-        return session
-
-    return several(moved(note), reply(EXPIRE, lambda session: session.update(expires_at=now[0])))
+    session, advice = await asked.do()
+    return replace(session, expires_at=(await asked.stored())[1]), advice
 
 
 @defect("PAY-3")

@@ -12,17 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from qashier_mock.bugs.changes import (
-    Message,
     Moved,
     advance,
     command,
     event_kept,
     events,
     is_free,
-    message,
     method,
     move,
-    retry,
+    rule,
     several,
     transaction,
 )
@@ -35,9 +33,28 @@ from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.signing import sign
 
+Message = tuple[bytes, dict[str, str]]
+
 
 def _suffix(event: Json) -> str:
     return str(event["id"]).removeprefix("evt_")
+
+
+def _retry(plan: Callable[[Delivery | None, Delivery, int, int | None], Delivery | None]) -> Change:
+    """Change what is still to be delivered after an attempt.
+
+    `plan` gets what the correct rule says, the delivery that was attempted, when, and the status of the answer.
+    """
+
+    def after(inner: Inner, delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
+        return plan(inner(delivery, started_at=started_at, status=status), delivery, started_at, status)
+
+    return rule("after_attempt")(after)
+
+
+def _message(write: Callable[[Inner, Delivery, Event, WebhookEndpoint], Message]) -> Change:
+    """Change how an attempt is written: `write(inner, delivery, event, endpoint)` gives body and headers."""
+    return lambda parts: parts.on_method("dispatcher", "message", write)
 
 
 def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Change:
@@ -117,7 +134,7 @@ def _signature(make: Callable[[bytes, str], str]) -> Change:
         signed = {} if endpoint.secret is None else {"x-qashier-sign": make(body, endpoint.secret)}
         return body, {**headers, **signed}
 
-    return message(write)
+    return _message(write)
 
 
 def _hmac(key: bytes, body: bytes, digest: Any) -> str:
@@ -166,21 +183,21 @@ row("EVT-4", "event-forgets-the-key", "`request.idempotency_key` of an event is 
 row("EVT-5", "declined-payment-tells",
     "A failed payment sends `checkout.session.expired`, though the session stays open.",
     move(Status.OPEN, Trigger.PAYMENT_FAILED, lambda session: (session, EventType.EXPIRED)))
-row("EVT-6", "no-retry", "A delivery that fails is not tried again.", retry(lambda *_: None))
+row("EVT-6", "no-retry", "A delivery that fails is not tried again.", _retry(lambda *_: None))
 row("EVT-6", "two-retries", "A delivery that fails is given up after the second retry.",
-    retry(lambda later, delivery, _started_at, _status: later if delivery.number < 2 else None))
+    _retry(lambda later, delivery, _started_at, _status: later if delivery.number < 2 else None))
 row("EVT-6", "first-retry-after-an-hour", "The first retry comes an hour after the failure.",
-    retry(lambda later, *_: later and replace(later, due=later.due + 3_600)))
+    _retry(lambda later, *_: later and replace(later, due=later.due + 3_600)))
 row("EVT-6", "retries-every-minute", "Retries come each minute; their delays do not grow.",
-    retry(lambda later, _delivery, started_at, _status: later and replace(later, due=started_at + 60)))
+    _retry(lambda later, _delivery, started_at, _status: later and replace(later, due=started_at + 60)))
 row("EVT-6", "any-answer-is-success",
     "An endpoint that answers, whatever it says, is not tried again: a 500 counts as received.",
-    retry(lambda later, _delivery, _started_at, status: later if status is None else None))
+    _retry(lambda later, _delivery, _started_at, status: later if status is None else None))
 row("EVT-6", "retry-with-another-id", "A retry carries an event id of its own.",
-    message(lambda inner, delivery, event, endpoint: inner(
+    _message(lambda inner, delivery, event, endpoint: inner(
         delivery, replace(event, id=f"{event.id}{f'r{delivery.number}' if delivery.number else ''}"), endpoint)))
 row("EVT-7", "retries-unsigned", "A retry has no signature.",
-    message(lambda inner, delivery, event, endpoint: inner(
+    _message(lambda inner, delivery, event, endpoint: inner(
         delivery, event, replace(endpoint, secret=None) if delivery.number else endpoint)))
 row("EVT-7", "signature-in-hex", "The signature is written in hexadecimal digits instead of base64.",
     _signature(lambda body, secret: b64decode(sign(body, secret)).hex()))

@@ -18,6 +18,7 @@ from qashier_mock.bugs.changes import (
     command,
     crash,
     error_body,
+    foreign_cursor,
     hang_up,
     layer,
     method,
@@ -26,10 +27,10 @@ from qashier_mock.bugs.changes import (
     request_header,
     several,
 )
-from qashier_mock.bugs.parts import Command, Inner, Parts, without_cursor
+from qashier_mock.bugs.parts import Command, Inner, Parts
 from qashier_mock.bugs.table import Change, defect, row
 from qashier_mock.bugs.traffic import Answer, Request, Respond
-from qashier_mock.core.errors import CurrencyMixed, CursorUnknown, ExpiresAtOutOfRange, SessionNotFound
+from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange, SessionNotFound
 from qashier_mock.core.model import AccountId, CreateSession
 from qashier_mock.core.paging import Page
 from qashier_mock.pipeline import Call, Reply
@@ -229,6 +230,9 @@ row("HTTP-6", "crash-on-invalid-utf8", "A body that is not UTF-8 is answered wit
 row("HTTP-6", "hang-up-on-deep-nesting",
     "For a body of more than 500 arrays, one within the other, the connection is closed without an answer.",
     hang_up(lambda asked: asked.body.count(b"[") > 500 or asked.body.count(b"{") > 1000))
+row("AUTH-5", "cursor-of-another-account",
+    "A cursor may name another account's session: the answer is 200 with a page from the top.",
+    foreign_cursor(is_known=True))
 # fmt: on
 
 
@@ -258,17 +262,6 @@ def status_filter_across_accounts() -> Change:
     return several(command("create")(create), command("list_sessions")(list_sessions))
 
 
-@defect("AUTH-5", command("list_sessions"))
-async def cursor_of_another_account(asked: Command) -> object:
-    """A cursor may name another account's session: the answer is 200 with a page from the top."""
-    try:
-        return await asked.do()
-    except CursorUnknown:
-        if await asked.parts.service.find(asked.subject.starting_after or asked.subject.ending_before) is None:
-            raise
-    return await asked.do(subject=without_cursor(asked.subject))
-
-
 class _Forbidden(SessionNotFound):
     pass
 
@@ -293,13 +286,8 @@ def another_accounts_session_is_forbidden() -> Change:
 @defect("HTTP-1")
 def request_id_repeated() -> Change:
     """The Request-Id is drawn once for the process: every answer has the same one."""
-    drawn: list[str] = []
-
-    def once(_parts: Parts, inner: Inner) -> str:
-        drawn.extend([] if drawn else [inner()])
-        return drawn[0]
-
-    return method("hooks", "new_request_id")(once)
+    once: dict[str, str] = {}
+    return method("hooks", "new_request_id")(lambda _parts, inner: once.setdefault("id", inner()))
 
 
 @defect("HTTP-5", command("create"))

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from qashier_mock.bugs.changes import (
-    CREATE,
     RACE_S,
     command,
     decide,
@@ -30,7 +29,6 @@ from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
 from qashier_mock.core.lifecycle import Trigger, advance
 from qashier_mock.core.model import AccountId, CreateSession, Status
 from qashier_mock.core.paging import Page
-from qashier_mock.pipeline import Call, Reply
 from qashier_mock.service import Advised
 
 KEY = b"idempotency-key"
@@ -60,6 +58,7 @@ def _remembered_for(seconds: int) -> Change:
     return several(decide(judge), kept("forget", lambda until: until + MEMORY - seconds))
 
 
+@anew
 def _after_refusal(again: Callable[[Parts, Answer], Answer]) -> Change:
     """Answer otherwise where a key was used by a request that was refused."""
     refused: dict[tuple[bytes, bytes], Answer] = {}
@@ -129,9 +128,9 @@ row("IDM-4", "key-forgotten-a-second-early", "A key is forgotten 86,399 seconds 
     _remembered_for(MEMORY - 1))
 row("IDM-8", "refusal-remembered",
     "A refusal is remembered like a success: the same key gets it again, however right the request has become.",
-    anew(lambda: _after_refusal(_repeated)))
+    _after_refusal(_repeated))
 row("IDM-8", "refusal-uses-the-key-up", "A key that a refused request had is answered with 409 from then on.",
-    anew(lambda: _after_refusal(lambda parts, _first: parts.refusal(IdempotencyKeyReused()))))
+    _after_refusal(lambda parts, _first: parts.refusal(IdempotencyKeyReused())))
 row("IDM-9", "keys-per-operation",
     "Create and expire have keys of their own: an expire with the key of a create expires the session.",
     _create_under(lambda key: f"create {key}"))
@@ -204,22 +203,22 @@ async def same_key_at_once_opens_two(asked: Command) -> object:
 @defect("IDM-6")
 def key_in_use_is_a_bad_request() -> Change:
     """A create with a key whose first request is under way is answered with 400."""
-    under_way: set[tuple[object, str]] = set()
+    under_way: set[tuple[AccountId, str]] = set()
 
-    async def handle(_parts: Parts, inner: Inner, call: Call, **arguments: Any) -> Reply:
-        key = arguments.get("idempotency_key")
-        if key is not None and (call.principal, key) in under_way:
-            raise RequestInvalid("This key is in use.", code="parameter_invalid", param="Idempotency-Key")
-        if key is not None:
-            under_way.add((call.principal, key))
-            await asyncio.sleep(RACE_S)
+    async def create(asked: Command) -> object:
+        key = (asked.account, asked.by.idempotency_key)
+        if asked.by.idempotency_key is None:
+            return await asked.do()
+        if key in under_way:
+            raise RequestInvalid("This key is in use.", param="Idempotency-Key")
+        under_way.add(key)
         try:
-            answered: Reply = await inner(call, **arguments)
+            await asyncio.sleep(RACE_S)
+            return await asked.do()
         finally:
-            under_way.discard((call.principal, key or ""))
-        return answered
+            under_way.discard(key)
 
-    return method("api", CREATE)(handle)
+    return command("create")(create)
 
 
 @defect("IDM-7")

@@ -9,12 +9,15 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import orjson
+
 from qashier_mock.bugs.changes import (
     LIST,
     RETRIEVE,
-    answer,
+    answer_if,
     command,
     entries,
+    foreign_cursor,
     is_free,
     method,
     moved,
@@ -29,20 +32,24 @@ from qashier_mock.bugs.changes import (
     transaction,
     unknown_id,
 )
-from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, without_cursor
+from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts
 from qashier_mock.bugs.table import Change, anew, defect, row
-from qashier_mock.bugs.traffic import Answer, Request
+from qashier_mock.bugs.traffic import Request
 from qashier_mock.core.errors import CursorUnknown
 from qashier_mock.core.lifecycle import LONGEST_LIFE, Trigger, advance
 from qashier_mock.core.model import CheckoutSession, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery, Page
-from qashier_mock.pipeline import Call, Reply
+from qashier_mock.pipeline import Call
 from qashier_mock.service import Advised
 
 LIMIT = "parameters.PageLimit.schema"
+_NO_MATCH = orjson.dumps(
+    {"error": {"type": "invalid_request_error", "code": "not_found", "message": "No checkout session matches."}}
+)
 BOUNDS = {f"created[{bound}]" for bound in ("gt", "gte", "lt", "lte")}
 
 
+@anew
 def _per_read(change: Callable[[Json, int], object]) -> Change:
     """Change what retrieve shows by how often the session was retrieved before."""
     reads: Counter[str] = Counter()
@@ -116,21 +123,6 @@ def _kept_if(keeps: Callable[[CheckoutSession, Status], bool]) -> Change:
     return paging(filtered)
 
 
-def _unknown_cursor(other: Callable[[ListQuery], ListQuery | None]) -> Change:
-    """Answer a cursor that names no session of any account with the page of another query, or with an empty one."""
-
-    async def list_sessions(asked: Command) -> object:
-        try:
-            return await asked.do()
-        except CursorUnknown:
-            if await asked.parts.service.find(asked.subject.starting_after or asked.subject.ending_before) is not None:
-                raise
-        instead = other(asked.subject)
-        return Page((), has_more=False) if instead is None else await asked.do(subject=instead)
-
-    return command("list_sessions")(list_sessions)
-
-
 def _filtered_cursor(instead: Callable[[Listing], Awaitable[Page]]) -> Change:
     """Answer otherwise where the cursor's session is one that the filters leave out."""
 
@@ -159,15 +151,18 @@ row("RET-2", "unknown-id-is-a-bad-request", "Retrieving an unknown id is answere
 row("RET-2", "unknown-id-is-empty", "Retrieving an unknown id is answered with 200 and an empty object.",
     unknown_id(RETRIEVE, 200, lambda _session_id: {}))
 row("RET-3", "reading-prolongs", "Each retrieve shows an `expires_at` a minute later than the one before.",
-    anew(lambda: _per_read(lambda session, before: session.update(expires_at=session["expires_at"] + 60 * before))))
+    _per_read(lambda session, before: session.update(expires_at=session["expires_at"] + 60 * before)))
 row("RET-3", "reading-renews-the-url", "Each retrieve after the first shows another `url`.",
-    anew(lambda: _per_read(lambda session, before: session.update(
-        url=session["url"] + (f"?visit={before}" if before else "")))))
+    _per_read(lambda session, before: session.update(
+        url=session["url"] + (f"?visit={before}" if before else ""))))
 row("RET-4", "url-gone-when-complete", "A complete session shows its `url` no more: it is empty.",
     shown(lambda session: session.update(url="" if session["status"] == "complete" else session["url"])))
 row("RET-4", "lines-gone-when-expired", "An expired session shows its lines no more.",
     shown(lambda session: session["line_items"].update(
         data=[] if session["status"] == "expired" else session["line_items"]["data"])))
+row("LIS-1", "list-is-an-array", "A list is answered with the bare array of its entries.",
+    answer_if(lambda asked, answered: asked.is_list and answered.status == 200,
+              body=lambda page: orjson.dumps(orjson.loads(page)["data"])))
 row("LIS-1", "list-url-with-prefix", "`url` of a list is the path with the prefix of production.",
     reply(LIST, lambda shown: shown.update(url="/v3/payment/qpay/checkout/sessions")))
 row("LIS-1", "has-more-left-out", "A list that has no more says nothing of `has_more`.",
@@ -221,6 +216,9 @@ row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one count
     _bounds(lambda bounds: dict([*bounds.items()][-1:])))
 row("LIS-10", "empty-list-is-null", "`data` of a list of nothing is null.",
     reply(LIST, lambda page: page.update(data=page["data"] or None)))
+row("LIS-10", "empty-list-is-not-found", "A list of nothing is answered with 404.",
+    answer_if(lambda asked, answered: asked.is_list and answered.status == 200 and not answered.json["data"],
+              status=404, body=lambda _page: _NO_MATCH))
 row("LIS-10", "empty-list-has-more", "A list of nothing says that it has more.",
     reply(LIST, lambda page: page.update(has_more=page["has_more"] or not page["data"])))
 row("LIS-12", "cursor-drops-the-status", "Where a cursor is given, the filter `status` is ignored.",
@@ -231,9 +229,9 @@ row("LIS-12", "filtered-cursor-starts-over",
     "A cursor that the filters leave out marks no place: the page is the first one.",
     _filtered_cursor(lambda asked: asked.from_the_top().page()))
 row("LIS-13", "unknown-cursor-ignored", "A cursor that names no session is ignored: the page is the first one.",
-    _unknown_cursor(without_cursor))
+    foreign_cursor(is_known=False))
 row("LIS-13", "unknown-cursor-gives-nothing", "A cursor that names no session is answered with an empty page.",
-    _unknown_cursor(lambda _asked: None))
+    foreign_cursor(is_known=False, shows_nothing=True))
 row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
     entries(lambda session: session["line_items"].update(data=[])))
 row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
@@ -278,13 +276,6 @@ async def expire_is_not_saved(asked: Command) -> object:
     if session is None or not session.is_open or now >= session.expires_at:
         return await asked.do()
     return advance(session, Trigger.EXPIRE_REQUESTED, now)[0], ()
-
-
-@defect("LIS-1", method("api", LIST))
-async def list_is_an_array(_parts: Parts, inner: Inner, call: Call, **parameters: Any) -> Reply:
-    """A list is answered with the bare array of its entries."""
-    answered: Reply = await inner(call, **parameters)
-    return replace(answered, payload=answered.payload["data"])
 
 
 @defect("LIS-3", paging)
@@ -348,15 +339,6 @@ def status_filter_forgets_the_clock() -> Change:
         return status is (Status.OPEN if session.id in by_clock else session.status)
 
     return several(moved(note), _kept_if(keeps))
-
-
-@defect("LIS-10", answer)
-def empty_list_is_not_found(asked: Request, answered: Answer) -> None:
-    """A list of nothing is answered with 404."""
-    if asked.is_list and answered.status == 200 and not answered.json["data"]:
-        answered.status = 404
-        message = "No checkout session matches."
-        answered.json = {"error": {"type": "invalid_request_error", "code": "not_found", "message": message}}
 
 
 @defect("LIS-11")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from qashier_mock.bugs.parts import Parts
 
 Change: TypeAlias = Callable[[Parts], None]
 """Puts a defect into the parts of one app, before they are made."""
 
+P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -57,19 +58,21 @@ def defect(clause: str, where: Callable[[Any], Change] | None = None) -> Callabl
 
     def enter(function: F) -> F:
         summary = re.sub(r"\s+", " ", function.__doc__ or "").strip()
-        row(clause, function.__name__.replace("_", "-"), summary, (where or anew)(function))
+        row(
+            clause, function.__name__.replace("_", "-"), summary, anew(function)() if where is None else where(function)
+        )
         return function
 
     return enter
 
 
-def anew(make: Callable[[], Change]) -> Change:
-    """A change that remembers something: made for each app, so that no two share what it remembers."""
+def anew(make: Callable[P, Change]) -> Callable[P, Change]:
+    """Call `make` for each app anew: what it remembers between requests is that of one app."""
 
-    def apply(parts: Parts) -> None:
-        make()(parts)
+    def change(*args: P.args, **kwargs: P.kwargs) -> Change:
+        return lambda parts: make(*args, **kwargs)(parts)  # noqa: PLW0108 - not before there is an app
 
-    return apply
+    return change
 
 
 def known() -> Mapping[str, Bug]:
