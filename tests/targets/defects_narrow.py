@@ -256,6 +256,7 @@ NARROW_DEFECTS: Final = {
     "host without a dot refused": Defect(
         "CRE-15", wrapped("url_fits", lambda inner, url, name: inner(url, name) and ("." in url or "localhost" in url))
     ),
+    "body above 2 MB refused": Defect("CRE-1", setting(body_most=2_000_000)),
     "body above 1 MiB refused": Defect("CRE-1", setting(body_most=2**20)),
     "secret taken for hex": Defect("EVT-7", wrapped("signature", decoded)),
     "tells once what the clock ended": Defect("EVT-6", wrapped("postpone", never_again)),

@@ -124,9 +124,9 @@ def hostile(context: RunContext) -> None:
     account.list(limit=1)
 
 
-@driver("Send bodies that are too large.", stage=Stage.HARSH, requests=3)
+@driver("Send a body that is as large as may be, and bodies that are too large.", stage=Stage.HARSH, requests=4)
 def large_bodies(context: RunContext) -> None:
-    for size in (oracle.BODY_MOST + 1, 8 * 1024 * 1024):
+    for size in (oracle.BODY_MOST, oracle.BODY_MOST + 1, 8 * 1024 * 1024):
         filling = json.dumps(context.body()).encode()
         context.account.create(filling[:-1] + b" " * (size - len(filling)) + b"}")
     context.account.list(limit=2)

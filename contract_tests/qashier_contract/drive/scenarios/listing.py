@@ -90,7 +90,7 @@ def lists(context: RunContext) -> None:
 @driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
-    requests=76,
+    requests=77,
 )
 def lists_further(context: RunContext) -> None:
     account = context.account
@@ -122,6 +122,7 @@ def lists_further(context: RunContext) -> None:
         "created%5Blte%5D=12abc",
         "status=OPEN",
         "status=open%20",
+        "status=all",
         "status=open%2Cexpired",
     ):
         account.list_raw(odd)
