@@ -7,7 +7,9 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
-from qashier_mock.core.errors import ApiError
+from qashier_mock.core.errors import ApiError, SessionNotFound
+from qashier_mock.core.model import CheckoutSession
+from qashier_mock.stores.base import Transaction
 
 EXPIRED_AT_ONCE: Final = 200
 """What expires at most in one transaction: sessions, and as many more as there are endpoints that are told of each."""
@@ -22,10 +24,10 @@ T = TypeVar("T")
 class MoreOverdue(ApiError):
     """Raised within a command that needs more to expire than its transaction may. What that did is committed."""
 
-    def __init__(self, *, is_elsewhere: bool) -> None:
-        """Begin again, a little later if another process sees to what is overdue (`is_elsewhere`)."""
+    def __init__(self, tx: Transaction) -> None:
+        """Begin again, a little later if another process sees to what is overdue."""
         super().__init__("More sessions are overdue; begin again.")
-        self.wait = _LOOK_AGAIN_AFTER if is_elsewhere else 0.0
+        self.wait = _LOOK_AGAIN_AFTER if is_moved_elsewhere(tx) else 0.0
 
 
 def once_nothing_is_overdue(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -40,3 +42,38 @@ def once_nothing_is_overdue(command: Callable[P, Coroutine[Any, Any, T]]) -> Cal
                 await asyncio.sleep(error.wait)
 
     return again
+
+
+async def found(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
+    """A session whose deadline has not passed, or that has ended.
+
+    Raises:
+        SessionNotFound: The account has no such session.
+        MoreOverdue: So many are overdue that it has not had its turn yet.
+    """
+    session = await tx.session(session_id)
+    if session is None:
+        raise SessionNotFound(session_id)
+    if session.is_open and session.expires_at <= now:
+        raise MoreOverdue(tx)
+    return session
+
+
+def all_expired(tx: Transaction, now: int) -> None:
+    """Go on only where nothing is overdue.
+
+    Raises:
+        MoreOverdue: Something is.
+    """
+    if is_overdue(tx, now):
+        raise MoreOverdue(tx)
+
+
+def is_overdue(tx: Transaction, now: int) -> bool:
+    deadline = tx.next_deadline()
+    return deadline is not None and deadline <= now
+
+
+def is_moved_elsewhere(tx: Transaction) -> bool:
+    """Whether another process moves the account's clock."""
+    return tx.state.move is not None and tx.state.move.worker not in (None, tx.worker)

@@ -17,7 +17,6 @@ from qashier_mock.core.advice import REUSED_KEY, TIGHT_POLLING, Advice
 from qashier_mock.core.delivery import plan
 from qashier_mock.core.errors import (
     ApiError,
-    CurrencyUnavailable,
     CursorsExclusive,
     CursorUnknown,
     IdempotencyKeyReused,
@@ -26,7 +25,7 @@ from qashier_mock.core.errors import (
 )
 from qashier_mock.core.faults import FaultRule, pick
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
-from qashier_mock.core.lifecycle import Trigger
+from qashier_mock.core.lifecycle import Trigger, check_currencies
 from qashier_mock.core.model import (
     MACHINE_CLOCK,
     AccountClock,
@@ -42,7 +41,14 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import Clock, IdSource
-from qashier_mock.overdue import EXPIRED_AT_ONCE, MoreOverdue, once_nothing_is_overdue
+from qashier_mock.overdue import (
+    EXPIRED_AT_ONCE,
+    all_expired,
+    found,
+    is_moved_elsewhere,
+    is_overdue,
+    once_nothing_is_overdue,
+)
 from qashier_mock.stores.base import Store, Transaction
 
 Advised = tuple[CheckoutSession, Sequence[Advice]]
@@ -93,7 +99,7 @@ class CheckoutService:
         self.advisor = Advisor(clock, strict=strict)
         self._rules = rules
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
-        self._wake: Wake = _nobody
+        self._wake: Wake = lambda _account, _machine_instant: None
         self._tell: Callable[[Event], None] | None = None
         self._expired: dict[AccountId, dict[str, None]] = {}  # see `noting_expired`
         self._clocks: dict[AccountId, AccountClock] = {}  # as last seen; only of accounts whose clock was moved
@@ -117,7 +123,7 @@ class CheckoutService:
             IdempotencyKeyReused: The key came with another request, and the policy or strict mode refuses that.
             IdempotencyKeyInUse: A request with the key is under way, and the policy refuses to wait for it.
         """
-        self._check_currency(params)
+        check_currencies(params, self._policy.currencies)
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
             # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4). Of two
@@ -150,7 +156,7 @@ class CheckoutService:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
-            session = await _found(tx, session_id, now)
+            session = await found(tx, session_id, now)
             if session.is_open:
                 if self.advisor.is_polling(account, session_id):
                     return session, await self.advisor.new(tx, (TIGHT_POLLING,), request, now)
@@ -193,7 +199,7 @@ class CheckoutService:
             now = await self._sync_clock(tx)
             advice = await self.advisor.about(tx, request, now)
             try:
-                session = await _found(tx, session_id, now)
+                session = await found(tx, session_id, now)
                 replayed = await self._replay(tx, request, now, advice)
                 if replayed is not None:
                     return replayed
@@ -216,7 +222,7 @@ class CheckoutService:
         """
         async with self._store.transaction(account) as tx:
             now = await self._sync_clock(tx)
-            session = await self._move(tx, await _found(tx, session_id, now), trigger, now, None)
+            session = await self._move(tx, await found(tx, session_id, now), trigger, now, None)
             await self.announce(tx)
             return session
 
@@ -235,7 +241,7 @@ class CheckoutService:
             raise SessionNotFound(session_id)
         async with self._store.transaction(account) as tx:
             now = await self._sync_clock(tx)
-            session = await _found(tx, session_id, now)
+            session = await found(tx, session_id, now)
             try:
                 session = await self._move(tx, session, trigger, now, None)
             except SessionNotOpen:
@@ -252,7 +258,7 @@ class CheckoutService:
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
             try:
-                return account, await _found(tx, session_id, now)
+                return account, await found(tx, session_id, now)
             except SessionNotFound:
                 return None
 
@@ -266,7 +272,7 @@ class CheckoutService:
         """Expire sessions whose deadline has passed, as many as one transaction may, and announce the rest."""
         async with self._store.transaction(account) as tx:
             await self._sweep(tx, self.now(tx))
-            if not _is_moved_elsewhere(tx):  # that process announces it
+            if not is_moved_elsewhere(tx):  # that process announces it
                 await self.announce(tx)
 
     @contextmanager
@@ -389,22 +395,20 @@ class CheckoutService:
         Raises:
             MoreOverdue: That is more than one transaction may expire.
         """
-        now = await self._sync_clock(tx)
-        if _is_overdue(tx, now):
-            raise MoreOverdue(is_elsewhere=_is_moved_elsewhere(tx))
+        all_expired(tx, await self._sync_clock(tx))
 
     async def _sweep(self, tx: Transaction, now: int) -> bool:
         """Expire what is overdue, the earliest deadline first, as much of it as one transaction may; True if any was.
 
         Whoever moves the clock notes what expires, so that no other process takes a part of that.
         """
-        if not _is_overdue(tx, now):
+        if not is_overdue(tx, now):
             return False
         noted = self._expired.get(tx.account, {})
         has_any = False
         for _ in range(0, EXPIRED_AT_ONCE, 1 + len(self.endpoints(tx))):
             session = await tx.overdue(now)
-            if session is None or _is_moved_elsewhere(tx):
+            if session is None or is_moved_elsewhere(tx):
                 break
             await self._move(tx, session, Trigger.DEADLINE_PASSED, now, None)
             noted[session.id] = None
@@ -441,40 +445,3 @@ class CheckoutService:
     async def _remember(self, tx: Transaction, request: RequestRef, session: CheckoutSession, now: int) -> None:
         if request.idempotency_key is not None:
             await tx.remember(IdempotencyRecord(request.idempotency_key, request.fingerprint, session, now))
-
-    def _check_currency(self, params: CreateSession) -> None:
-        allowed = self._policy.currencies
-        if not allowed:
-            return
-        for index, line in enumerate(params.line_items):
-            if line.currency not in allowed:
-                raise CurrencyUnavailable(index, line.currency, ", ".join(allowed))
-
-
-async def _found(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
-    """A session whose deadline has not passed, or that has ended.
-
-    Raises:
-        SessionNotFound: The account has no such session.
-        MoreOverdue: So many are overdue that it has not had its turn yet.
-    """
-    session = await tx.session(session_id)
-    if session is None:
-        raise SessionNotFound(session_id)
-    if session.is_open and session.expires_at <= now:
-        raise MoreOverdue(is_elsewhere=_is_moved_elsewhere(tx))
-    return session
-
-
-def _is_overdue(tx: Transaction, now: int) -> bool:
-    deadline = tx.next_deadline()
-    return deadline is not None and deadline <= now
-
-
-def _is_moved_elsewhere(tx: Transaction) -> bool:
-    """Whether another process moves the account's clock."""
-    return tx.state.move is not None and tx.state.move.worker not in (None, tx.worker)
-
-
-def _nobody(_account: AccountId, _machine_instant: int) -> None:
-    return None

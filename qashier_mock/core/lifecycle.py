@@ -9,12 +9,12 @@ A session with total 0 keeps `no_payment_required` in every row (AMT-6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange, SessionNotOpen
+from qashier_mock.core.errors import CurrencyMixed, CurrencyUnavailable, ExpiresAtOutOfRange, SessionNotOpen
 from qashier_mock.core.model import AccountId, CheckoutSession, CreateSession, EventType, PaymentStatus, Status
 
 SHORTEST_LIFE: Final = 1_800
@@ -50,6 +50,17 @@ TRANSITIONS: Final[Mapping[tuple[Status, Trigger], Move]] = {
     (Status.OPEN, Trigger.EXPIRE_REQUESTED): Move(Status.EXPIRED, PaymentStatus.UNPAID, EventType.EXPIRED),
     (Status.OPEN, Trigger.DEADLINE_PASSED): Move(Status.EXPIRED, PaymentStatus.UNPAID, EventType.EXPIRED),
 }
+
+
+def check_currencies(params: CreateSession, allowed: Collection[str]) -> None:
+    """Refuse lines in a currency that the account may not charge; with none named it may charge all.
+
+    Raises:
+        CurrencyUnavailable: A line has such a currency.
+    """
+    for index, line in enumerate(params.line_items if allowed else ()):
+        if line.currency not in allowed:
+            raise CurrencyUnavailable(index, line.currency, ", ".join(allowed))
 
 
 def open_session(
