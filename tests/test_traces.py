@@ -19,9 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qashier_contract import CLAUSES, check
+from qashier_contract.clauses.table import Clause, Source
+from qashier_contract.findings import Finding, StatusIs, expect
 from qashier_contract.history import Credentials, Exchange, History, Operation, Recorder, Reply, Request, Terms
 from qashier_contract.ledger import Ledger
 from qashier_contract.report.reproduction import reproduce
+from qashier_contract.statuses import NO_SUCCESS
 from qashier_contract.target import Key, Target
 from qashier_contract.trace.credentials import FORGED
 from qashier_contract.trace.literals import Code, literal
@@ -32,7 +35,7 @@ from qashier_contract.trace.site import Site
 from qashier_contract.trace.steps import Steps
 from qashier_contract.trace.symbols import Moment, Nonce, SessionId
 from qashier_contract.trace.units import Units
-from qashier_contract.verdicts import Result
+from qashier_contract.verdicts import Result, Violation
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
@@ -151,6 +154,17 @@ def test_the_judge_is_not_asked_for_ever() -> None:
 
     minimise(seen(history, breaks, history.exchanges[-1]), most=30)
     assert asked <= 31
+
+
+def test_a_reason_that_counts_what_else_was_there_does_not_keep_it_there() -> None:
+    def judge(ledger: Ledger) -> Iterator[Finding]:
+        *others, last = ledger.history.exchanges
+        yield expect(StatusIs(last, NO_SUCCESS), f"after {len(others)} others", last)
+
+    clause = Clause("XXX-1", Source.IMPLIED, "Nothing succeeds.", judge, frozenset())
+    history = History(exchanges=tuple(opened(number) for number in range(1, 30)))
+    violation = Violation("XXX-1", clause.findings(Ledger(history))[1][0])
+    assert minimise(seen_as(clause, violation, history)).history.exchanges == history.exchanges[-1:]
 
 
 def test_units_that_stay_are_not_left_out() -> None:

@@ -97,7 +97,8 @@ def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
 
     def is_it(finding: Finding) -> bool:
         return (
-            finding.expected == violation.expected
+            # The reason may count what else was there, which a smaller part has less of.
+            finding.expectation.expected == violation.finding.expectation.expected
             and finding.evidence[-1:] == violation.exchanges[-1:]
             and finding.deliveries[-1:] == violation.deliveries[-1:]
         )
