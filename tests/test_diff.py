@@ -147,7 +147,7 @@ def test_the_mock_does_not_drift_from_itself_with_other_ids_and_another_store(
 def test_the_command_compares_files_and_says_each_kind_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [str(tmp_path / name) for name in ("a.json", "b.json")]
     for path, quirks in zip(paths, ([], ["405 without allow"]), strict=True):
-        file.write(recorded(*quirks, scenario="the wrong door"), Path(path))
+        Path(path).write_text(file.render(recorded(*quirks, scenario="the wrong door")), "utf-8")
     assert main(["diff", *paths]) == 1
     shown = capsys.readouterr().out
     assert "✗ headers.allow" in shown

@@ -358,7 +358,7 @@ def test_our_own_har_report_is_judged_as_the_run_was(quirk: str, tmp_path: Path)
 
 
 def test_a_trace_is_judged_without_what_others_may_have_done(whole: History, tmp_path: Path) -> None:
-    file.write(Trace(history=whole, target="http://t.test", seed=7), tmp_path / "t.json")
+    (tmp_path / "t.json").write_text(file.render(Trace(history=whole, target="http://t.test", seed=7)), "utf-8")
     report = judge(tmp_path / "t.json", strict=True)
     assert (report.verdict, report.target, report.seed) == (Verdict.PASSED, "http://t.test", 7)
     # Whether requests met that were sent at the same time is for chance to say.

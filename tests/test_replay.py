@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -48,23 +47,13 @@ def test_a_whole_trace_is_sent_again(quirks: tuple[str, ...], clauses: set[str],
     assert report["CRE-1"].exercised
 
 
-def test_of_a_trace_that_keeps_a_clause_only_what_the_clause_judges_is_sent(broken: Trace) -> None:
-    said: list[str] = []
-    report = replay(broken, IN_PROCESS, only=["EXP-1"], transport=within(), tell=said.append)
-    (sentence,) = said
-    assert sentence in report.notes
-    assert re.fullmatch(r"the trace keeps EXP-1: only what is judged there is sent, \d+ requests", sentence)
-    assert report["EXP-1"].verdict is Verdict.PASSED
-    assert len(report.history.exchanges) < len(broken.history.exchanges) / 10
-
-
-def test_of_a_trace_that_does_not_reach_a_clause_nothing_is_sent(broken: Trace) -> None:
-    trace = Trace(history=History(exchanges=broken.history.exchanges[:6], terms=broken.history.terms), target="x")
-    report = replay(trace, IN_PROCESS, only=["IDM-9"], transport=within())
-    assert report.verdict is Verdict.NOT_EXERCISED
+def test_of_a_trace_that_does_not_break_a_clause_all_is_sent(broken: Trace) -> None:
+    trace = Trace(history=History(exchanges=broken.history.exchanges[:60], terms=broken.history.terms), target="x")
+    report = replay(trace, IN_PROCESS, only=["CRE-1", "IDM-9"], transport=within())
+    assert report["CRE-1"].verdict is Verdict.PASSED
     assert report["IDM-9"].reason == "no request reached it"
-    assert report.notes == ("the trace reaches none of IDM-9: nothing is sent",)
-    assert report.requests == 0
+    assert "The trace breaks none of CRE-1, IDM-9: all of it was sent." in report.notes
+    assert len(report.history.exchanges) > 40
 
 
 def test_an_empty_trace_is_refused() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qashier_contract import CLAUSES, Verdict, check
+from qashier_contract import CLAUSES, Verdict, check, recorded
 from qashier_contract.history import (
     Capability,
     Credentials,
@@ -123,7 +123,7 @@ def test_a_trace_that_was_cut_short_is_refused_in_one_line(trace: Trace, where: 
     raw = file.render(trace).encode("utf-8", "backslashreplace").rstrip()
     path.write_bytes(raw[: where % len(raw)])
     with pytest.raises(TraceError) as refused:
-        file.read(path)
+        file.load(path)
     assert str(refused.value) == f"{path} is not a JSON document, or only part of one"
 
 
@@ -175,7 +175,7 @@ def test_a_member_of_another_kind_is_refused_with_the_place(name: str, value: ob
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="cannot be read: No such file or directory"):
-        file.read(tmp_path / "none.json")
+        file.load(tmp_path / "none.json")
 
 
 def test_cookies_are_not_written() -> None:
@@ -192,7 +192,7 @@ def test_a_check_writes_all_that_it_recorded_and_no_key(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     write(report, "trace", path)
     raw = path.read_bytes()
-    trace = file.read(path)
+    trace = recorded.read(path).trace
     assert values(trace)["history"] == values(Trace(history=report.history, target=""))["history"]
     assert (trace.target, trace.seed) == (report.target, 1)
     for key in keys:
@@ -216,7 +216,7 @@ def test_every_field_but_secrets_has_its_place_in_the_file() -> None:
 def test_judging_what_was_read_back_finds_the_same_but_for_what_needs_a_secret(tmp_path: Path) -> None:
     report = check("http://127.0.0.1", transport=within(), seed=1, drivers=directed)
     write(report, "trace", tmp_path / "t.json")
-    again = judge(file.read(tmp_path / "t.json").history, CLAUSES.values())
+    again = judge(recorded.read(tmp_path / "t.json").trace.history, CLAUSES.values())
     found = {entry.clause.id: (entry.verdict, entry.exercised) for entry in again}
     before = {entry.clause.id: (entry.verdict, entry.exercised) for entry in judge(report.history, CLAUSES.values())}
     assert {identifier for identifier in found if found[identifier] != before[identifier]} == {"EVT-7"}

@@ -24,7 +24,7 @@ from qashier_contract.drive.traffic.exchanges import Traffic
 from qashier_contract.drive.traffic.watching import Watching
 from qashier_contract.history import Credentials, Exchange
 from qashier_contract.interrupts import Stop
-from qashier_contract.recorded import watch
+from qashier_contract.recorded import read, watch
 from qashier_contract.trace import file
 from raw_server import answering, raw_server, read_request
 
@@ -388,4 +388,4 @@ def test_the_command_records_and_reports_when_it_is_told_to_stop(tmp_path: Path)
     assert (process.returncode, errors) == (0, "")
     assert "The traffic reached" in shown
     assert f"again:qashier-mockjudge{tmp_path / 't.json'}" in "".join(shown.split())
-    assert len(file.read(tmp_path / "t.json").history.exchanges) == 4
+    assert len(read(tmp_path / "t.json").trace.history.exchanges) == 4

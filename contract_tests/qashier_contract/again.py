@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
 from qashier_contract import recorded, verdicts
-from qashier_contract.clauses import CLAUSES, Clause
+from qashier_contract.clauses import CLAUSES
 from qashier_contract.errors import CheckError
 from qashier_contract.history import History
 from qashier_contract.interrupts import Interrupted, OutOfTime, stopping_on_signals
@@ -18,27 +18,20 @@ from qashier_contract.pace import OutOfSessions
 from qashier_contract.run import Run
 from qashier_contract.settings import Options, Settings
 from qashier_contract.trace.file import Trace
-from qashier_contract.trace.replay import exercising, send_again
+from qashier_contract.trace.replay import send_again
 from qashier_contract.trace.sending import Sending
 from qashier_contract.trace.steps import Steps
 from qashier_contract.verdicts import ClauseReport, Report, Result, SentAgain, Verdict
 
 
-def replay(
-    recording: Trace | Path | str,
-    target_url: str,
-    *,
-    tell: Callable[[str], object] | None = None,
-    **options: Unpack[Options],
-) -> Report:
+def replay(recording: Trace | Path | str, target_url: str, **options: Unpack[Options]) -> Report:
     """Send a recorded trace to a target, with fresh ids, keys and times, and let the clauses judge what comes of it.
 
     Args:
         recording: A trace, or the path of a file that holds one, or a HAR 1.2 file.
         target_url: The base URL of the target.
-        tell: Told what is sent where that may surprise, before it is sent.
         options: As for `check`. Where the trace breaks a clause of `only`, just its violation is sent, cut down to
-            what shows it; otherwise what these clauses judge of the trace. Without it the whole trace is sent.
+            what shows it; otherwise the whole trace.
 
     Returns:
         The report. A clause that no request reached this time is not exercised: that proves nothing.
@@ -53,12 +46,12 @@ def replay(
     run, only, strict = Run(target_url, settings), settings.only, settings.strict
     if not run.wanted:
         raise CheckError("no clause is left to judge by: look at --only and --skip")
-    clauses = [CLAUSES[identifier] for identifier in run.wanted]
-    judged = verdicts.judge(trace.history, clauses, strict=strict) if only else ()
+    judged = verdicts.judge(trace.history, map(CLAUSES.__getitem__, run.wanted), strict=strict) if only else ()
     broken = [entry for entry in judged if entry.violations]
-    to_send = trace.history if broken or not only else _kept(trace.history, clauses, run, tell)
+    if only and not broken:
+        run.notes.append(f"The trace breaks none of {', '.join(run.wanted)}: all of it was sent.")
     with stopping_on_signals(run.stop) if settings.stop is None else nullcontext():
-        came = _send(to_send, broken, run)
+        came = _send(trace.history, broken, run)
     # What was sent for one violation says nothing about other clauses.
     found = recorded.every_clause(History() if broken else came.history, run.wanted, strict=strict, reason=came.reason)
     found |= {entry.clause.id: _again(entry, came.sent_again.get(entry.clause.id)) for entry in broken}
@@ -75,22 +68,6 @@ def replay(
     )
 
 
-def _kept(history: History, clauses: Sequence[Clause], run: Run, tell: Callable[[str], object] | None) -> History:
-    """What some clauses judge of a trace that does not break them; said, because a violation was asked for."""
-    part = exercising(clauses, history)
-    names = ", ".join(clause.id for clause in clauses)
-    if part is None:
-        said = f"the trace reaches none of {names}: nothing is sent"
-    else:
-        requests = Steps(part).requests
-        count = "1 request" if requests == 1 else f"{requests} requests"
-        said = f"the trace keeps {names}: only what is judged there is sent, {count}"
-    run.notes.append(said)
-    if tell is not None:
-        tell(said)
-    return part or History()
-
-
 @dataclass(kw_only=True, slots=True)
 class _Came:
     """What came of sending, and why clauses may not have been reached."""
@@ -105,12 +82,11 @@ def _send(history: History, broken: Sequence[ClauseReport], run: Run) -> _Came:
     """Send the violations of some clauses, or a whole history where there are none, and leave nothing behind."""
     came = _Came()
     try:
-        if history.exchanges:
-            run.connect()
+        run.connect()
         if broken:
             came.sent_again = dict(send_again(broken, history, run.site()))
             came.history = next((one.part for one in came.sent_again.values()), came.history)
-        elif history.exchanges:
+        else:
             with Sending(Steps(history), run.site()) as sending:
                 came.history = sending.send()
                 came.history = sending.settle() if sending.may_settle else came.history

@@ -37,6 +37,11 @@ def session_of(event: Mapping[str, Json]) -> Mapping[str, Json]:
     return inner if isinstance(inner, dict) else {}
 
 
+def subject_of(event: Mapping[str, Json]) -> Json:
+    """The id of the session that an event tells of; None if it tells of none."""
+    return session_of(event).get("id")
+
+
 def feeds(history: History) -> Iterator[Exchange]:
     """The answers of the control API that list every event of an account."""
     for exchange in history.of(Operation.EVENTS):
@@ -51,7 +56,7 @@ def last_feeds(history: History) -> Mapping[int | None, Exchange]:
 
 def tells_of(feed: Exchange, session_id: str) -> bool:
     """Whether a list of events has one about a session."""
-    return any(isinstance(event, dict) and session_of(event).get("id") == session_id for event in feed.object["data"])
+    return any(isinstance(event, dict) and subject_of(event) == session_id for event in feed.object["data"])
 
 
 def observed_events(history: History) -> Iterator[ObservedEvent]:
@@ -60,7 +65,7 @@ def observed_events(history: History) -> Iterator[ObservedEvent]:
         told: Counter[str] = Counter()
         for place, event in enumerate(exchange.object["data"]):
             shown = event if isinstance(event, dict) else {}
-            subject = str(session_of(shown).get("id"))
+            subject = str(subject_of(shown))
             yield ObservedEvent(shown, exchange.account or 0, exchange, place=place, nth=told[subject])
             told[subject] += 1
     for delivery in history.deliveries:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Final, Unpack
 
-from qashier_contract.addresses import origin_of
+from qashier_contract.addresses import is_loopback, origin_of
 from qashier_contract.clauses import CLAUSES
 from qashier_contract.clean_up import CLEAN_UP_S, clean_up
 from qashier_contract.connect import CURRENCIES, Connection
@@ -22,10 +22,10 @@ from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, stopping_o
 from qashier_contract.listening import listen
 from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace, weight_of
 from qashier_contract.policy import Policy
-from qashier_contract.settings import Options, Planned, Progress, Settings, is_loopback
+from qashier_contract.settings import Options, Planned, Progress, Settings
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import Budget, send_again
-from qashier_contract.trace.site import Site
+from qashier_contract.trace.site import Site, fresh_nonce
 from qashier_contract.verdicts import ClauseReport, FailedCheck, Report, SentAgain, Verdict, broken_by, judge
 
 _SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
@@ -125,7 +125,7 @@ class Run:
         self.wanted = selected(CLAUSES, settings.only, settings.skip)
         self.strict = settings.strict or settings.own
         self.seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
-        self.nonce = str(10**9 + secrets.randbelow(9 * 10**9))
+        self.nonce = fresh_nonce()
         self.failed_checks: list[FailedCheck] = []
         self.started_ns = time.monotonic_ns()
         policy = settings.policy or Policy()

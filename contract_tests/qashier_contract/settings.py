@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
-from urllib.parse import urlsplit
 
 from qashier_contract.drive import Driver
 from qashier_contract.interrupts import Stop
@@ -125,12 +123,3 @@ class Settings:
     drivers: Callable[[Driver], bool] | None = None
     own: bool = False
     replay: bool = True
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

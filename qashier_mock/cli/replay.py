@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -44,10 +43,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
     )
     from qashier_contract import CheckError, replay  # noqa: PLC0415 - after --help
 
-    def tell(text: str) -> None:
-        sys.stderr.write(f"{text}\n")
-
     with refusing(CheckError):
-        report = replay(options.trace, options.url, tell=tell, **settings(OPTIONS, options))
+        report = replay(options.trace, options.url, **settings(OPTIONS, options))
     command = ("qashier-mock", "replay", options.trace, options.url, *given(OPTIONS, options, without=("report",)))
     return finish(replace(report, command=command), options.report)

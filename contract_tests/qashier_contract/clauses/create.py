@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from qashier_contract.addresses import parts_of
+from qashier_contract.addresses import is_loopback
 from qashier_contract.clauses.shapes import misshapen
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, PUBLIC, Findings, Source, clause
 from qashier_contract.clauses.writes import views
@@ -222,7 +222,7 @@ def a_session_has_a_page(ledger: Ledger) -> Findings:
             continue
         if exchange.reply is None:
             # Elsewhere the way there may be closed to us; nobody but this machine can have a page there.
-            if (exchange.failure or "").startswith("no connection") and _is_this_machine(exchange.request.path):
+            if (exchange.failure or "").startswith("no connection") and is_loopback(exchange.request.path):
                 yield expect(StatusIs(exchange, NO_ERROR), "the customer pays there", shown.born)
             continue
         state = ledger.state_before(shown, exchange)
@@ -239,11 +239,6 @@ def _has_a_form(ledger: Ledger) -> Findings:
             pages.append(expect(Counts(At(exchange, Part.FORMS), 1), "other open pages have one", observed.born))
     if any(page.holds for page in pages):
         yield from pages
-
-
-def _is_this_machine(url: str) -> bool:
-    host = parts_of(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 @clause("CRE-10", "An `id` is unique, never given out again, and safe in a URL path.", source=IMPLIED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
+from qashier_contract.addresses import is_loopback
 from qashier_contract.trace.curl import curl_lines
 from qashier_contract.trace.minimise import minimise, until
 from qashier_contract.trace.names import ToWrite
@@ -83,7 +83,7 @@ def _reproduced(report: Report, violation: Violation, place: int, again: SentAga
         part=part,
         title=entry.clause.statement,
         target=report.target,
-        makes_keys_up=_is_this_machine(report.target),
+        makes_keys_up=is_loopback(report.target),
     )
     is_rare = again is not None and again.is_rare
     name += f"_{place + 1}" if place else ""
@@ -132,9 +132,3 @@ def _evidence(report: Report, violation: Violation, place: int) -> History:
 @lru_cache(maxsize=1)
 def _units(history: History) -> Units:
     return Units(history)
-
-
-def _is_this_machine(url: str) -> bool:
-    """Whether a URL names this machine, where a key may be made up."""
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -22,10 +22,10 @@ from qashier_contract.findings import (
     Within,
 )
 from qashier_contract.history import Delivery, Exchange
+from qashier_contract.observed_events import subject_of
 from qashier_contract.places import ABSENT, EACH, At, Entry, Expected, Part, Step, Sum, Where, value_of
 from qashier_contract.trace.literals import literal
 from qashier_contract.trace.names import Names
-from qashier_contract.trace.units import subject_of
 from qashier_contract.verdicts import Violation
 
 _TYPES: Final = {

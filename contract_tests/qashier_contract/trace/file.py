@@ -40,17 +40,6 @@ class Trace:
     seed: int | None = None
 
 
-def write(trace: Trace, path: Path) -> None:
-    """Write a trace to a file.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A header may hold half of a surrogate pair, which no encoding has; escaped, it is still valid JSON.
-    path.write_text(render(trace), encoding="utf-8", errors="backslashreplace")
-
-
 def render(trace: Trace) -> str:
     """A trace as the text of a file, one line for each exchange and delivery."""
     head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "target": trace.target}
@@ -67,15 +56,6 @@ def render(trace: Trace) -> str:
 def is_trace(document: Any) -> bool:
     """Whether a JSON document says that it is a trace."""
     return isinstance(document, dict) and document.get("format") == FORMAT
-
-
-def read(path: Path) -> Trace:
-    """The trace in a file.
-
-    Raises:
-        TraceError: The file cannot be read, or is no whole trace.
-    """
-    return parse(load(path), str(path))
 
 
 def load(path: Path) -> Any:

@@ -16,12 +16,13 @@ from qashier_contract.findings import Finding
 from qashier_contract.history import Exchange, History
 from qashier_contract.interrupts import Interrupted, OutOfTime
 from qashier_contract.ledger import Ledger
+from qashier_contract.observed_events import subject_of
 from qashier_contract.pace import OutOfSessions
 from qashier_contract.trace.minimise import Minimised, Seen, growing, minimise, shrink, until
 from qashier_contract.trace.sending import Sending
 from qashier_contract.trace.site import Site
 from qashier_contract.trace.steps import Steps
-from qashier_contract.trace.units import Units, subject_of
+from qashier_contract.trace.units import Units
 from qashier_contract.verdicts import ClauseReport, Result, SentAgain, Violation
 
 _FEW: Final = 6
@@ -107,34 +108,6 @@ def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
         return any(is_it(finding) for finding in clause.findings(Ledger(part), most=_MOST_FINDINGS)[1])
 
     return Seen(history=history, exchanges=violation.exchanges, deliveries=violation.deliveries, breaks=breaks)
-
-
-def exercising(clauses: Sequence[Clause], history: History) -> History | None:
-    """The part of a history in which some clauses still observe all kinds of things that they do in the whole.
-
-    None if they observe nothing. A part that only shows that a clause is kept is cut down like one that breaks it.
-    """
-    first = _observed(clauses, history)
-    if not first:
-        return None
-    findings = [finding for finding in first.values() if finding is not None]
-    seen = Seen(
-        history=history,
-        exchanges=[exchange for finding in findings for exchange in finding.evidence],
-        deliveries=[delivery for finding in findings for delivery in finding.deliveries],
-        breaks=lambda part: first.keys() <= _observed(clauses, part).keys(),
-    )
-    return minimise(seen).history
-
-
-def _observed(clauses: Sequence[Clause], history: History) -> dict[tuple[str, str], Finding | None]:
-    """What some clauses observe, the first of each kind: what they look at there, by the key of a finding."""
-    ledger = Ledger(history)
-    first: dict[tuple[str, str], Finding | None] = {}
-    for clause in clauses:
-        for finding in clause.judge(ledger):
-            first.setdefault((clause.id, "" if finding is None else finding.key), finding)
-    return first
 
 
 def replay(

@@ -8,15 +8,15 @@ endpoint with its removal and its deliveries. Reads are units of their own. What
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
 from qashier_contract.history import Delivery, Exchange, History, Operation
 from qashier_contract.ledger import Ledger
+from qashier_contract.observed_events import subject_of
 from qashier_contract.trace.symbols import SessionId, nearly
-from qashier_contract.values import Json
 
 _MOST_MARKED: Final = 16
 """A `success_url` that more creates ask for marks none of them."""
@@ -183,10 +183,3 @@ def _mark(exchange: Exchange) -> tuple[int | None, str] | None:
     body = exchange.request.json if exchange.operation is Operation.CREATE else None
     url = body.get("success_url") if isinstance(body, dict) else None
     return (exchange.account, url) if isinstance(url, str) else None
-
-
-def subject_of(event: Mapping[str, Json]) -> Json:
-    """The id of the session that an event tells of; None if it tells of none."""
-    data = event.get("data")
-    session = data.get("object") if isinstance(data, dict) else None
-    return session.get("id") if isinstance(session, dict) else None
