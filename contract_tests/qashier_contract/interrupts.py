@@ -6,14 +6,14 @@ swallowed, or while a lock is held. So ours only sets a flag, and wakes whoever 
 
 from __future__ import annotations
 
-import select
+import selectors
 import signal
 import socket
 import threading
 import time
 import weakref
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,8 @@ class Stop:
     def __init__(self) -> None:
         self.is_set = False
         self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
+        for each in (self._reader, self._writer):
+            each.setblocking(False)
         weakref.finalize(self, _close, self._reader, self._writer)
 
     def request(self) -> None:
@@ -49,8 +50,9 @@ class Stop:
     def clear(self) -> None:
         """Go on: what comes next, such as the clean-up, may be stopped anew."""
         self.is_set = False
-        while select.select([self._reader], [], [], 0)[0]:
-            self._reader.recv(64)
+        with suppress(BlockingIOError):
+            while self._reader.recv(64):
+                pass
 
     def check(self) -> None:
         """Raise if a stop was asked for.
@@ -78,25 +80,18 @@ class Stop:
             Interrupted: The stop came first.
         """
         self.check()
-        if connection is None:
-            ready = bool(self._poll({self._reader.fileno(): (True, False)}, seconds))
-        else:
-            wanted = {connection.fileno(): (read, write), self._reader.fileno(): (True, False)}
-            ready = connection.fileno() in self._poll(wanted, seconds)
+        events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+        with _Selector() as selector:
+            selector.register(self._reader, selectors.EVENT_READ)
+            if connection is not None:
+                selector.register(connection, events)
+            ready = [key.fileobj for key, _ in selector.select(max(0.0, seconds))]
         self.check()
-        return ready
+        return connection in ready
 
-    @staticmethod
-    def _poll(wanted: dict[int, tuple[bool, bool]], seconds: float) -> set[int]:
-        seconds = max(0.0, seconds)
-        if hasattr(select, "poll"):  # knows no limit on the number of a descriptor
-            poll = select.poll()
-            for number, (read, write) in wanted.items():
-                poll.register(number, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-            return {number for number, _ in poll.poll(seconds * 1_000)}
-        readers = [number for number, (read, _) in wanted.items() if read]
-        writers = [number for number, (_, write) in wanted.items() if write]
-        return {number for found in select.select(readers, writers, writers, seconds) for number in found}
+
+_Selector: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""Poll needs no descriptor of its own, and knows no limit on the number of one; Windows has `select` alone."""
 
 
 def _close(*sockets: socket.socket) -> None:
