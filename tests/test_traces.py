@@ -247,7 +247,7 @@ def verify(url: str, clause: str, good: str, monkeypatch: pytest.MonkeyPatch, **
     So does the function that a report shows.
     """
     given: dict[str, Any] = {"seed": 1, "drivers": directed, "timeout_s": 5, "max_time_s": 600, "fail_fast": True}
-    report = check(url, only=[clause], strict=True, **given, **options)
+    report = check(url, only=[clause], strict=True, **{**given, **options})
     again = report.sent_again[clause]
     assert again.result is Result.BROKE_AGAIN, again
     with ExitStack() as stack:
@@ -290,6 +290,32 @@ def test_a_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(
 ) -> None:
     with MockServer(Settings(bugs=(bug,))) as mock:
         verify(mock.url, BUGS[bug].clause, correct, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("defect", "name"),
+    [
+        ("head of the page pays", "a page looked at"),
+        ("bearer takes no hyphen", "two accounts alike"),
+        ("hyphens are underscores", "two accounts alike"),
+        ("created rounded up while the clock runs", "while the clock runs"),
+        ("event on failed payment", "events"),
+        ("page behind a redirect cuts descriptions", "pages left open"),
+    ],
+    ids=[
+        "opened by HEAD",
+        "key with a hyphen",
+        "two further accounts",
+        "clock that runs",
+        "event before the end",
+        "page behind a redirect",
+    ],
+)
+def test_what_a_step_or_an_account_is_like_is_carried_over(
+    defect: str, name: str, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(defect) as url:
+        verify(url, DEFECTS[defect], reference, monkeypatch, drivers=lambda driver: driver.name == name)
 
 
 @pytest.mark.soak

@@ -391,6 +391,8 @@ class Terms:
     monotonic_ns: int = 0
     one_clock: bool = False
     """Whether all accounts go by one clock, so that whoever moves it moves it for all."""
+    key_ends: tuple[str, ...] = ()
+    """What the keys of the third account and those after it end with: a checker made them up."""
     others_act: bool = False
     """Whether others, whom nobody recorded, may act on the same sessions, keys and clocks: traffic of one client."""
     own: bool = False

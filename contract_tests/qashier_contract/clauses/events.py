@@ -226,7 +226,7 @@ def nothing_else_sends_an_event(ledger: Ledger) -> Findings:
 
 
 def _one_told(feed: Exchange, session_id: str) -> Counts:
-    return Counts(told_in(feed, session_id, "type"), 1, 1, "terminal event of this session")
+    return Counts(told_in(feed, session_id, "type"), 0, 1, "terminal event of this session")
 
 
 def _one_in_its_life(observed: ObservedSession, events: Sequence[ObservedEvent]) -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
@@ -68,9 +68,10 @@ class RunContext:
 
         A twin's key differs in one sign: where the other one has a hyphen, it has an underscore.
         """
-        keys = self.target.keys
-        secret = f"sk_test_Check{self.nonce}x{len(keys)}{more}" if twin is None else keys[twin.number].secret
-        keys.append(Key(secret if twin is None else secret.replace("-", "_"), keys[0].scheme))
+        keys, ends = self.target.keys, self.terms.key_ends
+        end = f"x{len(keys)}{more}" if twin is None else ends[twin.number - 2].replace("-", "_")
+        keys.append(Key(f"sk_test_Check{self.nonce}{end}", keys[0].scheme))
+        self.recorder.terms = replace(self.terms, key_ends=(*ends, end))
         return Account(self.target, len(keys) - 1)
 
     @property

@@ -37,6 +37,7 @@ class Ledger:
         self.endings = Endings(history, self._sessions, states)
         """How sessions ended."""
         self.clock, self.clock_of, self.deadline_passed = clock.at, states.clock_of, states.deadline_passed
+        self.clock_runs, self.looks_around = clock.runs, clock.looks_around
         self.earlier_uses, self.key_was_seen = keys.earlier_uses, keys.was_seen
         self.may_be_replay, self.repeats = replays.may_be, replays.repeats
         self.attributed_clauses = self._creations.attributed_clauses

@@ -84,6 +84,18 @@ class Clock:
             return None
         return _Tick(exchange.sent_ns, exchange.received_ns, created, created, frozen=False)
 
+    def runs(self, account: int | None) -> bool:
+        """Whether the clock that an account goes by was looked at, and never stood still."""
+        calls = self.history.clock_calls(account)
+        return bool(calls) and all(exchange.object.get("frozen") is False for exchange in calls if exchange.succeeded)
+
+    def looks_around(self, exchange: Exchange) -> tuple[Exchange, Exchange] | None:
+        """The looks at a clock that runs, right before and after a request; None if it was not looked at so."""
+        calls = [e for e, _ in self.history.times(exchange.account)] if self.runs(exchange.account) else []
+        before = [call for call in calls if call.is_before(exchange)]
+        after = [call for call in calls if exchange.is_before(call)]
+        return (before[-1], after[0]) if before and after else None
+
     def at(self, exchange: Exchange, account: int | None = None) -> tuple[int | None, int | None]:
         """The least and the most that a clock can have shown while a request was served, epoch seconds.
 

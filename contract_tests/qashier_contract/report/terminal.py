@@ -203,7 +203,7 @@ class _Summary:
         lines += self._wrapped(f"  expected  {_plain(violation.expected)}", 12)[:2]
         lines += self._wrapped(f"  seen      {_plain(violation.seen)}", 12)[:2]
         if violation.exchanges:
-            last = violation.exchanges[-1]
+            last = violation.failing_exchange or violation.exchanges[-1]
             text = f"  request   {unquote(str(last).partition(' ')[2])}"
             whole = text + (f"  {last.request_id}" if last.request_id else "")
             if len(_plain(whole)) > self.width and last.request_id:

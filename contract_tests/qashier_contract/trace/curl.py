@@ -75,8 +75,10 @@ class _Shell:
         fresh = "sk_test_again$(date +%s)$$" + "0" * 16 + "a"
         given = ': "${QASHIER_API_KEY:?the secret key}"'
         lines.append(f': "${{QASHIER_API_KEY:={fresh}}}"' if self.to_write.makes_keys_up else given)
-        if "QASHIER_API_KEY_2" in text:
-            lines.append(': "${QASHIER_API_KEY_2:=${QASHIER_API_KEY%a}A}"')
+        for account in (1, *self.names.further):
+            if (key := f"QASHIER_API_KEY_{account + 1}") in text:
+                end = "A" if account == 1 else self.steps.key_end(account)
+                lines.append(f': "${{{key}:=${{QASHIER_API_KEY%a}}{end}}}"')
         if "WEBHOOK_URL" in text:
             lines.append(': "${WEBHOOK_URL:?where a receiver of yours listens}"')
         return lines
@@ -87,7 +89,9 @@ class _Shell:
             now = self.names.now(account)
             named = now in self.names.used
             moves = [step for step in self.steps.all if step.moved_s is not None and step.account == account]
-            if self.steps.can_move_clock and (named or moves):
+            if self.steps.ledger.clock_runs(account):
+                before += [f"{now}=$({self._to_clock(account, '', 'clock')} | field now)"] if named else []
+            elif self.steps.can_move_clock and (named or moves):
                 put = self._to_clock(account, "-X PUT ", "clock")
                 before.append(f"{now}=$({put} -d '{{\"frozen\": true}}' | field now)")
                 after.append(f"{put} -d '{{\"frozen\": false}}'")
@@ -227,7 +231,7 @@ class _Shell:
             case Secret():
                 return SECRET
             case ApiKey(account, form):
-                return _FORMS[form].format("QASHIER_API_KEY_2" if account == 1 else "QASHIER_API_KEY")
+                return _FORMS[form].format(self.names.of_account(account, "QASHIER_API_KEY", "QASHIER_API_KEY_2"))
             case Base64(text):
                 return f"$(printf %s \"{self._quoted(text)}\" | base64 | tr -d '\\n')"
 

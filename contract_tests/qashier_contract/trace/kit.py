@@ -102,7 +102,8 @@ class Hook:
     """A webhook receiver that answers with some statuses in turn; it goes by the clock that it is told of."""
 
     def __init__(self, *statuses):
-        self.statuses, self.deliveries, self.now, self.since, self.late = statuses, [], 0, 0, 0
+        self.statuses, self.deliveries, self.late = statuses, [], 0
+        self.now = self.before = self.since = 0
         self.news = Condition()
         hook = self
 
@@ -112,8 +113,9 @@ class Hook:
                 with hook.news:
                     status = hook.statuses[len(hook.deliveries) % len(hook.statuses)]
                     headers = {name.lower(): value for name, value in self.headers.items()}
-                    got = {"method": self.command, "headers": headers, "body": body, "at": hook.now}
-                    hook.deliveries.append(SimpleNamespace(**got, json=lambda: json.loads(body)))
+                    got = {"method": self.command, "headers": headers, "body": body}
+                    when = {"at": hook.now, "before": hook.before}
+                    hook.deliveries.append(SimpleNamespace(**got, **when, json=lambda: json.loads(body)))
                     hook.news.notify_all()
                 if status < 0:  # an answer that comes too late
                     hook.late = time.monotonic() + 11.5
@@ -162,19 +164,21 @@ class Hook:
     def move(self, seconds):
         """The clock is about to move. What is kept waiting gives up first."""
         time.sleep(max(0, self.late - time.monotonic()))
-        self.now += seconds
+        self.before, self.now = self.now, self.now + seconds
 
     def about(self, session_id, count=0, after=None, within_s=None):
         """The deliveries that tell of a session; waits a few seconds until there are so many.
 
-        `after` leaves out so many and one more, and counts the seconds from the last of them.
+        `after` leaves out so many and one more, and counts the seconds from the last of them, until the move of the
+        clock in which a try is due: it is seen after that.
         """
 
         def found():
             there = [one for one in self.deliveries if one.json()["data"]["object"]["id"] == session_id]
-            since = self.since if after is None or len(there) <= after else there[after].at
-            there = there if after is None else there[after + 1 :]
-            return [one for one in there if within_s is None or one.at - since <= within_s]
+            if after is None:
+                return [one for one in there if within_s is None or one.at - self.since <= within_s]
+            further = there[after + 1 :]
+            return [one for one in further if within_s is None or one.before - there[after].at < within_s]
 
         with self.news:
             self.news.wait_for(lambda: len(found()) >= (count or 99), 5 if count else 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,21 +101,30 @@ class Names:
             session_id = step.exchange.object.get("id")
             if step.exchange.operation is Operation.CREATE and step.exchange.succeeded and isinstance(session_id, str):
                 self._born.setdefault(session_id, step.exchange)
+        others = [number for number in steps.accounts if number > 1]
+        plain = [number for number in others if 0 not in steps.accounts and steps.key_end(number) == f"x{number}"]
+        self.main = next(iter(plain), 0)
+        """The account of the main key: one that was made up, where the first has no part in it."""
+        self.further = [number for number in others if number != self.main]
         self.hooks = {url: self._answers(url) for step in self.sent if (url := step.registers) is not None}
 
     def _shown(self) -> Iterator[tuple[int, str]]:
         """The expression of each reply that the script has, by the number of its exchange.
 
-        What a step gets of a page is a list of replies: the first, and those to which it was led on.
+        What a step gets of a page is a list of replies: the first, and those to which it was led on. The page itself is
+        the last one, whether another target leads there or not.
         """
-        last: dict[str, tuple[str, int]] = {}
+        last, chains = dict[str, str](), defaultdict[str, list[int]](list)
         for exchange in self.steps.history.exchanges:
             name, page = self._replies.get(exchange.number), exchange.page_of
             if page is None and name is not None:
                 yield exchange.number, name
             elif page is not None and (name is not None or page in last):
-                last[page] = (name, 0) if name is not None else (last[page][0], last[page][1] + 1)
-                yield exchange.number, "{}[{}]".format(*last[page])
+                last[page] = name or last[page]
+                chains[last[page]].append(exchange.number)
+        for name, chain in chains.items():
+            yield from ((number, f"{name}[{place}]") for place, number in enumerate(chain[:-1]))
+            yield chain[-1], f"{name}[-1]"
 
     def _answers(self, url: str) -> tuple[int, ...]:
         """What a receiver answers, request by request, over and over, as short as it can be said."""
@@ -131,9 +140,13 @@ class Names:
         kinds = Counter(e.credentials for e in self.steps.history.exchanges if e.account == account)
         return kinds.most_common(1)[0][0] if kinds else Credentials.BASIC
 
+    def of_account(self, account: int | None, first: str, second: str) -> str:
+        """What is called `first` for the first account, `second` for the second, and is numbered for further ones."""
+        return second if account == 1 else f"{first}_{account + 1}" if account in self.further else first
+
     def now(self, account: int | None) -> str:
         """The variable of an account's time when the steps begin."""
-        return "other_now" if account == 1 else "now"
+        return self.of_account(account, "now", "other_now")
 
     def ahead_s(self, account: int) -> int:
         """By how many seconds an account's clock was ahead of the machine's when the steps began."""
@@ -144,9 +157,17 @@ class Names:
             return 0
         return start - (first.sent_ns + terms.wall_ns - terms.monotonic_ns) // 10**9
 
+    def key(self, account: int) -> str:
+        """The constant of an account's key."""
+        return self.of_account(account, "KEY", "OTHER_KEY")
+
+    def api(self, account: int | None) -> str:
+        """The client of the API."""
+        return self.of_account(account, "api", "other")
+
     def control(self, account: int | None) -> str:
         """The client of the control API."""
-        return "other_control" if account == 1 else "control"
+        return self.of_account(account, "control", "other_control")
 
     def client(self, exchange: Exchange) -> str:
         """The variable of the client that sends a request."""
@@ -154,7 +175,7 @@ class Names:
             return "nobody"
         if exchange.request.path.startswith(CONTROL_PATH):
             return self.control(exchange.account)
-        return "other" if exchange.account == 1 else "api"
+        return self.api(exchange.account)
 
     def hook_at(self, url: str) -> str:
         """The variable of the receiver that stands for an endpoint."""
@@ -243,7 +264,7 @@ class Names:
                 known = {endpoint.url: endpoint.secret for endpoint in self.steps.history.endpoints}
                 return literal(known.get(url) or SECRET)
             case ApiKey(account, form):
-                return f"{'OTHER_KEY' if account == 1 else 'KEY'}{form}"
+                return f"{self.key(account)}{form}"
             case Base64(text):
                 return f"b64({self.text(text)})"
 

@@ -69,9 +69,16 @@ class _Script:
 
     def _head(self, text: str) -> str:
         clients = []
-        for name, base, key in _CLIENTS:
+        names = self.names
+        accounts = (names.main, 1, *names.further)
+        for name, base, account in (
+            *((names.api(each), "URL", each) for each in accounts),
+            ("nobody", "URL", None),
+            *((names.control(each), "CONTROL", each) for each in accounts),
+            ("customer", '""', None),
+        ):
             if re.search(rf"\b{name}\b(?=[.,)])", text):
-                clients.append(f"httpx.Client(base_url={base}{self._auth(key)}, timeout=60) as {name}")
+                clients.append(f"httpx.Client(base_url={base}{self._auth(account)}, timeout=60) as {name}")
         for place, answers in enumerate(self.hooks.values(), 1):
             clients.append(f"Hook({', '.join(map(str, answers))}) as hook{place}")
         words = [self.to_write.title, f"Expected {self.violation.expected}. Seen {self.violation.seen}."]
@@ -85,10 +92,11 @@ class _Script:
             lines += ["    with (", *(f"        {client}," for client in clients), "    ):"]
         return "\n".join(lines) + "\n"
 
-    def _auth(self, key: str) -> str:
-        if not key:
+    def _auth(self, account: int | None) -> str:
+        if account is None:
             return ""
-        if self.names.scheme(1 if key == "OTHER_KEY" else 0) is Credentials.BEARER:
+        key = self.names.key(account)
+        if self.names.scheme(account) is Credentials.BEARER:
             return f', headers={{"Authorization": f"Bearer {{{key}}}"}}'
         return f', auth=({key}, "")'
 
@@ -108,6 +116,8 @@ class _Script:
                 made_up = self.to_write.makes_keys_up or (name == "OTHER_KEY" and "CONTROL" in function)
                 value = f'os.environ.get("{variable}") or {fresh}' if made_up else f'os.environ["{variable}"]'
                 lines.append(f"{name} = {value}")
+        further = ((self.names.key(account), self.steps.key_end(account)) for account in self.names.further)
+        lines += [f'{name} = KEY.removesuffix("a") + "{end}"' for name, end in further]
         if re.search(r"\bSESSION\b", function) and self.base is not None:
             lines.append(f"SESSION = {literal(self.base)}")
         return "\n".join(lines) + "\n"
@@ -119,7 +129,9 @@ class _Script:
         for account in self.steps.accounts:
             now, control = self.names.now(account), self.names.control(account)
             moves = any(step.moved_s is not None and step.account == account for step in self.steps.all)
-            if self.steps.can_move_clock and (now in self.names.used or moves):
+            if self.steps.ledger.clock_runs(account):
+                before += [f'{now} = {control}.get("clock").json()["now"]'] if now in self.names.used else []
+            elif self.steps.can_move_clock and (now in self.names.used or moves):
                 put = f'{control}.put("clock", json={{"frozen": True}})'
                 before.append(f'{now} = {put}.json()["now"]' if now in self.names.used else put)
                 ahead_s = self.names.ahead_s(account)
@@ -264,22 +276,12 @@ class _Script:
         return f"raw({step.exchange.request.method!r}, {self.names.url(step)}, [{', '.join(headers)}]{content})"
 
     def _on_page(self, step: Step) -> str:
-        url = f"{self.names.page(step.exchange)}"
+        url = self.names.page(step.exchange)
         if step.press is None:
-            return f"opened(customer, {url})"
+            return f"[customer.head({url})]" if step.exchange.request.method == "HEAD" else f"opened(customer, {url})"
         before = self.names.page_before(step.exchange)
         page = f"{before}[-1]" if before else f"opened(customer, {url})[-1]"
         return f'press(customer, {page}, "{step.press}")'
-
-
-_CLIENTS: Final = (
-    ("api", "URL", "KEY"),
-    ("other", "URL", "OTHER_KEY"),
-    ("nobody", "URL", ""),
-    ("control", "CONTROL", "KEY"),
-    ("other_control", "CONTROL", "OTHER_KEY"),
-    ("customer", '""', ""),
-)
 
 
 def _moves_clock_of(group: tuple[Step, ...]) -> int | None:

@@ -74,7 +74,7 @@ class Sending:
         self.site = site
         self.recorder = Recorder()
         fresh = fresh_nonce()
-        self.target = site.target_for(steps.accounts, fresh, self.recorder)
+        self.target = site.target_for(steps, fresh, self.recorder)
         length = len(steps.nonce or fresh)
         self._nonce = (fresh * (1 + length // len(fresh)))[:length]
         self._ids: dict[str, str] = {}
@@ -170,12 +170,14 @@ class Sending:
             if not self.steps.can_move_clock:
                 continue
             account = Account(self.target, number)
-            shown = account.set_clock(frozen=True).object.get("now")
+            # One that ran in the recorded run goes on.
+            stands = None if self.steps.ledger.clock_runs(number) else True
+            shown = (account.set_clock(frozen=True) if stands else account.clock()).object.get("now")
             clock = self.steps.history.clock_name(number)
             if self.site.keys_are_free and clock not in done and is_integer(shown) and start is not None:
                 # Clocks go forward only. What depends on the time of day shows at the same time of another day.
                 goal = start if shown <= start else start + -(-(shown - start) // _DAY_S) * _DAY_S
-                shown = account.set_clock(now=goal, frozen=True).object.get("now")
+                shown = account.set_clock(now=goal, frozen=stands).object.get("now")
             done.add(clock)
             shown = account.clock().object.get("now") if not is_integer(shown) or terms.one_clock else shown
             if is_integer(shown) and start is not None:
@@ -254,7 +256,7 @@ class Sending:
         if session_id is None or url is None:
             raise _Unknown
         if step.press is None:
-            return partial(account.view, session_id, url)
+            return partial(account.look if step.exchange.request.method == "HEAD" else account.view, session_id, url)
         seen = self._shown.get(step.exchange.page_from or -1)
         act = press(account, session_id, seen or account.view(session_id, url), step.press)
         if act is None:

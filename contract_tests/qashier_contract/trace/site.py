@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qashier_contract.history import Recorder
 from qashier_contract.target import Target
+from qashier_contract.trace.steps import Steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +26,16 @@ class Site:
     receiver_port: int = 0
     receiver_url: str | None = None
 
-    def target_for(self, accounts: Iterable[int], nonce: str, recorder: Recorder) -> Target:
-        """The target, spoken to in the name of some accounts that are new where that is possible."""
+    def target_for(self, steps: Steps, nonce: str, recorder: Recorder) -> Target:
+        """The target, spoken to in the name of the accounts of some steps, new ones where that is possible."""
         known = list(self.target.keys)
         if not self.keys_are_free:
             return self.target.with_accounts(known, recorder)
         keys = []
-        for number in range(max(len(known), 1 + max(accounts, default=0))):
+        for number in range(max(len(known), 1 + max(steps.accounts, default=0))):
             key = known[number] if number < len(known) else replace(known[0], secret=f"{number}")
             # The first two differ in the case of their last letter alone, as those of a run do.
-            made_up = f"sk_test_Again{nonce}{'0' * 16}{'aA'[number] if number < 2 else number}"
+            made_up = f"sk_test_Again{nonce}{'0' * 16}{'aA'[number] if number < 2 else steps.key_end(number)}"
             is_ours = self.nonce in key.secret
             keys.append(replace(key, secret=key.secret.replace(self.nonce, nonce) if is_ours else made_up))
         return self.target.with_accounts(keys, recorder)

@@ -103,7 +103,7 @@ class Steps:
         words += [self.nonce, self.nonce.upper()] if self.nonce is not None else []
         self._pattern = re.compile("|".join([*_by_first_letter(words), _NUMBER]))
         requests = [e for e in history.exchanges if self._is_sent(e)]
-        found = [*map(self._step, requests), *self._moves(requests)]
+        found = [*map(self._step, (*requests, *self._looks(requests))), *self._moves(requests)]
         steps = sorted(found, key=lambda step: step.exchange.number)
         self.groups = _without_last_removals(_grouped(steps))
         self.starts = self._starts(steps)
@@ -126,6 +126,10 @@ class Steps:
         named = {step.account for step in self.all if step.account is not None}
         return tuple(sorted(named | {endpoint.account for endpoint in self.history.endpoints}))
 
+    def key_end(self, account: int) -> str:
+        """What the key of an account ends with that a checker made up: the third one, or one after it."""
+        return dict(enumerate(self.history.terms.key_ends, 2)).get(account, f"x{account}")
+
     @property
     def can_move_clock(self) -> bool:
         return Capability.CLOCK in self.history.terms.capabilities
@@ -136,6 +140,11 @@ class Steps:
     def _is_sent(exchange: Exchange) -> bool:
         led_on = (exchange.page_act or "").endswith(", led on")
         return exchange.operation is not Operation.CLOCK and not exchange.was_limited and not led_on
+
+    def _looks(self, requests: Sequence[Exchange]) -> Iterator[Exchange]:
+        """The looks at clocks that run, right before and after a request: its time is judged by them."""
+        looks = {e.number: e for one in requests for e in self.ledger.looks_around(one) or ()}
+        yield from looks.values()
 
     def _moves(self, requests: Sequence[Exchange]) -> Iterator[Step]:
         """The moves of each account's clock from its first request to the last of all.
