@@ -6,6 +6,7 @@ as a snapshot, putting one in, and resetting it. Apart from the checkout service
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -49,6 +50,9 @@ MOST_ENDPOINTS: Final = 100
 
 MOST_FAULTS: Final = 1_000
 """Fault rules of an account, at most: each call and each webhook looks through them."""
+
+_ADDED_AT_ONCE: Final = 1_000
+"""Sessions of a snapshot that are written at once."""
 
 _SESSION_BYTES: Final = 600
 """Bytes of JSON that a session takes in a snapshot, about."""
@@ -119,6 +123,7 @@ class AccountService:
         self._service = service
         self._clock = clock
         self._refuses = refuses_webhooks_to
+        self._restoring = asyncio.Lock()  # one at a time: else two could reserve the same ids
 
     # time and settings
 
@@ -275,6 +280,7 @@ class AccountService:
     async def reset(self, account: AccountId) -> ClockReading:
         """Empty the account and set its clock to the machine's time. Ids that were given out do not come again."""
         async with self._store.transaction(account, long=True) as tx:
+            await tx.free(tx.state.ids())
             await tx.clear()
             return await self._reading(tx)
 
@@ -306,8 +312,8 @@ class AccountService:
         """
         for index, endpoint in enumerate(snapshot.endpoints):
             self._check_url(endpoint.url, f"webhook_endpoints[{index}].url")
-        async with self._store.transaction(account) as tx:
-            taken = await tx.reserve(list(_ids(snapshot)))
+        async with self._restoring, self._store.transaction(account, long=True) as tx:
+            taken = await tx.reserve(_ids(snapshot))
             if taken is not None:
                 raise IdTaken(taken)
             drawn = max(tx.profile().drawn, min(snapshot.profile.drawn, MOST_DRAWN // 2))
@@ -316,6 +322,7 @@ class AccountService:
             clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)
             await tx.save_profile(replace(snapshot.profile, clock=clock, drawn=drawn))
             await _fill(tx, snapshot)
+        async with self._store.transaction(account, reading=True) as tx:
             await self._service.announce(tx)
 
     def _check_url(self, url: str, param: str) -> None:
@@ -339,7 +346,8 @@ def _check_room(had: Sequence[object], most: int, what: str) -> None:
 
 
 async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
-    await tx.add_sessions(snapshot.sessions)
+    for begin in range(0, len(snapshot.sessions), _ADDED_AT_ONCE):
+        await tx.add_sessions(snapshot.sessions[begin : begin + _ADDED_AT_ONCE])
     for record in snapshot.records:
         await tx.remember(record)
     for event in snapshot.events:

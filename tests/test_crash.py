@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -94,6 +95,41 @@ def test_a_calendar_that_is_set_back_and_forth_stops_nothing(new_place: Callable
         judge(writers, receiver)
         assert not any(writer.lost or writer.refused for writer in writers)
         assert server.stop() == 0
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_snapshot_is_put_in_wholly_or_not_at_all_whenever_its_server_dies(
+    new_place: Callable[[str], Place], kind: str
+) -> None:
+    random = Random(10)  # noqa: S311 - a test repeats with its seed
+    pulse = Pulse()
+    met = 0
+    with killed_server(new_place(kind).url) as server, Receiver() as receiver, ThreadPoolExecutor() as pool:
+        shop = Writer(server.url, "sk_test_shop", random, Pulse())
+        stages = []
+        for stage in range(2):
+            for number in range(150):
+                shop.insist("POST", "/checkout/sessions", basket(), key=f"create-{stage}-{number}")
+            stages.append(shop.insist("GET", "/_mock/v1/snapshot")[1])
+        with writing([server.url], receiver, pulse, seed=11, number=2):
+            for number in range(size(ROUNDS)):
+                wanted = stages[number % 2]
+                putting = pool.submit(shop.ask, "PUT", "/_mock/v1/snapshot", wanted)
+                pulse.wait("answered", random.randrange(8))
+                server.kill()
+                is_acknowledged = putting.exception() is None
+                met += not is_acknowledged
+                kept = shop.insist("GET", "/_mock/v1/snapshot")[1]
+                parts = [[kept[part], wanted[part]] for part in ("sessions", "idempotency")]
+                is_new = parts[0][0] == parts[0][1]
+                assert is_new or not is_acknowledged
+                if not is_new:
+                    parts = [[kept[part], stages[1 - number % 2][part]] for part in ("sessions", "idempotency")]
+                assert all(one == other for one, other in parts), "it is neither"
+        shop.hang_up()
+        assert server.stop() == 0
+    assert met, "no kill met a snapshot on its way"
 
 
 def test_nothing_is_acknowledged_once_the_file_is_gone(tmp_path: Path) -> None:

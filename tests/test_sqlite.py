@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import os
 import re
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -16,14 +18,15 @@ import pytest
 from mock_harness import NOW, Client, basket, drive
 from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, a_long_life
 
+from qashier_mock.accounts import AccountSnapshot
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SessionNotFound
-from qashier_mock.core.model import PaymentStatus, Status
+from qashier_mock.core.model import PaymentStatus, Profile, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
-from qashier_mock.stores import sql
+from qashier_mock.stores import database as unit_of_work
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.stores.schema import VERSION, VERSION_1
 from qashier_mock.stores.sqlite import SqliteStore
@@ -290,7 +293,7 @@ def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.
 async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "_DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(unit_of_work, "_DELETED_AT_ONCE", 2)
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     sessions = [await mock.create(key=f"key-{number}") for number in range(7)]
@@ -316,3 +319,70 @@ async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
     assert (await mock.create()).id not in {each.id for each in sessions}
     assert (await mock.pay(others)).status is Status.COMPLETE
     await mock.store.close()
+
+
+@pytest.mark.asyncio
+async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever that is: others have their turn in between, so that it takes several transactions."""
+    for name in ("_DELETED_AT_ONCE", "_WRITTEN_AT_ONCE"):
+        monkeypatch.setattr(unit_of_work, name, 2)
+    mock = Mock(SqliteStore(file))
+    await mock.store.open()
+    await mock.fill_outbox(2)
+    await mock.create(key="kept")
+    await mock.clocks.advance(ONE, by=1, frozen=True)
+    new = await contents(mock)
+    await mock.create(key="gone")
+    await mock.pay(await mock.create())
+    old = await contents(mock)
+    await mock.store.close()
+    assert old != new
+
+    found = []
+    for turns in itertools.count(step=2):
+        copy = tmp_path / f"{turns}.db"
+        shutil.copy(file, copy)
+        mock = Mock(SqliteStore(copy))
+        await mock.store.open()
+        restoring = asyncio.create_task(mock.accounts.restore(ONE, new))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        is_done = restoring.done()
+        restoring.cancel()
+        await asyncio.gather(restoring, return_exceptions=True)
+        await mock.store.close()
+        mock = Mock(SqliteStore(copy))
+        await mock.store.open()
+        found.append(await contents(mock))
+        assert (await mock.create()).sequence == len(found[-1].sessions)
+        await mock.store.close()
+        if is_done:
+            break
+    assert found == [old] * found.count(old) + [new] * found.count(new)
+    assert min(found.count(old), found.count(new)) > 5
+
+
+async def contents(mock: Mock) -> AccountSnapshot:
+    snapshot = await mock.accounts.snapshot(ONE)
+    return dataclasses.replace(snapshot, profile=Profile(), pending=sorted(snapshot.pending, key=lambda each: each.id))
+
+
+def test_what_was_kept_for_later_can_only_add_rows(file: Path) -> None:
+    """A file may come from anybody, and the program would run what stands there."""
+    store = SqliteStore(file)
+    drive(store.open())
+    drive(Mock(store).create())
+    drive(store.close())
+    with sqlite3.connect(file) as database:
+        database.execute("INSERT INTO mock_later (account, sql, body) VALUES (1, 'ATTACH ? AS other', '[[\"x.db\"]]')")
+        database.execute(
+            """UPDATE mock_accounts SET head = replace(head, '"is_clearing":false', '"is_clearing":true')"""
+        )
+    database.close()
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    with pytest.raises(StoreUnavailable, match="A row of the store is damaged"):
+        drive(mock.create())
+    drive(mock.store.close())

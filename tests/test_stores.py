@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mock_harness import NOW, drive
-from store_harness import ACCOUNTS, COMMANDS, Command, Mock, Place, Play, a_long_life
+from store_harness import ACCOUNTS, COMMANDS, NOWHERE, Command, Mock, Place, Play, a_long_life
 from store_samples import ATTEMPT, ENTRY, RULE, SESSION
 
 from qashier_mock import service
@@ -20,7 +20,7 @@ from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
 from qashier_mock.core.journal import CAPACITY
 from qashier_mock.core.model import AccountId, EventType, Profile, Status
 from qashier_mock.core.request import RequestRef
-from qashier_mock.stores import sql
+from qashier_mock.stores import database, sql
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.sql_store import SqlStore
@@ -60,7 +60,12 @@ def test_what_is_done_in_slices_is_the_same_as_at_once(
     kind: str, new_place: Callable[[str], Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = play(new_place, "memory", a_long_life())
-    for place, name in ((sql, "_SLICE"), (sql, "_DELETED_AT_ONCE"), (service, "EXPIRED_AT_ONCE")):
+    for place, name in (
+        (sql, "_SLICE"),
+        (database, "_DELETED_AT_ONCE"),
+        (database, "_WRITTEN_AT_ONCE"),
+        (service, "EXPIRED_AT_ONCE"),
+    ):
         monkeypatch.setattr(place, name, 2)
     assert play(new_place, kind, a_long_life()) == at_once
 
@@ -191,13 +196,29 @@ async def test_ids_of_a_snapshot_are_not_drawn_again(store: Store) -> None:
         assert await tx.reserve(["cs_test_01199"]) is None, "nobody holds it now"
 
 
-def test_ids_of_snapshots_that_were_replaced_do_not_fill_the_memory() -> None:
-    store = MemoryStore()
-    for number in range(50):
-        assert drive(store.transaction(ONE).reserve([f"cs_test_{number}", "cs_test_always"])) is None
-    assert drive(store.transaction(TWO).reserve(["cs_test_49"])) is None
-    assert drive(store.transaction(ONE).reserve(["cs_test_always"])) is None
-    assert store.reserved == {"cs_test_always": ONE, "cs_test_49": TWO}
+@pytest.mark.asyncio
+async def test_ids_that_are_gone_do_not_fill_the_store(mock: Mock) -> None:
+    """Of snapshots that were replaced, and of endpoints and rules that were removed."""
+    for number in range(5):
+        async with mock.store.transaction(ONE) as tx:
+            assert await tx.reserve([f"cs_test_{number}", "cs_test_always"]) is None
+        endpoint = await mock.accounts.add_endpoint(ONE, NOWHERE, secret=None, types=tuple(EventType))
+        await mock.accounts.remove_endpoint(ONE, endpoint.id)
+        rule = await mock.accounts.add_fault(ONE, RULE)
+        await mock.accounts.remove_faults(ONE, rule.id)
+        await mock.accounts.add_fault(ONE, RULE)
+        await mock.accounts.reset(ONE)
+    async with mock.store.transaction(TWO) as tx:
+        assert await tx.reserve(["cs_test_4"]) is None
+    async with mock.store.transaction(ONE) as tx:
+        assert await tx.reserve(["cs_test_always"]) is None
+    if isinstance(mock.store, MemoryStore):
+        reserved = {*mock.store.reserved}
+    else:
+        assert isinstance(mock.store, SqlStore)
+        async with mock.store.rows() as rows:
+            reserved = {object_id for (object_id,) in await rows.run("SELECT id FROM mock_reserved")}
+    assert reserved == {"cs_test_always", "cs_test_4"}
 
 
 @pytest.mark.asyncio

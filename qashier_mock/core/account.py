@@ -39,7 +39,8 @@ class AccountState:
         attempts: How many attempts were added.
         delivery_due: The earliest `due` of a delivery that nobody attempts.
         move: The clock is being moved.
-        is_clearing: The account was cleared, and some of what it had is still to be deleted.
+        is_clearing: The account was cleared, and some of what it had is still to be deleted, or of what it gets instead
+            to be written.
     """
 
     profile: Profile = NEW
@@ -55,6 +56,10 @@ class AccountState:
     delivery_due: int | None = None
     move: ClockMove | None = None
     is_clearing: bool = False
+
+    def ids(self) -> set[str]:
+        """The ids of the endpoints and of the fault rules."""
+        return {each.id for each in self.endpoints} | {each.id for each in self.faults}
 
     def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         """Remember an advice, earned `count` times more; True when its subject is new to the account."""
@@ -90,7 +95,7 @@ class AccountState:
 
     def wake_at(self, deadline: int | None, delivery_due: int | None) -> int | None:
         """When the account next has something due by the machine's clock, epoch seconds; 0: now, None: never."""
-        if self.move is not None and self.move.worker is None:
+        if self.is_clearing or (self.move is not None and self.move.worker is None):
             return 0
         due = deadline
         if due is None or (delivery_due is not None and delivery_due < due):

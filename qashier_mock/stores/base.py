@@ -142,6 +142,7 @@ class Transaction(Protocol):
         """Remove an endpoint and what was still to be delivered there."""
         state = await self.change()
         state.endpoints = tuple([each for each in state.endpoints if each.id != endpoint_id])
+        await self.free([endpoint_id])
         await self.remove_deliveries(endpoint_id)
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
@@ -194,6 +195,7 @@ class Transaction(Protocol):
     async def remove_fault(self, rule_id: str) -> None:
         state = await self.change()
         state.faults = tuple([each for each in state.faults if each.id != rule_id])
+        await self.free([rule_id])
 
     async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         """See `AccountState.note_advice`."""
@@ -220,9 +222,13 @@ class Transaction(Protocol):
     async def hold(self, object_id: str) -> None:
         """Remember whose the id of an endpoint or a fault rule is."""
 
-    async def reserve(self, ids: Collection[str]) -> str | None:
-        """Claim ids that were drawn elsewhere; or return the first that another account has, and claim none.
+    async def free(self, ids: Collection[str]) -> None:
+        """Forget whose the ids of endpoints and fault rules were that are gone: nobody draws them again."""
 
+    async def reserve(self, ids: Collection[str]) -> str | None:
+        """Claim ids that were drawn elsewhere, or return the first that another account has.
+
+        What was claimed for an earlier snapshot and is not held is nobody's then.
         An account has the ids of its sessions, events, endpoints, deliveries to come and fault rules.
         """
 
@@ -230,7 +236,10 @@ class Transaction(Protocol):
         """Whether an id is that of a session of any account, or was held or reserved."""
 
     async def clear(self) -> None:
-        """Remove all that the account holds, its journal included, but the profile's `drawn` stays; O(n)."""
+        """Remove all that the account holds, its journal included, but the profile's `drawn` stays; O(n).
+
+        In a long command nothing more may be read of the account after that.
+        """
 
 
 class Store(Protocol):

@@ -12,16 +12,27 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import ApiError
-from qashier_mock.core.model import AccountId
+from qashier_mock.core.model import AccountId, Profile
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import Transaction
 from qashier_mock.stores.journals import JournalWriter
 from qashier_mock.stores.rows import Row
+
+_TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed")
+"""Where an account has rows, besides its own and its journal."""
+
+_DELETED_AT_ONCE: Final = 1_000
+"""Rows that a long command deletes at once: some 5 ms."""
+
+_WRITTEN_AT_ONCE: Final = 250
+"""Rows that a long command writes at once: some 3 ms."""
 
 READ_ACCOUNT: Final = "SELECT no, head, wake_at FROM mock_accounts WHERE id = ?"
 
@@ -92,8 +103,8 @@ class SqlUnit(Transaction):
     """
 
     __slots__ = (
-        "_is_changed", "_is_due_known", "_is_locked", "_journals", "_long", "_reading", "_rows", "account", "row",
-        "state", "suspends", "worker",
+        "_is_changed", "_is_due_known", "_is_locked", "_journals", "_later", "_long", "_reading", "_rows", "account",
+        "row", "state", "suspends", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +127,7 @@ class SqlUnit(Transaction):
         self._journals = journals
         self._reading = reading
         self._long = long
+        self._later: list[tuple[str, Row]] | None = None  # what is written once all that the account had is gone
         self._is_changed = False
         self._is_due_known = True  # else the state's `delivery_due` has to be found again
 
@@ -124,7 +136,7 @@ class SqlUnit(Transaction):
         self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
         self.state = self.row.state
         if self.state.is_clearing:  # whoever did that died, or its store failed
-            await self.clear()
+            await self._replace()
         return self
 
     async def __aexit__(
@@ -134,6 +146,9 @@ class SqlUnit(Transaction):
         try:
             if error is None or isinstance(error, ApiError):
                 error = None
+                if self._later is not None:
+                    await self._decide(self._later)
+                    await self._replace()
                 await self._write_back()
                 await self._rows.commit()
                 row = self.row
@@ -172,18 +187,82 @@ class SqlUnit(Transaction):
         )
         self.row.wake_at = wake_at
 
+    # all that an account has
+
+    async def clear(self) -> None:
+        state = await self.change()
+        self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
+        if self._long and not self.suspends:
+            self._later = []
+        else:
+            await self._forget_journal()
+            for table in _TABLES:
+                await self._delete_many(table)
+        self._is_due_known = True
+
+    async def _forget_journal(self) -> None:
+        self._journals.drop(self.account)
+        await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
+
+    async def _decide(self, later: Sequence[tuple[str, Row]]) -> None:
+        """Decide, by one commit, that what is written `later` replaces all that the account has.
+
+        A process that is killed before that has done nothing; one that is killed after it has left the rest, which is
+        in the database, to the next command on the account.
+        """
+        self._later = None
+        await self._delete("later")  # of a process that was killed before it decided
+        for sql, group in groupby(later, itemgetter(0)):
+            values = [row for _, row in group]
+            for begin in range(0, len(values), _WRITTEN_AT_ONCE):
+                await self._insert("later", sql=sql, body=rows.pack_rows(values[begin : begin + _WRITTEN_AT_ONCE]))
+                await self._pause()
+        await self._forget_journal()
+        self.state.is_clearing = True
+        await self._write_back()
+        await self._pause()
+
+    async def _replace(self) -> None:
+        """Delete what the account had, and write what was kept for later; from the beginning, if it was cut off."""
+        for table in _TABLES:
+            await self._delete_many(table)
+        for (number,) in await self._all("SELECT no FROM mock_later WHERE account = ? ORDER BY no"):
+            for sql, body in await self._rows.run("SELECT sql, body FROM mock_later WHERE no = ?", number):
+                await self._rows.many(rows.insertion(sql), rows.unpack_rows(body))
+            await self._pause()
+        await self._delete("later")
+        (await self.change()).is_clearing = False
+        self._is_due_known = False
+
+    async def _pause(self) -> None:
+        """Commit, and let others have their turn, in a long command that would not let them otherwise."""
+        if self._long and not self.suspends:
+            await self._rows.commit()
+            await asyncio.sleep(0)
+            await self._rows.begin()
+
     # statements whose first value is the account's number
 
     async def _write(self, sql: str, *values: Any) -> list[Row]:
         """Change rows; those that the statement returns."""
         if not self._is_locked:
             await self.lock()
-        return await self._rows.run(sql, self.row.number, *values)
+        if self._later is None:
+            return await self._rows.run(sql, self.row.number, *values)
+        await self._put_off(sql, [(self.row.number, *values)])
+        return []
 
     async def _write_many(self, sql: str, values: Sequence[Row]) -> None:
         """Change rows, once for each of the values."""
         await self.lock()
-        await self._rows.many(sql, [(self.row.number, *each) for each in values])
+        write = self._rows.many if self._later is None else self._put_off
+        await write(sql, [(self.row.number, *each) for each in values])
+
+    async def _put_off(self, sql: str, values: Sequence[Row]) -> None:
+        assert self._later is not None  # noqa: S101 - else it is written at once
+        self._later += [(sql, each) for each in values]
+        if len(self._later) % _WRITTEN_AT_ONCE == 0:
+            await self._pause()
 
     async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
         """Add a row of the account; where there is one with the same `replacing`, put it in its place."""
@@ -192,6 +271,15 @@ class SqlUnit(Transaction):
     async def _delete(self, table: str, where: str = "", *values: Any) -> None:
         await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
         self._is_due_known = self._is_due_known and table != "deliveries"
+
+    async def _delete_many(self, table: str, where: str = "", *values: Any) -> None:
+        """Delete rows that may be very many; a long command lets others have their turn meanwhile."""
+        if self.suspends:
+            await self._delete(table, where, *values)
+            return
+        some = f"SELECT rowid FROM mock_{table} WHERE account = ?{where} LIMIT {_DELETED_AT_ONCE}"
+        while await self._write(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
+            await self._pause()
 
     async def _all(self, sql: str, *values: Any) -> list[Row]:
         return await self._rows.run(sql, self.row.number, *values)

@@ -257,6 +257,11 @@ class MemoryAccount(Transaction):
     async def hold(self, object_id: str) -> None:
         self._store.reserved[object_id] = self.account
 
+    async def free(self, ids: Collection[str]) -> None:
+        for each in ids:
+            if each not in self._reserved:
+                self._store.reserved.pop(each, None)
+
     async def reserve(self, ids: Collection[str]) -> str | None:
         for each in ids:
             if self._store.holder(each) not in (None, self.account):
@@ -345,9 +350,7 @@ class MemoryStore:
             return found.account
         account = self.deliveries.get(object_id)
         if account is None and (account := self.reserved.get(object_id)) is not None:
-            state = self.transaction(account).state
-            if object_id not in {each.id for each in state.endpoints} | {each.id for each in state.faults}:
-                return None
+            return account if object_id in self.transaction(account).state.ids() else None
         return account
 
     def record(self, account: AccountId, entry: JournalEntry) -> None:

@@ -203,6 +203,26 @@ def unpack_entry(row: Row) -> JournalEntry:
     return JournalEntry(**stored, path=bytes(path), request_body=request, response_body=response)
 
 
+def pack_rows(values: Sequence[Row]) -> str:
+    """Rows as they are to be written later: a text each, in which bytes are a list of their digits."""
+    return orjson.dumps(values, default=lambda content: [content.hex()]).decode()
+
+
+@_reads
+def unpack_rows(text: str) -> Sequence[Row]:
+    return [
+        [bytes.fromhex(value[0]) if isinstance(value, list) else value for value in row] for row in orjson.loads(text)
+    ]
+
+
+@_reads
+def insertion(sql: str) -> str:
+    """A statement that was kept to be run later: it can do nothing but add rows, whoever has written the file."""
+    if not sql.startswith("INSERT INTO mock_"):
+        raise ValueError(sql)
+    return sql
+
+
 def is_text(object_id: str) -> bool:
     """Whether a database can hold that text at all; what it cannot is no id of ours, and names nothing."""
     return "\0" not in object_id and (

@@ -73,7 +73,14 @@ VERSION_4: Final = (
     "CREATE INDEX mock_deliveries_by_id ON mock_deliveries (id)",
 )
 
-STEPS: Final[Sequence[Sequence[str]]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
+VERSION_5: Final = (
+    # What a long command writes once all that its account had is gone; and what a snapshot has reserved goes with it.
+    "CREATE TABLE mock_later (no {serial}, account BIGINT NOT NULL, sql TEXT NOT NULL, body TEXT NOT NULL)",
+    "CREATE INDEX mock_later_account ON mock_later (account, no)",
+    "CREATE INDEX mock_reserved_account ON mock_reserved (account)",
+)
+
+STEPS: Final[Sequence[Sequence[str]]] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
 """What leads from each version to the next; the first leads from nothing to version 1."""
 
 VERSION: Final = len(STEPS)

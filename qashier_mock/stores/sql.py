@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
-from qashier_mock.core.model import CheckoutSession, Event, EventType, Profile, Status
+from qashier_mock.core.model import CheckoutSession, Event, EventType, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT
@@ -24,12 +23,6 @@ _CHUNK: Final = 500
 
 _SLICE: Final = 250
 """Rows that a long command reads at once: some 3 ms."""
-
-_DELETED_AT_ONCE: Final = 1_000
-"""Rows that a long command deletes at once: some 5 ms."""
-
-_TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed")
-"""Where an account has rows, besides its own and its journal."""
 
 _PRUNE_EVERY: Final = 100
 """Attempts that are added before those that are too many are removed."""
@@ -293,7 +286,7 @@ class SqlTransaction(SqlUnit):
         state = await self.change()
         await self._insert("attempts", place=state.attempts, body=rows.pack(attempt))
         state.attempts += 1
-        if state.attempts % _PRUNE_EVERY == 0:
+        if state.attempts % _PRUNE_EVERY == 0 and self._later is None:
             await self._delete("attempts", " AND place < ?", state.attempts - ATTEMPTS_KEPT)
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
@@ -322,28 +315,32 @@ class SqlTransaction(SqlUnit):
     async def hold(self, object_id: str) -> None:
         await self._write(_HOLD, object_id)
 
+    async def free(self, ids: Collection[str]) -> None:
+        await self._write_many("DELETE FROM mock_reserved WHERE account = ? AND id = ?", [(each,) for each in ids])
+
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
         # Whoever else is at this point waits until this transaction has ended, and sees then what it has done.
         await self._rows.run("INSERT INTO mock_under_way (account, key) VALUES ('', 'reserve')")
         await self._rows.run("DELETE FROM mock_under_way WHERE account = '' AND key = 'reserve'")
-        foreign: set[str] = set()
+        held = ["", *self.state.ids()]
+        await self._delete_many("reserved", f" AND id NOT IN ({_marks(held)})", *held)  # of an earlier snapshot
         for chunk in _chunks(list(ids)):
             marks = _marks(chunk)
+            foreign: set[str] = set()
             for table in ("sessions", "events", "deliveries"):
                 sql = f"SELECT id FROM mock_{table} WHERE account <> ? AND id IN ({marks})"
                 foreign |= {row[0] for row in await self._all(sql, *chunk)}
             sql = f"SELECT id, account FROM mock_reserved WHERE account <> ? AND id IN ({marks})"
             for object_id, number in await self._all(sql, *chunk):
                 ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no = ?", number)
-                state = rows.unpack_state(head)
-                if object_id in {each.id for each in state.endpoints} | {each.id for each in state.faults}:
+                if object_id in rows.unpack_state(head).ids():
                     foreign.add(object_id)
-        for each in ids:
-            if each in foreign:
-                return each
-        if ids:
-            await self._write_many(_HOLD, [(each,) for each in ids])
+            for each in chunk:
+                if each in foreign:
+                    return each
+            await self._write_many(_HOLD, [(each,) for each in chunk])
+            await self._pause()
         return None
 
     async def is_taken(self, object_id: str) -> bool:
@@ -353,33 +350,6 @@ class SqlTransaction(SqlUnit):
             object_id,
         )
         return bool(found)
-
-    async def clear(self) -> None:
-        state = await self.change()
-        in_slices = self._long and not self.suspends
-        await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
-        self._journals.drop(self.account)
-        self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn), is_clearing=in_slices)
-        self._is_due_known = True
-        for table in _TABLES:
-            if in_slices:
-                await self._delete_in_slices(table)
-            else:
-                await self._delete(table)
-        self.state.is_clearing = False
-        self._is_due_known = True
-
-    async def _delete_in_slices(self, table: str) -> None:
-        """Delete the account's rows of a table, each slice committed, others having their turn in between."""
-        while True:
-            await self._write_back()
-            await self._rows.commit()
-            await asyncio.sleep(0)
-            await self._rows.begin()
-            some = f"SELECT rowid FROM mock_{table} WHERE account = ? LIMIT {_DELETED_AT_ONCE}"
-            deleted = await self._write(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1")
-            if len(deleted) < _DELETED_AT_ONCE:
-                return
 
     async def _slices(
         self, sql: str, by: str, *values: Any, most: int | None = None
