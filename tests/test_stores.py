@@ -323,16 +323,23 @@ async def test_a_journal_holds_the_last_thousand_requests(store: Store) -> None:
 
 
 @pytest.mark.asyncio
-async def test_journals_of_ever_new_visitors_are_not_counted_for_good(
+async def test_journals_of_ever_new_visitors_are_neither_counted_nor_kept_for_good(
     lasting: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Those of accounts that have anything are kept."""
     monkeypatch.setattr("qashier_mock.stores.sql_store._COUNTED", 10)
-    store = lasting.store()
+    mock = Mock(lasting.store())
+    store = mock.store
     assert isinstance(store, SqlStore)
     await store.open()
-    for number in range(30):
-        store.record(AccountId(f"acct_{number}"), ENTRY)
-    assert await store.journal(AccountId("acct_0")) == (ENTRY,)
+    await mock.create()
+    store.record(ONE, ENTRY)
+    visitors = [AccountId(f"acct_{number}") for number in range(30)]
+    for visitor in (visitors[0], *visitors[1:25], visitors[0], *visitors[25:]):
+        store.record(visitor, ENTRY)
+    kept = [visitors.index(each) for each in visitors if await store.journal(each)]
+    assert kept == [0, 21, 22, 23, 24, 25, 26, 27, 28, 29]
+    assert await store.journal(ONE) == (ENTRY,)
     assert len(store._unpruned) == 10
     await store.close()
 

@@ -25,6 +25,9 @@ T = TypeVar("T", bound=FaultRule | WebhookEndpoint)
 ATTEMPTS_KEPT: Final = 10_000
 """Attempts that an account remembers."""
 
+FORGOTTEN_AT_ONCE: Final = 1_000
+"""Idempotency records that one command drops, at most."""
+
 DUE_AT_ONCE: Final = 100
 """Accounts that a store with `look_every` hands out as due at once, at most."""
 
@@ -114,7 +117,7 @@ class Transaction(Protocol):
     async def remember(self, record: IdempotencyRecord) -> None: ...
 
     async def forget(self, until: int) -> None:
-        """Drop the idempotency records that were answered at or before `until`."""
+        """Drop idempotency records that were answered at or before `until`, `FORGOTTEN_AT_ONCE` of them at most."""
 
     async def records(self) -> Sequence[IdempotencyRecord]:
         """All of the account's, in the order of their answers; O(n)."""
@@ -146,7 +149,7 @@ class Transaction(Protocol):
         await self.remove_deliveries(endpoint_id)
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
-        """Remove what is still to be delivered to an endpoint."""
+        """Remove what is still to be delivered to an endpoint that is gone; O(n) in what is to be delivered."""
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """What is still to be delivered, or None."""

@@ -22,7 +22,7 @@ from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.pipeline import let_go
-from qashier_mock.stores.base import ATTEMPTS_KEPT, Transaction
+from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE, Transaction
 
 _VISITORS_KEPT: Final = 2_000
 """Accounts with nothing but a journal that are kept: whoever calls with ever new keys must not fill the memory."""
@@ -142,7 +142,8 @@ class MemoryAccount(Transaction):
 
     async def forget(self, until: int) -> None:
         records = self._records.items()  # looked through once: a dict finds its first value late when many are gone
-        for key in [key for key, _ in takewhile(lambda each: each[1].answered_at <= until, records)]:
+        old = takewhile(lambda each: each[1].answered_at <= until, records)
+        for key in [key for key, _ in islice(old, FORGOTTEN_AT_ONCE)]:
             del self._records[key]
 
     async def records(self) -> Sequence[IdempotencyRecord]:
@@ -171,8 +172,13 @@ class MemoryAccount(Transaction):
         return tuple(islice(chosen, most))
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
-        for delivery in [each for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
-            await self.remove_delivery(delivery.id)
+        gone = {each.id for each in self._deliveries.values() if each.endpoint_id == endpoint_id}
+        self._due = SortedList([each for each in self._due or () if each[1] not in gone])
+        for delivery_id in gone:
+            del self._deliveries[delivery_id]
+            del self._store.deliveries[delivery_id]
+            self._held.pop(delivery_id, None)
+            self._claimed.pop(delivery_id, None)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         return self._deliveries.get(delivery_id)

@@ -14,7 +14,7 @@ from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.model import CheckoutSession, Event, EventType, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
-from qashier_mock.stores.base import ATTEMPTS_KEPT
+from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE
 from qashier_mock.stores.database import SqlUnit
 from qashier_mock.stores.rows import SESSION
 
@@ -158,7 +158,8 @@ class SqlTransaction(SqlUnit):
         if oldest is None or oldest > until:
             return
         state = await self.change()
-        await self._delete("records", " AND answered_at <= ?", until)
+        some = f"SELECT key FROM mock_records WHERE account = ? AND answered_at <= ? LIMIT {FORGOTTEN_AT_ONCE}"
+        await self._delete("records", f" AND key IN ({some})", self.row.number, until)
         row = await self._one("SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1")
         state.oldest_answer = None if row is None else row[0]
 
@@ -207,7 +208,9 @@ class SqlTransaction(SqlUnit):
         return tuple(found)
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
-        await self._delete("deliveries", " AND endpoint_id = ?", endpoint_id)
+        await self._write_back()  # what a process leaves that is killed from here on is not delivered to anybody
+        await self._delete_many("deliveries", " AND endpoint_id = ?", endpoint_id)
+        self._is_due_known = False
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         found = await self._deliveries(" AND id = ?", delivery_id)

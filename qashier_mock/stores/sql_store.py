@@ -29,7 +29,8 @@ _PRUNE_AFTER: Final = 250
 """Entries that a journal may hold beyond its capacity until the oldest are removed."""
 
 _COUNTED: Final = 2_000
-"""Journals of which it is known how much they have grown; of those beyond, the first one is cut to its capacity."""
+"""Journals of which it is known how much they have grown. Of those beyond, the one that has stood still for longest is
+cut to its capacity, and dropped where the account has nothing else: ever new keys must not fill the disk."""
 
 _HANDED_OUT_FOR: Final = 5
 """Seconds until an account is due again that was handed out as due and not seen to."""
@@ -150,9 +151,17 @@ class SqlStore(ABC):
             await rows_.begin()
             await rows_.many(_INSERT_ENTRY, [(account, *rows.pack_entry(entry)) for account, entry in entries])
             for account, _ in entries:
-                self._unpruned[account] = self._unpruned.get(account, 0) + 1
+                self._unpruned[account] = self._unpruned.pop(account, 0) + 1
             grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
-            for account in {*grown, *list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]}:
+            beyond = list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]
+            for account in beyond:
+                await rows_.run(
+                    "DELETE FROM mock_journal WHERE account = ? "
+                    "AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)",
+                    account,
+                    account,
+                )
+            for account in {*grown, *beyond}:
                 await rows_.run(
                     "DELETE FROM mock_journal WHERE account = ? AND no <= "
                     "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)",
