@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,13 +17,14 @@ from tests.targets.tampering import (
     answer,
     both,
     built,
+    fresh,
     request,
     result,
     setting,
     unlocked,
     wrapped,
 )
-from tests.targets.values import BOUNDS, Account, Answer, HangUp, Job, Kept, Keyed, Request, Session, not_open
+from tests.targets.values import BOUNDS, DAY_S, Account, Answer, HangUp, Job, Kept, Keyed, Request, Session, not_open
 from tests.targets.variants import TAMPERINGS
 
 LIST: Final = "/checkout/sessions"
@@ -246,7 +248,40 @@ def in_hundredths(inner: Inner, session: Session) -> str:
     return f"{total // 10 / 100:.2f}" if session["currency"] == "KWD" else str(inner(session))
 
 
+def from_now(inner: Inner, body: Any, now: int) -> int:
+    asked = body.get("expires_at")
+    return now + asked if type(asked) is int and 0 < asked <= DAY_S else int(inner(body, now))
+
+
+def shown_again(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """What failed is answered with the page itself, without its way back."""
+    answer: Answer = inner(account, session, step, seen)
+    if not (seen.method == "POST" and session["_failed"] and session["status"] == "open"):
+        return answer
+    return Answer(200, {}, inner.server.viewed(account, {**session, "_cancel": None}, "", "POST"))
+
+
+def worn_out(most: int) -> Tampering:
+    """A key is good for so many answers again."""
+    uses: Counter[str] = Counter()
+
+    def replayed(inner: Inner, keyed: Keyed, kept: Kept) -> Any:
+        uses[keyed.key] += 1
+        return inner(keyed, kept) if uses[keyed.key] <= most else inner.server.executed(keyed)
+
+    return wrapped("replayed", replayed)
+
+
 NARROW_DEFECTS: Final = {
+    "key worn out by ten answers": Defect("IDM-1", fresh(lambda: worn_out(10))),
+    "charset in quotes refused": Defect(
+        "HTTP-4", wrapped("is_json", lambda inner, media_type: inner(media_type) and '"' not in media_type)
+    ),
+    "page after a failure without a way back": Defect("PAY-4", wrapped("page_of", shown_again)),
+    "deadline counted from now": Defect("CRE-7", wrapped("expiry", from_now)),
+    "what is no base64 skipped": Defect(
+        "AUTH-4", wrapped("user_of", lambda inner, value: inner(re.sub("[^A-Za-z0-9+/=]", "", value)))
+    ),
     "twenty keys remembered": Defect("IDM-1", keeps_few(20)),
     "hundred keys remembered": Defect("IDM-1", keeps_few(100)),
     "five digits of a port refused": Defect(

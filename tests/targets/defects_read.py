@@ -220,5 +220,8 @@ READ_DEFECTS: Final = {
     ),
     "unknown status is any": Defect("LIS-15", asked(any_status)),
     "status of any case": Defect("LIS-15", asked(lambda query: {**query, **lower(query, "status")})),
+    "first of several statuses": Defect(
+        "LIS-15", asked(lambda query: {name: value.partition(",")[0] for name, value in query.items()})
+    ),
     "unknown bound of created ignored": Defect("LIS-15", wrapped("queried", any_bound)),
 }

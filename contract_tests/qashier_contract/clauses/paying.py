@@ -125,6 +125,12 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
             yield expect(Contains(links, unwanted, absent=True), "no cancel_url was given", observed.born)
         else:
             yield expect(Contains(links, asked_in(observed.born, "cancel_url")), "the way back")
+    for observed, press, _ in presses(ledger, "open"):
+        shown, given = page_of(press), asked_in(observed.born, "cancel_url")
+        # Who failed to pay may be shown the open page at once.
+        shows_it = shown is not None and press.succeeded and act_of(press) in HARMLESS and "pay-card" in shown.tests
+        if shows_it and isinstance(given.value, str):
+            yield expect(Contains(At(press, Part.LINKS), given), "the way back", *story_before(observed, press))
 
 
 @clause(

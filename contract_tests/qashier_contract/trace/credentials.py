@@ -34,6 +34,7 @@ FORGED: Final[Mapping[str, Text]] = {
     "": ("",),
     "Basic": ("Basic",),
     "Basic <no base64>": ("Basic !!!",),
+    "Basic <the key, a star before its base64>": ("Basic *", Base64((_KEY, ":"))),
     "<the key alone>": (_KEY,),
     "Basic <the key, not encoded>": ("Basic ", _KEY),
     "Basic <the key and its colon, not encoded>": ("Basic ", _KEY, ":"),

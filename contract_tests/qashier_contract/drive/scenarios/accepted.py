@@ -194,7 +194,7 @@ def while_the_clock_runs(context: RunContext) -> None:
             context.now(account)
 
 
-@driver("Ask for deadlines on both sides of each bound, and in between.", requests=24)
+@driver("Ask for deadlines on both sides of each bound, and in between.", requests=25)
 def when_it_expires(context: RunContext) -> None:
     for observed in (1_799, 1_800, 1_801, 7_200, 86_399, 86_400, 86_401):
         # Without a clock that stands still a second may pass in between: then the bound is tried again.
@@ -209,8 +209,10 @@ def when_it_expires(context: RunContext) -> None:
         if observed == 7_200:
             sent.retrieve()
     moment = now(context) or 2_000_000_000
-    for expires_at in (0, -1, moment - 1, moment, moment + 60, moment + 10 * 86_400, (moment + 7_200) * 1_000, 10**18):
-        context.open(expires_at=expires_at)
+    for observed in (-1, 0, 60, 10 * 86_400):
+        context.open(expires_at=moment + observed)
+    for odd in (0, -1, 3_600, (moment + 7_200) * 1_000, 10**18):
+        context.open(expires_at=odd)
     context.open(expires_at=moment + 7_200, cancel_url="https://shop.example/basket")
     context.open(context.line(0, 1), expires_at=moment + 7_200)
     context.open()

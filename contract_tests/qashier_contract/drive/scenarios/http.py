@@ -51,7 +51,7 @@ def headers_in_lower_case(context: RunContext) -> None:
     context.account.list(limit=3)
 
 
-@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=41)
+@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=42)
 def the_wrong_door(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID
@@ -81,7 +81,7 @@ def the_wrong_door(context: RunContext) -> None:
     ):
         context.account.create(_json(context), headers=(("Content-Type", media_type),))
     context.account.create(marked, headers=(("Content-Type", "application/json; charset=utf-8"),))
-    for media_type in ("Application/JSON", ""):
+    for media_type in ("Application/JSON", "", 'application/json; charset="utf-8"'):
         context.account.create(_json(context), headers=(("Content-Type", media_type),))
     nearly = [UNKNOWN_ID, "nosuch", session_id + "x", session_id[:-1]]
     if not re.fullmatch(_UUID, session_id):

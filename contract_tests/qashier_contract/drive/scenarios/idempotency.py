@@ -100,7 +100,7 @@ def _baskets(context: RunContext) -> Iterator[Json]:
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=28,
+    requests=39,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")
@@ -109,7 +109,8 @@ def keys_of_every_kind(context: RunContext) -> None:
         account.create(body, key=own)
         account.create(body, key=own)
     body = context.body()
-    account.create(body, key=key)
+    for _ in range(12):
+        account.create(body, key=key)
     account.create(body, key=key, credentials=Credentials.BEARER)
     cut = (f"{key}{separator}{n}" for separator in ",.;" for n in (1, 2))
     number = f"{context.nonce}000"

@@ -115,6 +115,7 @@ def lists_further(context: RunContext) -> None:
     account.list(created_gte=4_000_000_000, limit=3)
     for odd in (
         "status=",
+        "status=open%2Cexpired",
         "created%5Bfrom%5D=1",
         "created%5Bgte%5D=",
         "created%5Blt%5D=yesterday",
