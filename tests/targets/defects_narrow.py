@@ -279,6 +279,9 @@ NARROW_DEFECTS: Final = {
     ),
     "page after a failure without a way back": Defect("PAY-4", wrapped("page_of", shown_again)),
     "deadline counted from now": Defect("CRE-7", wrapped("expiry", from_now)),
+    "colon after a token skipped": Defect(
+        "AUTH-4", wrapped("key_of", lambda inner, kind, value: inner(kind, value.removesuffix(":")))
+    ),
     "what is no base64 skipped": Defect(
         "AUTH-4", wrapped("user_of", lambda inner, value: inner(re.sub("[^A-Za-z0-9+/=]", "", value)))
     ),

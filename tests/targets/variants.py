@@ -6,6 +6,7 @@ import re
 import secrets
 import threading
 import time
+from codecs import BOM_UTF8
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -326,6 +327,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
         ),
     ),
     "reuse refused": wrapped("replayed", refuses_reuse),
+    "byte order mark ignored": wrapped("parsed", lambda inner, body: inner(body.removeprefix(BOM_UTF8))),
     "strict queries off": wrapped("queried", takes_any_query),
     "page by script": replaced(
         "page_of", lambda *_: Answer(200, {}, "<div id=app></div><script src=/app.js></script>")
@@ -359,6 +361,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "ids case insensitive",
         "extra properties",
         "integral floats accepted",
+        "byte order mark ignored",
         "strict queries off",
         "search on every page",
         "inert forms on every page",

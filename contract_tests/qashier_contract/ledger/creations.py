@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +48,9 @@ class Creations:
     def _creation(self, exchange: Exchange) -> Creation:
         earliest, latest = self._clock.at(exchange)
         seen = self._keys.was_seen(exchange)
-        is_open = exchange.wants_a_length or has_repeated_keys(exchange.request.body or b"")
+        body = exchange.request.body or b""
+        # RFC 8259 lets a parser ignore a byte order mark.
+        is_open = exchange.wants_a_length or has_repeated_keys(body) or body.startswith(BOM_UTF8)
         if is_open and not self.history.terms.own:
             return Creation(exchange, None, key_was_seen=seen)
         try:
@@ -73,7 +76,6 @@ class Creations:
             features["an unknown field, which the policy ignores"] = "CRE-1"
         if exchange.request.is_chunked:
             features["a body in chunks"] = "CRE-1"
-        body = exchange.request.body or b""
         if len(body) > oracle.BODY_MOST // 2:
             features["a body of more than 1 MiB"] = "CRE-1"
         media_type = exchange.request.header("Content-Type")

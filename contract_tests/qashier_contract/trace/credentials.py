@@ -29,6 +29,7 @@ FORGED: Final[Mapping[str, Text]] = {
     "Basic <the key after a blank>": ("Basic ", Base64((" ", _KEY, ":"))),
     "Basic <the key before a line feed>": ("Basic ", Base64((_KEY, "\n:"))),
     "Bearer <the key, and another word>": ("Bearer ", _KEY, " x"),
+    "Bearer <the key, and a colon>": ("Bearer ", _KEY, ":"),
     "Bearer": ("Bearer ",),
     "Bearer test": ("Bearer test",),
     "": ("",),
