@@ -79,6 +79,7 @@ class Clocks:
         shown = AccountClock(frozen_at=now)
         try:
             while True:
+                await self._service.sweep(account)  # all of it: who asks another process for a list waits for that
                 await self._dispatcher.flush(account)
                 due = await self._next_due(account)
                 if due is None or due > move.target:

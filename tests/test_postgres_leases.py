@@ -7,10 +7,11 @@ import asyncio
 import pytest
 from mock_harness import NOW
 from processes_harness import SOON, Processes
-from store_harness import ACCOUNTS, Mock, until
+from store_harness import ACCOUNTS, NOWHERE, Mock, until
 
 from qashier_mock import service
-from qashier_mock.core.model import AccountClock, Status
+from qashier_mock.core.model import AccountClock, EventType, Status
+from qashier_mock.core.paging import ListQuery
 from qashier_mock.stores.postgres import PostgresStore
 
 pytest_plugins = ["store_fixtures"]
@@ -126,6 +127,31 @@ async def test_whoever_moves_a_clock_tells_of_all_that_expires_on_the_way(
     assert await moving == [each.id for each in sessions]
     assert [each.session.id for each in await other.accounts.events(ONE)] == [each.id for each in sessions]
     assert created > 3, "others had their turn"
+
+
+async def test_nobody_waits_for_webhooks_of_what_expires_while_a_clock_is_moved(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is due at an instant expires before the first of them goes out, though it is a few at a time."""
+    monkeypatch.setattr(service, "EXPIRED_AT_ONCE", 2)
+    one, other = await processes.start(), await processes.start()
+    for _ in range(5):
+        await one.create()
+    await one.accounts.add_endpoint(ONE, NOWHERE, secret=None, types=tuple(EventType))
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: object) -> tuple[None, str]:
+        begun.set()
+        await going_on.wait()
+        return None, "nobody there"
+
+    monkeypatch.setattr(one.dispatcher, "_try", hang)
+    moving = asyncio.create_task(one.clocks.advance(ONE, by=86_400))
+    await begun.wait()
+    page = await asyncio.wait_for(other.service.list_sessions(ONE, ListQuery()), 10)
+    assert [each.status for each in page.sessions] == [Status.EXPIRED] * 5
+    going_on.set()
+    assert len(await moving) == 5
 
 
 async def test_a_clock_that_a_dead_process_was_moving_can_be_moved_on(processes: Processes) -> None:
