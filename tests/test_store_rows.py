@@ -35,8 +35,8 @@ def fields_left_out(value: Any) -> list[str]:
     [
         pytest.param(SESSION, rows.unpack_session(rows.pack_session(SESSION), ONE), id="session"),
         pytest.param(STATE, rows.unpack_state(rows.pack(STATE)), id="state"),
-        pytest.param(DELIVERY, rows.unpack_delivery(rows.pack(DELIVERY)), id="delivery"),
-        pytest.param(ATTEMPT, rows.unpack_attempt(rows.pack(ATTEMPT)), id="attempt"),
+        pytest.param(DELIVERY, rows.unpack_delivery([rows.pack(DELIVERY)], ONE), id="delivery"),
+        pytest.param(ATTEMPT, rows.unpack_attempt([rows.pack(ATTEMPT)], ONE), id="attempt"),
         pytest.param(
             EVENT,
             rows.unpack_event([*rows.pack_session(SESSION), "evt_1", EVENT.type.value, rows.pack_event(EVENT)], ONE),

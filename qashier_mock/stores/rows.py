@@ -173,13 +173,13 @@ def unpack_event(row: Row, account: AccountId) -> Event:
 
 
 @_reads
-def unpack_delivery(text: str) -> Delivery:
-    return Delivery(**orjson.loads(text))
+def unpack_delivery(row: Row, _account: AccountId) -> Delivery:
+    return Delivery(**orjson.loads(row[0]))
 
 
 @_reads
-def unpack_attempt(text: str) -> Attempt:
-    stored = orjson.loads(text)
+def unpack_attempt(row: Row, _account: AccountId) -> Attempt:
+    stored = orjson.loads(row[0])
     return Attempt(**{**stored, "outcome": Outcome(stored["outcome"])})
 
 

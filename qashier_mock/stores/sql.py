@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
-from qashier_mock.core.model import CheckoutSession, Event, EventType, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE
 from qashier_mock.stores.database import SqlUnit
 from qashier_mock.stores.rows import SESSION
+
+T = TypeVar("T")
 
 _CHUNK: Final = 500
 """Values that one statement lists at most."""
@@ -28,6 +30,9 @@ _PRUNE_EVERY: Final = 100
 """Attempts that are added before those that are too many are removed."""
 
 _JOINED: Final = ", ".join(f"s.{column}" for column in SESSION.split(", "))
+
+_SELECT_SESSIONS: Final = f"SELECT {SESSION} FROM mock_sessions WHERE account = ?"
+_SELECT_DELIVERIES: Final = "SELECT body FROM mock_deliveries WHERE account = ?"
 
 _SELECT_RECORDS: Final = f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status"
 _FROM_RECORDS: Final = "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id WHERE r.account = ?"
@@ -54,8 +59,7 @@ class SqlTransaction(SqlUnit):
     async def session(self, session_id: str) -> CheckoutSession | None:
         if not rows.is_text(session_id):
             return None
-        row = await self._one(f"SELECT {SESSION} FROM mock_sessions WHERE account = ? AND id = ?", session_id)
-        return None if row is None else rows.unpack_session(row, self.account)
+        return await self._first(rows.unpack_session, f"{_SELECT_SESSIONS} AND id = ?", session_id)
 
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
         packed = [rows.pack_session(session) for session in sessions]
@@ -93,8 +97,7 @@ class SqlTransaction(SqlUnit):
         await self.lock()
         if not self._may_be_overdue(now):
             return None
-        row = await self._one(f"SELECT {SESSION} {_FIRST_OPEN}")
-        return None if row is None else rows.unpack_session(row, self.account)
+        return await self._first(rows.unpack_session, f"SELECT {SESSION} {_FIRST_OPEN}")
 
     def _may_be_overdue(self, now: int) -> bool:
         return self.state.deadline is not None and self.state.deadline <= now
@@ -105,8 +108,9 @@ class SqlTransaction(SqlUnit):
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
         order = "DESC" if interval.newest_first else "ASC"
         of_status, value = ("", ()) if status is None else (" AND status = ?", (status.value,))
-        return await self._sessions(
-            f"{of_status} AND sequence >= ? AND sequence < ? ORDER BY sequence {order} LIMIT ?",
+        return await self._every(
+            rows.unpack_session,
+            f"{_SELECT_SESSIONS}{of_status} AND sequence >= ? AND sequence < ? ORDER BY sequence {order} LIMIT ?",
             *value,
             interval.first,
             interval.end,
@@ -121,20 +125,13 @@ class SqlTransaction(SqlUnit):
         return self.state.sessions if row is None else int(row[0])
 
     async def sessions(self) -> Sequence[CheckoutSession]:
-        found: list[CheckoutSession] = []
-        async for some in self._slices(f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?", "sequence"):
-            found += [rows.unpack_session(row, self.account) for row in some]
-        return tuple(found)
-
-    async def _sessions(self, where: str, *values: Any) -> Sequence[CheckoutSession]:
-        found = await self._all(f"SELECT {SESSION} FROM mock_sessions WHERE account = ?{where}", *values)
-        return tuple([rows.unpack_session(row, self.account) for row in found])
+        sql = f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?"
+        return await self._slices(rows.unpack_session, sql, "sequence")
 
     # idempotency
 
     async def recall(self, key: str) -> IdempotencyRecord | None:
-        row = await self._one(f"{_SELECT_RECORDS} {_FROM_RECORDS} AND r.key = ?", key)
-        return None if row is None else rows.unpack_record(row, self.account)
+        return await self._first(rows.unpack_record, f"{_SELECT_RECORDS} {_FROM_RECORDS} AND r.key = ?", key)
 
     async def remember(self, record: IdempotencyRecord) -> None:
         state = await self.change()
@@ -164,11 +161,11 @@ class SqlTransaction(SqlUnit):
         state.oldest_answer = None if row is None else row[0]
 
     async def records(self) -> Sequence[IdempotencyRecord]:
-        found: list[tuple[int, IdempotencyRecord]] = []
-        async for some in self._slices(f"{_SELECT_RECORDS}, r.place, r.key {_FROM_RECORDS}", "r.key"):
-            found += [(row[-2], rows.unpack_record(row, self.account)) for row in some]
-        found.sort(key=itemgetter(0))
-        return tuple([record for _, record in found])
+        def placed(row: rows.Row, account: AccountId) -> tuple[int, IdempotencyRecord]:
+            return row[-2], rows.unpack_record(row, account)
+
+        found = await self._slices(placed, f"{_SELECT_RECORDS}, r.place, r.key {_FROM_RECORDS}", "r.key")
+        return tuple([record for _, record in sorted(found, key=itemgetter(0))])
 
     # events and their delivery
 
@@ -187,8 +184,7 @@ class SqlTransaction(SqlUnit):
     async def event(self, event_id: str) -> Event | None:
         if not rows.is_text(event_id):
             return None
-        row = await self._one(f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?", event_id)
-        return None if row is None else rows.unpack_event(row, self.account)
+        return await self._first(rows.unpack_event, f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?", event_id)
 
     async def events(
         self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
@@ -202,10 +198,7 @@ class SqlTransaction(SqlUnit):
         if event_type is not None:
             sql += " AND e.type = ?"
             values.append(event_type.value)
-        found: list[Event] = []
-        async for some in self._slices(sql, "e.place", *values, most=most):
-            found += [rows.unpack_event(row, self.account) for row in some]
-        return tuple(found)
+        return await self._slices(rows.unpack_event, sql, "e.place", *values, most=most)
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         await self._write_back()  # what a process leaves that is killed from here on is not delivered to anybody
@@ -213,8 +206,7 @@ class SqlTransaction(SqlUnit):
         self._is_due_known = False
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
-        found = await self._deliveries(" AND id = ?", delivery_id)
-        return found[0] if found else None
+        return await self._first(rows.unpack_delivery, f"{_SELECT_DELIVERIES} AND id = ?", delivery_id)
 
     async def put_delivery(self, delivery: Delivery) -> None:
         await self._insert(
@@ -268,14 +260,11 @@ class SqlTransaction(SqlUnit):
         return await self._deliveries(where, endpoint_id)
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
-        found: list[Delivery] = []
-        async for some in self._slices("SELECT body, due, id FROM mock_deliveries WHERE account = ?", "due, id"):
-            found += [rows.unpack_delivery(row[0]) for row in some]
-        return tuple(found)
+        sql = "SELECT body, due, id FROM mock_deliveries WHERE account = ?"
+        return await self._slices(rows.unpack_delivery, sql, "due, id")
 
     async def _deliveries(self, where: str, *values: Any) -> Sequence[Delivery]:
-        found = await self._all(f"SELECT body FROM mock_deliveries WHERE account = ?{where}", *values)
-        return tuple([rows.unpack_delivery(row[0]) for row in found])
+        return await self._every(rows.unpack_delivery, _SELECT_DELIVERIES + where, *values)
 
     async def release(self, worker: int) -> None:
         """Make what a process that is gone has claimed of this account anybody's again."""
@@ -293,19 +282,14 @@ class SqlTransaction(SqlUnit):
             await self._delete("attempts", " AND place < ?", state.attempts - ATTEMPTS_KEPT)
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
-        found: list[Attempt] = []
         sql = "SELECT body, place FROM mock_attempts WHERE account = ? AND place >= ?"
-        async for some in self._slices(sql, "place", max(after, self.state.attempts - ATTEMPTS_KEPT)):
-            found += [rows.unpack_attempt(row[0]) for row in some]
-        return tuple(found)
+        return await self._slices(rows.unpack_attempt, sql, "place", max(after, self.state.attempts - ATTEMPTS_KEPT))
 
     # advice
 
     async def unconfirmed(self) -> Collection[str]:
-        found: list[str] = []
-        async for some in self._slices("SELECT session_id FROM mock_unconfirmed WHERE account = ?", "session_id"):
-            found += [str(row[0]) for row in some]
-        return tuple(found)
+        sql = "SELECT session_id FROM mock_unconfirmed WHERE account = ?"
+        return await self._slices(lambda row, _account: str(row[0]), sql, "session_id")
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
         if unconfirmed:
@@ -355,27 +339,36 @@ class SqlTransaction(SqlUnit):
         return bool(found)
 
     async def _slices(
-        self, sql: str, by: str, *values: Any, most: int | None = None
-    ) -> AsyncIterator[Sequence[rows.Row]]:
-        """The rows of a query in the order of its last columns; a long command lets others have their turn meanwhile.
+        self, unpack: Callable[[rows.Row, AccountId], T], sql: str, by: str, *values: Any, most: int | None = None
+    ) -> Sequence[T]:
+        """What a query finds, in the order of its last columns; a long command lets others have their turn meanwhile.
 
         Args:
+            unpack: Makes a value of a row.
             sql: A query of the account's rows, as far as its condition.
             by: The last columns, in which no two rows are the same.
             values: For the marks in the query.
             most: Rows at most.
         """
         size = _SLICE if most is None else most
+        found: list[T] = []
         last: rows.Row = ()
         limit = f" LIMIT {size}" if self._long or most is not None else ""
         while True:
             beyond = f" AND ({by}) > ({_marks(last)})" if last else ""
-            found = await self._all(f"{sql}{beyond} ORDER BY {by}{limit}", *values, *last)
-            yield found
-            if not self._long or most is not None or len(found) < size:
-                return
-            last = found[-1][-len(by.split(", ")) :]
+            some = await self._all(f"{sql}{beyond} ORDER BY {by}{limit}", *values, *last)
+            found += [unpack(row, self.account) for row in some]
+            if not self._long or most is not None or len(some) < size:
+                return tuple(found)
+            last = some[-1][-len(by.split(", ")) :]
             await asyncio.sleep(0)
+
+    async def _every(self, unpack: Callable[[rows.Row, AccountId], T], sql: str, *values: Any) -> Sequence[T]:
+        return tuple([unpack(row, self.account) for row in await self._all(sql, *values)])
+
+    async def _first(self, unpack: Callable[[rows.Row, AccountId], T], sql: str, *values: Any) -> T | None:
+        row = await self._one(sql, *values)
+        return None if row is None else unpack(row, self.account)
 
 
 def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
