@@ -192,11 +192,13 @@ def test_every_query_finds_its_rows_through_an_index(file: Path, monkeypatch: py
     asyncio.run(Play(Place("sqlite", f"sqlite:///{file}")).run(a_long_life()))
     queries = [sql for sql in asked if sql.startswith(("SELECT", "UPDATE", "DELETE"))]
     assert len(queries) > 100
+    assert any("e.id = " in sql for sql in queries)
     with sqlite3.connect(file) as database:
         for sql in queries:
             plan = [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
             assert not [step for step in plan if step.startswith("SCAN")], (sql, plan)
             assert "LIMIT" not in sql or not [step for step in plan if "TEMP B-TREE" in step], (sql, plan)
+            assert "e.id = " not in sql or "SEARCH e USING INDEX mock_events_by_id (id=?)" in plan, (sql, plan)
     database.close()
 
 
