@@ -18,6 +18,7 @@ from defect_probes import PROBES
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS, Bug, UnknownBug, find
+from qashier_mock.bugs.changes import method, rule, transaction
 from qashier_mock.bugs.parts import Parts
 from qashier_mock.bugs.table import Change, defect
 from qashier_mock.core.sources import SeededIds
@@ -144,11 +145,11 @@ def test_a_defect_is_there_under_the_prefix_of_production_too() -> None:
 
 def test_a_defect_of_code_that_has_moved_is_an_error() -> None:
     """A defect that finds nothing to break would be a correct mock under a false name."""
-    for register in (Parts().on_rule, Parts().on_transaction):
+    for word in (rule, transaction):
         with pytest.raises(AttributeError, match="price_of"):
-            register("price_of", lambda inner: inner)
+            word("price_of")(lambda inner: inner)(Parts())
     parts = Parts()
-    parts.on_method("service", "price_of", lambda inner: inner)
+    method("service", "price_of")(lambda _parts, inner: inner)(parts)
     with pytest.raises(AttributeError, match="price_of"):
         parts.install(documents=[(Path(), ())], pages={}, ids=SeededIds(1), service=Mock().app.service)
 

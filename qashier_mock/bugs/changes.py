@@ -21,6 +21,7 @@ from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, CreateSession, Event, EventType, PaymentStatus, Status
 from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.pipeline import Call, Reason, Refused, Reply
+from qashier_mock.stores.base import Transaction
 from qashier_mock.web.wire import error_to_json
 
 Moved = tuple[CheckoutSession, EventType | None]
@@ -203,7 +204,7 @@ def hang_up(condition: Callable[[Request], bool]) -> Change:
 
 def method(part: Any, name: str) -> Callable[[Wrapper], Change]:
     """Call `wrapper(parts, inner, …)` in place of a public method of a part."""
-    return lambda wrapper: lambda parts: parts.on_method(part, name, partial(wrapper, parts))
+    return lambda wrapper: lambda parts: parts.methods.append((part, name, partial(wrapper, parts)))
 
 
 def command(name: str) -> Callable[[Callable[[Command], Awaitable[object]]], Change]:
@@ -321,7 +322,14 @@ def foreign_cursor(*, is_known: bool, shows_nothing: bool = False) -> Change:
 
 def rule(name: str) -> Callable[[Wrapper], Change]:
     """Call `wrapper(inner, …)` in place of a rule (`core/rules.py`)."""
-    return lambda wrapper: lambda parts: parts.on_rule(name, wrapper)
+
+    def changed(wrapper: Wrapper) -> Change:
+        def apply(parts: Parts) -> None:
+            parts.rules = replace(parts.rules, **{name: partial(wrapper, getattr(parts.rules, name))})
+
+        return apply
+
+    return changed
 
 
 opening = rule("open_session")
@@ -370,7 +378,8 @@ def move(status: Status, trigger: Trigger, to: Callable[[CheckoutSession], Moved
 
 def transaction(name: str) -> Callable[[Wrapper], Change]:
     """Call `wrapper(parts, inner, tx, …)` in place of a method of each unit of work."""
-    return lambda wrapper: lambda parts: parts.on_transaction(name, partial(wrapper, parts))
+    method = getattr(Transaction, name).__name__
+    return lambda wrapper: lambda parts: parts.transactions.setdefault(method, []).append(partial(wrapper, parts))
 
 
 def paging(answer: Callable[[Listing], Awaitable[Page]]) -> Change:

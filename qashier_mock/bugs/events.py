@@ -54,7 +54,7 @@ def _retry(plan: Callable[[Delivery | None, Delivery, int, int | None], Delivery
 
 def _message(write: Callable[[Inner, Delivery, Event, WebhookEndpoint], Message]) -> Change:
     """Change how an attempt is written: `write(inner, delivery, event, endpoint)` gives body and headers."""
-    return lambda parts: parts.on_method("dispatcher", "message", write)
+    return method("dispatcher", "message")(lambda _parts, *asked: write(*asked))
 
 
 def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Change:

@@ -24,7 +24,7 @@ from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import IdSource
 from qashier_mock.pipeline import Document, Hooks
 from qashier_mock.service import CheckoutService
-from qashier_mock.stores.base import Store, Transaction
+from qashier_mock.stores.base import Store
 from qashier_mock.web import hosted
 from qashier_mock.web.api import ApiHandlers
 from qashier_mock.web.control import ControlHandlers
@@ -45,17 +45,15 @@ PartName: TypeAlias = Literal["service", "accounts", "dispatcher", "hooks", "api
 class Parts:
     """One app with its defects.
 
-    A defect is applied first: it registers what to change. Then the app is composed: it takes `rules` and `store_over`,
-    calls `install` once its parts are made, and `wrap` in the end. What a defect has registered may use the parts when
-    it is called.
+    A defect is applied first: it registers what to change, in the words of `changes.py`. Then the app is composed: it
+    takes `rules` and `store_over`, calls `install` once its parts are made, and `wrap` in the end. What a defect has
+    registered may use the parts when it is called.
 
     Attributes:
+        methods: Wrappers of public methods: the part, the method, and what is called in its place.
+        transactions: Wrappers of the methods of each unit of work, of any store.
         document: Changes of the public API's document before it is compiled; it must stay a valid one.
-        traffic: Layers around the public API: every path but the pages' and the control API's.
-        page_traffic: Layers around the hosted pages.
-        page_sessions: Have the hosted pages, and nothing else, see other sessions than there are.
-        rules: The rules for the services.
-        store: Where everything is kept, as the services see it.
+        traffic: Layers around every path but the pages' and the control API's.
     """
 
     rules: Rules = DEFAULT_RULES
@@ -67,28 +65,14 @@ class Parts:
     api: ApiHandlers = field(init=False)
     control: ControlHandlers = field(init=False)
     ids: IdSource = field(init=False)
-    _methods: list[tuple[PartName, str, Wrapper]] = field(default_factory=list)
-    _transactions: dict[str, list[Wrapper]] = field(default_factory=dict)
+    methods: list[tuple[PartName, str, Wrapper]] = field(default_factory=list)
+    transactions: dict[str, list[Wrapper]] = field(default_factory=dict)
     document: list[Callable[[Json], None]] = field(default_factory=list)
     traffic: list[Layer] = field(default_factory=list)
     page_traffic: list[Layer] = field(default_factory=list)
     page_sessions: list[Callable[[CheckoutSession], CheckoutSession]] = field(default_factory=list)
     _unwrapped: tuple[str, ...] = ()
     _bases: tuple[str, ...] = ()
-
-    # what a defect registers
-
-    def on_rule(self, name: str, wrapper: Wrapper) -> None:
-        """Have `wrapper(inner, …)` called in place of a rule (`core/rules.py`)."""
-        self.rules = replace(self.rules, **{name: partial(wrapper, getattr(self.rules, name))})
-
-    def on_transaction(self, name: str, wrapper: Wrapper) -> None:
-        """Have `wrapper(inner, tx, …)` called in place of the method `name` of each unit of work, of any store."""
-        self._transactions.setdefault(getattr(Transaction, name).__name__, []).append(wrapper)
-
-    def on_method(self, part: PartName, name: str, wrapper: Wrapper) -> None:
-        """Have `wrapper(inner, …)` called in place of a public method of a part."""
-        self._methods.append((part, name, wrapper))
 
     # what a defect asks while the app runs
 
@@ -104,7 +88,7 @@ class Parts:
 
     def store_over(self, store: Store) -> Store:
         """The store for the services."""
-        self.store = _Store(store, self._transactions) if self._transactions else store
+        self.store = _Store(store, self.transactions) if self.transactions else store
         return self.store
 
     def install(self, *, documents: Documents, pages: dict[str, ASGIApp], ids: IdSource, **parts: Any) -> None:
@@ -119,7 +103,7 @@ class Parts:
         self.ids = ids
         for name, part in parts.items():
             setattr(self, name, part)
-        for part_name, method, wrapper in self._methods:
+        for part_name, method, wrapper in self.methods:
             part = getattr(self, part_name)
             setattr(part, method, partial(wrapper, getattr(part, method)))
         source, self._bases = documents[0]
