@@ -54,7 +54,8 @@ async def found(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
     session = await tx.session(session_id)
     if session is None:
         raise SessionNotFound(session_id)
-    if session.is_open and session.expires_at <= now:
+    # Where a known defect sees nothing overdue, nothing more would expire however often the command began again.
+    if session.is_open and session.expires_at <= now and is_overdue(tx, now):
         raise MoreOverdue(tx)
     return session
 

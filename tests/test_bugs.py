@@ -110,6 +110,18 @@ def test_a_defect_stays_in_its_own_app(correct: Mock) -> None:
             asyncio.run(PROBES[clause](broken))
 
 
+@pytest.mark.parametrize("bug", [bug.name for bug in BUGS.values() if bug.clause == "EXP-7"])
+def test_a_command_is_answered_whatever_a_defect_thinks_of_deadlines(bug: str) -> None:
+    mock = Mock(bug)
+
+    async def ask() -> None:
+        session = await mock.create()
+        await mock.advance(86_400)
+        await asyncio.wait_for(mock.try_expire(session), 10)  # it would begin again for ever
+
+    asyncio.run(ask())
+
+
 def test_defects_add_up() -> None:
     """Several of one method, of one function, of one schema, of the pages and of the wire, one of them named twice."""
     names = (
