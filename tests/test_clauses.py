@@ -78,7 +78,7 @@ def test_a_defect_is_reported_under_its_clause(defect: str) -> None:
     clause = CLAUSES[DEFECTS[defect]]
     assert report[clause.id].verdict is Verdict.FAILED
     _, (broken, *_) = clause.findings(Ledger(report.history))
-    assert broken.evidence or broken.deliveries
+    assert broken.exchanges or broken.deliveries
     assert broken.expected
     assert broken.seen
 

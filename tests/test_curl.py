@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -19,7 +20,6 @@ from qashier_contract.history import Capability, Credentials, Endpoint, Exchange
 from qashier_contract.statuses import SUCCESS
 from qashier_contract.trace.curl import curl_lines
 from qashier_contract.trace.names import ToWrite
-from qashier_contract.verdicts import Violation
 
 SESSIONS = "/checkout/sessions"
 HOOK = "http://127.0.0.1:9/hook"
@@ -172,7 +172,7 @@ def test_each_kind_of_step_is_sent_alike_in_every_shell(command: list[str], aske
         pytest.skip(f"there is no {command[0]} on this machine")
     url, found = asked
     history = recorded()
-    violation = Violation("CRE-1", expect(StatusIs(history.exchanges[-1], SUCCESS), ODD))
+    violation = replace(expect(StatusIs(history.exchanges[-1], SUCCESS), ODD), clause="CRE-1")
     lines = curl_lines(ToWrite(violation=violation, part=history, title=ODD, target=url, makes_keys_up=True))
     script = tmp_path / "lines.sh"
     script.write_text("\n".join(lines) + "\n", "utf-8")

@@ -184,7 +184,7 @@ def test_a_broken_expectation_says_what_was_expected_and_seen(
 
 def test_what_an_expectation_names_is_evidence() -> None:
     finding = expect(Equals(in_body(READ, "id"), in_body(CREATE, "id")), "", LIST)
-    assert finding.evidence == (CREATE, READ, LIST)
+    assert finding.exchanges == (CREATE, READ, LIST)
     assert finding.failing_exchange is READ
     assert expect(Equals(in_body(DELIVERY, "id"), "evt_2")).deliveries == (DELIVERY,)
 

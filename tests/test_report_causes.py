@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from statistics import median
 from typing import Final
 
@@ -50,7 +51,7 @@ def groups(broken: dict[str, list[Violation]], *others: Exchange) -> list[tuple[
 
 
 def misread(clause: str, read: Exchange, field: str = "status", wanted: str = "expired") -> Violation:
-    return Violation(clause, expect(Equals(in_body(read, field), wanted)))
+    return replace(expect(Equals(in_body(read, field), wanted)), clause=clause)
 
 
 def test_the_same_mistake_in_another_session_has_the_same_cause() -> None:
@@ -67,13 +68,13 @@ def test_another_mistake_in_another_session_has_another_cause(field: str, wanted
 
 def test_what_breaks_in_a_session_that_went_wrong_follows_from_that() -> None:
     paid = asked(20, A, act="expire")
-    refused = Violation("EXP-2", expect(StatusIs(paid, exactly(409)), "", CREATES[0]))
+    refused = replace(expect(StatusIs(paid, exactly(409)), "", CREATES[0]), clause="EXP-2")
     assert groups({"EXP-2": [refused], "RET-1": [misread("RET-1", READS[0])]}, paid) == [("RET-1", "EXP-2")]
 
 
 def test_what_is_wrong_with_nearly_every_session_explains_nothing_else() -> None:
     paid = asked(20, A, act="expire")
-    refused = Violation("EXP-2", expect(StatusIs(paid, exactly(409)), "", CREATES[0]))
+    refused = replace(expect(StatusIs(paid, exactly(409)), "", CREATES[0]), clause="EXP-2")
     everywhere = [misread("RET-1", read) for read in READS[:4]]
     assert groups({"EXP-2": [refused], "RET-1": everywhere}, paid) == [("EXP-2",), ("RET-1",)]
 

@@ -47,9 +47,9 @@ def odd(report: Report) -> Report:
     nasty = "\x00\x0b\x1b[2J\ufffe\ud800 <b>&amp;]]></script><!-- \u2028"
 
     def said(violation: Violation) -> Violation:
-        at = violation.finding.expectation.at
-        check = violation.finding.expectation if at is None else PassesCheck(at, nasty, nasty)
-        return Violation(violation.clause, replace(violation.finding, expectation=check, reason=nasty))
+        at = violation.expectation.at
+        check = violation.expectation if at is None else PassesCheck(at, nasty, nasty)
+        return replace(violation, expectation=check, reason=nasty)
 
     entries = tuple(replace(entry, violations=tuple(map(said, entry.violations))) for entry in report.clauses)
     return replace(report, clauses=entries, notes=(nasty,), target=f"http://h/{nasty}")

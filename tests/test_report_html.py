@@ -17,7 +17,7 @@ from qashier_contract.findings import PassesCheck, expect
 from qashier_contract.history import Delivery, Endpoint, Exchange, History, Reply, Request
 from qashier_contract.places import status_of
 from qashier_contract.report.html import render
-from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
+from qashier_contract.verdicts import ClauseReport, Report, Verdict
 
 from tests.targets import directed, within
 
@@ -94,7 +94,7 @@ def exchange(number: int, start_ms: int, end_ms: int, **more: Any) -> Exchange:
 def told(clause: str, *exchanges: Exchange, deliveries: tuple[Delivery, ...] = (), **more: Any) -> Report:
     words = {"expected": "one session", "seen": "two sessions", **more}
     check = PassesCheck(status_of(exchanges[-1]), words["expected"], words["seen"])
-    violation = Violation(clause, expect(check, "", *exchanges, deliveries=deliveries))
+    violation = replace(expect(check, "", *exchanges, deliveries=deliveries), clause=clause)
     entry = ClauseReport(CLAUSES[clause], Verdict.FAILED, 1, (violation,))
     history = History(exchanges=exchanges, deliveries=deliveries)
     return Report("http://127.0.0.1:1/", 1, (entry,), len(exchanges), 0.1, history=history)
@@ -265,7 +265,7 @@ def test_a_report_of_a_thousand_exchanges_and_many_broken_clauses_stays_below_tw
     for number in range(100, 180):
         clause = replace(CLAUSES["HTTP-2"], id=f"HTTP-{number}")
         violations = tuple(
-            Violation(clause.id, expect(PassesCheck(status_of(last), "one", f"two, {place}"), "", *others))
+            replace(expect(PassesCheck(status_of(last), "one", f"two, {place}"), "", *others), clause=clause.id)
             for place in range(20)
             for *others, last in [exchanges[place : place + 4]]
         )

@@ -21,7 +21,7 @@ from qashier_contract.report import FORMATS, render
 from qashier_contract.report.facts import again, causes, judgement
 from qashier_contract.report.markdown import _code, _escaped, _inline
 from qashier_contract.report.terminal import MOST_LINES, ProgressLine, annotated, summary
-from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
+from qashier_contract.verdicts import ClauseReport, Report, Verdict
 
 from qashier_mock.cli import check as command
 from qashier_mock.cli.colour import columns, wants_colour
@@ -47,7 +47,7 @@ def exchange(number: int, body: bytes = b"{}") -> Exchange:
 def broken(identifier: str, *exchanges: Exchange, text: str = "", reason: str | None = None) -> ClauseReport:
     text = text or re.sub(r"\d", lambda digit: "abcdefghij"[int(digit[0])], identifier)
     check = PassesCheck(status_of((exchanges or (exchange(1),))[-1]), text, f"seen {text}")
-    violation = Violation(identifier, expect(check, "", *exchanges))
+    violation = replace(expect(check, "", *exchanges), clause=identifier)
     verdict = Verdict.FAILED if reason is None else Verdict.WARNED
     return ClauseReport(CLAUSES[identifier], verdict, 1, (violation,), reason)
 
@@ -96,7 +96,7 @@ def test_what_follows_from_another_clause_stands_below_it() -> None:
 
 
 def found(identifier: str, expectation: Expectation) -> ClauseReport:
-    return ClauseReport(CLAUSES[identifier], Verdict.FAILED, 1, (Violation(identifier, expect(expectation)),))
+    return ClauseReport(CLAUSES[identifier], Verdict.FAILED, 1, (replace(expect(expectation), clause=identifier),))
 
 
 def test_what_is_about_the_failing_place_of_another_clause_follows_from_it() -> None:

@@ -35,7 +35,7 @@ from qashier_contract.trace.site import Site
 from qashier_contract.trace.steps import Steps
 from qashier_contract.trace.symbols import Moment, Nonce, SessionId
 from qashier_contract.trace.units import Units
-from qashier_contract.verdicts import Result, Violation
+from qashier_contract.verdicts import Result
 
 from qashier_mock import MockServer, Settings
 from qashier_mock.bugs import BUGS
@@ -163,7 +163,7 @@ def test_a_reason_that_counts_what_else_was_there_does_not_keep_it_there() -> No
 
     clause = Clause("XXX-1", Source.IMPLIED, "Nothing succeeds.", judge, frozenset())
     history = History(exchanges=tuple(opened(number) for number in range(1, 30)))
-    violation = Violation("XXX-1", clause.findings(Ledger(history))[1][0])
+    violation = clause.findings(Ledger(history))[1][0]
     assert minimise(seen_as(clause, violation, history)).history.exchanges == history.exchanges[-1:]
 
 

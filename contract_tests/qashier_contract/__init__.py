@@ -17,8 +17,8 @@ from qashier_contract.comparison import Difference, diff
 from qashier_contract.errors import CheckError, KeyRefused, LiveKeyRefused, NotTheApi, TargetUnreachable
 from qashier_contract.recorded import judge
 from qashier_contract.run import check, planned
-from qashier_contract.settings import Judging, Options, Progress, Settings
-from qashier_contract.verdicts import ClauseReport, Report, Verdict, Violation
+from qashier_contract.settings import Judging, Options, Settings
+from qashier_contract.verdicts import ClauseReport, Progress, Report, Verdict, Violation
 
 __all__ = [
     "CLAUSES",

@@ -345,15 +345,16 @@ class Finding:
     """One observation of a clause: what was expected, and the evidence.
 
     `reason` says in a few words why it is expected ("the path is unknown"). `about` is what in the request it hangs on,
-    such as the field that is wrong, in words that are the same in every run. `evidence` are the exchanges that show it,
-    in the order of sending; `deliveries` likewise.
+    such as the field that is wrong, in words that are the same in every run. `exchanges` are those that show it, in the
+    order of sending; `deliveries` likewise. `clause` names the clause that it breaks.
     """
 
     expectation: Expectation
     reason: str = ""
-    evidence: tuple[Exchange, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     about: str = ""
+    clause: str = ""
 
     @property
     def holds(self) -> bool:
@@ -374,6 +375,10 @@ class Finding:
         """The exchange that the expectation is about; None for a delivery."""
         at = self.expectation.at
         return None if at is None else at.exchange
+
+    @property
+    def request_ids(self) -> tuple[str, ...]:
+        return tuple(exchange.request_id for exchange in self.exchanges if exchange.request_id)
 
     @property
     def places(self) -> tuple[At, ...]:

@@ -16,17 +16,18 @@ from qashier_contract.connect import CURRENCIES, Connection
 from qashier_contract.drive import Driver, RunContext, wait_for_pending_events
 from qashier_contract.drive.plan import exercised_by, plan, selected
 from qashier_contract.errors import CheckError, LiveKeyRefused
+from qashier_contract.findings import Finding
 from qashier_contract.history import Capability, Exchange, History, Recorder, Terms
 from qashier_contract.interim import Enough, Interim
 from qashier_contract.interrupts import Interrupted, OutOfTime, Stop, stopping_on_signals
 from qashier_contract.listening import listen
 from qashier_contract.pace import OutOfRoom, OutOfSessions, Pace, weight_of
 from qashier_contract.policy import Policy
-from qashier_contract.settings import Options, Planned, Progress, Settings
+from qashier_contract.settings import Options, Planned, Settings
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.replay import Budget, send_again
 from qashier_contract.trace.site import Site, fresh_nonce
-from qashier_contract.verdicts import ClauseReport, FailedCheck, Report, SentAgain, Verdict, broken_by, judge
+from qashier_contract.verdicts import ClauseReport, Progress, Report, SentAgain, Verdict, broken_by, judge
 
 _SURPRISED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError)
 """What code of ours raises that an odd value took by surprise."""
@@ -126,7 +127,7 @@ class Run:
         self.strict = settings.strict or settings.own
         self.seed = secrets.randbelow(2**32) if settings.seed is None else settings.seed
         self.nonce = fresh_nonce()
-        self.failed_checks: list[FailedCheck] = []
+        self.failed_checks: list[Finding] = []
         self.started_ns = time.monotonic_ns()
         policy = settings.policy or Policy()
         self.recorder = Recorder(

@@ -10,25 +10,7 @@ from qashier_contract.drive import Driver
 from qashier_contract.interrupts import Stop
 from qashier_contract.policy import Policy
 from qashier_contract.target import Transport
-from qashier_contract.verdicts import ClauseReport
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        driver: What is done now.
-        done: How many drivers of the plan are done, of `total`.
-        requests: How many requests were sent.
-        left_s: Seconds until the end, going by the pace so far; never more than the budget leaves.
-    """
-
-    driver: str
-    done: int
-    total: int
-    requests: int
-    left_s: float
+from qashier_contract.verdicts import ClauseReport, Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from qashier_contract.clauses.strict import clause_of
 from qashier_contract.findings import Finding
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from qashier_contract.clauses.table import Clause
-    from qashier_contract.history import Delivery, Exchange
 
 
 class Verdict(StrEnum):
@@ -40,61 +39,8 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_EXERCISED)
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One way in which a target broke a clause: what was expected where, and what shows it."""
-
-    clause: str
-    finding: Finding
-
-    @property
-    def expected(self) -> str:
-        return self.finding.expected
-
-    @property
-    def seen(self) -> str:
-        return self.finding.seen
-
-    @property
-    def exchanges(self) -> tuple[Exchange, ...]:
-        """The shortest story found, in the order of sending."""
-        return self.finding.evidence
-
-    @property
-    def deliveries(self) -> tuple[Delivery, ...]:
-        return self.finding.deliveries
-
-    @property
-    def key(self) -> str:
-        """What stays the same from run to run: no id, time or number."""
-        return self.finding.key
-
-    @property
-    def failing_exchange(self) -> Exchange | None:
-        """The exchange at which it shows; None for a delivery."""
-        return self.finding.failing_exchange
-
-    @property
-    def request_ids(self) -> tuple[str, ...]:
-        return tuple(exchange.request_id for exchange in self.exchanges if exchange.request_id)
-
-
-@dataclass(frozen=True, slots=True)
-class FailedCheck:
-    """A check of the strict document that our own mock failed. `check` is Schemathesis' name for it."""
-
-    check: str
-    exchange: Exchange
-    finding: Finding
-
-    @property
-    def kind(self) -> tuple[str, str]:
-        """What is not worth more than a few examples: the check and the operation."""
-        return self.check, self.exchange.operation.value
-
-    @property
-    def violation(self) -> Violation:
-        return Violation(clause_of(self.check, self.exchange), self.finding)
+Violation: TypeAlias = Finding
+"""One way in which a target broke a clause: a finding that does not hold."""
 
 
 class Result(StrEnum):
@@ -202,6 +148,24 @@ class Report:
         return next(entry for entry in self.clauses if entry.clause.id == identifier)
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        driver: What is done now.
+        done: How many drivers of the plan are done, of `total`.
+        requests: How many requests were sent.
+        left_s: Seconds until the end, going by the pace so far; never more than the budget leaves.
+    """
+
+    driver: str
+    done: int
+    total: int
+    requests: int
+    left_s: float
+
+
 def answers(history: History) -> Mapping[str, Mapping[int, int]]:
     """How often each operation of the API answered with each HTTP status."""
     counts: dict[str, Counter[int]] = {}
@@ -229,7 +193,7 @@ def judge(
     *,
     strict: bool = False,
     reasons: Mapping[str, str] | None = None,
-    failed_checks: Sequence[FailedCheck] = (),
+    failed_checks: Sequence[Finding] = (),
     until_ns: int | None = None,
 ) -> tuple[ClauseReport, ...]:
     """Judge a history by some clauses.
@@ -239,11 +203,12 @@ def judge(
         clauses: By which clauses.
         strict: Whether an assumed clause that is broken fails, instead of being warned about.
         reasons: Why a clause may not have been exercised, by its id: skipped, out of time.
-        failed_checks: Where our own mock left the strict document.
+        failed_checks: Where our own mock left the strict document, each about a check of Schemathesis.
         until_ns: When to stop, on the monotonic clock. The clauses that are left are not exercised: out of time, if
             no other reason is known.
     """
-    strict_violations = [failed.violation for failed in failed_checks]
+    failed = [(each, each.failing_exchange) for each in failed_checks]
+    strict_violations = [replace(one, clause=clause_of(one.about, exchange)) for one, exchange in failed if exchange]
     ledger = Ledger(history)
     return tuple(
         ClauseReport(clause, Verdict.NOT_EXERCISED, reason=(reasons or {}).get(clause.id, "out of time"))
@@ -270,7 +235,7 @@ def _judge(
     exercised, broken = clause.findings(ledger, most=_MOST_COLLECTED)
     if broken or strict_violations:
         verdict = Verdict.WARNED if clause.source == "assumed" and not strict else Verdict.FAILED
-        found = [*(Violation(clause.id, finding) for finding in broken), *strict_violations]
+        found = [*broken, *strict_violations]
         # What shows without a receiver of webhooks is easier to see again.
         found.sort(key=lambda violation: (bool(violation.deliveries), len(violation.exchanges)))
         shown, further = tuple(found[:_MOST_SHOWN]), tuple(found[_MOST_SHOWN:])

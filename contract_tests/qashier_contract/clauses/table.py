@@ -7,7 +7,7 @@ does not, or `KEPT`. It never sends anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -66,7 +66,7 @@ class Clause:
         for finding in self.judge(ledger):
             exercised += 1
             if finding is not None and not finding.holds:
-                violations.append(finding)
+                violations.append(replace(finding, clause=self.id))
                 if len(violations) >= most:
                     break
         return exercised, tuple(violations)

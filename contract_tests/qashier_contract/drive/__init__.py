@@ -14,13 +14,13 @@ from enum import IntEnum
 from typing import Any
 
 from qashier_contract.addresses import origin_of
+from qashier_contract.findings import Finding
 from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
 from qashier_contract.ledger import Ledger
 from qashier_contract.page import page_of
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
 from qashier_contract.values import Json, is_integer
-from qashier_contract.verdicts import FailedCheck
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class RunContext:
     """How long the whole run may take: how much is drawn at random depends on it."""
     keys_are_free: bool = False
     """Whether the target takes keys that were made up, each as an account of its own with a clock of its own."""
-    failed_checks: list[FailedCheck] = field(default_factory=list)
+    failed_checks: list[Finding] = field(default_factory=list)
     """Where our own mock left the strict document, found by a driver that has checks of its own."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the report should know."""

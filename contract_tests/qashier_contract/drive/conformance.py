@@ -19,7 +19,6 @@ from qashier_contract.interrupts import OutOfTime
 from qashier_contract.ledger import parse_query
 from qashier_contract.places import in_body, status_of
 from qashier_contract.statuses import Statuses
-from qashier_contract.verdicts import FailedCheck
 
 _EXAMPLES: Final = 12
 """How many inputs are drawn for each operation and minute of the budget, beside those that the document determines."""
@@ -99,8 +98,8 @@ def enter(context: RunContext, recorder: Any) -> None:
                 continue
             if node.name == "negative_data_rejection" and _is_in_order(exchange):
                 continue
-            failed = FailedCheck(node.name, exchange, _finding(node.name, node.failure_info.failure, exchange))
-            earlier = [one for one in context.failed_checks if one.kind == failed.kind]
+            failed = _finding(node.name, node.failure_info.failure, exchange)
+            earlier = [one for one in context.failed_checks if _kind(one) == _kind(failed)]
             if len(earlier) < _MOST_PER_CHECK:
                 context.failed_checks.append(failed)
 
@@ -115,6 +114,11 @@ def _finding(check: str, failure: Any, exchange: Exchange) -> Finding:
     path = getattr(failure, "instance_path", None)
     place = status_of(exchange) if path is None else in_body(exchange, *path)
     return expect(PassesCheck(place, check, " ".join(f"{failure.title}: {failure.message}".split())[:300]), about=check)
+
+
+def _kind(failed: Finding) -> tuple[str, object]:
+    """What is not worth more than a few examples: the check and the operation."""
+    return failed.about, failed.failing_exchange and failed.failing_exchange.operation
 
 
 def _is_in_order(exchange: Exchange) -> bool:

@@ -269,13 +269,13 @@ def _marks(violation: Violation) -> Iterator[Hashable]:
 
 def _mistake(violation: Violation) -> Hashable:
     """What was expected and seen, but for ids and numbers: the same mistake may show in many sessions."""
-    finding, at = violation.finding, violation.finding.expectation.at
-    if isinstance(finding.expectation, StatusIs) and at is not None:
+    at = violation.expectation.at
+    if isinstance(violation.expectation, StatusIs) and at is not None:
         # One certain status is a mistake of its own; that something is taken or refused has many reasons.
-        where = "" if finding.expectation.statuses.words[:3].isdecimal() else at.operation
-        return finding.expectation.expected, finding.seen, finding.about, where
-    words = finding.expected, "a list" if at and isinstance(at.value, list) else finding.seen
-    return finding.key, *(re.sub(r'"[a-z]+_\w{8,}"|\d+', "#", each) for each in words)
+        where = "" if violation.expectation.statuses.words[:3].isdecimal() else at.operation
+        return violation.expectation.expected, violation.seen, violation.about, where
+    words = violation.expected, "a list" if at and isinstance(at.value, list) else violation.seen
+    return violation.key, *(re.sub(r'"[a-z]+_\w{8,}"|\d+', "#", each) for each in words)
 
 
 def _session(exchange: Exchange) -> str | None:
@@ -286,7 +286,7 @@ def _session(exchange: Exchange) -> str | None:
 
 def _places(violation: Violation) -> list[tuple[int, str]]:
     """The places in answers that a violation is about, the failing one first."""
-    return [(at.exchange.number, at.stable_name) for at in violation.finding.places if at.exchange is not None]
+    return [(at.exchange.number, at.stable_name) for at in violation.places if at.exchange is not None]
 
 
 def _number_of_failure(violation: Violation) -> int:

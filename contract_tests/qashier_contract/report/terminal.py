@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 from urllib.parse import unquote
 
 from qashier_contract.report.facts import again, broken, causes, counted, extent, judgement, unexercised, which
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qashier_contract.report.facts import Cause
-    from qashier_contract.verdicts import ClauseReport, Report
+    from qashier_contract.verdicts import ClauseReport, Progress, Report
 
 _NARROWEST: Final = 40
 _WIDEST: Final = 120
@@ -34,21 +34,6 @@ _COLOURS: Final = {
 }
 _PLAIN: Final = "\x1b[0m"
 _SIGNS: Final = {Verdict.FAILED: "✗", Verdict.WARNED: "!", Verdict.PASSED: "✓", Verdict.NOT_EXERCISED: "-"}
-
-
-class Progress(Protocol):
-    """How far a run is, as `qashier_contract.Progress` tells it."""
-
-    @property
-    def driver(self) -> str: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def left_s(self) -> float: ...
 
 
 class ProgressLine:

@@ -48,12 +48,12 @@ class Assertion:
 
     def __init__(self, violation: Violation, names: Names) -> None:
         self.names = names
-        self.finding = violation.finding
+        self.violation = violation
         self.account = next((e.account for e in reversed(violation.exchanges) if e.account is not None), 0)
 
     def lines(self) -> list[str]:
         """The statements, with what was expected as the message."""
-        return self._of(self.finding.expectation)
+        return self._of(self.violation.expectation)
 
     def _of(self, wanted: Expectation) -> list[str]:
         if isinstance(wanted, StatusIs):

@@ -99,8 +99,8 @@ def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
     def is_it(finding: Finding) -> bool:
         return (
             # The reason may count what else was there, which a smaller part has less of.
-            finding.expectation.expected == violation.finding.expectation.expected
-            and finding.evidence[-1:] == violation.exchanges[-1:]
+            finding.expectation.expected == violation.expectation.expected
+            and finding.exchanges[-1:] == violation.exchanges[-1:]
             and finding.deliveries[-1:] == violation.deliveries[-1:]
         )
 
@@ -130,7 +130,7 @@ def replay(
     if search.best is not None:
         # Of several that a part of the run shows, the one that is most like the first.
         like = [one for one in search.best.broken if one.key == violation.key]
-        shown = Violation(clause.id, (like or search.best.broken)[0])
+        shown = (like or search.best.broken)[0]
         return SentAgain(
             part=search.best.history,
             violation=shown,

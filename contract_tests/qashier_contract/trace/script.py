@@ -179,7 +179,7 @@ class _Script:
 
     @property
     def _is_about_tries(self) -> bool:
-        wanted = self.violation.finding.expectation
+        wanted = self.violation.expectation
         return isinstance(wanted, Delivered) and (wanted.since is not None or bool(wanted.delays))
 
     def _deliveries(self, group: tuple[Step, ...]) -> list[str]:
