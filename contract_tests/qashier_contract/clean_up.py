@@ -25,13 +25,8 @@ _ROOM: Final = 16 * 1024 * 1024
 def clean_up(target: Target, recorder: Recorder, accounts: Sequence[Account], nonce: str) -> list[str]:
     """Expire every session that is not known to have ended, remove our endpoints, let the clocks go on.
 
-    Nothing is sent where no session was asked for. A second Ctrl-C ends it.
-
-    Args:
-        target: Where to clean up; its pace says for how long.
-        recorder: What was observed.
-        accounts: In whose names sessions were opened.
-        nonce: What marks the sessions of this run.
+    Nothing is sent where no session was asked for. A second Ctrl-C ends it. The target's pace says how long it may
+    take; `nonce` marks the sessions of this run.
 
     Returns:
         What a reader of the report should know of what is left.

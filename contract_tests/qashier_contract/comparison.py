@@ -24,15 +24,9 @@ from qashier_contract.verdicts import ClauseReport, Report, Violation
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Where two implementations drift apart.
+    """Where two implementations drift apart: each kind of drift once, in the order in which they were met.
 
-    Attributes:
-        a: One of them: its base URL.
-        b: The other one.
-        seed: What the requests were drawn from.
-        drifts: Each kind once, in the order in which they were met.
-        compared: How many requests were compared.
-        interrupted: Whether somebody pressed Ctrl-C before the end.
+    `a` and `b` are their base URLs, `compared` is how many requests were compared.
     """
 
     a: str

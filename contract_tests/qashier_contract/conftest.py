@@ -25,12 +25,7 @@ _KEYS: Final = ("QASHIER_API_KEY", "QASHIER_API_KEY_2")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the run said of one clause.
-
-    Attributes:
-        verdict: As in the report.
-        told: Why it was not exercised, or what was expected and seen.
-    """
+    """What the run said of one clause: the verdict; why it was not exercised, or what was expected and seen."""
 
     verdict: str
     told: str

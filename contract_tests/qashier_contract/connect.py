@@ -85,10 +85,6 @@ class Connection:
     def settle(self, currencies: Sequence[str], open_in: Callable[[str], Exchange]) -> None:
         """Stop the clocks, and open a first session, in the first currency that the account may charge.
 
-        Args:
-            currencies: What to try.
-            open_in: Opens a session in a currency.
-
         Raises:
             NotTheApi: Creates are answered by something else.
         """

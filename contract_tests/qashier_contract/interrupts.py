@@ -28,11 +28,7 @@ class Interrupted(OutOfTime):
 
 
 class Stop:
-    """Whether a run was told to stop. Waiting for something ends at once when it is.
-
-    Attributes:
-        is_set: Whether it was told to.
-    """
+    """Whether a run was told to stop: `is_set`. Waiting for something ends at once when it is."""
 
     def __init__(self) -> None:
         self.is_set = False

@@ -155,11 +155,7 @@ def every_clause(
 ) -> dict[str, ClauseReport]:
     """What becomes of every clause: those that are wanted are judged, the others were skipped.
 
-    Args:
-        history: What was observed.
-        wanted: The ids of the clauses to judge by.
-        strict: Whether an assumed clause that is broken fails.
-        reason: Why a clause may not have been exercised.
+    `reason` says why a clause may not have been exercised.
     """
     clauses = [CLAUSES[identifier] for identifier in wanted]
     judged = verdicts.judge(history, clauses, strict=strict, reasons=dict.fromkeys(wanted, reason))

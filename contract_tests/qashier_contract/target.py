@@ -193,14 +193,7 @@ class Target:
     ) -> Exchange:
         """Ask for a hosted page as a session's customer, who has no key, and cookies of his own; else like `send`.
 
-        Args:
-            method: The HTTP method.
-            url: The page's absolute address.
-            session_id: The session whose page that is.
-            act: What the customer does there.
-            seen: The number of the exchange that showed the page on which that is done.
-            headers: Further headers.
-            body: The body as it is sent.
+        `act` is what the customer does there, `seen` the number of the exchange that showed the page.
         """
         request = Request(method=method, path=url, headers=tuple(headers), body=body)
         draft = replace(_DRAFT, request=request, page_of=session_id, page_act=act, page_from=seen)

@@ -75,11 +75,7 @@ class _Failed(Exception):
 
 
 class HttpTransport:
-    """Carries requests over HTTP/1.1. Each thread has connections of its own, and keeps them open.
-
-    Args:
-        stop: What ends waiting early.
-    """
+    """Carries requests over HTTP/1.1. Each thread has connections of its own, and keeps them open."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop

@@ -240,9 +240,7 @@ def _most(answers: Iterable[bool]) -> bool:
 def _wrong(entry: ClauseReport, met: Mapping[Operation, Sequence[str | None]]) -> set[Hashable]:
     """The marks of what is wrong where a clause is broken, without those that nearly everything has.
 
-    Args:
-        entry: The clause.
-        met: The session of each exchange, by operation.
+    `met` holds the session of each exchange, by operation.
     """
     wrong: set[Hashable] = set()
     for violation in entry.collected:

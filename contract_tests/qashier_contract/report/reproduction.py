@@ -50,14 +50,7 @@ class Reproduction:
 
 
 def reproduce(report: Report, violation: Violation) -> Reproduction:
-    """How to see a violation again.
-
-    It is worked out once, whatever forms the report is written in.
-
-    Args:
-        report: The report that holds it.
-        violation: The violation.
-    """
+    """How to see a violation of a report again. It is worked out once, whatever forms the report is written in."""
     place = report[violation.clause].violations.index(violation)
     again = report.sent_again.get(violation.clause) if place == 0 else None
     known = _known(report.history)

@@ -39,10 +39,7 @@ _SIGNS: Final = {Verdict.FAILED: "âœ—", Verdict.WARNED: "!", Verdict.PASSED: "âœ
 class ProgressLine:
     """One line that says how far a run is, on a terminal; elsewhere nothing.
 
-    Args:
-        stream: Where it is shown, stderr as a rule: what is on stdout stays for reading.
-        width: Columns.
-        is_shown: Whether to show it; None: if the stream is a terminal.
+    It is shown on stderr as a rule: what is on stdout stays for reading.
     """
 
     def __init__(self, stream: TextIO, *, width: int = 80, is_shown: bool | None = None) -> None:

@@ -39,12 +39,7 @@ _TYPES: Final = {
 
 
 class Assertion:
-    """The assertions for one violation.
-
-    Args:
-        violation: What was seen.
-        names: The names of the steps that show it.
-    """
+    """The assertions for one violation, by the names of the steps that show it."""
 
     def __init__(self, violation: Violation, names: Names) -> None:
         self.names = names

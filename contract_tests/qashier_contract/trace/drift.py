@@ -61,10 +61,7 @@ class Drift:
 def drifts(a: Trace, b: Trace, *, ignore: Sequence[str] = ()) -> tuple[Sequence[Drift], Mapping[str, int]]:
     """Where two runs drift apart, and how many requests were compared, by the scenario.
 
-    Args:
-        a: One run.
-        b: The other one.
-        ignore: Patterns of kinds, such as `headers.*`, that do not count.
+    `ignore` holds patterns of kinds that do not count, such as `headers.*`.
     """
     comparison = _Comparison(ignore)
     both = a.history.terms.capabilities & b.history.terms.capabilities

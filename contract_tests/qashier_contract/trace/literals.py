@@ -23,12 +23,9 @@ class Code(str):
 
 
 def literal(value: Json, *, indent: int = 0, used: int = 0) -> str:
-    """A value as source.
+    """A value as source: what `json.loads` gives, bytes, or `Code`, nested in any way.
 
-    Args:
-        value: What `json.loads` gives, bytes, or `Code`, nested in any way.
-        indent: How far the statement is indented.
-        used: How much of its first line is taken.
+    `indent` says how far the statement is indented, `used` how much of its first line is taken.
     """
     flat = _flat(value)
     if "\n" not in flat and indent + used + len(flat) <= WIDTH:

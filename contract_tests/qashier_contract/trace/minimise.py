@@ -49,11 +49,9 @@ class Minimised:
 
 
 def minimise(seen: Seen, *, most: int = _MOST_QUESTIONS) -> Minimised:
-    """The fewest units found that still show a violation to whoever judged it.
+    """The fewest units found that still show a violation to whoever judged it. What disagrees stays.
 
-    Args:
-        seen: The violation. What disagrees stays.
-        most: How often may be asked whether a part of the history shows it.
+    At most `most` parts of the history are judged.
     """
     units = Units(until(seen.history, seen))
     if not seen.breaks(units.history):
@@ -95,13 +93,9 @@ def growing(units: Units, evidence: frozenset[int]) -> Iterator[frozenset[int]]:
 
 
 def shrink(units: Units, places: AbstractSet[int], fixed: AbstractSet[int], breaks: Breaks) -> frozenset[int]:
-    """The fewest units found, of some that show a violation, that still do. `fixed` ones stay.
+    """The fewest units found, of some `places` that show a violation, that still do. `fixed` ones stay.
 
-    Args:
-        units: The history, cut.
-        places: Units that show the violation.
-        fixed: Those that stay.
-        breaks: Whether some units show it; says no when no more may be asked.
+    `breaks` says no when no more may be asked.
     """
     kept, parts = sorted(set(places) - fixed), 2
     while kept:

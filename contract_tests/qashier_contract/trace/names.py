@@ -47,14 +47,10 @@ _MOST_STEPS: Final = 400
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ToWrite:
-    """A violation that is to be written down.
+    """A violation that is to be written down, and the few exchanges that show it.
 
-    Attributes:
-        violation: What was seen.
-        part: The few exchanges that show it.
-        title: The statement of the clause.
-        target: The URL that is used where the environment names none.
-        makes_keys_up: Whether a key may be made up where the environment has none.
+    `title` is the statement of the clause. Where the environment names no URL, `target` is used; where it has no key,
+    one is made up if `makes_keys_up`.
     """
 
     violation: Violation
@@ -81,13 +77,9 @@ class ToWrite:
 
 
 class Names:
-    """The names for some steps.
+    """The names for the steps that a text sends.
 
-    Args:
-        steps: What the script sends.
-
-    Attributes:
-        used: The variables that were asked for, so that a text need not set any other.
+    `used` holds the variables that were asked for, so that a text need not set any other.
     """
 
     def __init__(self, steps: Steps) -> None:

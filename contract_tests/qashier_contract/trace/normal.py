@@ -69,12 +69,7 @@ class View:
 
 
 class Normal:
-    """A recorded run as views.
-
-    Args:
-        trace: The run.
-        reads_clock: Whether it is known what each account's clock showed.
-    """
+    """A recorded run as views. `reads_clock` says whether it is known what each account's clock showed."""
 
     def __init__(self, trace: Trace, *, reads_clock: bool) -> None:
         self._history = trace.history

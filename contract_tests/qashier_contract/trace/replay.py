@@ -67,12 +67,6 @@ def send_again(
 ) -> Iterator[tuple[str, SentAgain]]:
     """Send the first violation of each clause again.
 
-    Args:
-        judged: The verdicts.
-        history: What they were given for.
-        site: Where to send.
-        budget: How much may be sent for each.
-
     Yields:
         The clause's id, and what came of it. A violation that its clause does not find in the history, because another
         check found it, is left out.
@@ -113,15 +107,7 @@ def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
 def replay(
     clause: Clause, violation: Violation, history: History, site: Site, *, budget: Budget | None = None
 ) -> SentAgain:
-    """Send a violation again.
-
-    Args:
-        clause: The clause that was broken.
-        violation: How.
-        history: Where it was seen.
-        site: Where to send.
-        budget: How much may be sent.
-    """
+    """Send a violation again that was seen in a history."""
     budget = budget or Budget()
     seen = seen_as(clause, violation, history)
     in_time = replace(seen, breaks=lambda part: not budget.is_over() and seen.breaks(part))
@@ -147,11 +133,7 @@ def replay(
 def send_once(steps: Steps, clause: Clause, site: Site, *, settles: bool = True) -> Sent:
     """Send some steps once, and judge what is observed then.
 
-    Args:
-        steps: What to send.
-        clause: What judges.
-        site: Where to send.
-        settles: Whether to wait for webhooks and events if nothing shows at once.
+    If it `settles`, webhooks and events are waited for if nothing shows at once.
 
     Raises:
         OutOfTime: The budget is spent.

@@ -30,13 +30,7 @@ _LOOKED_AGAIN_NS: Final = 15 * 10**8
 
 
 def script(to_write: ToWrite, *, name: str, repeats: bool = False) -> str:
-    """The source of a pytest function.
-
-    Args:
-        to_write: The violation.
-        name: The function's name.
-        repeats: Whether it takes several tries to see it.
-    """
+    """The source of a pytest function. If it `repeats`, it takes several tries to see the violation."""
     return _Script(to_write, name, repeats=repeats).render()
 
 

@@ -62,12 +62,7 @@ class _Unknown(Exception):
 
 
 class Sending:
-    """One sending of some steps to a site; a context manager, which leaves nothing behind.
-
-    Args:
-        steps: What to send.
-        site: Where.
-    """
+    """One sending of some steps to a site; a context manager, which leaves nothing behind."""
 
     def __init__(self, steps: Steps, site: Site) -> None:
         self.steps = steps

@@ -36,11 +36,7 @@ class Unit:
 
 
 class Units:
-    """A history cut into units, in the order in which they begin.
-
-    Args:
-        history: What was observed.
-    """
+    """A history cut into units, in the order in which they begin."""
 
     def __init__(self, history: History) -> None:
         self.history = history

@@ -49,11 +49,7 @@ def is_har(document: Any) -> bool:
 def read(document: Any, name: str, *, base_url: str | None = None, one_account: bool = False) -> Recorded:
     """The traffic of one API in a HAR document that came from the file `name`.
 
-    Args:
-        document: The JSON of the file.
-        name: The name of the file, for messages.
-        base_url: Where `/checkout/sessions` hangs; by default the only place where it does in the file.
-        one_account: Whether all keys are of one account.
+    `base_url` says where `/checkout/sessions` hangs; by default at the only place where it does in the file.
 
     Raises:
         HarError: The document is damaged, or has no traffic of the API, or that of several.

@@ -130,11 +130,9 @@ _TURNS: Final = 5
 
 
 class ForwardingProxy:
-    """Passes requests on to a target.
+    """Passes requests on to a target, whose path comes before theirs.
 
-    Args:
-        target_url: Where the requests go. Its path comes before theirs.
-        seen: Told of each request when it is over, on the event loop.
+    `seen` is told of each request when it is over, on the event loop.
     """
 
     def __init__(self, target_url: str, seen: Callable[[Seen], None]) -> None:

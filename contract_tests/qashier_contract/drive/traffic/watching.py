@@ -25,14 +25,7 @@ _STOP_S: Final = 5.0
 
 
 class Watching:
-    """A proxy in a thread of its own, and what passed through it; a context manager.
-
-    Args:
-        target_url: Where requests go.
-        traffic: Makes exchanges of them.
-        host: Where to listen.
-        port: Where to listen; 0 takes a free one.
-    """
+    """A proxy in a thread of its own, and what passed through it; a context manager. Port 0 takes a free one."""
 
     def __init__(self, target_url: str, traffic: Traffic, *, host: str, port: int) -> None:
         self._traffic = traffic
