@@ -386,31 +386,30 @@ class _Answer:
         """
         if self._head is None:
             raise _Failed("connection dropped: it ended before the answer did")
-        headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in self._head.headers)
-        codings = [
-            coding.strip().lower()
-            for name, value in headers
-            if name == "content-encoding"
-            for coding in value.split(",")
-        ]
-        return Reply(status=self._head.status_code, headers=headers, body=_decoded(bytes(self._body), codings))
+        return _decoded(self._head, bytes(self._body))
 
 
-def decoded(body: bytes, codings: Sequence[str]) -> bytes | None:
-    """A body without its content codings; None if it cannot be had: another coding, or a broken one."""
+def decoded(head: h11.Response, body: bytes) -> Reply | None:
+    """An answer without its content codings; None if it cannot be had: another coding, or a broken one."""
     try:
-        return _decoded(body, codings) if not set(codings) - _KNOWN_CODINGS else None
+        return _decoded(head, body) if not set(_codings(head)) - _KNOWN_CODINGS else None
     except _Failed:
         return None
 
 
-def _decoded(body: bytes, codings: Sequence[str]) -> bytes:
-    """A body without its content codings. One that was not offered stays, and so does what came after it."""
-    for coding in reversed(codings):
+def _codings(head: h11.Response) -> list[str]:
+    named = (value.decode("latin-1") for name, value in head.headers if name == b"content-encoding")
+    return [coding.strip().lower() for value in named for coding in value.split(",")]
+
+
+def _decoded(head: h11.Response, body: bytes) -> Reply:
+    """An answer without its content codings. One that was not offered stays, and so does what came after it."""
+    headers = tuple((name.decode("ascii").lower(), value.decode("latin-1")) for name, value in head.headers)
+    for coding in reversed(_codings(head)):
         if not body or coding not in _KNOWN_CODINGS:
             break
         body = _inflated(body, 16 + zlib.MAX_WBITS if "gzip" in coding else zlib.MAX_WBITS)
-    return body
+    return Reply(status=head.status_code, headers=headers, body=body)
 
 
 def _inflated(body: bytes, window: int) -> bytes:

@@ -137,12 +137,23 @@ class Report:
     @property
     def matrix(self) -> Mapping[str, Mapping[int, int]]:
         """How often each status of an answer was seen for each operation of the API."""
-        return answers(self.history)
+        counts: dict[str, Counter[int]] = {}
+        for exchange in self.history.exchanges:
+            if exchange.operation.is_api and exchange.status is not None:
+                counts.setdefault(exchange.operation.value, Counter())[exchange.status] += 1
+        return counts
 
     @property
     def visited(self) -> Mapping[str, Mapping[str, int]]:
-        """How often each operation met a session of each status."""
-        return visits(self.history)
+        """How often each operation on a session met it open, complete or expired, as far as that is known."""
+        ledger = Ledger(self.history)
+        counts: dict[str, Counter[str]] = {}
+        for observed in ledger.sessions.values():
+            for exchange in (*observed.reads, *observed.writes):
+                state = ledger.state_before(observed, exchange)
+                if state is not None:
+                    counts.setdefault(exchange.operation.value, Counter())[state.status] += 1
+        return counts
 
     def __getitem__(self, identifier: str) -> ClauseReport:
         return next(entry for entry in self.clauses if entry.clause.id == identifier)
@@ -164,27 +175,6 @@ class Progress:
     total: int
     requests: int
     left_s: float
-
-
-def answers(history: History) -> Mapping[str, Mapping[int, int]]:
-    """How often each operation of the API answered with each HTTP status."""
-    counts: dict[str, Counter[int]] = {}
-    for exchange in history.exchanges:
-        if exchange.operation.is_api and exchange.status is not None:
-            counts.setdefault(exchange.operation.value, Counter())[exchange.status] += 1
-    return counts
-
-
-def visits(history: History) -> Mapping[str, Mapping[str, int]]:
-    """How often each operation on a session met it open, complete or expired, as far as that is known."""
-    ledger = Ledger(history)
-    counts: dict[str, Counter[str]] = {}
-    for observed in ledger.sessions.values():
-        for exchange in (*observed.reads, *observed.writes):
-            state = ledger.state_before(observed, exchange)
-            if state is not None:
-                counts.setdefault(exchange.operation.value, Counter())[state.status] += 1
-    return counts
 
 
 def judge(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -41,12 +41,25 @@ _CLASSES: Final = {
     Verdict.NOT_EXERCISED: "unseen",
 }
 _NO_HTML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
-_MOST_SHOWN: Final = 3
-"""Violations of one clause that are shown in full."""
 _MOST_BYTES: Final = 1_500_000
-"""How much the stories of what broke may add to a page."""
-_STEP_BYTES: Final = 600
-"""About what the markup of one step takes."""
+"""How large a page may be, as long as less can be shown."""
+
+
+class _Detail(NamedTuple):
+    """How much a page shows of a clause that broke: how many violations, and what of each."""
+
+    violations: int = 3
+    has_bodies: bool = True
+    has_reproductions: bool = True
+
+
+_DETAILS: Final = (
+    _Detail(),
+    _Detail(has_bodies=False),
+    _Detail(1, has_bodies=False),
+    _Detail(1, has_bodies=False, has_reproductions=False),
+)
+"""The first that makes the page small enough is taken."""
 
 
 def render(report: Report) -> str:
@@ -59,45 +72,56 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["spans"] = _spans
-    page = environment.get_template("report.html").render(
-        report=report,
-        headline=judgement(report),
-        classes=_CLASSES,
-        signs=_SIGNS,
-        titles=TITLES,
-        counts=counts,
-        duration=duration(report.duration_s),
-        when=iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
+    template = environment.get_template("report.html")
+    for detail in _DETAILS:
+        page = template.render(_shown(report), broken=_broken(report, detail))
+        # What a target says may hold half of a surrogate pair, which no file can, and characters that no page may have.
+        plain = page.encode("utf-8", "replace")
+        if len(plain) <= _MOST_BYTES:
+            break
+    return _NO_HTML.sub("\N{REPLACEMENT CHARACTER}", plain.decode("utf-8"))
+
+
+def _shown(report: Report) -> dict[str, Json]:
+    """What a page shows beside what broke."""
+    return {
+        "report": report,
+        "headline": judgement(report),
+        "classes": _CLASSES,
+        "signs": _SIGNS,
+        "titles": TITLES,
+        "counts": counts,
+        "duration": duration(report.duration_s),
+        "when": iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
         if report.history.terms.wall_ns
         else "",
-        broken=_slim(_broken(report)),
-        groups=groups(report),
-        unexercised={reason: which(ids) for reason, ids in unexercised(report).items()},
-        tables=tables(report),
-        again=again(report),
-    )
-    # What a target says may hold half of a surrogate pair, which no file can, and characters that no page may have.
-    return _NO_HTML.sub("\N{REPLACEMENT CHARACTER}", page.encode("utf-8", "replace").decode("utf-8"))
+        "groups": groups(report),
+        "unexercised": {reason: which(ids) for reason, ids in unexercised(report).items()},
+        "tables": tables(report),
+        "again": again(report),
+    }
 
 
-def _broken(report: Report) -> list[dict[str, Json]]:
+def _broken(report: Report, detail: _Detail) -> list[dict[str, Json]]:
     """The clauses that broke, each after the one that it probably follows from."""
     return [
         {
             "report": entry,
             "because_of": "" if entry is cause.entry else cause.entry.clause.id,
             "again": again(report, entry.clause.id),
-            "violations": [_violation(report, violation) for violation in entry.violations[:_MOST_SHOWN]],
-            "left": max(0, len(entry.violations) - _MOST_SHOWN),
+            "violations": [_violation(report, each, detail) for each in entry.violations[: detail.violations]],
+            "left": max(0, len(entry.violations) - detail.violations),
         }
         for cause in causes(report)
         for entry in (cause.entry, *cause.follow)
     ]
 
 
-def _violation(report: Report, violation: Violation) -> dict[str, Json]:
+def _violation(report: Report, violation: Violation, detail: _Detail) -> dict[str, Json]:
     reproduction = reproduce(report, violation)
     rows = story(reproduction)
+    if not detail.has_bodies:
+        rows = tuple(replace(row, sent=None, received=None) for row in rows)
     return {
         "expected": violation.expected,
         "seen": violation.seen,
@@ -105,50 +129,10 @@ def _violation(report: Report, violation: Violation) -> dict[str, Json]:
         "sent_again": reproduction.outcome,
         "rows": rows,
         "lanes": lanes(rows),
-        "curl": "\n".join(reproduction.curl),
+        "is_cut": not detail.has_bodies,
+        "curl": "\n".join(reproduction.curl) if detail.has_reproductions else "",
         "pytest": reproduction.pytest,
     }
-
-
-def _slim(entries: list[dict[str, Json]]) -> list[dict[str, Json]]:
-    """The broken clauses, without what would make the page too large to send around.
-
-    The first violation of each clause stays, if need be without bodies and reproductions; others go.
-    """
-    spent = sum(_fit(entry["violations"][0], _MOST_BYTES // len(entries)) for entry in entries)
-    for entry in entries:
-        first, *others = entry["violations"]
-        kept = [first]
-        for violation in others:
-            size = _fit(violation, _MOST_BYTES - spent)
-            if spent + size <= _MOST_BYTES:
-                kept.append(violation)
-                spent += size
-        entry["left"] += len(others) + 1 - len(kept)
-        entry["violations"] = kept
-    return entries
-
-
-def _fit(violation: dict[str, Json], most: int) -> int:
-    """Make a violation fit into so many bytes, as far as it can be; how many it takes then."""
-    rows = violation["rows"]
-    bodies = _bytes(*(text for row in rows for text in (row.sent, row.received)))
-    again = _bytes(violation["curl"], violation["pytest"])
-    least = _bytes(violation["lanes"], violation["expected"], violation["seen"], *(row.line for row in rows))
-    least += _STEP_BYTES * len(rows)
-    violation["is_cut"] = least + again + bodies > most
-    if violation["is_cut"]:
-        violation["rows"] = tuple(replace(row, sent=None, received=None) for row in rows)
-        bodies = 0
-    if least + again > most:
-        violation.update(curl="", pytest="")
-        again = 0
-    return least + again + bodies
-
-
-def _bytes(*texts: str | None) -> int:
-    """How much some texts add to a page."""
-    return sum(len(escape(text).encode("utf-8", "replace")) for text in texts if text)
 
 
 def _spans(text: str) -> Markup:

@@ -400,10 +400,7 @@ class _Answer:
         whole = self.body.whole
         if self.head is None or not self.received_ns or whole is None:
             return None
-        headers = tuple((n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in self.head.headers.raw_items())
-        codings = [word.strip().lower() for n, v in headers if n == "content-encoding" for word in v.split(",")]
-        body = decoded(whole, codings)
-        return None if body is None else Reply(status=self.head.status_code, headers=headers, body=body)
+        return decoded(self.head, whole)
 
 
 def _seen(url: str, asked: h11.Request, sent: _Body, answer: _Answer) -> Seen:
