@@ -334,6 +334,14 @@ def test_a_create_in_chunks_succeeds_unless_its_length_is_wanted(status: int, ke
         assert verdict("HTTP-3", story) is None
 
 
+@pytest.mark.parametrize(("asked", "kept"), [("paid", False), ("open%20", None), ("open,expired", None), ("", None)])
+def test_a_status_with_blanks_or_a_list_of_them_is_accused_of_not_being_refused_only(asked: str, kept: object) -> None:
+    story = Story()
+    story.listed(f"?status={asked}", story.opened("a"))
+    assert verdict("LIS-15", story) is False
+    assert verdict("LIS-8", story) is kept
+
+
 def test_a_key_given_twice_is_left_open_on_a_target() -> None:
     story = Story()
     story.opened("a")

@@ -252,8 +252,9 @@ def status_filters(ledger: Ledger) -> Findings:
             yield _only_of(listing.exchange, listing.query.status)
     for exchange in ledger.history.of(Operation.LIST):
         asked = exchange.request.parameters.get("status", "open").lower()
-        if asked not in {"open", "complete", "expired"} and exchange.succeeded:
-            yield _only_of(exchange, asked)  # whether it is refused is LIS-15; no session has that status
+        # Whether it is refused is LIS-15; no session has that status. Blanks and lists are meant as what is in them.
+        if asked.isalpha() and asked not in {"open", "complete", "expired"} and exchange.succeeded:
+            yield _only_of(exchange, asked)
 
 
 def _only_of(exchange: Exchange, status: str) -> Observation:
