@@ -261,19 +261,20 @@ def shown_again(inner: Inner, account: Account, session: Session, step: str, see
     return Answer(200, {}, inner.server.viewed(account, {**session, "_cancel": None}, "", "POST"))
 
 
-def worn_out(most: int) -> Tampering:
-    """A key is good for so many answers again."""
+def worn_out(most: int, operation: str) -> Tampering:
+    """A key is good for so many answers again of one operation."""
     uses: Counter[str] = Counter()
 
     def replayed(inner: Inner, keyed: Keyed, kept: Kept) -> Any:
-        uses[keyed.key] += 1
+        uses[keyed.key] += keyed.asked[0] == operation
         return inner(keyed, kept) if uses[keyed.key] <= most else inner.server.executed(keyed)
 
     return wrapped("replayed", replayed)
 
 
 NARROW_DEFECTS: Final = {
-    "key worn out by ten answers": Defect("IDM-1", fresh(lambda: worn_out(10))),
+    "key worn out by ten answers": Defect("IDM-1", fresh(lambda: worn_out(10, "create"))),
+    "key worn out by ten expiries": Defect("IDM-5", fresh(lambda: worn_out(10, "expire"))),
     "charset in quotes refused": Defect(
         "HTTP-4", wrapped("is_json", lambda inner, media_type: inner(media_type) and '"' not in media_type)
     ),

@@ -100,7 +100,7 @@ def _baskets(context: RunContext) -> Iterator[Json]:
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=39,
+    requests=49,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")
@@ -128,8 +128,8 @@ def keys_of_every_kind(context: RunContext) -> None:
         account.create(body, key=settled)
         session.retrieve()
     free, end = context.open(context.line(0, 1)), context.key()
-    free.expire(key=end)
-    free.expire(key=end)
+    for _ in range(12):
+        free.expire(key=end)
     account.create(without(context.body(), "success_url"), key=context.key())
     again, right = context.key(), context.body()
     account.create(json.dumps(right).encode(), key=again, headers=(("Content-Type", "text/plain"),))
