@@ -150,9 +150,8 @@ class Inspection:
         async with self._store.transaction(account, reading=True) as tx:
             clock, drawn = tx.profile().clock, tx.profile().drawn
             state = (clock, drawn, tx.next_deadline(), tx.state.attempts, len(tx.faults()), len(tx.endpoints()))
-            due = (
-                await tx.next_delivery_due()
-            )  # what else may become of deliveries shows in the numbers drawn and tried
+            # What else may become of deliveries shows in the numbers drawn and tried.
+            due = await tx.next_delivery_due()
         return (*state, due, await self._store.journal(account, most=1))
 
 

@@ -61,12 +61,9 @@ class TestReplies:
         hooks = Hooks()
         app = build(hooks, timer=lambda: 12.5)
         ask(app, "GET", "/v1/things")
-        ask(app, "POST", "/things", body=GOOD)
-        listing, create = (call.operation for call, _, _ in hooks.seen)
-        assert (listing.method, listing.path, listing.tags) == ("GET", "/things", ("Things",))
-        assert listing.extensions == {"x-clauses": ["LIS-1"]}
-        assert (listing.writes_secret, create.writes_secret) == (False, True)
-        assert hooks.seen[0][0].started == 12.5
+        ((call, _, _),) = hooks.seen
+        assert (call.operation.method, call.operation.path) == ("GET", "/things")
+        assert call.started == 12.5
 
     @pytest.mark.parametrize(
         "handler",

@@ -22,19 +22,16 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.app import create_pipeline
     from qashier_mock.pipeline.document import Document, precompile
     from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
-    from qashier_mock.pipeline.garbage import collect_seldom, garbage_left
+    from qashier_mock.pipeline.garbage import collect_seldom, garbage_left, let_go
     from qashier_mock.pipeline.judgement import ReplyOutsideDocument
-    from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.protocol import make_protocol
     from qashier_mock.pipeline.refusal import Reason, Refused
     from qashier_mock.pipeline.reply import Reply, Transmit
     from qashier_mock.pipeline.schemas import Unsupported
     from qashier_mock.pipeline.sending import Dropped
-    from qashier_mock.pipeline.unknown import UnknownField
 
 __all__ = [
     "Call",
-    "CompiledOperation",
     "Document",
     "Dropped",
     "Fault",
@@ -44,38 +41,29 @@ __all__ = [
     "Reply",
     "ReplyOutsideDocument",
     "Transmit",
-    "UnknownField",
     "UnroutedRequest",
     "Unsupported",
     "collect_seldom",
     "create_pipeline",
     "garbage_left",
+    "let_go",
     "make_protocol",
     "precompile",
 ]
 
-_MODULES: Final = {
-    "Call": "exchange",
-    "CompiledOperation": "operations",
-    "Document": "document",
-    "Dropped": "sending",
-    "Fault": "exchange",
-    "Hooks": "exchange",
-    "Reason": "refusal",
-    "Refused": "refusal",
-    "Reply": "reply",
-    "ReplyOutsideDocument": "judgement",
-    "UnroutedRequest": "exchange",
-    "Transmit": "reply",
-    "UnknownField": "unknown",
-    "Unsupported": "schemas",
-    "collect_seldom": "garbage",
-    "create_pipeline": "app",
-    "garbage_left": "garbage",
-    "let_go": "garbage",
-    "make_protocol": "protocol",
-    "precompile": "document",
+_NAMES: Final = {
+    "app": ("create_pipeline",),
+    "document": ("Document", "precompile"),
+    "exchange": ("Call", "Fault", "Hooks", "UnroutedRequest"),
+    "garbage": ("collect_seldom", "garbage_left", "let_go"),
+    "judgement": ("ReplyOutsideDocument",),
+    "protocol": ("make_protocol",),
+    "refusal": ("Reason", "Refused"),
+    "reply": ("Reply", "Transmit"),
+    "schemas": ("Unsupported",),
+    "sending": ("Dropped",),
 }
+_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -203,10 +203,12 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             return
         await send_in_pieces(Answer(reply.status, header_list(reply, body, request_id, extra), body), send)
 
-    async def _answer(self, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive) -> Reply:
+    async def _answer(
+        self, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive, *, is_faulted: bool = False
+    ) -> Reply:
         """Return the reply to a call, or raise an error for `render_error`."""
         operation, hooks = call.operation, self._hooks
-        if operation.is_secured:
+        if operation.is_secured and not is_faulted:
             call.principal = hooks.authenticate(headers.all(b"authorization"))
             planned = hooks.intercept(call)
             fault = None if planned is None else await planned
@@ -232,13 +234,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         reply = fault.reply or Reply(503)
         if fault.perform:
             try:
-                if call.operation.body is not None:
-                    await self._read(call, call.operation.body, headers, receive)
-                self._parse(call, values, headers)
-                if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
-                    await self._parse_large(call)
-                self._hooks.admit(call)
-                done = await call.operation.handler(call, **call.arguments)
+                done = await self._answer(call, values, headers, receive, is_faulted=True)
             except bodies.ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001 - the one error door

@@ -90,10 +90,9 @@ class BodyParser:
 
     Attributes:
         required: Whether there must be one.
-        holds_secret: Whether the schema marks a property as `writeOnly` or as a password.
     """
 
-    __slots__ = ("_closed", "_reader", "_schema", "_walker", "holds_secret", "required")
+    __slots__ = ("_closed", "_reader", "_schema", "_walker", "required")
 
     def __init__(self, request_body: Mapping[str, Any], where: str) -> None:
         content = request_body.get("content", {})
@@ -112,7 +111,6 @@ class BodyParser:
         self._closed = None if closed is None else Schema(closed)
         self._reader = PieceReader(source)
         self.required = bool(request_body.get("required", False))
-        self.holds_secret = _holds_secret(bare)
 
     def parse(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
         """Return the value of a body that is not empty, and the fields that the schema does not name.
@@ -162,11 +160,3 @@ def _not_json(raw: bytes, error: orjson.JSONDecodeError) -> Refused:
         what = wording.shorten(error.msg.partition(":")[0], wording.VALUE_LIMIT)
         text = f"The body is not valid JSON: {what} at line {error.lineno}, column {error.colno}. Send a JSON object."
     return Refused(Reason.BODY_INVALID, wording.message(text))
-
-
-def _holds_secret(schema: Any) -> bool:
-    if isinstance(schema, dict):
-        if schema.get("writeOnly") is True or schema.get("format") == "password":
-            return True
-        return any(_holds_secret(sub) for sub in schema.values())
-    return isinstance(schema, list) and any(_holds_secret(sub) for sub in schema)

@@ -31,23 +31,16 @@ class CompiledOperation:
         operation_id: Also the name of its handler.
         method: In capitals.
         path: The template, without base path: `/checkout/sessions/{id}`.
-        extensions: Its `x-…` entries.
-        tags: As in the document.
         is_secured: Whether a caller must be authenticated.
         max_body: Bytes of a request body at most, where `x-max-body` gives the operation a limit of its own.
-        writes_secret: Whether its body may hold a secret (a property that is `writeOnly` or a password), so that it
-            belongs in no log.
         responses: As in the document, by status, references resolved.
     """
 
     operation_id: str
     method: str
     path: str
-    extensions: Mapping[str, Any]
-    tags: tuple[str, ...]
     is_secured: bool
     max_body: int | None
-    writes_secret: bool
     responses: Mapping[str, Any]
     handler: Callable[..., Awaitable[Reply]]
     path_parameters: tuple[Scalar, ...]
@@ -93,11 +86,8 @@ def compile_operation(specification: Any, path: str, method: str, resolver: Any)
         operation_id=model.operation_id,
         method=method.upper(),
         path=path,
-        extensions={key: value for key, value in raw.items() if key.startswith("x-")},
-        tags=tuple(raw.get("tags", ())),
         is_secured=_is_secured(model, where),
         max_body=_max_body(raw, where),
-        writes_secret=body is not None and body.holds_secret,
         responses=model.responses,
         handler=model.function,
         path_parameters=tuple(path_parameters[name] for name in segments),

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice, takewhile
 from operator import attrgetter
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sortedcontainers import SortedList
 
@@ -289,7 +289,13 @@ class MemoryAccount(Transaction):
             del self._store.events[event.id]
         for delivery_id in self._deliveries:
             del self._store.deliveries[delivery_id]
-        had = [self._sessions, [*self._records.values()], self._events, [*self._deliveries.values()], self._deadlines]
+        had: list[list[Any]] = [
+            self._sessions,
+            [*self._records.values()],
+            self._events,
+            [*self._deliveries.values()],
+            self._deadlines,
+        ]
         self._empty(Profile(drawn=self.state.profile.drawn))
         let_go(had)
 
