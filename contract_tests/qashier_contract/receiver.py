@@ -122,24 +122,24 @@ class Receiver:
                     self._change(hook, replace(seen, closed_ns=time.monotonic_ns()))
 
     def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
-        """A new path, and its URL. What comes there is answered with `answer(n)`."""
+        """A new path, and its URL. The name may have a query. What comes there is answered with `answer(n)`."""
         url = f"{self.url}/{name}"
         endpoint = Endpoint(url=url, account=account, registered_ns=time.monotonic_ns(), secret=secret)
         with self._news:
-            self._hooks[f"/{name}"] = _Hook(endpoint, answer)
+            self._hooks[name] = _Hook(endpoint, answer)
         return url
 
     def registered(self, name: str, endpoint_id: str | None) -> None:
         """The target has the endpoint from now on."""
         with self._news:
-            hook = self._hooks[f"/{name}"]
+            hook = self._hooks[name]
             hook.endpoint = replace(hook.endpoint, id=endpoint_id, registered_ns=time.monotonic_ns())
             self.recorder.endpoints.append(hook.endpoint)
 
     def removed(self, name: str) -> None:
         """The target has forgotten the endpoint by now."""
         with self._news:
-            hook = self._hooks[f"/{name}"]
+            hook = self._hooks[name]
             self._change(hook, replace(hook.endpoint, removed_ns=time.monotonic_ns()))
 
     def _change(self, hook: _Hook, endpoint: Endpoint) -> None:
@@ -158,7 +158,7 @@ class Receiver:
     def count(self, name: str) -> int:
         """How many deliveries an endpoint had so far."""
         with self._news:
-            return len(self._hooks[f"/{name}"].deliveries)
+            return len(self._hooks[name].deliveries)
 
     def wait(self, name: str, count: int, seconds: float | None = None) -> bool:
         """Wait until an endpoint has so many deliveries; whether it has.
@@ -172,7 +172,7 @@ class Receiver:
         patience = self._patience_s if seconds is None else seconds
         end = time.monotonic() + patience
         with self._news:
-            deliveries = self._hooks[f"/{name}"].deliveries
+            deliveries = self._hooks[name].deliveries
             while len(deliveries) < count and (left := end - time.monotonic()) > 0:
                 self._pace.stop.check()
                 if self._pace.remaining_s <= 0:
@@ -271,7 +271,7 @@ class Receiver:
         if path == _SINK:
             return 200
         with self._news:
-            hook = self._hooks.get(path.partition("?")[0])
+            hook = self._hooks.get(path.removeprefix("/"))
             if hook is None:
                 return 404
             status = hook.answer(len(hook.deliveries))

@@ -24,7 +24,21 @@ from tests.targets.tampering import (
     unlocked,
     wrapped,
 )
-from tests.targets.values import BOUNDS, DAY_S, Account, Answer, HangUp, Job, Kept, Keyed, Request, Session, not_open
+from tests.targets.values import (
+    BOUNDS,
+    DAY_S,
+    Account,
+    Answer,
+    HangUp,
+    Job,
+    Kept,
+    Keyed,
+    Refused,
+    Request,
+    Session,
+    invalid,
+    not_open,
+)
 from tests.targets.variants import TAMPERINGS
 
 LIST: Final = "/checkout/sessions"
@@ -272,7 +286,58 @@ def worn_out(most: int, operation: str) -> Tampering:
     return wrapped("replayed", replayed)
 
 
+def used_up() -> Tampering:
+    """Refused for its currencies, a create uses its key up."""
+    used: set[str | None] = set()
+
+    def check(inner: Inner, lines: Any) -> None:
+        try:
+            inner(lines)
+        except Refused:
+            used.add(inner.server.current[1])
+            raise
+
+    def checked(inner: Inner, key: str) -> str:
+        if key in used:
+            raise invalid("This key is in use.", "Idempotency-Key")
+        return str(inner(key))
+
+    return both(wrapped("check_currencies", check), wrapped("checked_key", checked))
+
+
+def expired_though_paid(inner: Inner, account: Account, session_id: str) -> Session:
+    session: Session = inner.server.find(account, session_id)
+    is_paid = session["status"] == "complete" and inner.server.current[1] is not None
+    return session if is_paid else dict(inner(account, session_id))
+
+
+def not_of_others(inner: Inner, account: Account, *asked: Any) -> Any:
+    is_first = account is next(iter(inner.server.accounts.values()))
+    return inner(account, *asked) if is_first else Answer(404, {}, "<p>There is no such session.</p>")
+
+
+def until_tomorrow(inner: Inner, body: dict[str, Any], now: int) -> int:
+    return now + DAY_S if len(body["line_items"]) > 20 else int(inner(body, now))
+
+
 NARROW_DEFECTS: Final = {
+    "refusal of mixed currencies uses a key up": Defect("IDM-8", fresh(used_up)),
+    "expires what is paid with a key": Defect("EXP-3", wrapped("expire", expired_though_paid)),
+    "pages of further accounts missing": Defect("CRE-9", wrapped("page_of", not_of_others)),
+    "deadline of many lines dropped": Defect("CRE-6", wrapped("expiry", until_tomorrow)),
+    "blank description dropped": Defect(
+        "AMT-5", wrapped("described", lambda inner, title, text: inner(title, text if (text or "x").strip() else None))
+    ),
+    "way back cut at 200": Defect("PAY-4", result("way_back", lambda url: url and url[:200])),
+    "webhooks without the query": Defect(
+        "EVT-6", wrapped("post", lambda inner, to, event: inner({**to, "url": to["url"].partition("?")[0]}, event))
+    ),
+    "signs the first 4096 bytes": Defect(
+        "EVT-7", wrapped("signature", lambda inner, secret, body: inner(secret, body[:4096]))
+    ),
+    "basic takes no hyphen at the end": Defect(
+        "AUTH-2", result("user_of", lambda named: ("", "", "") if named[0].endswith("-") else named)
+    ),
     "key worn out by ten answers": Defect("IDM-1", fresh(lambda: worn_out(10, "create"))),
     "key worn out by ten expiries": Defect("IDM-5", fresh(lambda: worn_out(10, "expire"))),
     "charset in quotes refused": Defect(

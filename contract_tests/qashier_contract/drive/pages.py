@@ -9,6 +9,7 @@ from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
+from qashier_contract.drive.scenarios.scenario import long_url
 from qashier_contract.history import Capability
 from qashier_contract.page import page_of
 from qashier_contract.values import Json, is_integer
@@ -142,6 +143,7 @@ def pages_left_open(context: RunContext) -> None:
     fresh(context, line_items=[thousandths]).view()
     long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
     fresh(context, line_items=[context.line(1, 10_000, **long), context.line(3, 123, name="long name " * 24)]).view()
+    fresh(context, cancel_url=long_url(oracle.URL_MOST, context)).view()
     free = fresh(context, line_items=[context.line(0, 1)])
     free.do("pay-declined", "pay-card", page=free.view())
     if context.can(PAY):

@@ -176,7 +176,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     plain, gone, signed, odd, in_hex, long = (
         f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
     )
-    short, accented, theirs = (f"{context.nonce}-{word}" for word in ("short", "accented", "theirs"))
+    short, accented, theirs = (f"{context.nonce}-{word}" for word in ("short", "accented?by=path&n=1", "theirs"))
     if not register(plain):
         return
     register(signed, _SECRETS[0], lambda _: 204)
@@ -204,6 +204,8 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     failed.pay("canceled")
     paid.expire()
     count = 2 if context.open(context.line(0, 1)).pay() is None else 3
+    many = context.open(*[context.line(1250, 2, **texts)] * oracle.LINES_MOST)
+    count += many.expire() is not None
     count += _by_the_customer(context)
     later = (odd, in_hex, long, short, accented)
     desk.wait_for_each(later, count)  # before the clock moves on

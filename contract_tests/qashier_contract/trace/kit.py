@@ -110,6 +110,9 @@ class Hook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                if self.path.partition("?")[2] != hook.url.partition("?")[2]:
+                    self.send_error(404)
+                    return
                 with hook.news:
                     status = hook.statuses[len(hook.deliveries) % len(hook.statuses)]
                     headers = {name.lower(): value for name, value in self.headers.items()}
@@ -144,7 +147,7 @@ class Hook:
 
         self.server = Server((host, 0), Handler)
         named = f"[{host}]" if ":" in host else host
-        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{named}:{self.server.server_port}/"
+        self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{named}:{self.server.server_port}/?n=1"
         self.id = None
 
     def __enter__(self):

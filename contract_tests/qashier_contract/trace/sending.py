@@ -317,7 +317,8 @@ class Sending:
         """Let a receiver of our own stand behind the endpoint that a step registers."""
         if self._receiver is None:
             self._receiver = self._listen(step)
-        name = self._names.setdefault(url, f"{self._nonce}-{len(self._names)}")
+        query = "".join(url.partition("?")[1:])
+        name = self._names.setdefault(url, f"{self._nonce}-{len(self._names)}{query}")
         answers = self.steps.answers.get(url, ())
         secret = self._value_of(Secret(url)) if "secret" in step.exchange.request.json else None
 

@@ -72,6 +72,7 @@ _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
     {"name": "Caf\u00e9 \ufb01 e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd"},
     {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
     {"name": "Set", "description": "two\r\nlines"},
+    {"name": "Set", "description": " "},
     {"name": "Set", "description": "\0, \x1d"},  # open: a store may be unable to keep these
     {"name": "<b>bold</b>"},
     *({"name": "Set", "description": word} for word in ("null", "undefined", "None", "0", "false", "NaN")),
@@ -215,5 +216,6 @@ def when_it_expires(context: RunContext) -> None:
         context.open(expires_at=odd)
     context.open(expires_at=moment + 7_200, cancel_url="https://shop.example/basket")
     context.open(context.line(0, 1), expires_at=moment + 7_200)
+    context.open(*[context.line()] * oracle.LINES_MOST, expires_at=moment + 7_200)
     context.open()
     context.account.list(limit=25)

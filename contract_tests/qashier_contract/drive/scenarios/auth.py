@@ -152,6 +152,7 @@ def two_accounts(context: RunContext) -> None:
     context.account.list(limit=100)
     mine.retrieve()
     theirs.retrieve()
+    theirs.view()
     theirs.expire()
     # The second account's own replay, and the first one's.
     other.create(theirs.exchange.request.json, key=key)
@@ -184,7 +185,7 @@ def two_accounts_alike(context: RunContext) -> None:
         paid.pay()
         paid.expire(by=other)
     if context.keys_are_free:
-        hyphened = context.made_up_account("-a-b")
+        hyphened = context.made_up_account("-a-b-")
         theirs = context.open(account=hyphened)
         hyphened.list(limit=1)
         hyphened.list(Credentials.BEARER, limit=1)
