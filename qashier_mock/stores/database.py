@@ -28,8 +28,8 @@ from qashier_mock.stores.rows import Row
 _TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed")
 """Where an account has rows, besides its own and its journal."""
 
-_DELETED_AT_ONCE: Final = 1_000
-"""Rows that a long command deletes at once: some 5 ms."""
+_DELETED_AT_ONCE: Final = 250
+"""Rows that a long command deletes at once: some 5 ms where they have many indexes."""
 
 _WRITTEN_AT_ONCE: Final = 250
 """Rows that a long command writes at once: some 3 ms."""
