@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, changed_json, each_of, without_cursor
+from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, without_cursor
 from qashier_mock.bugs.table import Change
 from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
 from qashier_mock.core.errors import CursorUnknown, RequestInvalid, SessionNotFound
@@ -78,11 +78,19 @@ def request_header(name: bytes, value: bytes, condition: Callable[[Request], boo
 
 
 def create_body(change: Callable[[Json], object]) -> Change:
-    """Change the JSON objects that creates bring, before they are validated."""
+    """Change the JSON objects that creates bring, before they are validated; other bodies stay byte for byte."""
 
     def rewrite(asked: Request) -> None:
-        if asked.is_create:
-            asked.body = changed_json(asked.body, change)
+        if not asked.is_create:
+            return
+        try:
+            value = orjson.loads(asked.body)
+            before = orjson.dumps(value)
+        except (orjson.JSONDecodeError, TypeError):
+            return
+        if isinstance(value, dict):
+            change(value)
+            asked.body = asked.body if orjson.dumps(value) == before else orjson.dumps(value)
 
     return request(rewrite)
 
@@ -170,7 +178,7 @@ def error_body(change: Callable[[Request, Json], Any]) -> Change:
 
     def replaced(asked: Request, answered: Answer) -> None:
         if answered.error:
-            answered.json = change(asked, answered.error)
+            answered.body = orjson.dumps(change(asked, answered.error))
 
     return answer(replaced)
 
@@ -260,7 +268,7 @@ def several(*changes: Change) -> Change:
 
 def entries(change: Callable[[Json], object]) -> Change:
     """Change each session as a list of the API shows it."""
-    return reply(LIST, lambda page: each_of(change, page["data"]))
+    return reply(LIST, lambda page: [change(each) for each in page["data"]])
 
 
 def events(change: Callable[[Json], object]) -> Change:
@@ -271,7 +279,7 @@ def events(change: Callable[[Json], object]) -> Change:
         change(rendered)
         return orjson.dumps(rendered)
 
-    listed = reply("list_events", lambda page: each_of(change, page["data"]), part="control")
+    listed = reply("list_events", lambda page: [change(each) for each in page["data"]], part="control")
     return several(method("dispatcher", "render")(render), listed)
 
 
@@ -332,14 +340,8 @@ def rule(name: str) -> Callable[[Wrapper], Change]:
     return changed
 
 
-opening = rule("open_session")
-"""`wrapper(inner, params, *, now, …)` opens a session."""
-
 advance = rule("advance")
 """`wrapper(inner, session, trigger, now)` moves a session."""
-
-decide = rule("decide")
-"""`wrapper(inner, record, fingerprint, *, now, reject_reuse)` says what a request with a key does."""
 
 
 def is_free(session: CheckoutSession) -> bool:
@@ -349,7 +351,7 @@ def is_free(session: CheckoutSession) -> bool:
 
 def opened(change: Callable[[CheckoutSession, CreateSession], CheckoutSession]) -> Change:
     """Change each session that is opened, before anything else sees it."""
-    return opening(lambda inner, params, **how: change(inner(params, **how), params))
+    return rule("open_session")(lambda inner, params, **how: change(inner(params, **how), params))
 
 
 def moved(change: Callable[[CheckoutSession, Trigger, int], CheckoutSession]) -> Change:

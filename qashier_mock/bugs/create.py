@@ -18,10 +18,10 @@ from qashier_mock.bugs.changes import (
     method,
     moved,
     opened,
-    opening,
     page_layer,
     refused_create,
     reply,
+    rule,
     schema,
     sessions,
     several,
@@ -59,10 +59,7 @@ def _created(change: Callable[[int], int]) -> Change:
 
 
 def _default_life(seconds: int) -> Change:
-    def limit(session: CheckoutSession, params: CreateSession) -> CheckoutSession:
-        return session if params.expires_at is not None else replace(session, expires_at=session.created + seconds)
-
-    return opened(limit)
+    return opened(lambda session, params: replace(session, expires_at=params.expires_at or session.created + seconds))
 
 
 def _lives(*, shortest: int = SHORTEST_LIFE, longest: int = LONGEST_LIFE) -> Change:
@@ -77,7 +74,7 @@ def _lives(*, shortest: int = SHORTEST_LIFE, longest: int = LONGEST_LIFE) -> Cha
             raise ExpiresAtOutOfRange(given, earliest=now + shortest, latest=now + longest)
         return replace(session, expires_at=given)
 
-    return opening(open_within)
+    return rule("open_session")(open_within)
 
 
 def _kept_urls(change: Callable[[str], str]) -> Change:
@@ -125,7 +122,7 @@ def _first_currency_counts(is_accepted: Callable[[tuple[LineItem, ...]], bool]) 
         same = tuple(replace(line, currency=lines[0].currency) for line in lines)
         return replace(inner(replace(params, line_items=same), **how), line_items=lines)
 
-    return opening(open_mixed)
+    return rule("open_session")(open_mixed)
 
 
 def _more_urls(pattern: str) -> Change:
@@ -394,7 +391,7 @@ def empty_basket_accepted() -> Change:
             return session
         return replace(session, line_items=(), payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
 
-    return several(schema(LINES, minItems=0), opening(open_empty))
+    return several(schema(LINES, minItems=0), rule("open_session")(open_empty))
 
 
 @defect("AMT-4", opened)

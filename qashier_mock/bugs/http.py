@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -50,7 +49,7 @@ _TWO_KEYS = re.compile(rb"(\]|%5D)(\[|%5B)", re.IGNORECASE)
 def _user_and_password(value: bytes) -> tuple[bytes, bytes]:
     try:
         user, _, password = b64decode(value, validate=True).partition(b":")
-    except (Base64Error, ValueError):
+    except ValueError:
         return b"", b""
     return user, password
 

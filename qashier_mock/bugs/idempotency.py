@@ -11,12 +11,12 @@ from typing import Any
 from qashier_mock.bugs.changes import (
     RACE_S,
     command,
-    decide,
     kept,
     layer,
     method,
     paging,
     request,
+    rule,
     schema,
     several,
     transaction,
@@ -55,7 +55,7 @@ def _remembered_for(seconds: int) -> Change:
             return Decision.RUN
         return inner(record, *sent, now=record.answered_at, **how)
 
-    return several(decide(judge), kept("forget", lambda until: until + MEMORY - seconds))
+    return several(rule("decide")(judge), kept("forget", lambda until: until + MEMORY - seconds))
 
 
 @anew
@@ -253,7 +253,7 @@ def key_of_another_account_refused() -> Change:
     return command("create")(create)
 
 
-@defect("IDM-9", decide)
+@defect("IDM-9", rule("decide"))
 def other_body_runs(inner: Inner, record: IdempotencyRecord | None, fingerprint: bytes, **how: Any) -> Decision:
     """A create with a key that is remembered for another body opens another session."""
     decision: Decision = inner(record, fingerprint, **how)

@@ -6,7 +6,7 @@ side in a process.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -91,16 +91,14 @@ class Parts:
         self.store = _Store(store, self.transactions) if self.transactions else store
         return self.store
 
-    def install(self, *, documents: Documents, pages: dict[str, ASGIApp], ids: IdSource, **parts: Any) -> None:
+    def install(self, *, documents: Documents, pages: dict[str, ASGIApp], **parts: Any) -> None:
         """Apply the changes of methods, documents and pages, once the parts are made.
 
         Args:
             documents: What the pipeline will compile, each with its base paths, the public API's first; changed here.
             pages: Foreign apps by path prefix; the hosted pages are at `/pay`; changed here.
-            ids: What ids are drawn from.
-            parts: Each part by its `PartName`.
+            parts: Each part by its name, and `ids`.
         """
-        self.ids = ids
         for name, part in parts.items():
             setattr(self, name, part)
         for part_name, method, wrapper in self.methods:
@@ -214,26 +212,6 @@ class Listing:
 def without_cursor(query: ListQuery) -> ListQuery:
     """The query from the top."""
     return replace(query, starting_after=None, ending_before=None)
-
-
-def changed_json(body: bytes, change: Callable[[Json], object]) -> bytes:
-    """A JSON object, changed; anything else, and what is not changed, stays byte for byte."""
-    try:
-        value = orjson.loads(body)
-        before = orjson.dumps(value)
-    except (orjson.JSONDecodeError, TypeError):
-        return body
-    if not isinstance(value, dict):
-        return body
-    change(value)
-    after = orjson.dumps(value)
-    return body if after == before else after
-
-
-def each_of(change: Callable[[Json], object], values: Iterable[Json]) -> None:
-    """Change each of some JSON objects."""
-    for value in values:
-        change(value)
 
 
 class _Wrapped:

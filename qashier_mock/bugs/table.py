@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
@@ -33,7 +33,8 @@ class Bug:
     apply: Change
 
 
-_known: Final[dict[str, Bug]] = {}
+ENTERED: Final[dict[str, Bug]] = {}
+"""Those that were entered so far."""
 
 
 def row(clause: str, name: str, summary: str, change: Change) -> None:
@@ -42,9 +43,9 @@ def row(clause: str, name: str, summary: str, change: Change) -> None:
     Raises:
         ValueError: The name is taken, or the summary is empty.
     """
-    if name in _known or not summary:
+    if name in ENTERED or not summary:
         raise ValueError(f"two defects are called {name}, or it has no summary")
-    _known[name] = Bug(name, clause, summary, change)
+    ENTERED[name] = Bug(name, clause, summary, change)
 
 
 def defect(clause: str, where: Callable[[Any], Change] | None = None) -> Callable[[F], F]:
@@ -73,8 +74,3 @@ def anew(make: Callable[P, Change]) -> Callable[P, Change]:
         return lambda parts: make(*args, **kwargs)(parts)  # noqa: PLW0108 - not before there is an app
 
     return change
-
-
-def known() -> Mapping[str, Bug]:
-    """The defects that were entered so far, sorted by name."""
-    return dict(sorted(_known.items()))

@@ -76,7 +76,7 @@ class Request(HttpMessage):
 
 @dataclass(slots=True)
 class Answer(HttpMessage):
-    """One answer, before it is sent. `json` reads and replaces its body."""
+    """One answer, before it is sent."""
 
     status: int
     headers: Headers = field(default_factory=list)
@@ -89,10 +89,6 @@ class Answer(HttpMessage):
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return None
-
-    @json.setter
-    def json(self, value: Any) -> None:
-        self.body = orjson.dumps(value)
 
     @property
     def error(self) -> dict[str, Any]:
@@ -113,13 +109,10 @@ class Traffic:
     def __init__(
         self, app: ASGIApp, layers: Sequence[Layer], *, bases: Sequence[str], leaves_out: Sequence[str]
     ) -> None:
-        """Wrap `app`.
+        """Wrap `app` in layers, the first of them innermost.
 
-        Args:
-            app: What answers.
-            layers: The first is the innermost.
-            bases: Base paths to remove from a request's `path`.
-            leaves_out: Prefixes of paths without layers.
+        `bases` are base paths that a request's `path` is shown without; paths that begin with one of `leaves_out` have
+        no layers.
         """
         self._app = app
         self._layers = tuple(layers)
