@@ -357,6 +357,9 @@ NARROW_DEFECTS: Final = {
         "CRE-15",
         wrapped("url_fits", lambda inner, url, name: inner(url, name) and not re.search(r"//[^/]*:\d{5}", url)),
     ),
+    "host of more than 63 characters refused": Defect(
+        "CRE-15", wrapped("url_fits", lambda inner, url, name: inner(url, name) and len(url.split("/")[2]) <= 63)
+    ),
     "host without a dot refused": Defect(
         "CRE-15", wrapped("url_fits", lambda inner, url, name: inner(url, name) and ("." in url or "localhost" in url))
     ),
@@ -397,6 +400,9 @@ NARROW_DEFECTS: Final = {
     ),
     "basic takes what is not encoded": Defect(
         "AUTH-4", wrapped("user_of", lambda inner, value: value.partition(":") if ":" in value else inner(value))
+    ),
+    "key cut at a null": Defect(
+        "AUTH-4", wrapped("key_of", lambda inner, *value: (inner(*value) or "").partition("\0")[0])
     ),
     "blanks around a key dropped": Defect(
         "AUTH-4", wrapped("key_of", lambda inner, *value: (inner(*value) or "").strip())

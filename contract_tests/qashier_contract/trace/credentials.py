@@ -27,6 +27,7 @@ FORGED: Final[Mapping[str, Text]] = {
     "Basic <the key in capitals>": ("Basic ", Base64((ApiKey(form=".upper()"), ":"))),
     "Basic <the key without its colon>": ("Basic ", Base64((_KEY,))),
     "Basic <the key after a blank>": ("Basic ", Base64((" ", _KEY, ":"))),
+    "Basic <the key before a null>": ("Basic ", Base64((_KEY, "\0:"))),
     "Basic <the key before a line feed>": ("Basic ", Base64((_KEY, "\n:"))),
     "Bearer <the key, and another word>": ("Bearer ", _KEY, " x"),
     "Bearer <the key, and a colon>": ("Bearer ", _KEY, ":"),

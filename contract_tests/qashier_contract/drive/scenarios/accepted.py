@@ -143,7 +143,8 @@ def _open_with_urls(context: RunContext) -> None:
         ("return_url", "http://localhost:54321/return/"),
         ("return_url", "http://127.0.0.1:8080/#/spa/route?x=1"),
         ("return_url", "http://s/return"),
-        ("cancel_url", "https://a.b-c.example/%E6%BC%A2?next=https%3A%2F%2Fx"),
+        ("return_url", f"http://{'.'.join(['shop' * 15] * 4)}/return"),
+        ("cancel_url", "https://a.b--c.example/%E6%BC%A2?next=https%3A%2F%2Fx"),
         ("success_url", f"https://shop.example/{context.mark()}?"),
         ("success_url", f"https://shop.example/{context.mark()}?id={{CHECKOUT_SESSION_ID}}&order={{order}}"),
         ("return_url", "https://shop.example/return?a=&b&"),
@@ -165,7 +166,7 @@ def _open_with_urls(context: RunContext) -> None:
         if name != "cancel_url":
             session.retrieve()
     # What comes back of one might not come back of another.
-    for name, url in urls[3:15]:
+    for name, url in urls[3:16]:
         context.account.create(context.body(**{other: url for other in URLS if other != name}))
 
 
