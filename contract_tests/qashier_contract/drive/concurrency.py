@@ -104,6 +104,8 @@ def _twins(context: RunContext, rounds: int) -> None:
         bodies = [context.body() for _ in range(_THREADS)]
         context.target.at_once([partial(context.account.create, body) for body in bodies])
         context.account.list(limit=100)
+    if context.can(Capability.EVENTS):
+        context.account.events()
 
 
 @driver(

@@ -15,7 +15,7 @@ from qashier_contract.page import page_of
 from qashier_contract.values import Json, is_integer
 
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
-_CANCEL_URL: Final = "https://shop.example/Basket/again?x=1&copy;y=2"
+_CANCEL_URL: Final = "https://shop.example/Basket/it's?x=1&copy;y=2"
 """Put on a page without being escaped, it leads elsewhere."""
 _TRIES: Final = 6
 """How often a payment fails: three times may be taken for enough."""
@@ -141,6 +141,7 @@ def pages_left_open(context: RunContext) -> None:
     thousandths = context.line(1235, 1)
     thousandths["price_data"]["currency"] = "KWD"
     fresh(context, line_items=[thousandths]).view()
+    fresh(context, line_items=[context.line(98_765_432, 7)]).view()
     long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
     fresh(context, line_items=[context.line(1, 10_000, **long), context.line(3, 123, name="long name " * 24)]).view()
     fresh(context, cancel_url=long_url(oracle.URL_MOST, context)).view()

@@ -27,6 +27,7 @@ def credentials(context: RunContext) -> None:
     )
     for method, path, headers, content in operations:
         context.target.send(method, path, account=None, headers=headers, body=content)
+    context.target.send("GET", SESSIONS_PATH, query="limit=1", account=None)
     context.account.retrieve(session_id, credentials=Credentials.BEARER)
     context.target.send("GET", SESSIONS_PATH, query="limit=1", credentials=Credentials.BEARER)
     _without_credentials_again(context, json_type)

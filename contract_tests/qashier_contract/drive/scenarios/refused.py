@@ -93,6 +93,7 @@ def what_is_missing_or_of_another_type(context: RunContext) -> Iterator[Json]:
         yield altered(context.body(), str(moment + 7_200), "expires_at")
         yield altered(context.body(), f"{datetime.fromtimestamp(moment + 7_200, UTC):%Y-%m-%dT%H:%M:%SZ}", "expires_at")
         yield altered(context.body(), moment + 7_200.5, "expires_at")
+        yield altered(context.body(expires_at=moment + 7_200), [], "line_items")
     yield []
     yield [context.body()]
     yield b"null"  # without a body there is nothing to parse
