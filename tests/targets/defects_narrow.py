@@ -201,6 +201,11 @@ def drawn_of(change: Any) -> Tampering:
     return wrapped("drawn", drawn)
 
 
+def once_each(session: Session) -> dict[str, Any]:
+    lines = {line["description"]: line for line in reversed(session["line_items"]["data"])}
+    return {"line_items": {"data": [*lines.values()]}}
+
+
 def cut(most: int) -> Any:
     return lambda line: {"description": line["description"][:most]}
 
@@ -396,6 +401,7 @@ NARROW_DEFECTS: Final = {
     "fifth failed payment expires": Defect("PAY-3", impatient(5, lambda outcome: outcome == "failed")),
     "fifth cancelled payment expires": Defect("PAY-3", impatient(5, lambda outcome: outcome == "canceled")),
     "page cuts descriptions at 120": Defect("PAY-7", drawn_of(cut(120))),
+    "page of lines of one name": Defect("PAY-7", drawn(once_each)),
     "page of ASCII": Defect(
         "PAY-7", drawn_of(lambda line: {"description": line["description"].encode("ascii", "replace").decode()})
     ),

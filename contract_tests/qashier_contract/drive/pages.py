@@ -85,6 +85,7 @@ def the_hosted_page(context: RunContext) -> None:
 def a_page_looked_at(context: RunContext) -> None:
     odd = 'brown <sugar>, "gula" & café 咖啡 🍵'
     lines = [context.line(), context.line(399, 3, name="Kopi & Teh"), context.line(20, 7, description=odd)]
+    lines += [context.line(125, 5)]  # named as the first one
     session = fresh(context, cancel_url=_CANCEL_URL, line_items=lines)
     session.retrieve()
     for _ in range(3):
