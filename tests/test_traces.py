@@ -117,7 +117,8 @@ def opened(number: int) -> Exchange:
 
 
 def seen(history: History, breaks: Callable[[History], bool], *exchanges: Exchange) -> Seen:
-    return Seen(history=history, exchanges=exchanges, deliveries=(), breaks=breaks)
+    violation = expect(StatusIs(exchanges[-1], NO_SUCCESS), "", *exchanges)
+    return Seen(history=history, violation=violation, breaks=breaks)
 
 
 def test_what_a_violation_needs_is_found_among_what_it_does_not() -> None:

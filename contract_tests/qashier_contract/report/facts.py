@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from qashier_contract.findings import StatusIs
@@ -141,6 +142,19 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def iso_time(history: History, monotonic_ns: int, *, whole: bool = False) -> str:
+    """A monotonic moment as ISO 8601 in UTC, to the microsecond, or to whole seconds without a zone.
+
+    Without a record of the machine's clock it counts from the epoch, so that differences stay true.
+    """
+    terms = history.terms
+    elapsed_ns = monotonic_ns - terms.monotonic_ns
+    moment = datetime.fromtimestamp(((terms.wall_ns or 0) + elapsed_ns) / 1e9, UTC)
+    if whole:
+        return moment.replace(tzinfo=None).isoformat(timespec="seconds")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def judgement(report: Report) -> str:

@@ -10,18 +10,18 @@ import base64
 import json
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from qashier_contract.history import CONTROL_PATH
-from qashier_contract.report.timestamps import iso_time
+from qashier_contract.history import CONTROL_PATH, Reply, Request
+from qashier_contract.report.facts import iso_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qashier_contract.history import Delivery, Exchange, History
     from qashier_contract.values import Json
     from qashier_contract.verdicts import Report
-
-    _Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def as_har(report: Report) -> dict[str, Json]:
@@ -55,22 +55,23 @@ def _exchange(report: Report, exchange: Exchange) -> dict[str, Json]:
     entry = _entry(
         iso_time(report.history, exchange.sent_ns),
         round((exchange.received_ns - exchange.sent_ns) / 1e6, 3),
-        _request(request.method, url, request.query, request.headers, request.body),
+        _request(request, url),
         # HAR writes a missing answer as status 0; why it is missing stands beside it.
-        {**_response(0, (), b"", size=-1), "_error": exchange.failure or "no answer"}
+        {**_response(Reply(status=0), size=-1), "_error": exchange.failure or "no answer"}
         if reply is None
-        else _response(reply.status, reply.headers, reply.body, size=len(reply.body)),
+        else _response(reply, size=len(reply.body)),
     )
     entry |= {"_number": exchange.number, "_scenario": exchange.scenario, "_account": exchange.account}
     return entry if exchange.page_of is None else entry | {"_hostedPageOf": exchange.page_of}
 
 
 def _delivery(history: History, delivery: Delivery) -> dict[str, Json]:
+    sent = Request(method=delivery.method, path="", headers=delivery.headers, body=delivery.body)
     entry = _entry(
         iso_time(history, delivery.received_ns),
         0,
-        _request(delivery.method, delivery.endpoint.url, "", delivery.headers, delivery.body),
-        _response(max(0, delivery.answered), (), b"", size=0),
+        _request(sent, delivery.endpoint.url),
+        _response(Reply(status=max(0, delivery.answered)), size=0),
     )
     return entry | {"_number": delivery.number, "_webhook": True, "_account": delivery.endpoint.account}
 
@@ -102,46 +103,42 @@ def _entry(started: str, time_ms: float, request: Json, response: Json) -> dict[
     }
 
 
-def _request(method: str, url: str, query: str, headers: _Headers, body: bytes | None) -> dict[str, Json]:
+def _request(request: Request, url: str) -> dict[str, Json]:
     sent: dict[str, Json] = {
-        "method": method,
+        "method": request.method,
         "url": _uri(url),
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": _headers(headers),
-        "queryString": [{"name": name, "value": value} for name, value in parse_qsl(query, keep_blank_values=True)],
+        "headers": _named(request.headers),
+        "queryString": _named(parse_qsl(request.query, keep_blank_values=True)),
         "headersSize": -1,
-        "bodySize": len(body or b""),
+        "bodySize": len(request.body or b""),
     }
-    if body is not None:
-        kind = _header(headers, "content-type") or ""
-        sent["postData"] = {"mimeType": kind, "params": [], **_text(body, encoding="_encoding")}
+    if request.body is not None:
+        kind = request.header("content-type") or ""
+        sent["postData"] = {"mimeType": kind, "params": [], **_text(request.body, encoding="_encoding")}
     return sent
 
 
-def _response(status: int, headers: _Headers, body: bytes, *, size: int) -> dict[str, Json]:
-    content: dict[str, Json] = {"size": len(body), "mimeType": _header(headers, "content-type") or "x-unknown"}
-    if body:
-        content |= _text(body, encoding="encoding")
+def _response(reply: Reply, *, size: int) -> dict[str, Json]:
+    content: dict[str, Json] = {"size": len(reply.body), "mimeType": reply.header("content-type") or "x-unknown"}
+    if reply.body:
+        content |= _text(reply.body, encoding="encoding")
     return {
-        "status": status,
-        "statusText": _phrase(status),
+        "status": reply.status,
+        "statusText": _phrase(reply.status),
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": _headers(headers),
+        "headers": _named(reply.headers),
         "content": content,
-        "redirectURL": _header(headers, "location") or "",
+        "redirectURL": reply.header("location") or "",
         "headersSize": -1,
         "bodySize": size,
     }
 
 
-def _header(headers: _Headers, name: str) -> str | None:
-    return next((value for key, value in headers if key.lower() == name), None)
-
-
-def _headers(headers: _Headers) -> list[Json]:
-    return [{"name": name, "value": value} for name, value in headers]
+def _named(pairs: Iterable[tuple[str, str]]) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in pairs]
 
 
 def _text(body: bytes, *, encoding: str) -> dict[str, Json]:

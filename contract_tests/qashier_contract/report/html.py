@@ -10,22 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from qashier_contract.report.facts import (
-    TITLES,
-    again,
-    causes,
-    counts,
-    duration,
-    groups,
-    judgement,
-    tables,
-    unexercised,
-    which,
-)
+from qashier_contract.report import facts
 from qashier_contract.report.lanes import lanes
 from qashier_contract.report.reproduction import reproduce
 from qashier_contract.report.story import story
-from qashier_contract.report.timestamps import iso_time
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -86,19 +74,19 @@ def _shown(report: Report) -> dict[str, Json]:
     """What a page shows beside what broke."""
     return {
         "report": report,
-        "headline": judgement(report),
+        "headline": facts.judgement(report),
         "classes": _CLASSES,
         "signs": _SIGNS,
-        "titles": TITLES,
-        "counts": counts,
-        "duration": duration(report.duration_s),
-        "when": iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
+        "titles": facts.TITLES,
+        "counts": facts.counts,
+        "duration": facts.duration(report.duration_s),
+        "when": facts.iso_time(report.history, report.history.terms.monotonic_ns, whole=True).replace("T", " ")
         if report.history.terms.wall_ns
         else "",
-        "groups": groups(report),
-        "unexercised": {reason: which(ids) for reason, ids in unexercised(report).items()},
-        "tables": tables(report),
-        "again": again(report),
+        "groups": facts.groups(report),
+        "unexercised": {reason: facts.which(ids) for reason, ids in facts.unexercised(report).items()},
+        "tables": facts.tables(report),
+        "again": facts.again(report),
     }
 
 
@@ -108,11 +96,11 @@ def _broken(report: Report, detail: _Detail) -> list[dict[str, Json]]:
         {
             "report": entry,
             "because_of": "" if entry is cause.entry else cause.entry.clause.id,
-            "again": again(report, entry.clause.id),
+            "again": facts.again(report, entry.clause.id),
             "violations": [_violation(report, each, detail) for each in entry.violations[: detail.violations]],
             "left": max(0, len(entry.violations) - detail.violations),
         }
-        for cause in causes(report)
+        for cause in facts.causes(report)
         for entry in (cause.entry, *cause.follow)
     ]
 

@@ -10,9 +10,8 @@ import re
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
-from qashier_contract.report.facts import TITLES, again, groups
+from qashier_contract.report.facts import TITLES, again, groups, iso_time
 from qashier_contract.report.reproduction import reproduce
-from qashier_contract.report.timestamps import iso_time
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:

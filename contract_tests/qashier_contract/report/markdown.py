@@ -5,19 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from qashier_contract.report.facts import (
-    TITLES,
-    WORST_FIRST,
-    again,
-    causes,
-    counts,
-    extent,
-    groups,
-    judgement,
-    tables,
-    unexercised,
-    which,
-)
+from qashier_contract.report import facts
 from qashier_contract.report.reproduction import reproduce
 from qashier_contract.verdicts import Verdict, worst
 
@@ -40,7 +28,7 @@ def render(report: Report) -> str:
     text = "\n".join(_head(report)) + "\n"
     tail = "\n".join(_tail(report)) + "\n"
     left_out: list[str] = []
-    for cause in causes(report):
+    for cause in facts.causes(report):
         block = "\n".join(_broken(report, cause)) + "\n"
         if _bytes(block) > _MOST_OF_ONE:
             block = "\n".join(_broken(report, cause, reproduces=False)) + "\n"
@@ -58,23 +46,23 @@ def _bytes(text: str) -> int:
 
 
 def _head(report: Report) -> Iterator[str]:
-    yield f"## {MARKS[report.verdict]} {judgement(report)}"
+    yield f"## {MARKS[report.verdict]} {facts.judgement(report)}"
     yield ""
-    yield f"{_code(report.target)}{extent(report).removeprefix(report.target)}."
+    yield f"{_code(report.target)}{facts.extent(report).removeprefix(report.target)}."
     yield ""
     for note in report.notes:
         yield f"> {_escaped(note)}"
         yield ""
     yield from _table(
-        ("", "group", *WORST_FIRST),
+        ("", "group", *facts.WORST_FIRST),
         2,
         [
             (
                 MARKS[worst(entry.verdict for entry in entries)],
-                f"{name}: {TITLES.get(name, name)}",
-                *counts(entries).values(),
+                f"{name}: {facts.TITLES.get(name, name)}",
+                *facts.counts(entries).values(),
             )
-            for name, entries in groups(report).items()
+            for name, entries in facts.groups(report).items()
         ],
     )
 
@@ -104,7 +92,7 @@ def _broken(report: Report, cause: Cause, *, reproduces: bool = True) -> Iterato
         yield ""
         yield from _folded("curl", "sh", "\n".join(reproduction.curl))
         yield from _folded("pytest", "python", reproduction.pytest)
-    yield f"Again: {_code(again(report, entry.clause.id))}"
+    yield f"Again: {_code(facts.again(report, entry.clause.id))}"
     yield ""
 
 
@@ -121,20 +109,20 @@ def _folded(title: str, language: str, text: str) -> Iterator[str]:
 
 
 def _tail(report: Report) -> Iterator[str]:
-    reasons = unexercised(report)
+    reasons = facts.unexercised(report)
     if reasons:
         yield "### Not exercised"
         yield ""
         for reason, ids in reasons.items():
-            yield f"- {_escaped(reason)}: {which(ids)}"
+            yield f"- {_escaped(reason)}: {facts.which(ids)}"
         yield ""
     yield "<details><summary>What was visited</summary>"
     yield ""
-    for table in tables(report):
+    for table in facts.tables(report):
         yield from _table((table.corner, *table.columns), 1, [(name, *cells) for name, cells in table.rows])
     yield "</details>"
     yield ""
-    yield f"Again: {_code(again(report))}"
+    yield f"Again: {_code(facts.again(report))}"
 
 
 def _table(head: Sequence[str], words: int, rows: Iterable[Sequence[str | int]]) -> Iterator[str]:

@@ -5,12 +5,12 @@ This is delta debugging: larger parts are tried first, then smaller ones. The ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from qashier_contract.history import Delivery, Exchange, History
+from qashier_contract.history import History
 from qashier_contract.trace.units import Units
 from qashier_contract.verdicts import Violation
 
@@ -22,14 +22,10 @@ _MOST_QUESTIONS: Final = 60
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seen:
-    """A violation as it was seen: where, which exchanges and deliveries disagree, and who can say so.
-
-    `breaks` says whether a part of the history shows the same violation.
-    """
+    """A violation as it was seen, and where. `breaks` says whether a part of the history shows the same one."""
 
     history: History
-    exchanges: Sequence[Exchange]
-    deliveries: Sequence[Delivery]
+    violation: Violation
     breaks: Callable[[History], bool]
 
 
@@ -53,10 +49,10 @@ def minimise(seen: Seen, *, most: int = _MOST_QUESTIONS) -> Minimised:
 
     At most `most` parts of the history are judged.
     """
-    units = Units(until(seen.history, seen))
+    units = Units(until(seen.history, seen.violation))
     if not seen.breaks(units.history):
         units = Units(seen.history)
-    evidence = units.of(seen.exchanges, seen.deliveries)
+    evidence = units.of(seen.violation.exchanges, seen.violation.deliveries)
     asked = 1
 
     def is_shown(places: AbstractSet[int]) -> bool:
@@ -70,9 +66,9 @@ def minimise(seen: Seen, *, most: int = _MOST_QUESTIONS) -> Minimised:
     return Minimised(seen, units, evidence, evidence)
 
 
-def until(history: History, seen: Seen | Violation) -> History:
+def until(history: History, violation: Violation) -> History:
     """The history until the last of what disagrees: what came later cannot have mattered to the target."""
-    ends = [e.received_ns for e in seen.exchanges] + [d.received_ns for d in seen.deliveries]
+    ends = [e.received_ns for e in violation.exchanges] + [d.received_ns for d in violation.deliveries]
     if not ends:
         return history
     return replace(

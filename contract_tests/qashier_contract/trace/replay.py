@@ -101,7 +101,7 @@ def seen_as(clause: Clause, violation: Violation, history: History) -> Seen:
     def breaks(part: History) -> bool:
         return any(is_it(finding) for finding in clause.findings(Ledger(part), most=_MOST_FINDINGS)[1])
 
-    return Seen(history=history, exchanges=violation.exchanges, deliveries=violation.deliveries, breaks=breaks)
+    return Seen(history=history, violation=violation, breaks=breaks)
 
 
 def replay(
@@ -196,7 +196,7 @@ class _Search:
 
     def _subjects(self) -> Iterator[int]:
         """The sessions that the lists among the evidence show."""
-        for exchange in self.found.seen.exchanges:
+        for exchange in self.found.seen.violation.exchanges:
             for session_id in shown_by(exchange):
                 yield from self.found.units.of_session(session_id)
 
