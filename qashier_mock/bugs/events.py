@@ -229,9 +229,9 @@ async def first_attempt_waits(_parts: Parts, inner: Inner, tx: Any, delivery: De
 
 
 @defect("EVT-6", method("accounts", "add_endpoint"))
-async def new_endpoint_gets_old_events(parts: Parts, inner: Inner, account: AccountId, *how: Any, **more: Any) -> Any:
+async def new_endpoint_gets_old_events(parts: Parts, inner: Inner, account: AccountId, url: str, **how: Any) -> object:
     """A new endpoint gets every event that arose before it was there."""
-    endpoint = await inner(account, *how, **more)
+    endpoint = await inner(account, url, **how)
     async with parts.store.transaction(account) as tx:
         for event in await tx.events():
             delivery_id = await parts.service.draw(tx, "dlv_")

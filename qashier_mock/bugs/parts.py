@@ -74,17 +74,13 @@ class Parts:
     _unwrapped: tuple[str, ...] = ()
     _bases: tuple[str, ...] = ()
 
-    # what a defect asks while the app runs
-
     def refusal(self, error: Exception) -> Answer:
-        """The answer to a request that a layer refuses."""
+        """The answer to a request that a layer refuses, while the app runs."""
         reply = self.hooks.render_error(error, None)
         body = orjson.dumps(reply.payload)
         request_id = self.hooks.new_request_id().encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b""), (b"request-id", request_id)]
         return Answer(reply.status, [*headers, *reply.headers], body)
-
-    # what the app asks while it is composed
 
     def store_over(self, store: Store) -> Store:
         """The store for the services."""

@@ -43,9 +43,7 @@ from qashier_mock.pipeline import Call
 from qashier_mock.service import Advised
 
 LIMIT = "parameters.PageLimit.schema"
-_NO_MATCH = orjson.dumps(
-    {"error": {"type": "invalid_request_error", "code": "not_found", "message": "No checkout session matches."}}
-)
+_NO_MATCH = b'{"error":{"type":"invalid_request_error","code":"not_found","message":"No checkout session matches."}}'
 BOUNDS = {f"created[{bound}]" for bound in ("gt", "gte", "lt", "lte")}
 
 
