@@ -58,7 +58,6 @@ class Settings:
         policy: What to do where the documentation is silent.
         seed: What ids are drawn from, so that they repeat run for run; None: drawn at random.
         strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
-        process: Tells apart the request ids of several processes with the same seed.
         bugs: Known defects to serve, by name (`bugs.BUGS`).
         inspector_token: Lets clients beyond loopback use the inspector; None: none may.
         cors: Origins (`http://localhost:3000`, or `*` for all) whose pages may read answers.
@@ -73,7 +72,6 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     seed: int | None = None
     strict: bool = False
-    process: str = ""
     bugs: tuple[str, ...] = ()
     inspector_token: str | None = field(default=None, repr=False)
     cors: Sequence[str] = ()
@@ -124,7 +122,7 @@ class MockApp:
             from qashier_mock.bugs import parts_with  # noqa: PLC0415 - costs nothing where none is asked for
 
             broken = parts_with(settings.bugs)
-        self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed, process=settings.process)
+        self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed)
         self._make_services(MachineClock() if clock is None else clock, broken)
         self.asgi = self._make_asgi(broken, validate_responses=validate_responses)
 
@@ -267,7 +265,7 @@ class MockApp:
         """
         if not self._is_open:
             await self.store.open()
-            self._ids.tell_apart(f"{self.settings.process}/{self.store.incarnation}")
+            self._ids.tell_apart(f"/{self.store.incarnation}")
             self._is_open = True
 
     @asynccontextmanager

@@ -20,8 +20,10 @@ def test_a_manual_clock_shows_what_it_was_set_to() -> None:
 
 @given(SEEDS, st.integers(0, 10**12))
 def test_an_id_follows_from_seed_account_and_counter_alone(seed: int, counter: int) -> None:
-    first = SeededIds(seed, process="a").new_id("cs_test_", ACCOUNT, counter, None)
-    assert first == SeededIds(seed, process="b").new_id("cs_test_", ACCOUNT, counter, None)
+    ids = SeededIds(seed)
+    first = ids.new_id("cs_test_", ACCOUNT, counter, None)
+    ids.tell_apart("another process")
+    assert first == ids.new_id("cs_test_", ACCOUNT, counter, None)
     assert first == SeededIds(seed + 1).new_id("cs_test_", ACCOUNT, counter, seed)
     assert re.fullmatch(r"cs_test_[0-9a-f]{24}", first)
 
@@ -38,7 +40,8 @@ def test_cre_10_ids_of_seeds_accounts_and_counters_differ() -> None:
 
 
 def test_http_1_request_ids_never_repeat_and_differ_by_process() -> None:
-    one, two = SeededIds(1, process="one"), SeededIds(1, process="two")
+    one, two = SeededIds(1), SeededIds(1)
+    two.tell_apart("another process")
     drawn = [source.request_id() for source in (one, two) for _ in range(500)]
     assert len(set(drawn)) == 1_000
     assert all(re.fullmatch(r"req_[0-9A-Za-z_]+", each) for each in drawn)

@@ -48,11 +48,10 @@ class ManualClock:
 class SeededIds:
     """Ids that repeat run for run with the same seed: a keyed hash of account and counter."""
 
-    def __init__(self, seed: int, *, process: str = "") -> None:
-        """Draw from `seed`; `process` keeps the request ids of several processes apart."""
+    def __init__(self, seed: int) -> None:
         self._seed = seed
         self._requests = 0
-        self.tell_apart(process)
+        self.tell_apart("")
 
     def tell_apart(self, process: str) -> None:
         """Draw request ids that no source of this seed draws for another `process`."""
