@@ -34,17 +34,8 @@ _CLOCKS_AGREE_S: Final = 2.0
 class Connection:
     """A target, as far as it is known.
 
-    Args:
-        target: Whom to ask.
-        recorder: What is observed, and on what terms.
-        account: The main account.
-        other: A second one, None if no second key was given.
-        control: `auto`, `none`, or where the control API is.
-        can_reach_us: Whether webhooks of the target can reach our receiver.
-        made_up_key: Makes up a key that ends with a letter.
-
-    Attributes:
-        notes: What a reader of the report should know.
+    `control` is `auto`, `none`, or where the control API is; `can_reach_us` says whether webhooks of the target can
+    reach our receiver; `made_up_key` makes up a key that ends with a letter. `notes` are for a reader of the report.
     """
 
     target: Target

@@ -32,13 +32,6 @@ class Enough(OutOfTime):
 class Interim:
     """Judges what was observed since the last look.
 
-    Args:
-        recorder: What was observed.
-        pace: How much time judging takes.
-        settings: Whom to tell, and whether to stop at the first failure.
-        wanted: The ids of the clauses.
-        started_ns: When the run began.
-
     Attributes:
         known: What turned out to be broken so far.
         exercised: By how many observations each clause was judged so far, in what was looked at.

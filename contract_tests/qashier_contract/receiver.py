@@ -55,14 +55,10 @@ class Receiver:
         recorder: Where the deliveries go.
         host: Where it listens.
         port: 0 picks a free one.
-        public_url: How the target reaches it, if not at that address.
+        public_url: How the target reaches it, if not at that address; `url` is how it does.
         pace: Until when may be waited, and what ends waiting early.
         hold_s: How long an answer is held that comes too late.
         patience_s: How long is waited for a delivery that is sent at once.
-
-    Attributes:
-        url: How the target reaches it.
-        reached: How many connections came, from whomever.
     """
 
     def __init__(

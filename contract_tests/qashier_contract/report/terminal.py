@@ -89,14 +89,8 @@ def summary(
 ) -> str:
     """What came of a run: what broke, what was expected and seen, how to repeat it, where the reports are.
 
-    At most `MOST_LINES` lines, whatever broke. Nothing that a target said can become a command of a CI runner.
-
-    Args:
-        report: The report.
-        files: The files that were written, by format.
-        colour: Whether to use the colours of a terminal.
-        width: Columns; kept between 40 and 120.
-        annotates: Whether to add annotations for GitHub Actions.
+    At most `MOST_LINES` lines, whatever broke, of 40 to 120 columns. `files` are those that were written, by format. If
+    it `annotates`, GitHub Actions shows it too. Nothing that a target said can become a command of a CI runner.
     """
     written = _Summary(report, colour=colour, width=min(_WIDEST, max(_NARROWEST, width)))
     lines = [_harmless(line) for line in written.lines(files or {})]

@@ -73,11 +73,9 @@ def base_of(url: str) -> str | None:
 class Traffic:
     """Turns what was seen into exchanges, in the order of sending.
 
-    Args:
-        base_url: Where `/checkout/sessions` hangs. What is neither below it, nor of the control API of the same host,
-            nor a hosted page that an answer named, is somebody else's.
-        one_account: Whether all keys are of one account.
-        keeps_credentials: Whether `Authorization` is where it was sent; browsers may leave it out of what they export.
+    What is neither below `base_url`, nor of the control API of the same host, nor a hosted page that an answer named,
+    is somebody else's. `keeps_credentials` says whether `Authorization` is where it was sent; browsers may leave it out
+    of what they export.
     """
 
     def __init__(self, base_url: str, *, one_account: bool = False, keeps_credentials: bool = True) -> None:
