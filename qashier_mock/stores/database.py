@@ -147,8 +147,7 @@ class SqlUnit(Transaction):
             if error is None or isinstance(error, ApiError):
                 error = None
                 if self._later is not None:
-                    await self._decide(self._later)
-                    await self._replace()
+                    await self._write_later(self._later)
                 await self._write_back()
                 await self._rows.commit()
                 row = self.row
@@ -192,35 +191,45 @@ class SqlUnit(Transaction):
     async def clear(self) -> None:
         state = await self.change()
         self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
-        if self._long and not self.suspends:
-            self._later = []
-        else:
+        if not self._long or self.suspends:
             await self._forget_journal()
             for table in _TABLES:
                 await self._delete_many(table)
+        if self._long:
+            self._later = []
         self._is_due_known = True
 
     async def _forget_journal(self) -> None:
         self._journals.drop(self.account)
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
 
-    async def _decide(self, later: Sequence[tuple[str, Row]]) -> None:
-        """Decide, by one commit, that what is written `later` replaces all that the account has.
+    async def _write_later(self, later: Sequence[tuple[str, Row]]) -> None:
+        """Write what was put off, many rows at once.
 
-        A process that is killed before that has done nothing; one that is killed after it has left the rest, which is
-        in the database, to the next command on the account.
+        Where others wait meanwhile, it is kept beside the account first, and one commit decides that it replaces all
+        that the account has. A process that is killed before that has done nothing; one that is killed after it has
+        left the rest, which is in the database, to the next command on the account.
         """
         self._later = None
+        groups = [(sql, [row for _, row in group]) for sql, group in groupby(later, itemgetter(0))]
+        slices = [
+            (sql, values[begin : begin + _WRITTEN_AT_ONCE])
+            for sql, values in groups
+            for begin in range(0, len(values), _WRITTEN_AT_ONCE)
+        ]
+        if self.suspends:
+            for sql, some in slices:
+                await self._rows.many(sql, some)
+            return
         await self._delete("later")  # of a process that was killed before it decided
-        for sql, group in groupby(later, itemgetter(0)):
-            values = [row for _, row in group]
-            for begin in range(0, len(values), _WRITTEN_AT_ONCE):
-                await self._insert("later", sql=sql, body=rows.pack_rows(values[begin : begin + _WRITTEN_AT_ONCE]))
-                await self._pause()
+        for sql, some in slices:
+            await self._insert("later", sql=sql, body=rows.pack_rows(some))
+            await self._pause()
         await self._forget_journal()
         self.state.is_clearing = True
         await self._write_back()
         await self._pause()
+        await self._replace()
 
     async def _replace(self) -> None:
         """Delete what the account had, and write what was kept for later; from the beginning, if it was cut off."""
@@ -235,8 +244,10 @@ class SqlUnit(Transaction):
         self._is_due_known = False
 
     async def _pause(self) -> None:
-        """Commit, and let others have their turn, in a long command that would not let them otherwise."""
-        if self._long and not self.suspends:
+        """Let others have their turn in a long command; where it would not let them otherwise, commit before that."""
+        if self._long and self.suspends:
+            await asyncio.sleep(0)
+        elif self._long:
             await self._rows.commit()
             await asyncio.sleep(0)
             await self._rows.begin()
