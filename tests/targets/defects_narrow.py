@@ -362,6 +362,12 @@ NARROW_DEFECTS: Final = {
     "basic takes no hyphen at the end": Defect(
         "AUTH-2", result("user_of", lambda named: ("", "", "") if named[0].endswith("-") else named)
     ),
+    "expires an id without its blank": Defect(
+        "EXP-4", wrapped("expire", lambda inner, account, session_id: inner(account, session_id.strip()))
+    ),
+    "page shortens large totals": Defect(
+        "PAY-7", result("price", lambda price: re.sub(",[0-9]{3}$", "k", price) if len(price) > 12 else price)
+    ),
     "key worn out by ten answers": Defect("IDM-1", fresh(lambda: worn_out(10, "create"))),
     "key worn out by ten expiries": Defect("IDM-5", fresh(lambda: worn_out(10, "expire"))),
     "charset in quotes refused": Defect(

@@ -220,6 +220,10 @@ READ_DEFECTS: Final = {
     ),
     "unknown status is any": Defect("LIS-15", asked(any_status)),
     "status of any case": Defect("LIS-15", asked(lambda query: {**query, **lower(query, "status")})),
+    "dates taken for bounds": Defect(
+        "LIS-15",
+        asked(lambda query: {name: re.sub("^[0-9]{4}-[0-9-]+$", "0", value) for name, value in query.items()}),
+    ),
     "first of several statuses": Defect(
         "LIS-15", asked(lambda query: {name: value.partition(",")[0] for name, value in query.items()})
     ),

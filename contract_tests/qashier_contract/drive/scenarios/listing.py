@@ -90,7 +90,7 @@ def lists(context: RunContext) -> None:
 @driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
-    requests=76,
+    requests=77,
 )
 def lists_further(context: RunContext) -> None:
     account = context.account
@@ -118,6 +118,7 @@ def lists_further(context: RunContext) -> None:
         "created%5Bfrom%5D=1",
         "created%5Bgte%5D=",
         "created%5Blt%5D=yesterday",
+        "created%5Bgte%5D=2030-01-01",
         "created%5Bgt%5D=1.5",
         "created%5Blte%5D=12abc",
         "status=OPEN",
