@@ -334,6 +334,16 @@ def test_a_create_in_chunks_succeeds_unless_its_length_is_wanted(status: int, ke
         assert verdict("HTTP-3", story) is None
 
 
+@pytest.mark.parametrize(("lines", "kept"), [(["GET", "POST"], True), (["GET, POST"], True), (["GET"], False)])
+def test_each_method_may_have_a_line_of_allow_for_itself(lines: list[str], kept: object) -> None:
+    story = Story()
+    refused = story.add("DELETE", "/checkout/sessions", 405, {"error": {"message": "use GET or POST"}})
+    assert refused.reply is not None
+    headers = (*refused.reply.headers, *(("allow", line) for line in lines))
+    story.exchanges[-1] = replace(refused, reply=replace(refused.reply, headers=headers))
+    assert verdict("HTTP-4", story) is kept
+
+
 @pytest.mark.parametrize(("asked", "kept"), [("paid", False), ("open%20", None), ("open,expired", None), ("", None)])
 def test_a_status_with_blanks_or_a_list_of_them_is_accused_of_not_being_refused_only(asked: str, kept: object) -> None:
     story = Story()

@@ -227,7 +227,9 @@ class Reply:
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
     def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key == name.lower()), None)
+        """The first value of a header; of `Allow`, which is a list, the values of all its lines."""
+        found = (value for key, value in self.headers if key == name.lower())
+        return ", ".join(found) or None if name == "Allow" else next(found, None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -365,6 +365,7 @@ NARROW_DEFECTS: Final = {
     "expires an id without its blank": Defect(
         "EXP-4", wrapped("expire", lambda inner, account, session_id: inner(account, session_id.strip()))
     ),
+    "way back without its fragment": Defect("PAY-4", result("way_back", lambda back: back and back.partition("#")[0])),
     "page shortens large totals": Defect(
         "PAY-7", result("price", lambda price: re.sub(",[0-9]{3}$", "k", price) if len(price) > 12 else price)
     ),

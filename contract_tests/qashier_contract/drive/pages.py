@@ -105,7 +105,7 @@ def a_page_looked_at(context: RunContext) -> None:
 def pages_left_open(context: RunContext) -> None:
     account = context.account
     expired, paid, method, authorised, cancelled, declined = (fresh(context, cancel_url=_CANCEL_URL) for _ in range(6))
-    elsewhere = fresh(context, cancel_url=f"{_CANCEL_URL}&other=1")
+    elsewhere = fresh(context, cancel_url=f"{_CANCEL_URL}&other=1#pay")
     for session in (declined, elsewhere):
         session.view()
     account.list(limit=9)
