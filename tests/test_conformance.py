@@ -197,6 +197,18 @@ def test_other_credentials_go_on_as_they_are(
     assert context.recorder.exchanges[-1].account is None
 
 
+@pytest.mark.parametrize(
+    "name", ["Transfer-Encoding", "Expect", "If-Match", "Range", "Accept", "X-HTTP-Method-Override"]
+)
+def test_headers_that_the_document_does_not_name_stay_behind(
+    context: RunContext, door: http.client.HTTPConnection, name: str
+) -> None:
+    """A target may refuse what they mean to HTTP: an empty `Transfer-Encoding` is no valid one (RFC 9112)."""
+    door.request("GET", "/checkout/sessions", headers={"Authorization": OURS, name: ""})
+    door.getresponse().read()
+    assert context.recorder.exchanges[-1].request.header(name) is None
+
+
 def test_each_session_is_marked_and_each_key_used_once(context: RunContext, door: http.client.HTTPConnection) -> None:
     body = json.dumps(context.body(success_url="https://shop.example/thanks#top"))
     sent = []

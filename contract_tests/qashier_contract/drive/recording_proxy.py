@@ -26,18 +26,9 @@ CREDENTIALS: Final = ("the-key-of-the-account", "")
 NUMBER: Final = "x-exchange-number"
 """The header of an answer that says under which number the exchange was recorded."""
 _STAND_IN: Final = "Basic " + base64.b64encode(":".join(CREDENTIALS).encode()).decode()
-_OURS: Final = frozenset(
-    {
-        "host",
-        "authorization",
-        "content-length",
-        "connection",
-        "accept-encoding",
-        "user-agent",
-        "x-schemathesis-testcaseid",
-    }
-)
-"""Headers that belong to the connection to this door, or that are set anew."""
+_PASSED_ON: Final = frozenset({"content-type", "idempotency-key"})
+"""Headers that the document names. Of any other a target may make what HTTP says of it: refuse an empty
+`Transfer-Encoding`, an `Expect`, an `If-Match` (RFC 9110, RFC 9112)."""
 _HOP: Final = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding", "keep-alive"})
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _FIELDS: Final = frozenset(
@@ -67,7 +58,7 @@ class RecordingProxy:
         """Send a request to the target; None once nothing more may be sent."""
         path, _, query = target.partition("?")
         said = next((value for name, value in headers if name.lower() == "authorization"), None)
-        kept = [(name, value) for name, value in headers if name.lower() not in _OURS]
+        kept = [(name, value) for name, value in headers if name.lower() in _PASSED_ON]
         with self._lock:
             if self.is_over:
                 return None
