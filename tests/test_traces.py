@@ -27,7 +27,7 @@ from qashier_contract.report.reproduction import reproduce
 from qashier_contract.statuses import NO_SUCCESS
 from qashier_contract.target import Key, Target
 from qashier_contract.trace.credentials import FORGED
-from qashier_contract.trace.literals import Code, literal
+from qashier_contract.trace.literals import Code, called, literal
 from qashier_contract.trace.minimise import Seen, minimise, shrink
 from qashier_contract.trace.names import Names
 from qashier_contract.trace.replay import seen_as, send_once
@@ -433,6 +433,11 @@ def test_a_text_with_an_id_in_it_is_written_as_source_that_means_it(before: str,
 def test_bytes_that_repeat_are_folded_and_mean_the_same(head: bytes, times: int, unit: bytes) -> None:
     value = head + unit * times
     assert eval(literal(value)) == value  # noqa: S307
+
+
+@pytest.mark.parametrize("text", ["Plain", "c2VjcmV0" * 16, "ab" * 40 + "c", "it's \" * 3"])
+def test_a_method_is_called_on_a_text_however_it_is_written(text: str) -> None:
+    assert eval(called(literal(text), "upper")) == text.upper()  # noqa: S307
 
 
 def test_what_is_long_because_it_repeats_is_short_as_source() -> None:

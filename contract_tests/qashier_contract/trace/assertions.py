@@ -24,7 +24,7 @@ from qashier_contract.findings import (
 from qashier_contract.history import Delivery, Exchange
 from qashier_contract.observed_events import subject_of
 from qashier_contract.places import ABSENT, EACH, At, Entry, Expected, Part, Step, Sum, Where, value_of
-from qashier_contract.trace.literals import literal
+from qashier_contract.trace.literals import called, literal
 from qashier_contract.trace.names import Names
 from qashier_contract.verdicts import Violation
 
@@ -137,7 +137,7 @@ class Assertion:
         places = [self.place(at) for at in (wanted.at, *getattr(wanted, "elsewhere", ()))]
         if isinstance(wanted.at.value, str) or wanted.at.part in {Part.HEADER, Part.TEXT, Part.RAW}:
             seen = f"({places[0]} or '').lower()"
-            return [f"assert {member}.lower() {'not ' * wanted.absent}in {seen}, {places[0]}"]
+            return [f"assert {called(member, 'lower')} {'not ' * wanted.absent}in {seen}, {places[0]}"]
         if len(places) > 1:
             listed = ", ".join(places)
             return [
@@ -168,7 +168,7 @@ class Assertion:
             return None
         made = hmac.new(delivery.endpoint.secret.encode(), delivery.body, "sha256")
         body = self._one(delivery) + ".body"
-        shown = f'hmac.new({literal(delivery.endpoint.secret)}.encode(), {body}, "sha256")'
+        shown = f'hmac.new({called(literal(delivery.endpoint.secret), "encode")}, {body}, "sha256")'
         if value == base64.b64encode(made.digest()).decode():
             return f"base64.b64encode({shown}.digest()).decode()"
         return f"{shown}.hexdigest()" if value == made.hexdigest() else None

@@ -59,6 +59,11 @@ def _flat(value: Json) -> str:
     return repr(value)
 
 
+def called(source: str, method: str) -> str:
+    """A method of a value that is called, as source: a text that is written as a product needs parentheses."""
+    return f"({source}).{method}()" if re.search(r"[\"'] \* \d+$", source) else f"{source}.{method}()"
+
+
 def _folded_list(items: Sequence[Json], indent: int | None) -> str | None:
     """`[item] * n` for a list of many equal items; None for another."""
     if len(items) < 4 or any(item != items[0] or type(item) is not type(items[0]) for item in items):

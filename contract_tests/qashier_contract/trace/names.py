@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from qashier_contract.history import CONTROL_PATH, TOO_LATE, Credentials, Exchange, History, Operation
-from qashier_contract.trace.literals import Code, literal
+from qashier_contract.trace.literals import Code, called, literal
 from qashier_contract.trace.steps import Step, Steps
 from qashier_contract.trace.symbols import (
     ApiKey,
@@ -291,7 +291,7 @@ class Names:
     def raw_body(self, text: Text) -> str:
         """A body that is sent byte for byte, as source."""
         plain = [part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part for part in text]
-        parts = [literal(part) if isinstance(part, bytes) else f"{self.text((part,))}.encode()" for part in plain]
+        parts = [literal(part) if isinstance(part, bytes) else called(self.text((part,)), "encode") for part in plain]
         return " + ".join(parts) or 'b""'
 
     def asked(self, step: Step) -> Json:
