@@ -101,6 +101,20 @@ def first_failure(defect: str) -> Report:
         return found(url)
 
 
+def test_a_deadline_that_is_no_integer_leads_to_no_other_accusation() -> None:
+    """What depends on it is judged by the deadline as it ought to be."""
+    report = check(
+        "http://127.0.0.1",
+        transport=within("expires_at as string"),
+        seed=1,
+        strict=True,
+        drivers=directed,
+        replay=False,
+        max_time_s=600.0,
+    )
+    assert {violation.clause for violation in report.violations} == {"CRE-1", "CRE-5", "CRE-6"}
+
+
 # ── by hand ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 NOW = 1_800_000_000

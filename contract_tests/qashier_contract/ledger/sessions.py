@@ -71,8 +71,15 @@ class ObservedSession:
 
     @property
     def expires_at(self) -> int:
-        expires_at = self.first.get("expires_at")
-        return expires_at if is_integer(expires_at) else 0
+        """As it was told; where that is no integer, as it ought to be."""
+        asked = self.born.request.json
+        for told in (self.first, asked if isinstance(asked, dict) else {}):
+            if is_integer(expires_at := told.get("expires_at")):
+                return expires_at
+        return self.created + oracle.LONGEST_LIFE if self.created else _NEVER
+
+
+_NEVER: Final = 2**53
 
 
 class Sessions:
