@@ -352,6 +352,9 @@ NARROW_DEFECTS: Final = {
     "blank description dropped": Defect(
         "AMT-5", wrapped("described", lambda inner, title, text: inner(title, text if (text or "x").strip() else None))
     ),
+    "what is free has no way back": Defect(
+        "PAY-4", wrapped("way_back", lambda inner, session: inner(session) if session["amount_total"] else None)
+    ),
     "way back cut at 200": Defect("PAY-4", result("way_back", lambda url: url and url[:200])),
     "webhooks without the query": Defect(
         "EVT-6", wrapped("post", lambda inner, to, event: inner({**to, "url": to["url"].partition("?")[0]}, event))

@@ -36,7 +36,7 @@ def the_hosted_page(context: RunContext) -> None:
     with_back, without = fresh(context, cancel_url=_CANCEL_URL), fresh(context, line_items=two_lines)
     if not with_back or not without:
         return
-    for session in (with_back, fresh(context, line_items=[context.line(0, 1)]), without):
+    for session in (with_back, fresh(context, line_items=[context.line(0, 1)], cancel_url=_CANCEL_URL), without):
         session.retrieve()
         shown = session.view()
         session.retrieve()
