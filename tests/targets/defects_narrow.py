@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from collections import Counter
@@ -332,7 +333,24 @@ def without_challenge(seen: Request, given: Answer) -> Answer:
     return replace(given, headers=headers)
 
 
+def signed_by_the_first(inner: Inner, to: dict[str, Any], event: Any) -> Any:
+    accounts = inner.server.accounts.values()
+    account = next(account for account in accounts if any(to is one for one in account.endpoints))
+    first = account.endpoints[0].get("secret")
+    return inner({**to, "secret": first} if first and to.get("secret") else to, event)
+
+
 NARROW_DEFECTS: Final = {
+    "all endpoints signed for by the first's secret": Defect("EVT-7", wrapped("post", signed_by_the_first)),
+    "port without a path refused": Defect(
+        "CRE-15",
+        wrapped("url_fits", lambda inner, url, name: inner(url, name) and not re.search(r"//[^/]*:\d+$", url)),
+    ),
+    "entities in urls resolved": Defect("CRE-8", result("url", lambda url: url and html.unescape(url))),
+    "entities on the page resolved": Defect(
+        "PAY-7", drawn_of(lambda line: {"description": html.unescape(line["description"])})
+    ),
+    "apostrophe encoded where a payment leads": Defect("PAY-1", result("pressed", lambda url: url.replace("'", "%27"))),
     "list with a query asks for no key": Defect("AUTH-1", answer(without_challenge)),
     "way back with its apostrophe encoded": Defect(
         "PAY-4", result("way_back", lambda url: url and url.replace("'", "%27"))

@@ -83,7 +83,7 @@ def the_hosted_page(context: RunContext) -> None:
     requests=10,
 )
 def a_page_looked_at(context: RunContext) -> None:
-    odd = 'brown <sugar>, "gula" & café 咖啡 🍵'
+    odd = 'brown <sugar>, "gula" & café 咖啡 🍵 &lt;'
     lines = [context.line(), context.line(399, 3, name="Kopi & Teh"), context.line(20, 7, description=odd)]
     lines += [context.line(125, 5)]  # named as the first one
     session = fresh(context, cancel_url=_CANCEL_URL, line_items=lines)
@@ -134,7 +134,7 @@ def pages_left_open(context: RunContext) -> None:
     given = fresh(context, line_items=[context.line(0, 2)])
     given.do("authorise", page=given.at_the_method())
     given.view()
-    plain = fresh(context, success_url=f"http://shop.example/Thanks/{context.mark()}?b=1&a=%2Fx#top")
+    plain = fresh(context, success_url=f"http://shop.example/Thanks/{context.mark()}?b=it's&a=%2Fx#top")
     plain.do("pay-card", page=plain.view())
     many = [context.line(100 + n, 1, name=f"No. {100 + n}") for n in range(oracle.LINES_MOST)]
     fresh(context, line_items=many).view()

@@ -191,7 +191,8 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5])):
         register(name, secret)
     if context.other is not None:
-        register(theirs, account=context.other)
+        register(theirs, _SECRETS[0], account=context.other)
+        register(f"{theirs}-too", _SECRETS[2], account=context.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
     paid, expired, failed, refused = (context.open(context.line(1250, 2, **texts)) for _ in range(4))
     if not all((paid, expired, failed, refused)):
@@ -218,7 +219,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     paid.retrieve()
     expired.retrieve()
     if context.other is not None and context.open(account=context.other).expire() is not None:
-        receiver.wait(theirs, 1)
+        desk.wait_for_each((theirs, f"{theirs}-too"), 1)
     _be_refused(context, desk, refused, (*early, *later) if due else ())
     account.events()
 

@@ -140,6 +140,8 @@ def _open_with_urls(context: RunContext) -> None:
         ("success_url", f"HTTPS://Shop.Example:443/{context.mark()}/a/../b//c/?x=1&x=2&y=%2f%7e+%20&z=#frag-ment"),
         ("return_url", "http://shop.example"),
         ("return_url", "https://shop.example?order={CHECKOUT_SESSION_ID}&q='()*!~;,@$|^`\""),
+        ("return_url", "https://shop.example:8443"),
+        ("success_url", f"https://shop.example/{context.mark()}?x=1&amp;y=%3C&lt;"),
         ("return_url", "http://localhost:54321/return/"),
         ("return_url", "http://127.0.0.1:8080/#/spa/route?x=1"),
         ("return_url", "http://s/return"),
