@@ -342,6 +342,7 @@ def signed_by_the_first(inner: Inner, to: dict[str, Any], event: Any) -> Any:
 
 NARROW_DEFECTS: Final = {
     "all endpoints signed for by the first's secret": Defect("EVT-7", wrapped("post", signed_by_the_first)),
+    "backslashes taken for escapes": Defect("AMT-5", result("described", lambda text: text.replace("\\n", "\n"))),
     "port without a path refused": Defect(
         "CRE-15",
         wrapped("url_fits", lambda inner, url, name: inner(url, name) and not re.search(r"//[^/]*:\d+$", url)),

@@ -68,7 +68,7 @@ _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
     },
     {"name": " Toast ", "description": "  cafe\u0301, blanks around, and a \u212b  "},
     {"name": "  Cafe\u0301 \u00a0"},
-    {"name": "it's 100%20 a+b &amp; c"},
+    {"name": "it's 100%20 a+b &amp; c:\\new \\u0041"},
     {"name": "Caf\u00e9 \ufb01 e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd"},
     {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
     {"name": "Set", "description": "two\r\nlines"},
