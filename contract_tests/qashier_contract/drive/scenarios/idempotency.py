@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, without
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, of_two_currencies, without
 from qashier_contract.history import Capability, Credentials
 from qashier_contract.values import Json
-
-_SECOND_CURRENCY: Final = ("line_items", 1, "price_data", "currency")
 
 
 @driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58)
@@ -74,14 +71,13 @@ def _after_refusals(context: RunContext, first: Opened, stem: str) -> None:
     account = context.account
     again = context.key()
     wrong = context.body()
-    mixed = altered(context.body(context.line(), context.line()), context.second_currency, *_SECOND_CURRENCY)
     for body in (
         altered(wrong, 0, "line_items", 0, "quantity"),
         altered(wrong, "javascript:x", "return_url"),
         {**wrong, "expires_at": 4_000_000_000},
         {**wrong, "line_items": []},
         without(wrong, "success_url"),
-        mixed,
+        of_two_currencies(context, context.line(), context.line()),
     ):
         account.create(body, key=again)
     right = Opened(account, account.create(wrong, key=again))

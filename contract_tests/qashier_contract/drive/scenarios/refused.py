@@ -8,7 +8,17 @@ from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage
-from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, creates, long_url, now, without
+from qashier_contract.drive.scenarios.scenario import (
+    PRICE,
+    PRODUCT,
+    URLS,
+    altered,
+    creates,
+    long_url,
+    now,
+    of_two_currencies,
+    without,
+)
 from qashier_contract.values import Json
 
 _LINE_FIELDS: Final[tuple[tuple[str | int, ...], ...]] = (
@@ -29,8 +39,7 @@ def one_of_each_kind(context: RunContext) -> Iterator[Json]:
     yield altered(context.body(), "1250", *PRICE, "unit_amount")
     yield altered(context.body(), 0, "line_items", 0, "quantity")
     yield altered(context.body(), context.currency.lower(), *PRICE, "currency")
-    mixed = context.body(context.line(), context.line())
-    yield altered(mixed, context.second_currency, "line_items", 1, "price_data", "currency")
+    yield of_two_currencies(context, context.line(), context.line())
     yield {**context.body(), "line_items": []}
     yield altered(context.body(), "javascript:alert(1)", "return_url")
     yield altered(context.body(), None, "cancel_url")
@@ -165,16 +174,12 @@ def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
     )
     for code in codes:
         yield altered(context.body(), code, *PRICE, "currency")
-    mixed = context.body(context.line(), context.line())
-    yield altered(mixed, context.second_currency, "line_items", 1, "price_data", "currency")
-    three = context.body(context.line(), context.line(), context.line())
-    yield altered(three, context.second_currency, "line_items", 2, "price_data", "currency")
-    gift = context.body(context.line(), context.line(0, 1))
-    yield altered(gift, context.second_currency, "line_items", 1, "price_data", "currency")
-    between = context.body(context.line(), context.line(), context.line())
-    yield altered(between, context.second_currency, "line_items", 1, "price_data", "currency")
-    many = context.body(*(context.line(1, 1) for _ in range(oracle.LINES_MOST)))
-    yield altered(many, context.second_currency, "line_items", oracle.LINES_MOST - 1, "price_data", "currency")
+    line = context.line
+    yield of_two_currencies(context, line(), line())
+    yield of_two_currencies(context, line(), line(), line())
+    yield of_two_currencies(context, line(), line(0, 1))
+    yield of_two_currencies(context, line(), line(), line(), odd=1)
+    yield of_two_currencies(context, *(line(1, 1) for _ in range(oracle.LINES_MOST)))
     yield {**context.body(), "line_items": []}
     yield context.body(*(context.line(1, 1) for _ in range(oracle.LINES_MOST + 1)))
 

@@ -48,6 +48,11 @@ def altered(body: dict[str, Json], value: Json, *path: str | int) -> dict[str, J
     return changed
 
 
+def of_two_currencies(context: RunContext, *lines: Json, odd: int = -1) -> dict[str, Json]:
+    """A body of some lines, of which one, by default the last, has another currency."""
+    return altered(context.body(*lines), context.second_currency, "line_items", odd, "price_data", "currency")
+
+
 def creates(
     purpose: str, *, stage: Stage = Stage.BREADTH, requests: int
 ) -> Callable[[Callable[[RunContext], Iterator[Json]]], Driver]:
