@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import pytest
+from starlette.types import Message
 from store_harness import Place
 
 from qashier_mock import MockAccount, MockServer
 from qashier_mock.core.credentials import account_of
+from qashier_mock.web.inspector.news import News
 
 pytest_plugins = ["store_fixtures"]
 
@@ -86,6 +90,32 @@ def test_every_worker_shows_what_another_one_did(database: Place) -> None:
         seen_by_each(url, path, "checkout.session.completed", "paid")
         seen_by_each(url, below, "POST /checkout/sessions", f"GET /checkout/sessions/{session['id']}")
         seen_by_each(url, "/_mock/", KEY, "2 sessions")
+
+
+def test_what_changes_as_soon_as_a_page_listens_is_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qashier_mock.web.inspector.news._LOOK_EVERY_S", 0.0)
+    changes, sent, leaves = 0, "", asyncio.Event()
+
+    async def version() -> tuple[object, ...]:
+        await asyncio.sleep(0)  # as on a database, others have their turn
+        return (changes,)
+
+    async def send(message: Message) -> None:
+        nonlocal changes, sent
+        sent += message.get("body", b"").decode()
+        changes += "retry:" in sent and not changes
+        if "event:" in sent:
+            leaves.set()
+
+    async def receive() -> Message:
+        await leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def listen() -> None:
+        await asyncio.wait_for(News(version, lambda: False)({}, receive, send), 5)
+
+    asyncio.run(listen())
+    assert sent.splitlines()[2] == "event: news"
 
 
 def test_news_of_one_worker_reaches_a_page_of_any(database: Place) -> None:

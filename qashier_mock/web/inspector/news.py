@@ -35,8 +35,8 @@ class News(Response):
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
 
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
-        await write("retry: 1000\n\n")
         shown, silent_s, pause_s = await self._version(), 0.0, _LOOK_EVERY_S
+        await write("retry: 1000\n\n")  # whatever changes from here on is news
         incoming = asyncio.ensure_future(receive())
         try:
             while not self._is_closing():
