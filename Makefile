@@ -8,6 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# Python keeps what it has compiled, even where it is told not to: the tests alone start hundreds of interpreters, and each
+# would compile all of our modules again.
+export PYTHONDONTWRITEBYTECODE =
+
 RUN := $(VENV)/bin/python
 SET_UP := $(PYTHON) tools/set_up.py --venv $(VENV)
 # What mypy's configuration names, as far as it is there: it refuses the name of a folder that is not.
