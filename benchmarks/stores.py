@@ -113,14 +113,14 @@ class Load:
             account = self.account_of(begin)
             self.clock.now = self.begin + begin // PER_SECOND
             async with self.store.transaction(account) as tx:
-                profile = tx.profile()
+                profile = tx.state.profile
                 for _ in range(begin, min(size, begin + step)):
-                    session = self._session(account, tx.next_sequence(), profile.drawn)
+                    session = self._session(account, tx.state.sessions, profile.drawn)
                     profile = replace(profile, drawn=profile.drawn + 1)
-                    await tx.add_session(session)
+                    await tx.add_sessions([session])
                     await tx.remember(self._record(session))
                     self.sessions.append((account, session.id))
-                await tx.save_profile(profile)
+                (await tx.change()).profile = profile
 
     async def copy(self, url: str, size: int) -> None:
         """The same for a database, in its own way of loading: one by one it would take an hour."""

@@ -149,17 +149,17 @@ class AccountService:
     async def settings(self, account: AccountId) -> Profile:
         """The account's settings."""
         async with self._store.transaction(account, reading=True) as tx:
-            return replace(tx.profile(), strict=self._service.advisor.is_strict(tx))
+            return replace(tx.state.profile, strict=self._service.advisor.is_strict(tx))
 
     async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
         """Change what is not None; return the settings afterwards."""
         async with self._store.transaction(account) as tx:
-            profile = tx.profile()
+            profile = tx.state.profile
             if strict is not None:
                 profile = replace(profile, strict=strict)
             if seed is not None:
                 profile = replace(profile, seed=seed)
-            await tx.save_profile(profile)
+            (await tx.change()).profile = profile
             return replace(profile, strict=self._service.advisor.is_strict(tx))
 
     # webhooks
@@ -187,9 +187,11 @@ class AccountService:
         """
         self._check_url(url, "url")
         async with self._store.transaction(account) as tx:
-            _check_room(tx.endpoints(), MOST_ENDPOINTS, "webhook endpoints")
+            _check_room(tx.state.endpoints, MOST_ENDPOINTS, "webhook endpoints")
             endpoint = WebhookEndpoint(await self._service.draw(tx, "we_"), url, types, secret)
-            await tx.put_endpoint(endpoint)
+            state = await tx.change()
+            state.endpoints = (*state.endpoints, endpoint)
+            await tx.hold(endpoint.id)
             return endpoint
 
     async def remove_endpoint(self, account: AccountId, endpoint_id: str) -> None:
@@ -200,8 +202,11 @@ class AccountService:
             RequestInvalid: It is the server's, not the account's.
         """
         async with self._store.transaction(account) as tx:
-            if any(each.id == endpoint_id for each in tx.endpoints()):
-                return await tx.remove_endpoint(endpoint_id)
+            kept = tuple([each for each in tx.state.endpoints if each.id != endpoint_id])
+            if len(kept) < len(tx.state.endpoints):
+                (await tx.change()).endpoints = kept
+                await tx.free([endpoint_id])
+                return await tx.remove_deliveries(endpoint_id)
             if any(each.id == endpoint_id for each in self._service.endpoints(tx)):
                 raise RequestInvalid(
                     f"Endpoint {endpoint_id} was given to the server with --webhook-url, for every account; "
@@ -220,7 +225,7 @@ class AccountService:
     async def faults(self, account: AccountId) -> Sequence[FaultRule]:
         """The rules, in the order in which they were made."""
         async with self._store.transaction(account, reading=True) as tx:
-            return tx.faults()
+            return tx.state.faults
 
     async def add_fault(self, account: AccountId, rule: FaultRule) -> FaultRule:
         """Add a rule under a new id.
@@ -229,9 +234,11 @@ class AccountService:
             RequestInvalid: The account has too many.
         """
         async with self._store.transaction(account) as tx:
-            _check_room(tx.faults(), MOST_FAULTS, "fault rules")
+            _check_room(tx.state.faults, MOST_FAULTS, "fault rules")
             rule = replace(rule, id=await self._service.draw(tx, "flt_"))
-            await tx.put_fault(rule)
+            state = await tx.change()
+            state.faults = (*state.faults, rule)
+            await tx.hold(rule.id)
             return rule
 
     async def remove_faults(self, account: AccountId, rule_id: str | None = None) -> None:
@@ -241,16 +248,17 @@ class AccountService:
             ObjectNotFound: The account has no such rule.
         """
         async with self._store.transaction(account) as tx:
-            known = [rule.id for rule in tx.faults()]
-            if rule_id is not None and rule_id not in known:
+            gone = {rule.id for rule in tx.state.faults if rule_id in (None, rule.id)}
+            if rule_id is not None and not gone:
                 raise ObjectNotFound("fault rule", rule_id)
-            for each in known if rule_id is None else [rule_id]:
-                await tx.remove_fault(each)
+            state = await tx.change()
+            state.faults = tuple([rule for rule in state.faults if rule.id not in gone])
+            await tx.free(gone)
 
     async def fault_of_call(self, account: AccountId, operation: str) -> FaultRule | None:
         """Find the rule that applies to a call, and count it as used once."""
         async with self._store.transaction(account, reading=True) as tx:
-            if not tx.faults():
+            if not tx.state.faults:
                 return None
         async with self._store.transaction(account) as tx:
             return await self._service.pick_fault(tx, operation=operation)
@@ -264,7 +272,7 @@ class AccountService:
     async def advice(self, account: AccountId) -> Sequence[AdviceNote]:
         """All advice to the integrator, as things stand."""
         async with self._store.transaction(account, reading=True, long=True) as tx:
-            noted = await tx.advice()
+            noted = tx.state.advice
             standing = about_webhooks(
                 events=await tx.events(most=1),
                 endpoints=self._service.endpoints(tx),
@@ -288,18 +296,18 @@ class AccountService:
         """The whole account as of now."""
         await self._service.sweep(account)
         async with self._store.transaction(account, reading=True, long=True) as tx:
-            with garbage_left(tx.next_sequence() * _SESSION_BYTES):
+            with garbage_left(tx.state.sessions * _SESSION_BYTES):
                 return AccountSnapshot(
                     clock=await self._reading(tx),
-                    profile=replace(tx.profile(), strict=self._service.advisor.is_strict(tx)),
+                    profile=replace(tx.state.profile, strict=self._service.advisor.is_strict(tx)),
                     sessions=[*await tx.sessions()],
                     records=[*await tx.records()],
                     events=[*await tx.events()],
-                    endpoints=tx.endpoints(),
+                    endpoints=tx.state.endpoints,
                     pending=[*await tx.pending_deliveries()],
                     attempts=await tx.attempts(),
-                    faults=tx.faults(),
-                    advice=await tx.advice(),
+                    faults=tx.state.faults,
+                    advice=tx.state.advice,
                     unconfirmed=tuple(await tx.unconfirmed()),
                 )
 
@@ -316,11 +324,11 @@ class AccountService:
             taken = await tx.reserve(_ids(snapshot))
             if taken is not None:
                 raise IdTaken(taken)
-            drawn = max(tx.profile().drawn, min(snapshot.profile.drawn, MOST_DRAWN // 2))
+            drawn = max(tx.state.profile.drawn, min(snapshot.profile.drawn, MOST_DRAWN // 2))
             await tx.clear()
             offset = snapshot.clock.now - self._clock()
             clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)
-            await tx.save_profile(replace(snapshot.profile, clock=clock, drawn=drawn))
+            (await tx.change()).profile = replace(snapshot.profile, clock=clock, drawn=drawn)
             await _fill(tx, snapshot)
         async with self._store.transaction(account, reading=True) as tx:
             await self._service.announce(tx)
@@ -331,11 +339,11 @@ class AccountService:
             raise RequestInvalid(refusal, kind=ErrorKind.RULE, param=param)
 
     async def _reading(self, tx: Transaction) -> ClockReading:
-        profile = tx.profile()
+        profile = tx.state.profile
         return ClockReading(
             now=self._service.now(tx),
             frozen=profile.clock.frozen_at is not None,
-            is_new=tx.next_sequence() == 0,
+            is_new=tx.state.sessions == 0,
         )
 
 
@@ -359,7 +367,7 @@ async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
     for attempt in snapshot.attempts:
         await tx.add_attempt(attempt)
     for note in snapshot.advice:
-        await tx.note_advice(note.advice, note.request_id, note.at, count=note.count)
+        (await tx.change()).note_advice(note.advice, note.request_id, note.at, count=note.count)
     for session_id in snapshot.unconfirmed:
         await tx.set_unconfirmed(session_id, unconfirmed=True)
 

@@ -37,7 +37,7 @@ class Advisor:
 
     def is_strict(self, tx: Transaction) -> bool:
         """Whether advice about a request is a refusal in this account."""
-        strict = tx.profile().strict
+        strict = tx.state.profile.strict
         return self._strict if strict is None else strict
 
     async def about(self, tx: Transaction, request: RequestRef, now: int) -> Sequence[Advice]:
@@ -69,10 +69,10 @@ class Advisor:
         new: list[Advice] = []
         for each in advice:
             if each.kind is AdviceKind.UNKNOWN_FIELD:
-                known = {note.advice.subject for note in await tx.advice()}
+                known = {note.advice.subject for note in tx.state.advice}
                 if each.subject not in known and len(known) >= MOST_PIECES:
                     continue
-            if await tx.note_advice(each, request.id, now):
+            if (await tx.change()).note_advice(each, request.id, now):
                 new.append(each)
         return new
 

@@ -86,7 +86,7 @@ class Clocks:
                     break
                 now = max(now, due)
                 async with self._store.transaction(account) as tx:
-                    if tx.profile().clock != shown:
+                    if tx.state.profile.clock != shown:
                         break  # the account was reset or restored meanwhile, so this move is over
                     shown = AccountClock(frozen_at=now)
                     await self._service.set_clock(tx, shown)
@@ -105,7 +105,7 @@ class Clocks:
             async with self._store.transaction(account) as tx:
                 # A move of this process that is still recorded has failed, since only one runs at a time here.
                 await self._resume_abandoned(tx, by_us=True)
-                before = tx.profile().clock
+                before = tx.state.profile.clock
                 stands = before.frozen_at is not None if frozen is None else frozen
                 now = self._service.now(tx)
                 target = now + by if to is None else to
@@ -123,7 +123,7 @@ class Clocks:
     async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> None:
         async with self._store.transaction(account) as tx:
             (await tx.change()).end_move(tx.worker)
-            if tx.profile().clock == shown:
+            if tx.state.profile.clock == shown:
                 clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
                 await self._service.set_clock(tx, clock)
 
@@ -146,7 +146,7 @@ class Clocks:
         if stands is None:
             return
         (await tx.change()).end_move(tx.worker)
-        now = tx.profile().clock.frozen_at
+        now = tx.state.profile.clock.frozen_at
         if not stands and now is not None:
             await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
 

@@ -89,8 +89,8 @@ class Inspection:
             if number % _READ_AT_ONCE == 0:
                 await asyncio.sleep(0)  # others have their turn
             async with self._store.transaction(account, reading=True) as tx:
-                now, is_frozen = self._service.now(tx), tx.profile().clock.frozen_at is not None
-                sessions = tx.next_sequence()
+                now, is_frozen = self._service.now(tx), tx.state.profile.clock.frozen_at is not None
+                sessions = tx.state.sessions
             last = await self._store.journal(account, most=1)
             if sessions or last:
                 found.append(AccountSummary(account, now, is_frozen, sessions, last[0] if last else None))
@@ -141,15 +141,15 @@ class Inspection:
     async def next_deadline(self, account: AccountId) -> int | None:
         """The earliest `expires_at` of the account's open sessions, epoch seconds; None if none is open."""
         async with self._store.transaction(account, reading=True) as tx:
-            return tx.next_deadline()
+            return tx.state.deadline
 
     async def version(self, account: AccountId | None) -> tuple[object, ...]:
         """Something that differs once there is news of an account, or of any."""
         if account is None:
             return tuple((each.account, each.sessions, each.last_request) for each in await self.accounts())
         async with self._store.transaction(account, reading=True) as tx:
-            clock, drawn = tx.profile().clock, tx.profile().drawn
-            state = (clock, drawn, tx.next_deadline(), tx.state.attempts, len(tx.faults()), len(tx.endpoints()))
+            clock, drawn = tx.state.profile.clock, tx.state.profile.drawn
+            state = (clock, drawn, tx.state.deadline, tx.state.attempts, len(tx.state.faults), len(tx.state.endpoints))
             # What else may become of deliveries shows in the numbers drawn and tried.
             due = await tx.next_delivery_due()
         return (*state, due, await self._store.journal(account, most=1))

@@ -139,11 +139,11 @@ class CheckoutService:
                     params,
                     session_id=await self.draw(tx, "cs_test_"),
                     account=account,
-                    sequence=tx.next_sequence(),
+                    sequence=tx.state.sessions,
                     now=now,
                     pay_url=self._public_url() + "/pay/",
                 )
-                await tx.add_session(session)
+                await tx.add_sessions([session])
             except ApiError as error:
                 error.advice = advice
                 raise
@@ -286,13 +286,13 @@ class CheckoutService:
 
     async def set_clock(self, tx: Transaction, clock: AccountClock) -> None:
         """Set the account's clock and expire what is then overdue, as much of it as one transaction may."""
-        await tx.save_profile(replace(tx.profile(), clock=clock))
+        (await tx.change()).profile = replace(tx.state.profile, clock=clock)
         await self._sweep(tx, self.now(tx))
         await self.announce(tx)
 
     def now(self, tx: Transaction) -> int:
         """The account's clock, epoch seconds."""
-        clock = tx.profile().clock
+        clock = tx.state.profile.clock
         if self._clocks.get(tx.account, MACHINE_CLOCK) is not clock:
             self._clocks[tx.account] = clock
         return clock.read(self._clock())
@@ -303,7 +303,7 @@ class CheckoutService:
 
     async def draw(self, tx: Transaction, prefix: str) -> str:
         """Draw an id that no account was ever given (CRE-10)."""
-        profile = tx.profile()
+        profile = tx.state.profile
         for counter in count(profile.drawn):
             object_id = self._ids.new_id(prefix, tx.account, counter, profile.seed)
             if not await tx.is_taken(object_id):
@@ -313,7 +313,7 @@ class CheckoutService:
 
     def endpoints(self, tx: Transaction) -> Sequence[WebhookEndpoint]:
         """Where the account's events go: the server's common endpoints, then its own."""
-        return (*self._common_endpoints, *tx.endpoints())
+        return (*self._common_endpoints, *tx.state.endpoints)
 
     async def record_event(
         self, tx: Transaction, session: CheckoutSession, event_type: EventType, now: int, request: RequestRef | None
@@ -357,10 +357,10 @@ class CheckoutService:
         self, tx: Transaction, *, operation: str | None = None, webhook: EventType | None = None
     ) -> FaultRule | None:
         """Find the rule that applies to a call of `operation` or to a `webhook`, and count it as used once."""
-        fault_rules = tx.faults()
+        fault_rules = tx.state.faults
         if not fault_rules:
             return None
-        profile = tx.profile()
+        profile = tx.state.profile
         counters = count(profile.drawn)
         rule = pick(
             fault_rules,
@@ -368,10 +368,11 @@ class CheckoutService:
             operation=operation,
             webhook=webhook,
         )
+        state = await tx.change()
         # Chances and ids share a counter, so that each call and each webhook has a chance of its own.
-        await tx.save_profile(replace(profile, drawn=next(counters)))
+        state.profile = replace(profile, drawn=next(counters))
         if rule is not None:
-            await tx.put_fault(rule.once_more())
+            state.faults = tuple([rule.once_more() if each is rule else each for each in fault_rules])
         return rule
 
     async def announce(self, tx: Transaction) -> None:

@@ -96,18 +96,18 @@ def test_chances_repeat_with_the_seed_and_two_even_rules_share_the_calls() -> No
     stores = MemoryStore(), MemoryStore()
     for store in stores:
         tx = store.transaction(ACCOUNT)
-        drive(tx.put_fault(rule("flt_1", operation="*", probability=0.5)))
-        drive(tx.put_fault(rule("flt_2", operation="*", probability=0.5)))
+        names = ("flt_1", "flt_2")
+        drive(tx.change()).faults = tuple([rule(each, operation="*", probability=0.5) for each in names])
     first, second = picked(stores[0], 200), picked(stores[1], 200)
     assert first == second
     assert 75 < first.count("flt_1") < 125
     assert 30 < first.count("flt_2") < 75
     assert 30 < first.count(None) < 75
-    applied = {each.id: each.applied for each in stores[0].transaction(ACCOUNT).faults()}
+    applied = {each.id: each.applied for each in stores[0].transaction(ACCOUNT).state.faults}
     assert applied == {"flt_1": first.count("flt_1"), "flt_2": first.count("flt_2")}
 
 
 def test_without_rules_nothing_is_drawn_so_that_ids_do_not_depend_on_faults() -> None:
     store = MemoryStore()
     assert picked(store, 3) == [None, None, None]
-    assert store.transaction(ACCOUNT).profile().drawn == 0
+    assert store.transaction(ACCOUNT).state.profile.drawn == 0

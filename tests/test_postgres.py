@@ -78,7 +78,7 @@ async def test_one_key_at_the_same_time_opens_one_session(processes: Processes) 
     created = await asyncio.gather(*((one, other)[each % 2].create(key="a key") for each in range(12)))
     assert len({session.id for session in created}) == 1
     async with one.store.transaction(ONE) as tx:
-        assert tx.next_sequence() == 1
+        assert tx.state.sessions == 1
 
 
 async def test_a_key_under_way_is_a_conflict_where_the_policy_says_so(processes: Processes) -> None:
@@ -97,11 +97,11 @@ async def test_reading_waits_for_nobody(processes: Processes) -> None:
     one, other = await processes.start(), await processes.start()
     session = await one.create()
     async with one.store.transaction(ONE) as tx:
-        await tx.save_profile(tx.profile())
+        (await tx.change()).profile = tx.state.profile
         assert (await other.service.retrieve(ONE, session.id, RequestRef("req_2")))[0] == session
         assert (await other.service.list_sessions(ONE, ListQuery())).sessions == (session,)
         async with other.store.transaction(ONE, reading=True) as reading:
-            assert not reading.faults()
+            assert not reading.state.faults
 
 
 async def test_readers_at_the_same_time_expire_a_session_once(processes: Processes) -> None:

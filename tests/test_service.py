@@ -220,7 +220,7 @@ def test_a_clock_that_stands_announces_only_what_is_due_already() -> None:
     clock.now += 3
     create(service, life=1_900)
     assert alarm.rung() == []
-    drive(store.transaction(ACCOUNT).put_endpoint(WebhookEndpoint("we_1", "http://127.0.0.1:9")))
+    store.transaction(ACCOUNT).state.endpoints = (WebhookEndpoint("we_1", "http://127.0.0.1:9"),)
     drive(service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
     assert alarm.rung() == [0]
 
@@ -244,7 +244,7 @@ def test_a_strict_service_refuses_what_is_advised_against_and_remembers_nothing(
     with pytest.raises(RequestInvalid, match="Refused in strict mode: A POST came without") as refused:
         drive(service.create(ACCOUNT, order(), asked))
     assert refused.value.advice == ()
-    assert drive(store.transaction(ACCOUNT).advice()) == ()
+    assert store.transaction(ACCOUNT).state.advice == ()
 
 
 def test_a_refusal_carries_the_advice_that_was_new(service: CheckoutService) -> None:

@@ -179,7 +179,7 @@ async def test_more_accounts_than_are_handed_out_at_once_are_seen_to_one_after_t
     async def are_expired() -> bool:
         for account in reversed(accounts):
             async with mock.store.transaction(account, reading=True) as tx:
-                if tx.next_deadline() is not None:
+                if tx.state.deadline is not None:
                     return False
         return True
 

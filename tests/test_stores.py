@@ -124,11 +124,11 @@ async def test_what_a_long_command_reads_belongs_to_one_moment(lasting: Place, m
 @pytest.mark.asyncio
 async def test_a_new_account_has_the_defaults(store: Store) -> None:
     async with store.transaction(ONE, reading=True) as tx:
-        assert tx.profile() == Profile()
-        assert (tx.next_sequence(), tx.newest(), tx.next_deadline()) == (0, 0, None)
+        assert tx.state.profile == Profile()
+        assert (tx.state.sessions, tx.state.newest, tx.state.deadline) == (0, 0, None)
         assert [*await tx.sessions(), *await tx.records(), *await tx.events()] == []
     async with store.transaction(ONE, reading=True) as tx:
-        assert not tx.faults()
+        assert not tx.state.faults
     assert await store.journal(ONE) == ()
 
 
@@ -142,8 +142,8 @@ async def test_what_failed_on_the_way_has_not_happened(lasting: Place) -> None:
     async def fail() -> None:
         async with mock.store.transaction(ONE) as tx:
             await tx.replace_session(session, dataclasses.replace(session, status=Status.COMPLETE))
-            await tx.add_session(dataclasses.replace(session, id="cs_test_other", sequence=1))
-            await tx.save_profile(Profile(drawn=99))
+            await tx.add_sessions([dataclasses.replace(session, id="cs_test_other", sequence=1)])
+            (await tx.change()).profile = Profile(drawn=99)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -352,8 +352,8 @@ async def test_many_sessions_at_once_are_as_one_after_the_other(store: Store) ->
     async with store.transaction(ONE) as tx:
         await tx.add_sessions([])
         await tx.add_sessions(sessions)
-        assert tx.next_sequence() == 3
-        assert tx.next_deadline() == SESSION.expires_at
+        assert tx.state.sessions == 3
+        assert tx.state.deadline == SESSION.expires_at
     async with store.transaction(ONE, reading=True) as tx:
         assert await tx.sessions() == tuple(sessions)
 

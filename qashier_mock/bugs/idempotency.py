@@ -265,10 +265,10 @@ async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, pr
     """Two creates at the same time read the same counter, and get the same id."""
     if prefix != "cs_test_":
         return await inner(tx, prefix)
-    seen = tx.profile()
+    seen = tx.state.profile
     await asyncio.sleep(RACE_S)
-    now = tx.profile()
-    await tx.save_profile(replace(now, drawn=max(now.drawn, seen.drawn + 1)))
+    now = tx.state.profile
+    (await tx.change()).profile = replace(now, drawn=max(now.drawn, seen.drawn + 1))
     return parts.ids.new_id(prefix, tx.account, seen.drawn, seen.seed)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from qashier_mock.core.advice import Advice, AdviceNote
 from qashier_mock.core.faults import FaultRule
-from qashier_mock.core.model import Profile, WebhookEndpoint
+from qashier_mock.core.model import CheckoutSession, Profile, WebhookEndpoint
 
 NEW: Profile = Profile()
 """What every account begins with."""
@@ -61,11 +61,20 @@ class AccountState:
         """The ids of the endpoints and of the fault rules."""
         return {each.id for each in self.endpoints} | {each.id for each in self.faults}
 
+    def note_sessions(self, added: Iterable[CheckoutSession]) -> None:
+        """Count sessions that were added, in order."""
+        for session in added:
+            self.sessions = session.sequence + 1
+            self.newest = session.created
+            if session.is_open and (self.deadline is None or session.expires_at < self.deadline):
+                self.deadline = session.expires_at
+
     def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         """Remember an advice, earned `count` times more; True when its subject is new to the account."""
-        for note in self.advice:
+        for index, note in enumerate(self.advice):
             if note.advice.kind is advice.kind and note.advice.subject == advice.subject:
-                note.count += count
+                again = replace(note, count=note.count + count)
+                self.advice = (*self.advice[:index], again, *self.advice[index + 1 :])
                 return False
         self.advice = (*self.advice, AdviceNote(advice, request_id, at, count))
         return True

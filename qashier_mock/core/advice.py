@@ -77,7 +77,7 @@ class Advice:
         return self.kind, None if self.param is None else _INDEX.sub("[]", self.param)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AdviceNote:
     """Advice as the account remembers it: when it was first given, and how often it applied.
 

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from qashier_mock.core.account import AccountState
-from qashier_mock.core.advice import Advice, AdviceNote
 from qashier_mock.core.delivery import Attempt, Delivery
-from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status, WebhookEndpoint
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
 from qashier_mock.core.paging import Interval, ListQuery, Page, take
-
-T = TypeVar("T", bound=FaultRule | WebhookEndpoint)
 
 ATTEMPTS_KEPT: Final = 10_000
 """Attempts that an account remembers."""
@@ -36,8 +31,8 @@ class Transaction(Protocol):
     """One account's unit of work.
 
     Costs are O(log n) in what the account holds, plus what is returned, unless a method says otherwise. What there is
-    one of for each account (profile, counters, endpoints, rules) has been read when the transaction begins, is told
-    without waiting, and is the same for all stores: it is written here, for stores to inherit.
+    one of for each account (profile, counters, endpoints, rules, advice) is its `state`: it has been read when the
+    transaction begins, and is changed after `change()` only.
 
     Attributes:
         account: Whose.
@@ -56,18 +51,7 @@ class Transaction(Protocol):
     async def change(self) -> AccountState:
         """The state, to be changed."""
 
-    def profile(self) -> Profile:
-        """The account's clock, settings and counters; a new account's are the defaults."""
-        return self.state.profile
-
-    async def save_profile(self, profile: Profile) -> None:
-        (await self.change()).profile = profile
-
     # sessions
-
-    def next_sequence(self) -> int:
-        """How many sessions were ever added: the place of the next one."""
-        return self.state.sessions
 
     def newest(self) -> int:
         """The `created` of the newest session, 0 where there is none."""
@@ -75,16 +59,13 @@ class Transaction(Protocol):
 
     def next_deadline(self) -> int | None:
         """The earliest `expires_at` of an open session."""
+        return self.state.deadline
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         """This account's session, or None."""
 
-    async def add_session(self, session: CheckoutSession) -> None:
-        """Add a session at the end of the order of creation; its `sequence` is `next_sequence()`."""
-        await self.add_sessions([session])
-
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
-        """Add many sessions, in order."""
+        """Add sessions at the end of the order of creation; `sequence` goes on from `state.sessions`."""
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         """Put a changed session in the place of what it was."""
@@ -133,24 +114,6 @@ class Transaction(Protocol):
     ) -> Sequence[Event]:
         """Oldest first, at most so many; O(n) in the account's events."""
 
-    def endpoints(self) -> Sequence[WebhookEndpoint]:
-        """In order of registration."""
-        return self.state.endpoints
-
-    async def put_endpoint(self, endpoint: WebhookEndpoint) -> None:
-        state = await self.change()
-        state.endpoints = await self._put(state.endpoints, endpoint)
-
-    async def remove_endpoint(self, endpoint_id: str) -> None:
-        """Remove an endpoint and what was still to be delivered there."""
-        state = await self.change()
-        state.endpoints = tuple([each for each in state.endpoints if each.id != endpoint_id])
-        await self.free([endpoint_id])
-        await self.remove_deliveries(endpoint_id)
-
-    async def remove_deliveries(self, endpoint_id: str) -> None:
-        """Remove what is still to be delivered to an endpoint that is gone; O(n) in what is to be delivered."""
-
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """What is still to be delivered, or None."""
 
@@ -158,6 +121,9 @@ class Transaction(Protocol):
         """Add a delivery, or change one; nobody attempts it from here on."""
 
     async def remove_delivery(self, delivery_id: str) -> None: ...
+
+    async def remove_deliveries(self, endpoint_id: str) -> None:
+        """Remove what is still to be delivered to an endpoint that is gone; O(n) in what is to be delivered."""
 
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
         """Those that are due at or before `now` and that nobody attempts, earliest first, at most `limit`.
@@ -185,42 +151,12 @@ class Transaction(Protocol):
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
         """The last 10,000, oldest first, without the first `after` that were ever added."""
 
-    # faults and advice
-
-    def faults(self) -> Sequence[FaultRule]:
-        """In the order in which they were made."""
-        return self.state.faults
-
-    async def put_fault(self, rule: FaultRule) -> None:
-        state = await self.change()
-        state.faults = await self._put(state.faults, rule)
-
-    async def remove_fault(self, rule_id: str) -> None:
-        state = await self.change()
-        state.faults = tuple([each for each in state.faults if each.id != rule_id])
-        await self.free([rule_id])
-
-    async def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
-        """See `AccountState.note_advice`."""
-        return (await self.change()).note_advice(advice, request_id, at, count=count)
-
-    async def advice(self) -> Sequence[AdviceNote]:
-        """In the order in which they were first earned."""
-        return tuple([replace(note) for note in self.state.advice])
-
     async def unconfirmed(self) -> Collection[str]:
         """Ids of sessions that have ended with a webhook and were not retrieved since."""
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None: ...
 
     # ids
-
-    async def _put(self, values: Sequence[T], value: T) -> Sequence[T]:
-        """The values with one in the place of the one with its id, or at the end."""
-        if any(each.id == value.id for each in values):
-            return tuple([value if each.id == value.id else each for each in values])
-        await self.hold(value.id)
-        return (*values, value)
 
     async def hold(self, object_id: str) -> None:
         """Remember whose the id of an endpoint or a fault rule is."""
@@ -241,7 +177,7 @@ class Transaction(Protocol):
     async def clear(self) -> None:
         """Remove all that the account holds, its journal included, but the profile's `drawn` stays; O(n).
 
-        In a long command nothing more may be read of the account after that.
+        Long commands only, which may read nothing more of the account after that.
         """
 
 
@@ -275,7 +211,7 @@ class Store(Protocol):
         Args:
             account: Whose.
             reading: The command reads, and others need not wait for it; what it writes in the end all the same it
-                decides after it was first told so by this store (`overdue`, `note_advice`).
+                decides after this store has told it (`overdue`, `change`).
             long: The command reads all that the account has, or clears it. What it reads belongs to one moment, and
                 commands on other accounts have their turn meanwhile, however much that is.
             key: An idempotency key: raises `IdempotencyKeyInUse` where a transaction with the same key is under way,

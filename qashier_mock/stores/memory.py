@@ -82,18 +82,14 @@ class MemoryAccount(Transaction):
         session = self._store.sessions.get(session_id)
         return session if session is not None and session.account == self.account else None
 
-    async def add_session(self, session: CheckoutSession) -> None:
-        self._sessions.append(session)
-        self.state.sessions += 1
-        self.state.newest = session.created
-        self._store.sessions[session.id] = session
-        self._by_status[session.status].add(session.sequence)
-        if session.is_open:
-            heappush(self._deadlines, (session.expires_at, session.sequence))
-
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
         for session in sessions:
-            await self.add_session(session)
+            self._sessions.append(session)
+            self._store.sessions[session.id] = session
+            self._by_status[session.status].add(session.sequence)
+            if session.is_open:
+                heappush(self._deadlines, (session.expires_at, session.sequence))
+        self.state.note_sessions(sessions)
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         self._sessions[session.sequence] = session
@@ -101,28 +97,19 @@ class MemoryAccount(Transaction):
         if before.status is not session.status:
             self._by_status[before.status].remove(session.sequence)
             self._by_status[session.status].add(session.sequence)
+        while self._deadlines and not self._sessions[self._deadlines[0][1]].is_open:
+            heappop(self._deadlines)
+        self.state.deadline = self._deadlines[0][0] if self._deadlines else None
 
     async def overdue(self, now: int) -> CheckoutSession | None:
-        deadline = self.next_deadline()
+        deadline = self.state.deadline
         return None if deadline is None or deadline > now else self._sessions[self._deadlines[0][1]]
-
-    def next_deadline(self) -> int | None:
-        while self._deadlines:
-            deadline, sequence = self._deadlines[0]
-            if self._sessions[sequence].status is Status.OPEN:
-                return deadline
-            heappop(self._deadlines)
-        return None
 
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
         first, end, sessions = interval.first, interval.end, self._sessions
-        places: Iterable[int]
+        places: Iterable[int] = range(first, end)[:: -1 if interval.newest_first else 1]
         if status is not None:
             places = self._by_status[status].irange(first, end, inclusive=(True, False), reverse=interval.newest_first)
-        elif interval.newest_first:
-            places = range(end - 1, first - 1, -1)
-        else:
-            places = range(first, end)
         return [sessions[place] for place in islice(places, limit)]
 
     async def _first_since(self, created: int) -> int:

@@ -70,12 +70,7 @@ class SqlTransaction(SqlUnit):
             await self._write(_INSERT_SESSION, *packed[0])
         elif packed:
             await self._write_many(_INSERT_SESSION, packed)
-        state = await self.change()
-        for session in sessions:
-            state.sessions = session.sequence + 1
-            state.newest = session.created
-            if session.is_open and (state.deadline is None or session.expires_at < state.deadline):
-                state.deadline = session.expires_at
+        (await self.change()).note_sessions(sessions)
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         state = await self.change()
@@ -104,9 +99,6 @@ class SqlTransaction(SqlUnit):
 
     def _may_be_overdue(self, now: int) -> bool:
         return self.state.deadline is not None and self.state.deadline <= now
-
-    def next_deadline(self) -> int | None:
-        return self.state.deadline
 
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
         order = "DESC" if interval.newest_first else "ASC"
