@@ -17,7 +17,7 @@ import pytest
 from pipeline_harness import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, descriptors, protocol
+from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, descriptors, have_a_task, protocol
 from qashier_mock.pipeline.protocol import HEADER_LIMIT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +49,7 @@ async def suspends(call: Call, **arguments: Any) -> Reply:
 
 
 async def needs_a_task(call: Call, **_: Any) -> Reply:
+    await have_a_task()
     async with asyncio.timeout(5):
         await asyncio.sleep(0)
     return Reply(200, {"operation": call.operation.operation_id})
@@ -165,7 +166,7 @@ class TestServing:
     def test_requests_are_answered(self, port: int, request_bytes: bytes) -> None:
         assert exchange(port, request_bytes).status == 200
 
-    def test_an_operation_has_a_task(self, port: int) -> None:
+    def test_an_operation_that_asks_for_a_task_has_one(self, port: int) -> None:
         answer = exchange(port, b"GET /things/newest HTTP/1.1\r\n" + CREDENTIALS + b"\r\n")
         assert answer.json == {"operation": "get_newest"}
 

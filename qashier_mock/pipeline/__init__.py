@@ -7,6 +7,7 @@
 
 - documents: pairs of a document (mapping, path, `Document`) and its base paths, `[(path, ("", "/v3/payment/qpay"))]`.
 - handlers: objects, modules or mappings with one `async def operation_id(call, **arguments) -> Reply` per operation.
+  It begins without a task of its own; what needs one, as `asyncio.timeout` does, awaits `have_a_task()` first.
 - hooks: see `Hooks`. pages: `{"/pay": asgi_app}`. lifespan: `() -> async context manager`.
 - Served by `make_protocol(hooks)`: `uvicorn.Config(app, http=make_protocol(hooks), ws="none")`.
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from qashier_mock.pipeline.app import create_pipeline
+    from qashier_mock.pipeline.beginning import have_a_task
     from qashier_mock.pipeline.document import Document, precompile
     from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
     from qashier_mock.pipeline.garbage import collect_seldom, garbage_left, let_go
@@ -46,6 +48,7 @@ __all__ = [
     "collect_seldom",
     "create_pipeline",
     "garbage_left",
+    "have_a_task",
     "let_go",
     "make_protocol",
     "precompile",
@@ -53,6 +56,7 @@ __all__ = [
 
 _NAMES: Final = {
     "app": ("create_pipeline",),
+    "beginning": ("have_a_task",),
     "document": ("Document", "precompile"),
     "exchange": ("Call", "Fault", "Hooks", "UnroutedRequest"),
     "garbage": ("collect_seldom", "garbage_left", "let_go"),

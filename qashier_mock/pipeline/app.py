@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from qashier_mock.pipeline import bodies, wording
+from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
@@ -342,6 +343,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await send(message)
 
         try:
+            await have_a_task()
             await page(scope, take, stamp)
         except Exception as error:  # noqa: BLE001 - a page may not take the server's own error page
             log_unexpected(error, "page", request_id)

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.pipeline.descriptors import most_connections
 
 MOST_HELD: Final = 1_000
@@ -23,6 +24,7 @@ class Delays:
 
     async def hold(self, seconds: float) -> None:
         """Return after so many seconds, or sooner where this is the longest held of too many."""
+        await have_a_task()
         if len(self._held) >= self._most:
             oldest = next(iter(self._held))
             del self._held[oldest]

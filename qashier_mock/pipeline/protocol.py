@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from qashier_mock.pipeline.beginning import begin
 from qashier_mock.pipeline.descriptors import Connections
 from qashier_mock.pipeline.logs import logger
 from qashier_mock.pipeline.refusal import Reason, Refused
@@ -127,15 +128,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._is_counted = self._expected == HEADERS or len(data) > HEADER_LIMIT
         self._has_progress = False
         self.parse(data)
-        if self._has_progress:
-            self._overhead = 0
-        else:
-            self._overhead += len(data)
-            if self._overhead > HEADER_LIMIT and self._left is None:
-                self.refuse(TOO_LARGE)
+        self._overhead = 0 if self._has_progress else self._overhead + len(data)
+        if self._overhead > HEADER_LIMIT and self._left is None:
+            self.refuse(TOO_LARGE)
 
     def parse(self, data: bytes) -> None:
-        """Hand bytes to the parser."""
         super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
@@ -202,11 +199,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class PipelineProtocol(GuardedProtocol):
-    """The same, with answers in order whatever comes after them, and responses sent in one step."""
+    """The same, with answers in order whatever comes after them, responses sent in one step, and no task for most."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._cycles: deque[RequestResponseCycle] = deque()  # what has no whole answer, in order; the first one runs
+        self._to_begin: Coroutine[Any, Any, None] | None = None  # a request, once all bytes at hand are parsed
         self._is_last = False  # the client sends no further request
         self._refusal: str | None = None  # to be sent after the answers
         self._default_head: tuple[Any, bytes] = (None, b"")
@@ -229,7 +227,10 @@ class PipelineProtocol(GuardedProtocol):
         except httptools.HttpParserInvalidMethodError:
             self.refuse(NO_METHOD)
         except httptools.HttpParserError:
-            self.refuse(TOO_LARGE if self._is_too_large or self._trailers.size > HEADER_LIMIT else NOT_HTTP)
+            self.send_400_response("")
+        if self._to_begin is not None:
+            request, self._to_begin = self._to_begin, None
+            begin(request, self.tasks)
 
     def _without_upgrade(self) -> bytes:
         """Return the head of the request as it would have been without asking for an upgrade."""
@@ -269,8 +270,8 @@ class PipelineProtocol(GuardedProtocol):
         return not self._cycles and self._left is None
 
     def _check_silence(self) -> None:
-        is_idle = self._expected == NOTHING and self.is_idle()
-        if is_idle and self._loop.time() - self._heard_at >= self.timeout_keep_alive:
+        silent_for = self._loop.time() - self._heard_at
+        if self._expected == NOTHING and self.is_idle() and silent_for >= self.timeout_keep_alive:
             self._wire.close()
         super()._check_silence()
 
@@ -285,6 +286,9 @@ class PipelineProtocol(GuardedProtocol):
         else:
             self._is_upgrade = True
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # older versions make tasks elsewhere
+        self._to_begin = cycle.run_asgi(app)
+
     def on_response_complete(self) -> None:
         # uvicorn's own method also starts a timer each time; here `_check_silence` closes what is idle.
         self._cycles.popleft()
@@ -294,9 +298,7 @@ class PipelineProtocol(GuardedProtocol):
         self.flow.resume_reading()
         if self._cycles:
             cycle, app = self.pipeline.pop()
-            task = self._loop.create_task(cycle.run_asgi(app))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self._loop.call_soon(begin, cycle.run_asgi(app), self.tasks)  # not now: the stack would get too deep
         elif self._refusal is not None:
             self.refuse(self._refusal)
         if self._is_last and not self._cycles:
@@ -311,7 +313,7 @@ class PipelineProtocol(GuardedProtocol):
             return
         if cycle.response_started:
             raise RuntimeError("the response has been started already")
-        headers = self.server_state.default_headers  # uvicorn makes them anew each second
+        headers = self.server_state.default_headers  # made anew each second
         if headers is not self._default_head[0]:
             self._default_head = (headers, b"".join([b"%b: %b\r\n" % header for header in headers]))
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
@@ -325,9 +327,8 @@ class PipelineProtocol(GuardedProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    """Tell the app that nobody waits for this answer any more."""
     cycle.disconnected = True
-    cycle.message_event.set()
+    cycle.message_event.set()  # whoever reads the body learns of it
 
 
 def make_protocol(hooks: Hooks, *, silence_s: float = SILENCE_S) -> type[GuardedProtocol]:

@@ -308,9 +308,3 @@ def _insertion(table: str, columns: Sequence[str], replacing: str | None) -> str
         return sql
     changes = ", ".join(f"{each} = excluded.{each}" for each in columns)
     return f"{sql} ON CONFLICT (account, {replacing}) DO UPDATE SET {changes}"
-
-
-async def have_a_task() -> None:
-    """A server may start requests without a task of their own; what waits needs one."""
-    if asyncio.current_task() is None:
-        await asyncio.sleep(0)

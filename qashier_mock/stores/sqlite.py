@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.stores.database import READ_ACCOUNT, AccountRow, have_a_task
+from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
 from qashier_mock.stores.sql import SqlTransaction
@@ -201,7 +201,6 @@ class _SqliteRows:
 
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:  # noqa: ARG002
         while (other := self._long.get(account)) is not None:
-            await have_a_task()
             await other.wait()
         # Taken away for as long as it may be changed: it is put back only as the file has it.
         row = self.kept.pop(account, None) or AccountRow.of(await self.run(READ_ACCOUNT, account))
