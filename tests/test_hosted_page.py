@@ -589,7 +589,7 @@ def test_a_session_that_vanishes_between_opening_and_paying_is_not_found(shop: S
     sent: list[dict[str, object]] = []
 
     async def receive() -> dict[str, object]:
-        async with shop.store.transaction(ACCOUNT) as tx:
+        async with shop.store.transaction(ACCOUNT, long=True) as tx:
             await tx.clear()
         return {"type": "http.request", "body": b"card=approved", "more_body": False}
 

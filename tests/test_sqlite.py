@@ -295,7 +295,7 @@ def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.
 async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit_of_work, "_DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(unit_of_work, "_CHANGED_AT_ONCE", 2)
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     sessions = [await mock.create(key=f"key-{number}") for number in range(7)]
@@ -328,8 +328,7 @@ async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever that is: others have their turn in between, so that it takes several transactions."""
-    for name in ("_DELETED_AT_ONCE", "_WRITTEN_AT_ONCE"):
-        monkeypatch.setattr(unit_of_work, name, 2)
+    monkeypatch.setattr(unit_of_work, "_CHANGED_AT_ONCE", 2)
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     await mock.fill_outbox(2)
@@ -343,7 +342,7 @@ async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
     assert old != new
 
     found = []
-    for turns in itertools.count(step=2):
+    for turns in itertools.count():
         copy = tmp_path / f"{turns}.db"
         shutil.copy(file, copy)
         mock = Mock(SqliteStore(copy))
@@ -369,22 +368,3 @@ async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
 async def contents(mock: Mock) -> AccountSnapshot:
     snapshot = await mock.accounts.snapshot(ONE)
     return dataclasses.replace(snapshot, profile=Profile(), pending=sorted(snapshot.pending, key=lambda each: each.id))
-
-
-def test_what_was_kept_for_later_can_only_add_rows(file: Path) -> None:
-    """A file may come from anybody, and the program would run what stands there."""
-    store = SqliteStore(file)
-    drive(store.open())
-    drive(Mock(store).create())
-    drive(store.close())
-    with sqlite3.connect(file) as database:
-        database.execute("INSERT INTO mock_later (account, sql, body) VALUES (1, 'ATTACH ? AS other', '[[\"x.db\"]]')")
-        database.execute(
-            """UPDATE mock_accounts SET head = replace(head, '"is_clearing":false', '"is_clearing":true')"""
-        )
-    database.close()
-    mock = Mock(SqliteStore(file))
-    drive(mock.store.open())
-    with pytest.raises(StoreUnavailable, match="A row of the store is damaged"):
-        drive(mock.create())
-    drive(mock.store.close())

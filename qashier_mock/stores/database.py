@@ -12,8 +12,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -28,26 +26,23 @@ from qashier_mock.stores.rows import Row
 _TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed")
 """Where an account has rows, besides its own and its journal."""
 
-_DELETED_AT_ONCE: Final = 250
-"""Rows that a long command deletes at once: some 5 ms where they have many indexes."""
-
-_WRITTEN_AT_ONCE: Final = 250
-"""Rows that a long command writes at once: some 3 ms."""
+_CHANGED_AT_ONCE: Final = 250
+"""Rows that a long command writes or deletes at once: some 5 ms where they have many indexes."""
 
 READ_ACCOUNT: Final = "SELECT no, head, wake_at FROM mock_accounts WHERE id = ?"
 
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account's own row: its number, its state, and when the row says that it has something due."""
+    """An account's own row: its number (0: there is no row), its state, and when the row says that something is due."""
 
-    number: int | None = None
+    number: int = 0
     state: AccountState = field(default_factory=AccountState)
     wake_at: int | None = None
 
     @classmethod
     def of(cls, found: Sequence[Row]) -> AccountRow:
-        """What `READ_ACCOUNT` found; without a number where that is nothing."""
+        """What `READ_ACCOUNT` found."""
         if not found:
             return cls()
         ((number, head, wake_at),) = found
@@ -103,8 +98,8 @@ class SqlUnit(Transaction):
     """
 
     __slots__ = (
-        "_is_changed", "_is_due_known", "_is_locked", "_journals", "_later", "_long", "_reading", "_rows", "account",
-        "row", "state", "suspends", "worker",
+        "_batch", "_batched", "_is_changed", "_is_due_known", "_is_locked", "_journals", "_long", "_number", "_reading",
+        "_rows", "account", "row", "state", "suspends", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -127,7 +122,8 @@ class SqlUnit(Transaction):
         self._journals = journals
         self._reading = reading
         self._long = long
-        self._later: list[tuple[str, Row]] | None = None  # what is written once all that the account had is gone
+        self._batch: list[Row] | None = None  # once the account is cleared: what is still to be written,
+        self._batched = ""  # and the statement that does it
         self._is_changed = False
         self._is_due_known = True  # else the state's `delivery_due` has to be found again
 
@@ -135,8 +131,9 @@ class SqlUnit(Transaction):
         # Without a lock the row is read again once something is to be changed.
         self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
         self.state = self.row.state
+        self._number = self.row.number
         if self.state.is_clearing:  # whoever did that died, or its store failed
-            await self._replace()
+            await self._delete_what_was()
         return self
 
     async def __aexit__(
@@ -146,8 +143,8 @@ class SqlUnit(Transaction):
         try:
             if error is None or isinstance(error, ApiError):
                 error = None
-                if self._later is not None:
-                    await self._write_later(self._later)
+                if self._batch is not None:
+                    await self._end_clearing()
                 await self._write_back()
                 await self._rows.commit()
                 row = self.row
@@ -162,6 +159,7 @@ class SqlUnit(Transaction):
         if not self._is_locked:
             self.row = await self._rows.lock(self.account, self.row)
             self.state = self.row.state
+            self._number = self.row.number
             self._is_locked = True
         return self.state
 
@@ -189,59 +187,44 @@ class SqlUnit(Transaction):
     # all that an account has
 
     async def clear(self) -> None:
+        """See `Transaction.clear`.
+
+        Where others have their turn meanwhile, it is one transaction. Else what is written from here on stands under
+        the negative of the account's number, and one commit makes that its number. A process that is killed before that
+        has done nothing; one that is killed after it leaves the rest to the next command on the account.
+        """
         state = await self.change()
         self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
-        if not self._long or self.suspends:
-            await self._forget_journal()
-            for table in _TABLES:
-                await self._delete_many(table)
-        if self._long:
-            self._later = []
+        if not self.suspends:
+            self._number = -self.row.number
+        await self._delete_all(self._number)
+        self._batch = []
         self._is_due_known = True
 
-    async def _forget_journal(self) -> None:
+    async def _end_clearing(self) -> None:
+        await self._write_batch()
+        self._batch = None
         self._journals.drop(self.account)
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
-
-    async def _write_later(self, later: Sequence[tuple[str, Row]]) -> None:
-        """Write what was put off, many rows at once.
-
-        Where others wait meanwhile, it is kept beside the account first, and one commit decides that it replaces all
-        that the account has. A process that is killed before that has done nothing; one that is killed after it has
-        left the rest, which is in the database, to the next command on the account.
-        """
-        self._later = None
-        groups = [(sql, [row for _, row in group]) for sql, group in groupby(later, itemgetter(0))]
-        slices = [
-            (sql, values[begin : begin + _WRITTEN_AT_ONCE])
-            for sql, values in groups
-            for begin in range(0, len(values), _WRITTEN_AT_ONCE)
-        ]
-        if self.suspends:
-            for sql, some in slices:
-                await self._rows.many(sql, some)
-            return
-        await self._delete("later")  # of a process that was killed before it decided
-        for sql, some in slices:
-            await self._insert("later", sql=sql, body=rows.pack_rows(some))
+        if not self.suspends:
+            await self._rows.run("UPDATE mock_accounts SET no = -no WHERE no = ?", self.row.number)
+            self.row.number = self._number
+            self.state.is_clearing = True
+            await self._write_back()
             await self._pause()
-        await self._forget_journal()
-        self.state.is_clearing = True
-        await self._write_back()
-        await self._pause()
-        await self._replace()
+            await self._delete_what_was()
 
-    async def _replace(self) -> None:
-        """Delete what the account had, and write what was kept for later; from the beginning, if it was cut off."""
-        for table in _TABLES:
-            await self._delete_many(table)
-        for (number,) in await self._all("SELECT no FROM mock_later WHERE account = ? ORDER BY no"):
-            for sql, body in await self._rows.run("SELECT sql, body FROM mock_later WHERE no = ?", number):
-                await self._rows.many(rows.insertion(sql), rows.unpack_rows(body))
+    async def _delete_what_was(self) -> None:
+        """Delete what the account had before it was cleared; then its sessions can have their ids."""
+        await self._delete_all(-self._number)
+        some = f"SELECT id FROM mock_sessions WHERE account = ? AND {rows.IS_MARKED} LIMIT {_CHANGED_AT_ONCE}"
+        while await self._write(f"UPDATE mock_sessions SET {rows.UNMARK} WHERE id IN ({some}) RETURNING 1"):
             await self._pause()
-        await self._delete("later")
         (await self.change()).is_clearing = False
-        self._is_due_known = False
+
+    async def _delete_all(self, number: int) -> None:
+        for table in _TABLES:
+            await self._delete_many(table, "account = ?", number)
 
     async def _pause(self) -> None:
         """Let others have their turn in a long command; where it would not let them otherwise, commit before that."""
@@ -252,27 +235,35 @@ class SqlUnit(Transaction):
             await asyncio.sleep(0)
             await self._rows.begin()
 
-    # statements whose first value is the account's number
+    # statements whose first value is the number under which the account's rows stand
 
     async def _write(self, sql: str, *values: Any) -> list[Row]:
-        """Change rows; those that the statement returns."""
+        """Change rows; those that the statement returns, unless it has to wait for others like it."""
         if not self._is_locked:
             await self.lock()
-        if self._later is None:
-            return await self._rows.run(sql, self.row.number, *values)
-        await self._put_off(sql, [(self.row.number, *values)])
+        if self._batch is None:
+            return await self._rows.run(sql, self._number, *values)
+        await self._write_many(sql, [values])
         return []
 
     async def _write_many(self, sql: str, values: Sequence[Row]) -> None:
         """Change rows, once for each of the values."""
         await self.lock()
-        write = self._rows.many if self._later is None else self._put_off
-        await write(sql, [(self.row.number, *each) for each in values])
+        numbered = [(self._number, *each) for each in values]
+        if self._batch is None:
+            return await self._rows.many(sql, numbered)
+        if sql != self._batched:
+            await self._write_batch()
+        self._batched = sql
+        self._batch += numbered
+        if len(self._batch) >= _CHANGED_AT_ONCE:
+            await self._write_batch()
+        return None
 
-    async def _put_off(self, sql: str, values: Sequence[Row]) -> None:
-        assert self._later is not None  # noqa: S101 - else it is written at once
-        self._later += [(sql, each) for each in values]
-        if len(self._later) % _WRITTEN_AT_ONCE == 0:
+    async def _write_batch(self) -> None:
+        batch, self._batch = self._batch or [], []
+        for begin in range(0, len(batch), _CHANGED_AT_ONCE):
+            await self._rows.many(self._batched, batch[begin : begin + _CHANGED_AT_ONCE])
             await self._pause()
 
     async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
@@ -283,20 +274,21 @@ class SqlUnit(Transaction):
         await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
         self._is_due_known = self._is_due_known and table != "deliveries"
 
-    async def _delete_many(self, table: str, where: str = "", *values: Any) -> None:
+    async def _delete_many(self, table: str, where: str, *values: Any) -> None:
         """Delete rows that may be very many; a long command lets others have their turn meanwhile."""
+        await self.lock()
         if self.suspends:
-            await self._delete(table, where, *values)
+            await self._rows.run(f"DELETE FROM mock_{table} WHERE {where}", *values)
             return
-        some = f"SELECT rowid FROM mock_{table} WHERE account = ?{where} LIMIT {_DELETED_AT_ONCE}"
-        while await self._write(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
+        some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {_CHANGED_AT_ONCE}"
+        while await self._rows.run(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
             await self._pause()
 
     async def _all(self, sql: str, *values: Any) -> list[Row]:
-        return await self._rows.run(sql, self.row.number, *values)
+        return await self._rows.run(sql, self._number, *values)
 
     async def _one(self, sql: str, *values: Any) -> Row | None:
-        found = await self._rows.run(sql, self.row.number, *values)
+        found = await self._rows.run(sql, self._number, *values)
         return found[0] if found else None
 
 

@@ -89,14 +89,24 @@ SESSION: Final = "id, sequence, status, payment_status, created, expires_at, bod
 """The columns of a session, as `unpack_session` reads and `pack_session` writes them."""
 
 
-def pack_session(session: CheckoutSession) -> Row:
-    """A session as values of the columns `SESSION`."""
+IS_MARKED: Final = "id >= '+' AND id < ','"
+UNMARK: Final = "id = substr(id, 2)"
+"""Finds sessions that were packed as `marked`, and takes their mark away."""
+
+
+def pack_session(session: CheckoutSession, *, marked: bool = False) -> Row:
+    """A session as values of the columns `SESSION`.
+
+    Args:
+        session: The session.
+        marked: Its id stands in the table already, and gets a mark for as long as it does.
+    """
     lines = [
         [line.name, line.description, line.currency, line.unit_amount, line.quantity] for line in session.line_items
     ]
     urls = [session.success_url, session.return_url, session.cancel_url, session.url]
     return (
-        session.id,
+        f"+{session.id}" if marked else session.id,
         session.sequence,
         session.status.value,
         session.payment_status.value,
@@ -201,26 +211,6 @@ def unpack_entry(row: Row) -> JournalEntry:
     stored["advice"] = tuple(stored.get("advice", ()))
     request, response = [None if each is None else bytes(each) for each in contents]
     return JournalEntry(**stored, path=bytes(path), request_body=request, response_body=response)
-
-
-def pack_rows(values: Sequence[Row]) -> str:
-    """Rows as they are to be written later: a text each, in which bytes are a list of their digits."""
-    return orjson.dumps(values, default=lambda content: [content.hex()]).decode()
-
-
-@_reads
-def unpack_rows(text: str) -> Sequence[Row]:
-    return [
-        [bytes.fromhex(value[0]) if isinstance(value, list) else value for value in row] for row in orjson.loads(text)
-    ]
-
-
-@_reads
-def insertion(sql: str) -> str:
-    """A statement that was kept to be run later: it can do nothing but add rows, whoever has written the file."""
-    if not sql.startswith("INSERT INTO mock_"):
-        raise ValueError(sql)
-    return sql
 
 
 def is_text(object_id: str) -> bool:

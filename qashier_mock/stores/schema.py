@@ -74,9 +74,7 @@ VERSION_4: Final = (
 )
 
 VERSION_5: Final = (
-    # What a long command writes once all that its account had is gone; and what a snapshot has reserved goes with it.
-    "CREATE TABLE mock_later (no {serial}, account BIGINT NOT NULL, sql TEXT NOT NULL, body TEXT NOT NULL)",
-    "CREATE INDEX mock_later_account ON mock_later (account, no)",
+    # What a snapshot has reserved goes with the one that replaces it.
     "CREATE INDEX mock_reserved_account ON mock_reserved (account)",
 )
 

@@ -46,8 +46,12 @@ _SELECT_EVENT: Final = f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?".replace("
 _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 _HOLD: Final = (
-    "INSERT INTO mock_reserved (account, id) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET account = excluded.account"
+    "INSERT INTO mock_reserved (account, id) VALUES (abs(?), ?) "
+    "ON CONFLICT (id) DO UPDATE SET account = excluded.account"
 )
+
+_EXISTS: Final = "account IN (SELECT no FROM mock_accounts)"
+"""Leaves out what was written by, or left for, a long command that was cut off."""
 
 _FIRST_OPEN: Final = "FROM mock_sessions WHERE account = ? AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
@@ -65,7 +69,7 @@ class SqlTransaction(SqlUnit):
         return await self._first(rows.unpack_session, f"{_SELECT_SESSIONS} AND id = ?", session_id)
 
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
-        packed = [rows.pack_session(session) for session in sessions]
+        packed = [rows.pack_session(session, marked=self._number != self.row.number) for session in sessions]
         if len(packed) == 1:
             await self._write(_INSERT_SESSION, *packed[0])
         elif packed:
@@ -79,7 +83,7 @@ class SqlTransaction(SqlUnit):
             "RETURNING id",
             session.status.value,
             session.payment_status.value,
-            self.row.number,
+            self._number,
             session.id,
             before.status.value,
         )
@@ -151,7 +155,7 @@ class SqlTransaction(SqlUnit):
             return
         state = await self.change()
         some = f"SELECT key FROM mock_records WHERE account = ? AND answered_at <= ? LIMIT {FORGOTTEN_AT_ONCE}"
-        await self._delete("records", f" AND key IN ({some})", self.row.number, until)
+        await self._delete("records", f" AND key IN ({some})", self._number, until)
         row = await self._one("SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1")
         state.oldest_answer = None if row is None else row[0]
 
@@ -197,7 +201,7 @@ class SqlTransaction(SqlUnit):
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         await self._write_back()  # what a process leaves that is killed from here on is not delivered to anybody
-        await self._delete_many("deliveries", " AND endpoint_id = ?", endpoint_id)
+        await self._delete_many("deliveries", "account = ? AND endpoint_id = ?", self._number, endpoint_id)
         self._is_due_known = False
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
@@ -229,7 +233,7 @@ class SqlTransaction(SqlUnit):
             await self._rows.run(
                 f"UPDATE mock_deliveries SET worker = ? WHERE account = ? AND id IN ({_marks(chunk)})",
                 self.worker,
-                self.row.number,
+                self._number,
                 *chunk,
             )
         self._is_due_known = False
@@ -273,7 +277,7 @@ class SqlTransaction(SqlUnit):
         state = await self.change()
         await self._insert("attempts", place=state.attempts, body=rows.pack(attempt))
         state.attempts += 1
-        if state.attempts % _PRUNE_EVERY == 0 and self._later is None:
+        if state.attempts % _PRUNE_EVERY == 0:
             await self._delete("attempts", " AND place < ?", state.attempts - ATTEMPTS_KEPT)
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
@@ -298,7 +302,7 @@ class SqlTransaction(SqlUnit):
         await self._write(_HOLD, object_id)
 
     async def free(self, ids: Collection[str]) -> None:
-        await self._write_many("DELETE FROM mock_reserved WHERE account = ? AND id = ?", [(each,) for each in ids])
+        await self._write_many("DELETE FROM mock_reserved WHERE account = abs(?) AND id = ?", [(each,) for each in ids])
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
@@ -306,16 +310,17 @@ class SqlTransaction(SqlUnit):
         await self._rows.run("INSERT INTO mock_under_way (account, key) VALUES ('', 'reserve')")
         await self._rows.run("DELETE FROM mock_under_way WHERE account = '' AND key = 'reserve'")
         held = ["", *self.state.ids()]
-        await self._delete_many("reserved", f" AND id NOT IN ({_marks(held)})", *held)  # of an earlier snapshot
+        of_an_earlier_snapshot = f"account = ? AND id NOT IN ({_marks(held)})"
+        await self._delete_many("reserved", of_an_earlier_snapshot, abs(self._number), *held)
         for chunk in _chunks(list(ids)):
             marks = _marks(chunk)
             foreign: set[str] = set()
             for table in ("sessions", "events", "deliveries"):
-                sql = f"SELECT id FROM mock_{table} WHERE account <> ? AND id IN ({marks})"
+                sql = f"SELECT id FROM mock_{table} WHERE account <> ? AND id IN ({marks}) AND {_EXISTS}"
                 foreign |= {row[0] for row in await self._all(sql, *chunk)}
-            sql = f"SELECT id, account FROM mock_reserved WHERE account <> ? AND id IN ({marks})"
+            sql = f"SELECT id, account FROM mock_reserved WHERE account <> abs(?) AND id IN ({marks})"
             for object_id, number in await self._all(sql, *chunk):
-                ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no = ?", number)
+                ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no IN (?, -?)", number, number)
                 if object_id in rows.unpack_state(head).ids():
                     foreign.add(object_id)
             for each in chunk:

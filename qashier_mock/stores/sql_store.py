@@ -112,7 +112,9 @@ class SqlStore(ABC):
 
     async def accounts(self) -> Sequence[AccountId]:
         async with self.rows() as rows_:
-            return [AccountId(account) for (account,) in await rows_.run("SELECT id FROM mock_accounts ORDER BY no")]
+            return [
+                AccountId(account) for (account,) in await rows_.run("SELECT id FROM mock_accounts ORDER BY abs(no)")
+            ]
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         async with self.rows() as rows_:

@@ -210,7 +210,7 @@ class _SqliteRows:
 
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         await self.begin()
-        if row.number is None:
+        if not row.number:
             await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?)", account, pack(row.state))
             ((row.number, *_),) = await self.run(READ_ACCOUNT, account)
         return row
