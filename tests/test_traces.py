@@ -199,6 +199,7 @@ def test_ids_times_and_words_of_the_run_become_symbols() -> None:
     ("text", "symbols"),
     [
         ("cs_test_00000001x", (SessionId("cs_test_00000001"), "x")),
+        ("cs_test_00000001%20", (SessionId("cs_test_00000001"), "%20")),
         ("cs_test_0000000", (SessionId("cs_test_00000001", "[:-1]"),)),
         ("CS_TEST_00000001", (SessionId("cs_test_00000001", ".swapcase()"),)),
     ],

@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Final, Self
-from urllib.parse import quote
 
 from qashier_contract.addresses import is_same_host, joined
 from qashier_contract.clean_up import clean_up
@@ -35,6 +34,7 @@ from qashier_contract.trace.symbols import (
     SessionId,
     Symbol,
     Text,
+    in_url,
     spelled,
 )
 from qashier_contract.values import is_integer
@@ -267,12 +267,12 @@ class Sending:
         return partial(
             self.target.send,
             exchange.request.method,
-            self._text(step.path, in_url=True),
+            self._text(step.path, is_in_url=True),
             account=None if exchange.credentials is Credentials.NONE else exchange.account,
             credentials=None if exchange.account is None else exchange.credentials,
             authorization=self._text(step.authorization or ()) if is_broken else None,
             shown=exchange.request.header("Authorization") or "",
-            query=self._text(step.query, in_url=True),
+            query=self._text(step.query, is_in_url=True),
             headers=[
                 # How a body is framed is for the transport to say.
                 (name, self._header(name, text))
@@ -368,8 +368,8 @@ class Sending:
 
     # Symbols.
 
-    def _text(self, text: Text, *, in_url: bool = False) -> str:
-        return spelled(text, lambda symbol: self._value_of(symbol, in_url=in_url))
+    def _text(self, text: Text, *, is_in_url: bool = False) -> str:
+        return spelled(text, lambda symbol: self._value_of(symbol, is_in_url=is_in_url))
 
     def _header(self, name: str, text: Text) -> str:
         value = self._text(text)
@@ -378,7 +378,7 @@ class Sending:
             return value
         return f"{self._nonce}-{value}"[:_LONGEST_KEY] if len(value) <= _LONGEST_KEY else value
 
-    def _value_of(self, symbol: Symbol, *, in_url: bool = False) -> str:
+    def _value_of(self, symbol: Symbol, *, is_in_url: bool = False) -> str:
         new: str | None = None
         form = ""
         match symbol:
@@ -400,7 +400,7 @@ class Sending:
         if new is None:
             raise _Unknown
         text = FORMS[form](new)
-        return quote(text, safe="", errors="surrogatepass") if in_url else text
+        return in_url(text) if is_in_url else text
 
     def _moment(self, moment: Moment) -> int | float:
         now = moment.value + self._deltas.get(moment.account, 0)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from qashier_contract.history import Capability, Exchange, History, Operation
 from qashier_contract.ledger import Ledger
@@ -28,6 +28,7 @@ from qashier_contract.trace.symbols import (
     Symbol,
     Text,
     as_text,
+    in_url,
     nearly,
 )
 from qashier_contract.values import Json, is_integer
@@ -238,8 +239,9 @@ class Steps:
         parts: list[str | Symbol] = []
         for piece in re.split(r"([/&=])", text):
             plain = unquote(piece)
-            is_whole = quote(plain, safe="", errors="surrogatepass") == piece
-            parts += (nearly(plain, self._ids) if is_whole else ()) or self.text(piece, account)
+            is_whole = in_url(plain) == piece
+            found = nearly(plain, self._ids) if is_whole else ()
+            parts += [in_url(part) if isinstance(part, str) else part for part in found] or self.text(piece, account)
         return as_text(parts)
 
     def _is_time(self, value: float) -> bool:

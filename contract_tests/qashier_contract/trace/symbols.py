@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 FORMS: Final[Mapping[str, Callable[[str], str]]] = {
     "": str,
@@ -81,6 +82,11 @@ class Base64:
 
 Symbol: TypeAlias = SessionId | Moment | Nonce | ReceiverUrl | Secret | EndpointId | ApiKey | Base64
 Text: TypeAlias = "tuple[str | Symbol, ...]"
+
+
+def in_url(text: str) -> str:
+    """A text as a part of a path or a query, with all encoded that could end it."""
+    return quote(text, safe="", errors="surrogatepass")
 
 
 def nearly(text: str, ids: Mapping[str, object]) -> Text:
