@@ -287,10 +287,6 @@ class SqlUnit(Transaction):
     async def _all(self, sql: str, *values: Any) -> list[Row]:
         return await self._rows.run(sql, self._number, *values)
 
-    async def _one(self, sql: str, *values: Any) -> Row | None:
-        found = await self._rows.run(sql, self._number, *values)
-        return found[0] if found else None
-
 
 @lru_cache(maxsize=100)
 def _insertion(table: str, columns: Sequence[str], replacing: str | None) -> str:

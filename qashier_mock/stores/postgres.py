@@ -91,6 +91,7 @@ class PostgresStore(SqlStore):
         self._pool = Pool(url, self._where, known, size=CONNECTIONS)
         self._heart = Pool(url, self._where, known, size=1)  # a sign of life waits for no command
         self._alive_for = alive_for
+        self._lease_ms = int(alive_for * 1000)
         self._beating: asyncio.Task[None] | None = None
         # Commands on one account wait for each other here and not in the database, where each would wait with a
         # connection that others could use.
@@ -110,7 +111,7 @@ class PostgresStore(SqlStore):
         try:
             await self._refuse_unusable()
             await self._migrate()
-            await self._register(f"{_NOW} + {self._lease_ms()}")
+            await self._register(f"{_NOW} + {self._lease_ms}")
         except BaseException:
             await self._close_connections()
             raise
@@ -183,9 +184,6 @@ class PostgresStore(SqlStore):
 
     # signs of life
 
-    def _lease_ms(self) -> int:
-        return int(self._alive_for * 1000)
-
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -196,7 +194,7 @@ class PostgresStore(SqlStore):
                         f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {_NOW} + ?) "
                         "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until",
                         self.worker,
-                        self._lease_ms(),
+                        self._lease_ms,
                     )
             except StoreUnavailable:
                 self._regular_since = None
@@ -222,11 +220,7 @@ class PostgresStore(SqlStore):
     def transaction(
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> SqlTransaction:
-        turn = None
-        if not reading and key is None:
-            turn = self._turns.get(account)
-            if turn is None:
-                turn = self._turns[account] = asyncio.Lock()
+        turn = None if reading or key is not None else self._turns.setdefault(account, asyncio.Lock())
         return self._unit(account, _PostgresRows(self._pool, key=key, turn=turn), reading=reading, long=long)
 
     def is_faultless(self, account: AccountId) -> bool:  # noqa: ARG002 - another process may have made some

@@ -213,8 +213,9 @@ def unpack_entry(row: Row) -> JournalEntry:
     return JournalEntry(**stored, path=bytes(path), request_body=request, response_body=response)
 
 
-def is_text(object_id: str) -> bool:
-    """Whether a database can hold that text at all; what it cannot is no id of ours, and names nothing."""
-    return "\0" not in object_id and (
+def as_text(object_id: str) -> str:
+    """An id as a database can hold it; what it cannot is no id of ours, and an empty text names nothing either."""
+    is_text = "\0" not in object_id and (
         object_id.isascii() or not any("\ud800" <= each <= "\udfff" for each in object_id)
     )
+    return object_id if is_text else ""

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final, TypeVar
 
 from qashier_mock.core.delivery import Attempt, Delivery
@@ -64,9 +64,7 @@ class SqlTransaction(SqlUnit):
     # sessions
 
     async def session(self, session_id: str) -> CheckoutSession | None:
-        if not rows.is_text(session_id):
-            return None
-        return await self._first(rows.unpack_session, f"{_SELECT_SESSIONS} AND id = ?", session_id)
+        return await self._first(rows.unpack_session, f"{_SELECT_SESSIONS} AND id = ?", rows.as_text(session_id))
 
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
         packed = [rows.pack_session(session, marked=self._number != self.row.number) for session in sessions]
@@ -90,19 +88,14 @@ class SqlTransaction(SqlUnit):
         if not changed:
             raise RuntimeError(f"session {session.id} is no longer {before.status}, although its account is locked")
         if before.is_open and not session.is_open and state.deadline == session.expires_at:
-            earliest = await self._one(f"SELECT expires_at {_FIRST_OPEN}")
-            state.deadline = None if earliest is None else earliest[0]
+            state.deadline = await self._number_in(f"SELECT expires_at {_FIRST_OPEN}")
 
     async def overdue(self, now: int) -> CheckoutSession | None:
-        if not self._may_be_overdue(now):
-            return None
-        await self.lock()
-        if not self._may_be_overdue(now):
-            return None
+        for _ in range(2):  # without a lock first, and then as things stand with one
+            if self.state.deadline is None or self.state.deadline > now:
+                return None
+            await self.lock()
         return await self._first(rows.unpack_session, f"SELECT {SESSION} {_FIRST_OPEN}")
-
-    def _may_be_overdue(self, now: int) -> bool:
-        return self.state.deadline is not None and self.state.deadline <= now
 
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
         order = "DESC" if interval.newest_first else "ASC"
@@ -117,11 +110,11 @@ class SqlTransaction(SqlUnit):
         )
 
     async def _first_since(self, created: int) -> int:
-        row = await self._one(
+        found = await self._number_in(
             "SELECT sequence FROM mock_sessions WHERE account = ? AND created >= ? ORDER BY created, sequence LIMIT 1",
             created,
         )
-        return self.state.sessions if row is None else int(row[0])
+        return self.state.sessions if found is None else found
 
     async def sessions(self) -> Sequence[CheckoutSession]:
         sql = f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?"
@@ -156,8 +149,9 @@ class SqlTransaction(SqlUnit):
         state = await self.change()
         some = f"SELECT key FROM mock_records WHERE account = ? AND answered_at <= ? LIMIT {FORGOTTEN_AT_ONCE}"
         await self._delete("records", f" AND key IN ({some})", self._number, until)
-        row = await self._one("SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1")
-        state.oldest_answer = None if row is None else row[0]
+        state.oldest_answer = await self._number_in(
+            "SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1"
+        )
 
     async def records(self) -> Sequence[IdempotencyRecord]:
         def placed(row: rows.Row, account: AccountId) -> tuple[int, IdempotencyRecord]:
@@ -181,19 +175,15 @@ class SqlTransaction(SqlUnit):
         state.ticks += 1
 
     async def event(self, event_id: str) -> Event | None:
-        if not rows.is_text(event_id):
-            return None
-        return await self._first(rows.unpack_event, _SELECT_EVENT, event_id)
+        return await self._first(rows.unpack_event, _SELECT_EVENT, rows.as_text(event_id))
 
     async def events(
         self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
     ) -> Sequence[Event]:
         sql, values = f"{_SELECT_EVENTS}, e.place {_FROM_EVENTS}", []
         if session_id is not None:
-            if not rows.is_text(session_id):
-                return ()
             sql += " AND e.session_id = ?"
-            values.append(session_id)
+            values.append(rows.as_text(session_id))
         if event_type is not None:
             sql += " AND e.type = ?"
             values.append(event_type.value)
@@ -228,16 +218,14 @@ class SqlTransaction(SqlUnit):
         due = await self.next_delivery_due()
         if due is None or due > now:
             return ()
-        found = await self._deliveries(" AND worker IS NULL AND due <= ? ORDER BY due, id LIMIT ?", now, limit)
-        for chunk in _chunks([each.id for each in found]):
-            await self._rows.run(
-                f"UPDATE mock_deliveries SET worker = ? WHERE account = ? AND id IN ({_marks(chunk)})",
-                self.worker,
-                self._number,
-                *chunk,
-            )
         self._is_due_known = False
-        return found
+        found = await self._rows.run(
+            "UPDATE mock_deliveries SET worker = ? WHERE account = ? AND id IN (SELECT id FROM mock_deliveries "
+            "WHERE account = ? AND worker IS NULL AND due <= ? ORDER BY due, id LIMIT ?) RETURNING body",
+            *(self.worker, self._number, self._number, now, limit),
+        )
+        claimed = [rows.unpack_delivery(row, self.account) for row in found]
+        return sorted(claimed, key=attrgetter("due", "id"))
 
     async def is_claimed(self, delivery_id: str) -> bool:
         return bool(await self._deliveries(" AND id = ? AND worker = ?", delivery_id, self.worker))
@@ -247,10 +235,10 @@ class SqlTransaction(SqlUnit):
 
     async def next_delivery_due(self) -> int | None:
         if not self._is_due_known:
-            row = await self._one(
+            due = await self._number_in(
                 "SELECT due FROM mock_deliveries WHERE account = ? AND worker IS NULL ORDER BY due, id LIMIT 1"
             )
-            (await self.change()).delivery_due = None if row is None else row[0]
+            (await self.change()).delivery_due = due
             self._is_due_known = True
         return self.state.delivery_due
 
@@ -293,7 +281,7 @@ class SqlTransaction(SqlUnit):
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
         if unconfirmed:
             await self._insert("unconfirmed", replacing="session_id", session_id=session_id)
-        elif await self._one("SELECT 1 FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id):
+        elif await self._all("SELECT 1 FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id):
             await self._delete("unconfirmed", " AND session_id = ?", session_id)
 
     # ids
@@ -312,23 +300,28 @@ class SqlTransaction(SqlUnit):
         held = ["", *self.state.ids()]
         of_an_earlier_snapshot = f"account = ? AND id NOT IN ({_marks(held)})"
         await self._delete_many("reserved", of_an_earlier_snapshot, abs(self._number), *held)
-        for chunk in _chunks(list(ids)):
-            marks = _marks(chunk)
-            foreign: set[str] = set()
-            for table in ("sessions", "events", "deliveries"):
-                sql = f"SELECT id FROM mock_{table} WHERE account <> ? AND id IN ({marks}) AND {_EXISTS}"
-                foreign |= {row[0] for row in await self._all(sql, *chunk)}
-            sql = f"SELECT id, account FROM mock_reserved WHERE account <> abs(?) AND id IN ({marks})"
-            for object_id, number in await self._all(sql, *chunk):
-                ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no IN (?, -?)", number, number)
-                if object_id in rows.unpack_state(head).ids():
-                    foreign.add(object_id)
+        whose = list(ids)
+        for chunk in [whose[begin : begin + _CHUNK] for begin in range(0, len(whose), _CHUNK)]:
+            foreign = await self._foreign(f"id IN ({_marks(chunk)})", chunk)
             for each in chunk:
                 if each in foreign:
                     return each
             await self._write_many(_HOLD, [(each,) for each in chunk])
             await self._pause()
         return None
+
+    async def _foreign(self, are_they: str, ids: Sequence[str]) -> set[str]:
+        """Those that other accounts have."""
+        found: set[str] = set()
+        for table in ("sessions", "events", "deliveries"):
+            sql = f"SELECT id FROM mock_{table} WHERE account <> ? AND {are_they} AND {_EXISTS}"
+            found |= {row[0] for row in await self._all(sql, *ids)}
+        sql = f"SELECT id, account FROM mock_reserved WHERE account <> abs(?) AND {are_they}"
+        for object_id, number in await self._all(sql, *ids):
+            ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no IN (?, -?)", number, number)
+            if object_id in rows.unpack_state(head).ids():
+                found.add(object_id)
+        return found
 
     async def is_taken(self, object_id: str) -> bool:
         found = await self._rows.run(
@@ -367,13 +360,13 @@ class SqlTransaction(SqlUnit):
         return tuple([unpack(row, self.account) for row in await self._all(sql, *values)])
 
     async def _first(self, unpack: Callable[[rows.Row, AccountId], T], sql: str, *values: Any) -> T | None:
-        row = await self._one(sql, *values)
-        return None if row is None else unpack(row, self.account)
+        found = await self._all(sql, *values)
+        return unpack(found[0], self.account) if found else None
 
-
-def _chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for begin in range(0, len(values), _CHUNK):
-        yield values[begin : begin + _CHUNK]
+    async def _number_in(self, sql: str, *values: Any) -> int | None:
+        """The one number that a query finds, or None."""
+        found = await self._all(sql, *values)
+        return found[0][0] if found else None
 
 
 def _marks(values: Sequence[Any]) -> str:

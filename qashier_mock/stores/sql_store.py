@@ -102,12 +102,9 @@ class SqlStore(ABC):
     # questions about all accounts
 
     async def owner(self, session_id: str) -> AccountId | None:
-        if not rows.is_text(session_id):
-            return None
+        sql = "SELECT a.id FROM mock_sessions s JOIN mock_accounts a ON a.no = s.account WHERE s.id = ?"
         async with self.rows() as rows_:
-            found = await rows_.run(
-                "SELECT a.id FROM mock_sessions s JOIN mock_accounts a ON a.no = s.account WHERE s.id = ?", session_id
-            )
+            found = await rows_.run(sql, rows.as_text(session_id))
         return AccountId(found[0][0]) if found else None
 
     async def accounts(self) -> Sequence[AccountId]:
