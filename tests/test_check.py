@@ -65,9 +65,7 @@ def whole() -> Report:
 def test_a_correct_implementation_keeps_every_clause(whole: Report) -> None:
     assert told(whole.violations) == ""
     assert whole.verdict is Verdict.PASSED
-    ledger = Ledger(whole.history)
-    found = {identifier: clause.findings(ledger) for identifier, clause in CLAUSES.items()}
-    assert {identifier: each for identifier, each in found.items() if each[0] == 0 or each[1]} == {}
+    assert [entry.clause.id for entry in whole.clauses if entry.verdict is not Verdict.PASSED] == []
 
 
 def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
@@ -125,8 +123,7 @@ def test_the_matrix_shows_every_operation_in_every_status(whole: Report) -> None
 
 @pytest.mark.parametrize("quirks", TOGETHER.values(), ids=TOGETHER.keys())
 def test_what_the_documents_leave_open_is_never_accused(quirks: tuple[str, ...]) -> None:
-    with serving(*quirks) as url:
-        report = check(url, seed=2, skip=["HTTP-6"], drivers=directed, max_time_s=IN_TIME)
+    report = checked(*quirks, seed=2, skip=["HTTP-6"])
     assert told(report.violations) == ""
 
 
@@ -229,7 +226,7 @@ def test_nothing_is_left_open(quirk: str, end: type[BaseException] | None) -> No
             raise end
         return carry(method, url, headers, body)
 
-    keys, only = ["sk_test_a", "sk_test_b"], ["CRE-*", "IDM-*", "LIS-*"]
+    keys, only = ["sk_test_a", "sk_test_b"], ["CRE-13", "IDM-4", "LIS-10"]
     run = Run(IN_PROCESS, Settings(transport=watched, seed=1, keys=keys, only=only, drivers=directed))
     if end is ZeroDivisionError:
         with pytest.raises(ZeroDivisionError):
@@ -261,7 +258,7 @@ def test_whatever_is_checked_the_clocks_stand_before_a_session_is_opened(clause:
 
 def test_clocks_go_on_afterwards() -> None:
     carry = within()
-    check(IN_PROCESS, transport=carry, seed=1, keys=["sk_test_a"], only=["CRE-4"], drivers=directed)
+    check(IN_PROCESS, transport=carry, seed=1, keys=["sk_test_a"], only=["EXP-7"], drivers=directed)
     reply, _ = carry("GET", f"{IN_PROCESS}/_mock/v1/clock", [("Authorization", "Bearer sk_test_a")], None)
     assert reply is not None
     assert reply.json["frozen"] is False
