@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
+from functools import cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -424,11 +425,16 @@ def _places(expectation: Expectation) -> tuple[At, ...]:
 
 def _references(expectation: Expectation) -> Iterator[At]:
     """The places that an expected value refers to."""
-    for each in fields(expectation):
-        value = getattr(expectation, each.name)
-        if each.name != "at":
-            for one in value if isinstance(value, tuple) else (value,):
-                yield from references(one)
+    for name in _fields_but_place(type(expectation)):
+        value = getattr(expectation, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            yield from references(one)
+
+
+@cache
+def _fields_but_place(kind: type[Expectation]) -> tuple[str, ...]:
+    """The fields of a kind of expectation, but for the place of its own."""
+    return tuple(each.name for each in fields(kind) if each.name != "at")
 
 
 def _seen(expectation: Expectation) -> str:

@@ -37,6 +37,7 @@ class Clock:
     def __init__(self, history: History, keys: Keys) -> None:
         self.history = history
         self._keys = keys
+        self._shown: dict[tuple[Exchange, int | None], tuple[int | None, int | None]] = {}
 
     @cached_property
     def is_readable(self) -> bool:
@@ -101,7 +102,12 @@ class Clock:
 
         It is that of the request's account, or of another one.
         """
-        account = exchange.account if account is None else account
+        asked = exchange, exchange.account if account is None else account
+        if asked not in self._shown:  # every clause about time asks, and asks again
+            self._shown[asked] = self._look_up(*asked)
+        return self._shown[asked]
+
+    def _look_up(self, exchange: Exchange, account: int | None) -> tuple[int | None, int | None]:
         if account is None:
             return None, None
         ticks = self._ticks.get(self.history.clock_name(account), ())
