@@ -35,7 +35,7 @@ from qashier_contract.report.terminal import ProgressLine
 from qashier_contract.run import Run, planned
 from qashier_contract.settings import Settings
 
-from tests.targets import TOGETHER, VARIANTS, directed, serving, values, within
+from tests.targets import TOGETHER, VARIANTS, directed, serving, touching, values, within
 from tests.targets.reference import Reference
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ IS_FULL = os.environ.get("QASHIER_SOAK") == "full"
 IN_PROCESS = "http://127.0.0.1"
 IN_TIME = 600.0
 """Seconds that a whole run may take on the busiest machine."""
+WHOLE = {"answers", "company"}
+"""Of what is left open together, what goes through all scenarios in every test run."""
 
 
 def told(violations: tuple[Violation, ...]) -> str:
@@ -123,7 +125,16 @@ def test_the_matrix_shows_every_operation_in_every_status(whole: Report) -> None
 
 @pytest.mark.parametrize("quirks", TOGETHER.values(), ids=TOGETHER.keys())
 def test_what_the_documents_leave_open_is_never_accused(quirks: tuple[str, ...]) -> None:
-    report = checked(*quirks, seed=2, skip=["HTTP-6"])
+    report = checked(*quirks, seed=2, skip=["HTTP-6"], drivers=touching)
+    assert told(report.violations) == ""
+
+
+@pytest.mark.parametrize(
+    "group", [name if name in WHOLE else pytest.param(name, marks=pytest.mark.soak) for name in TOGETHER]
+)
+def test_what_the_documents_leave_open_is_not_accused_at_any_boundary(group: str) -> None:
+    with serving(*TOGETHER[group]) as url:
+        report = check(url, seed=2, skip=["HTTP-6"], drivers=directed, max_time_s=IN_TIME)
     assert told(report.violations) == ""
 
 

@@ -32,7 +32,7 @@ from qashier_contract.ledger import Ledger
 from qashier_contract.policy import Policy
 from qashier_contract.verdicts import judge
 
-from tests.targets import DEFECTS, directed, serving, within
+from tests.targets import DEFECTS, directed, serving, touching, within
 
 CONCURRENT = {"CON-1", "CON-2", "IDM-6"}
 # What shows on a socket only: requests that overlap, and a body that arrives in chunks.
@@ -130,7 +130,7 @@ def test_a_deadline_that_is_no_integer_leads_to_no_other_accusation() -> None:
         transport=within("expires_at as string"),
         seed=1,
         strict=True,
-        drivers=directed,
+        drivers=touching,
         replay=False,
         max_time_s=600.0,
     )

@@ -60,7 +60,7 @@ def seen_by_one(history: History, share: float, *, control: bool) -> History:
 
 
 @pytest.mark.parametrize("api", ["the API alone", "with the control API"])
-@pytest.mark.parametrize("share", [1.0, 0.9, 0.6, 0.3])
+@pytest.mark.parametrize("share", [1.0, 0.6, *(pytest.param(share, marks=pytest.mark.soak) for share in (0.9, 0.3))])
 def test_what_others_did_unseen_is_held_against_nobody(whole: History, share: float, api: str) -> None:
     seen = seen_by_one(whole, share, control=api == "with the control API")
     judged = judge_history(seen, CLAUSES.values(), strict=True)

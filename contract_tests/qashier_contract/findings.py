@@ -26,9 +26,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from qashier_contract.history import Delivery, Endpoint, Exchange
 from qashier_contract.places import ABSENT, At, Expected, references, status_of, value_of, words_of
@@ -36,7 +35,7 @@ from qashier_contract.statuses import Statuses
 from qashier_contract.values import NOT_JSON, Json, as_words, is_integer, is_of_type, same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +338,10 @@ class PassesCheck:
 
 _OfAValue: TypeAlias = Equals | Differs | HasShape | OneOf | Within | Ordered | Counts | Contains
 Expectation: TypeAlias = StatusIs | _OfAValue | OneSucceeds | Delivered | PassesCheck
+_FIELDS_BUT_PLACE: Final[Mapping[Any, Sequence[str]]] = {
+    kind: [each.name for each in fields(kind) if each.name != "at"] for kind in get_args(Expectation)
+}
+"""The fields of each kind that may refer to other places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,16 +428,10 @@ def _places(expectation: Expectation) -> tuple[At, ...]:
 
 def _references(expectation: Expectation) -> Iterator[At]:
     """The places that an expected value refers to."""
-    for name in _fields_but_place(type(expectation)):
+    for name in _FIELDS_BUT_PLACE[type(expectation)]:
         value = getattr(expectation, name)
         for one in value if isinstance(value, tuple) else (value,):
             yield from references(one)
-
-
-@cache
-def _fields_but_place(kind: type[Expectation]) -> tuple[str, ...]:
-    """The fields of a kind of expectation, but for the place of its own."""
-    return tuple(each.name for each in fields(kind) if each.name != "at")
 
 
 def _seen(expectation: Expectation) -> str:
