@@ -137,6 +137,33 @@ def test_a_deadline_that_is_no_integer_leads_to_no_other_accusation() -> None:
     assert {violation.clause for violation in report.violations} == {"CRE-1", "CRE-5", "CRE-6"}
 
 
+@pytest.mark.parametrize("defect", ["cancel_url over https refused", "two URLs alike refused"])
+def test_a_create_that_is_refused_for_its_urls_is_put_down_to_the_clause_of_urls(defect: str) -> None:
+    report = check(
+        "http://127.0.0.1",
+        transport=within(defect),
+        seed=1,
+        only=["CRE-1", "CRE-15"],
+        drivers=lambda driver: driver.name in {"when it expires", "at the limits", "keys that come again"},
+        replay=False,
+        max_time_s=600.0,
+    )
+    assert {violation.clause for violation in report.violations} == {"CRE-15"}
+
+
+def test_another_word_for_a_status_breaks_no_clause_but_that_of_odd_filters() -> None:
+    """The sessions that it stands for are kept, so that `status` itself does what it should."""
+    report = check(
+        "http://127.0.0.1",
+        transport=within("another word for a status"),
+        seed=1,
+        only=["LIS-*"],
+        drivers=lambda driver: driver.name == "filters in other words",
+        replay=False,
+    )
+    assert {violation.clause for violation in report.violations} == {"LIS-15"}
+
+
 # ── by hand ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 NOW = 1_800_000_000
@@ -383,7 +410,7 @@ def test_each_method_may_have_a_line_of_allow_for_itself(lines: list[str], kept:
 @pytest.mark.parametrize(("asked", "kept"), [("paid", False), ("open%20", None), ("open,expired", None), ("", None)])
 def test_a_status_with_blanks_or_a_list_of_them_is_accused_of_not_being_refused_only(asked: str, kept: object) -> None:
     story = Story()
-    story.listed(f"?status={asked}", story.opened("a"))
+    story.listed(f"?status={asked}", story.opened("a"), story.opened("b", status="expired"))
     assert verdict("LIS-15", story) is False
     assert verdict("LIS-8", story) is kept
 

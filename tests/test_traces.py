@@ -303,6 +303,10 @@ def test_a_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(
         ("created rounded up while the clock runs", "while the clock runs"),
         ("event on failed payment", "events"),
         ("page behind a redirect cuts descriptions", "pages left open"),
+        ("get of the page pays", "a page looked at"),
+        ("quotes of the way back not escaped", "a page looked at"),
+        ("success_url in a field not escaped", "a page looked at"),
+        ("key cut at an equals sign", "keys of every kind"),
     ],
     ids=[
         "opened by HEAD",
@@ -311,6 +315,10 @@ def test_a_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(
         "clock that runs",
         "event before the end",
         "page behind a redirect",
+        "form sent by GET",
+        "quotes in a link",
+        "quotes where a payment leads",
+        "every sign in a key",
     ],
 )
 def test_what_a_step_or_an_account_is_like_is_carried_over(

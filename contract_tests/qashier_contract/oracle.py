@@ -297,9 +297,10 @@ def features_of(body: Mapping[str, Json], *, key: str | None = None, earliest: i
         features.update(_line_features(line))
     if total >= 2**31:
         features["total above 31 bits"] = "AMT-7"
-    for name in ("success_url", "return_url", "cancel_url"):
-        if name in body:
-            features.update(_url_features(name, body[name]))
+    urls = {name: body[name] for name in ("success_url", "return_url", "cancel_url") if name in body}
+    for name, url in urls.items():
+        features.update(_url_features(name, url))
+        features.update((f"{name} like {other}", "CRE-15") for other in urls if name < other and urls[other] == url)
     features["cancel_url" if "cancel_url" in body else "no cancel_url"] = "CRE-17"
     if "expires_at" in body:
         observed = body["expires_at"] - (body["expires_at"] if earliest is None else earliest)
@@ -311,6 +312,7 @@ def features_of(body: Mapping[str, Json], *, key: str | None = None, earliest: i
         features["key of 255 characters" if len(key) == KEY_LENGTH else "key"] = (
             "IDM-3" if len(key) == KEY_LENGTH else "IDM-2"
         )
+        features.update((f"key with {sign}", "IDM-2") for sign in set(key) if not sign.isalnum())
     return features
 
 
@@ -335,6 +337,8 @@ def _line_features(line: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
 
 
 def _url_features(name: str, url: str) -> Iterator[tuple[str, str]]:
+    if name == "cancel_url":  # the others are in every request
+        yield f"{name} by {url.partition(':')[0].lower()}", "CRE-15"
     if len(url) == URL_MOST:
         yield f"{name} of 2048 characters", "CRE-19"
     elif not _PLAIN_URL.fullmatch(url):

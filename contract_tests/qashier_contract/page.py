@@ -10,9 +10,9 @@ import re
 from collections import Counter
 from functools import lru_cache
 from html.parser import HTMLParser
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
-from qashier_contract.addresses import parts_of
+from qashier_contract.addresses import joined, parts_of
 from qashier_contract.history import Exchange
 
 
@@ -174,8 +174,34 @@ def page_of(exchange: Exchange) -> Page | None:
     return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
 
 
+def posts_to_itself(page: Page, name: str) -> bool:
+    """Whether what carries a `data-testid` posts a form to the address of the page that it is on."""
+    element = page.tests.get(name, {})
+    if "form" not in element:
+        return False
+    form = page.forms[int(element["form"])]
+    action = joined(form["action"], element.get("formaction", "")) or ""
+    method = element.get("formmethod") or form["method"]
+    return method.lower() == "post" and action.partition("?")[0] == page.url.partition("?")[0]
+
+
+def as_followed(url: str) -> str:
+    """A URL as a browser sends it that follows a link: no quote, angle bracket or brace goes out as it is."""
+    base, mark, query = url.partition("?")
+    return re.sub('["<>`{}]', _encoded, base) + mark + re.sub("""["<>`{}']""", _encoded, query)
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return quote(found[0])
+
+
 def destination(url: str) -> str:
     """A pattern for where a customer ends who is sent to a URL: there, perhaps with more in its query."""
     base, mark, fragment = url.partition("#")
     more = r"(&[^#]*)?" if "?" in base else r"(\?[^#]*)?"
-    return re.escape(base) + more + re.escape(mark + fragment)
+    return _in_either_way(base) + more + _in_either_way(mark + fragment)
+
+
+def _in_either_way(text: str) -> str:
+    """A pattern for a part of a URL as it is, or as whoever follows it sends it."""
+    return re.sub(r'["<>`]|\\[{}]', lambda found: f"({found[0]}|{quote(found[0][-1])})", re.escape(text))

@@ -419,18 +419,25 @@ class Account:
         return self.target.visit("HEAD", url, session_id, "view")
 
     def press(
-        self, session_id: str, form: Mapping[str, str], act: str, button: Mapping[str, str], *, seen: int
+        self,
+        session_id: str,
+        form: Mapping[str, str],
+        act: str,
+        button: Mapping[str, str],
+        *,
+        seen: int,
+        method: str = "",
     ) -> Exchange:
         """Submit a form of the page that exchange `seen` showed, and follow where it leads on the same host.
 
         `form["action"]` must be on the page's own host: nothing is ever posted elsewhere. What only leads on may be
-        asked for by GET; what acts is posted, for GET must change nothing.
+        asked for by GET; what acts is posted, for GET must change nothing. With a `method`, that instead of the form's.
         """
         fields = {name.removeprefix("field:"): value for name, value in form.items() if name.startswith("field:")}
         if button.get("name"):
             fields[button["name"]] = button.get("value", "")
         url = joined(form["action"], button.get("formaction", "")) or form["action"]
-        if (button.get("formmethod") or form["method"]).lower() != "post":
+        if (method or button.get("formmethod") or form["method"]).lower() != "post":
             # As a browser does: the fields take the place of the query.
             url = urlsplit(url)._replace(query=urlencode(fields), fragment="").geturl()
             return self._led_on(self.target.visit("GET", url, session_id, act, seen=seen))

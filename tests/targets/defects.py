@@ -10,6 +10,7 @@ from tests.targets.defects_http import HTTP_DEFECTS
 from tests.targets.defects_narrow import NARROW_DEFECTS
 from tests.targets.defects_read import READ_DEFECTS
 from tests.targets.defects_states import STATE_DEFECTS
+from tests.targets.defects_texts import TEXT_DEFECTS
 
 _QUICK: Final = {
     **HTTP_DEFECTS,
@@ -19,6 +20,7 @@ _QUICK: Final = {
     **EVENT_DEFECTS,
     **KEY_DEFECTS,
     **NARROW_DEFECTS,
+    **TEXT_DEFECTS,
 }
 TAMPERINGS: Final = {name: defect.tampering for name, defect in (_QUICK | SLOW).items()}
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from tests.targets.reference import Reference
 from tests.targets.tampering import (
@@ -286,6 +286,11 @@ def marked_up(text: str) -> str:
     return paid.replace("<b>expired</b>", "<strong>EXP</strong>IRED")
 
 
+def encoded(url: str) -> str:
+    """An address as a browser would send it."""
+    return re.sub('["<>]', lambda found: quote(found[0]), url)
+
+
 def clock_of_the_others(inner: Inner) -> Account:
     account: Account = inner()
     for one in inner.server.accounts.values():
@@ -347,6 +352,9 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "old events to a new endpoint": wrapped("controlled", old_events),
     "markup within words": result("drawn", marked_up),
     "control characters dropped": result("described", lambda text: CONTROL.sub("", text)),
+    "quotes of addresses encoded": both(
+        result("way_back", lambda url: url and encoded(url)), result("pressed", encoded)
+    ),
     "control characters refused": wrapped("text", refuses_control_characters),
     "clocks that cannot be stopped": wrapped(
         "put_clock", lambda inner, account, wanted: inner(account, {**wanted, "frozen": False})
@@ -380,6 +388,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "reuse refused",
         "no second account",
         "problem documents",
+        "quotes of addresses encoded",
         "control characters refused",
     ),
     "company": (

@@ -252,8 +252,9 @@ def status_filters(ledger: Ledger) -> Findings:
             yield _only_of(listing.exchange, listing.query.status)
     for exchange in ledger.history.of(Operation.LIST):
         asked = exchange.request.parameters.get("status", "open").lower()
-        # Whether it is refused is LIS-15; no session has that status. Blanks and lists are meant as what is in them.
-        if asked.isalpha() and asked not in {"open", "complete", "expired"} and exchange.succeeded:
+        # Whether it is refused is LIS-15. Where all have one status, another word for that may be meant.
+        shown = {as_words(entry.get("status")) for entry in entries_of(exchange)}
+        if asked.isalpha() and asked not in {"open", "complete", "expired"} and exchange.succeeded and len(shown) > 1:
             yield _only_of(exchange, asked)
 
 

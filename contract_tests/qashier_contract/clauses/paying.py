@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from qashier_contract import oracle
@@ -26,7 +26,7 @@ from qashier_contract.clauses.writes import (
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, lines_of
-from qashier_contract.page import Page, destination, page_of
+from qashier_contract.page import Page, as_followed, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
 from qashier_contract.values import Json, as_words, is_integer
@@ -124,13 +124,21 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
             unwanted = back[0] if back else "any of the shop"
             yield expect(Contains(links, unwanted, absent=True), "no cancel_url was given", observed.born)
         else:
-            yield expect(Contains(links, asked_in(observed.born, "cancel_url")), "the way back")
+            yield expect(
+                Contains(links, _as_written(page.links, asked_in(observed.born, "cancel_url"))), "the way back"
+            )
     for observed, press, _ in presses(ledger, "open"):
         shown, given = page_of(press), asked_in(observed.born, "cancel_url")
         # Who failed to pay may be shown the open page at once.
         shows_it = shown is not None and press.succeeded and act_of(press) in HARMLESS and "pay-card" in shown.tests
         if shows_it and isinstance(given.value, str):
             yield expect(Contains(At(press, Part.LINKS), given), "the way back", *story_before(observed, press))
+
+
+def _as_written(links: Sequence[str], url: At) -> At | str:
+    """A URL as a page may write it: who follows it sends quotes and angle brackets percent-encoded at any rate."""
+    followed = as_followed(str(url.value))
+    return next((link for link in links if link != url.value and as_followed(link) == followed), url)
 
 
 @clause(
@@ -180,12 +188,22 @@ _AT_METHOD: Final = frozenset({"authorise", "cancel"})
     needs=(PAGE,),
 )
 def opening_the_page_changes_nothing(ledger: Ledger) -> Findings:
-    for observed, exchange in visits(ledger):
+    for observed, exchange in (*visits(ledger), *_asked_by_get(ledger)):
         state, read = ledger.state_before(observed, exchange), ledger.following_read(observed, exchange)
         if state is not None and read is not None:
             for name, value in state._asdict().items():
                 reason = f"it was only looked at, by {exchange.request.method}"
                 yield expect(Equals(in_body(read, name), value), reason, *before_page(observed, exchange), exchange)
+
+
+def _asked_by_get(ledger: Ledger) -> Iterator[tuple[ObservedSession, Exchange]]:
+    """The hosted pages that were asked for by GET with the fields of a form that pays."""
+    for observed in ledger.sessions.values():
+        page = str(observed.first.get("url")).partition("?")[0]
+        for exchange in ledger.journeys.get(observed.id, ()):
+            is_there = exchange.request.method == "GET" and exchange.request.path.partition("?")[0] == page
+            if is_there and act_of(exchange) is not None:
+                yield observed, exchange
 
 
 @clause(

@@ -17,7 +17,7 @@ from qashier_contract.addresses import origin_of
 from qashier_contract.findings import Finding
 from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
 from qashier_contract.ledger import Ledger
-from qashier_contract.page import page_of
+from qashier_contract.page import page_of, posts_to_itself
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
 from qashier_contract.values import Json, is_integer
@@ -174,6 +174,14 @@ class Opened:
     def view(self) -> Exchange | None:
         """Open the hosted page."""
         return self.account.view(self.id, self.url) if self.id is not None and self.url is not None else None
+
+    def ask_by_get(self, act: str, page: Exchange | None) -> Exchange | None:
+        """Ask for the session's page with the fields of a form on it that posts there; None if there is none."""
+        shown = page_of(page) if page is not None else None
+        if page is None or shown is None or self.id is None or not posts_to_itself(shown, act):
+            return None
+        pressed = press(self.account, self.id, page, act, "GET")
+        return None if pressed is None else pressed()
 
     def press(self, act: str, page: Exchange | None = None) -> Exchange | None:
         """Press what carries a `data-testid` on a page, by default its own as it is now; None if there is nothing."""

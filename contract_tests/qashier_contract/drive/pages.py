@@ -17,6 +17,8 @@ from qashier_contract.values import Json, is_integer
 PAY, CLOCK, EVENTS, PAGE = Capability.PAY, Capability.CLOCK, Capability.EVENTS, Capability.PAGE
 _CANCEL_URL: Final = "https://shop.example/Basket/it's?x=1&copy;y=2"
 """Put on a page without being escaped, it leads elsewhere."""
+_SHOP: Final = "https://shop.example"
+_QUOTED_URL: Final = f"""{_SHOP}/Basket?q="a"&b='<i>'&copy;y=2"""
 _TRIES: Final = 6
 """How often a payment fails: three times may be taken for enough."""
 _RETURN_URL: Final = "https://shop.example/return?order=7&step=2#done"
@@ -78,15 +80,16 @@ def the_hosted_page(context: RunContext) -> None:
 
 
 @driver(
-    "Open the page of a session several times, by GET and HEAD, and look at the session after each.",
+    "Open the page of a session several times, by GET, HEAD and with what its form holds, and look at the session "
+    "after each.",
     needs=[PAGE],
-    requests=10,
+    requests=24,
 )
 def a_page_looked_at(context: RunContext) -> None:
     odd = 'brown <sugar>, "gula" & café 咖啡 🍵 &lt;'
     lines = [context.line(), context.line(399, 3, name="Kopi & Teh"), context.line(20, 7, description=odd)]
     lines += [context.line(125, 5)]  # named as the first one
-    session = fresh(context, cancel_url=_CANCEL_URL, line_items=lines)
+    session = fresh(context, cancel_url=_QUOTED_URL, line_items=lines)
     session.retrieve()
     for _ in range(3):
         session.view()
@@ -94,6 +97,19 @@ def a_page_looked_at(context: RunContext) -> None:
     if session.id is not None and session.url is not None:
         context.account.look(session.id, session.url)
     session.retrieve()
+    # Written into a page as they are, these make a link to the shop, or hide what they stand in.
+    link = f"<a/href='{_SHOP}/elsewhere'>"
+    written = (f"""Kaya"{link}'{link}toast""", 'Kaya" hidden x="toast', "Kaya' hidden x='toast")
+    url = f"""{_SHOP}/?x="{link}&y='{link}"""
+    lines = [context.line(1250 + n, 2 + n, name=text) for n, text in enumerate(written)]
+    lines += [context.line(680, 5 + n, description=text) for n, text in enumerate(written)]
+    session = fresh(context, line_items=lines, success_url=f"{url}&n={context.mark()}", return_url=url)
+    page = session.view()
+    session.retrieve()
+    if session.ask_by_get("pay-card", page) is not None:
+        session.retrieve()
+    session.do("cancel", page=session.at_the_method())
+    session.do("pay-card", page=session.view())
 
 
 @driver(

@@ -275,7 +275,8 @@ class _Script:
             return f"[customer.head({url})]" if step.exchange.request.method == "HEAD" else f"opened(customer, {url})"
         before = self.names.page_before(step.exchange)
         page = f"{before}[-1]" if before else f"opened(customer, {url})[-1]"
-        return f'press(customer, {page}, "{step.press}")'
+        how = f', "{step.forced_method}"' if step.forced_method else ""
+        return f'press(customer, {page}, "{step.press}"{how})'
 
 
 def _moves_clock_of(group: tuple[Step, ...]) -> int | None:

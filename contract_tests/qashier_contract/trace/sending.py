@@ -253,7 +253,7 @@ class Sending:
         if step.press is None:
             return partial(account.look if step.exchange.request.method == "HEAD" else account.view, session_id, url)
         seen = self._shown.get(step.exchange.page_from or -1)
-        act = press(account, session_id, seen or account.view(session_id, url), step.press)
+        act = press(account, session_id, seen or account.view(session_id, url), step.press, step.forced_method)
         if act is None:
             raise _Unknown
         return act
@@ -417,8 +417,13 @@ class Sending:
         return None if step.body is None else spelled(step.body, value_of).encode("utf-8", "surrogateescape")
 
 
-def press(account: Account, session_id: str, page: Exchange, act: str) -> Callable[[], Exchange] | None:
-    """What presses an element of a page, by its `data-testid`; None if there is none, or it leads to another host."""
+def press(
+    account: Account, session_id: str, page: Exchange, act: str, method: str = ""
+) -> Callable[[], Exchange] | None:
+    """What presses an element of a page, by its `data-testid`; None if there is none, or it leads to another host.
+
+    With a `method`, its form goes out by that instead of its own.
+    """
     shown = page_of(page)
     element = shown.tests.get(act) if shown is not None else None
     if shown is None or element is None:
@@ -428,7 +433,7 @@ def press(account: Account, session_id: str, page: Exchange, act: str) -> Callab
         url = joined(form["action"], element.get("formaction", ""))
         if url is None or not is_same_host(url, shown.url):
             return None  # nothing is ever posted to another host
-        return partial(account.press, session_id, form, act, element, seen=page.number)
+        return partial(account.press, session_id, form, act, element, seen=page.number, method=method)
     url = joined(shown.url, element["href"]) if "href" in element else None
     if url is None or not is_same_host(url, shown.url):
         return None

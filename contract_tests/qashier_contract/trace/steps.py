@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from qashier_contract.history import Capability, Exchange, History, Operation
-from qashier_contract.ledger import Ledger
+from qashier_contract.ledger import Ledger, act_of
 from qashier_contract.trace.credentials import authorization_of
 from qashier_contract.trace.symbols import (
     EndpointId,
@@ -62,6 +62,12 @@ class Step:
     @property
     def account(self) -> int | None:
         return self.exchange.account
+
+    @property
+    def forced_method(self) -> str:
+        """`get` where the form of what acts went out by GET, which must change nothing; else empty."""
+        is_forced = self.exchange.request.method == "GET" and act_of(self.exchange) is not None
+        return "get" if is_forced else ""
 
     @property
     def registers(self) -> str | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Final
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, of_two_currencies, without
 from qashier_contract.history import Capability, Credentials
 from qashier_contract.values import Json
+
+_SIGNS: Final = "".join(sign for sign in map(chr, range(33, 127)) if not sign.isalnum())
+"""Every sign of printable ASCII."""
 
 
 @driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58)
@@ -103,10 +107,23 @@ def _baskets(context: RunContext) -> Iterator[Json]:
         yield context.body(expires_at=moment + 3_600)
 
 
+def _similar(key: str, number: str) -> Iterator[str]:
+    """Keys that are no other's, though a parser might cut them, strip them, or take them for a list or a number."""
+    yield from (key.replace("-", "%2D"), key.replace("-", "+"), f"{key}-retry", f"{key}_2")
+    yield from (f"{begin}{key}{end}" for begin, end in ('""', "''", "[]", "<>", "{}", "()"))
+    yield from (f"{begin}{key}" for begin in (*"=,;:", "W/"))
+    yield from (f"{key}{end}" for end in "=,;:.#")
+    yield from (f"{key}{separator}{n}" for separator in ",.;" for n in (1, 2))
+    # What is cut at any sign is cut here: all stand before what tells the first two apart, and behind in the others.
+    yield from (f"{key}1{_SIGNS}{n}" for n in (1, 2))
+    yield from (f"{n}{_SIGNS}{key}2" for n in (1, 2))
+    yield from (number, f"0{number}", f"{number}.0")
+
+
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=49,
+    requests=69,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")
@@ -118,10 +135,7 @@ def keys_of_every_kind(context: RunContext) -> None:
     for _ in range(12):
         account.create(body, key=key)
     account.create(body, key=key, credentials=Credentials.BEARER)
-    cut = (f"{key}{separator}{n}" for separator in ",.;" for n in (1, 2))
-    number = f"{context.nonce}000"
-    alike = (f'"{key}"', key.replace("-", "%2D"), key.replace("-", "+"), f"{key}-retry", f"{key}_2")
-    for similar in (*alike, *cut, number, f"0{number}", f"{number}.0"):
+    for similar in _similar(key, f"{context.nonce}000"):
         account.create(context.body(), key=similar)
     # What became of the session does not free its key.
     used = context.key()
