@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from qashier_contract.drive import Stage
+from qashier_contract.drive import Driver, Stage
 
 from tests.targets.defects import DEFECTS, SLOW_DEFECTS
 from tests.targets.served import serving, within
 from tests.targets.variants import TOGETHER, VARIANTS
-
-if TYPE_CHECKING:
-    from qashier_contract.drive import Driver
 
 __all__ = ["DEFECTS", "SLOW_DEFECTS", "TOGETHER", "VARIANTS", "directed", "serving", "touching", "within"]
 
