@@ -13,7 +13,7 @@ from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
 from qashier_contract.verdicts import ClauseReport, judge
 
-from tests.targets import directed, within
+from tests.targets import directed, touching, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -129,7 +129,7 @@ def test_nothing_is_told_of_a_correct_target_at_any_moment() -> None:
             strict=True,
             fail_fast=True,
             violated=lambda entry: told.append(entry.clause.id),
-            drivers=directed,
+            drivers=touching,
         )
 
     assert run().verdict is Verdict.PASSED

@@ -11,7 +11,7 @@ from qashier_contract.report import write
 from qashier_contract.trace.file import Trace
 
 from qashier_mock.cli import main
-from tests.targets import directed, serving, within
+from tests.targets import directed, serving, touching, within
 
 IN_PROCESS = "http://127.0.0.1"
 
@@ -20,7 +20,7 @@ IN_PROCESS = "http://127.0.0.1"
 def broken() -> Trace:
     """The run against a target that rounds amounts when it retrieves."""
     report = check(
-        IN_PROCESS, transport=within("retrieve rounds amounts"), seed=1, drivers=directed, only=["RET-1"], replay=False
+        IN_PROCESS, transport=within("retrieve rounds amounts"), seed=1, drivers=touching, only=["RET-1"], replay=False
     )
     assert report["RET-1"].violations
     return Trace(history=report.history, target=report.target, seed=1)

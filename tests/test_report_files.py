@@ -18,7 +18,7 @@ from qashier_contract.findings import PassesCheck
 from qashier_contract.report import render
 from qashier_contract.verdicts import Violation
 
-from tests.targets import directed, within
+from tests.targets import touching, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -35,7 +35,7 @@ def report() -> Report:
         "http://127.0.0.1",
         transport=within("405 without allow", "no challenge", "signature hex"),
         seed=1,
-        drivers=directed,
+        drivers=touching,
         skip=["LIS-*"],
         replay=False,
     )
@@ -131,7 +131,7 @@ def test_sarif_shows_the_exchange_that_breaks_the_clause(sarif: dict[str, Any]) 
 
 
 def test_the_same_violation_has_the_same_fingerprint_in_every_run(sarif: dict[str, Any]) -> None:
-    again = check("http://127.0.0.1", transport=within("no challenge"), seed=2, drivers=directed, replay=False)
+    again = check("http://127.0.0.1", transport=within("no challenge"), seed=2, drivers=touching, replay=False)
     prints = [
         {r["partialFingerprints"]["expectation/v1"] for r in document["runs"][0]["results"] if r["ruleId"] == "AUTH-1"}
         for document in (sarif, json.loads(render(again, "sarif")))

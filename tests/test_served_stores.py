@@ -16,9 +16,10 @@ import pytest
 from qashier_contract import Verdict, check
 from store_harness import Place
 
+from tests.targets import touching
+
 if TYPE_CHECKING:
     from qashier_contract import Report
-    from qashier_contract.drive import Driver
 
 pytest_plugins = ["store_fixtures"]
 
@@ -51,11 +52,6 @@ def served(store: str, workers: int) -> Iterator[str]:
     assert (process.returncode, log) == (0, "")
 
 
-def directed(driver: Driver) -> bool:
-    """What does not draw at random."""
-    return driver.name not in {"lifecycle", "conformance"}
-
-
 def assert_kept(report: Report) -> None:
     """Every clause was exercised and kept, the assumed ones too, in answers exactly as the document says."""
     assert [(each.clause, each.expected, each.seen) for each in report.violations] == []
@@ -86,7 +82,7 @@ def test_a_second_server_on_a_file_ends_with_one_line(new_place: Callable[[str],
 def test_what_lasts_keeps_the_contract(kind: str, workers: int, new_place: Callable[[str], Place]) -> None:
     """Two processes race on one session, too: whether what they answered fits one order is for CON-1 to judge."""
     with served(new_place(kind).url, workers) as url:
-        report = check(url, own=True, seed=1, max_time_s=600, drivers=directed)
+        report = check(url, own=True, seed=1, max_time_s=600, drivers=touching)
     assert_kept(report)
     assert processes_that_raced(report) == workers
 

@@ -28,7 +28,7 @@ from qashier_contract.trace import file
 from qashier_contract.trace.file import HIDDEN, Trace, TraceError
 from qashier_contract.verdicts import judge
 
-from tests.targets import directed, serving, within
+from tests.targets import serving, touching, within
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 HEADER = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\udc80\udcff")), max_size=12)
@@ -188,7 +188,7 @@ def test_cookies_are_not_written() -> None:
 def test_a_check_writes_all_that_it_recorded_and_no_key(tmp_path: Path) -> None:
     keys = ("sk_test_firstSecret1", "sk_test_secondSecret2")
     with serving() as url:
-        report = check(url, keys=keys, seed=1, drivers=directed)
+        report = check(url, keys=keys, seed=1, drivers=touching)
     path = tmp_path / "trace.json"
     write(report, "trace", path)
     raw = path.read_bytes()
@@ -214,7 +214,7 @@ def test_every_field_but_secrets_has_its_place_in_the_file() -> None:
 
 
 def test_judging_what_was_read_back_finds_the_same_but_for_what_needs_a_secret(tmp_path: Path) -> None:
-    report = check("http://127.0.0.1", transport=within(), seed=1, drivers=directed)
+    report = check("http://127.0.0.1", transport=within(), seed=1, drivers=touching)
     write(report, "trace", tmp_path / "t.json")
     again = judge(recorded.read(tmp_path / "t.json").trace.history, CLAUSES.values())
     found = {entry.clause.id: (entry.verdict, entry.exercised) for entry in again}
