@@ -324,6 +324,29 @@ async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
 
 
 @pytest.mark.asyncio
+async def test_a_reset_that_cannot_be_finished_yet_holds_nobody_up(file: Path) -> None:
+    mock = Mock(SqliteStore(file))
+    store = mock.store
+    await store.open()
+    assert isinstance(store, SqliteStore)
+    assert store._database is not None
+    await mock.create()
+    store._database.execute(
+        """UPDATE mock_accounts SET head = replace(head, '"is_clearing":false', '"is_clearing":true')"""
+    )
+    assert store._rows is not None
+    store._rows.kept.clear()
+    store._database.execute("PRAGMA query_only = ON")
+    for command in (mock.accounts.reset(ONE), mock.create()):
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(command, 10)
+    store._database.execute("PRAGMA query_only = OFF")
+    assert (await asyncio.wait_for(mock.create(TWO), 10)).sequence == 0
+    assert (await asyncio.wait_for(mock.create(), 10)).sequence == 1
+    await store.close()
+
+
+@pytest.mark.asyncio
 async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,6 @@ class Transaction(Protocol):
         account: Whose.
         worker: This process, as the store numbers those that work on it.
         state: What the account has one of, as it is now.
-        suspends: Whether others in this process have their turn while a statement is carried out.
     """
 
     __slots__ = ()
@@ -46,7 +45,6 @@ class Transaction(Protocol):
     account: AccountId
     worker: int
     state: AccountState
-    suspends: bool
 
     async def change(self) -> AccountState:
         """The state, to be changed."""

@@ -53,7 +53,7 @@ class Rows(Protocol):
     """How statements get to a database.
 
     Attributes:
-        suspends: See `Transaction`.
+        suspends: Whether others in this process have their turn while a statement is carried out.
     """
 
     suspends: bool
@@ -69,6 +69,9 @@ class Rows(Protocol):
 
     async def commit(self) -> None:
         """End the transaction, if there is one."""
+
+    async def roll_back(self) -> None:
+        """Undo the transaction, if there is one."""
 
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
         """Begin a unit of work: the account's row, and whether it is locked. See `Store.transaction`."""
@@ -90,6 +93,7 @@ class Rows(Protocol):
         """
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class SqlUnit(Transaction):
     """One account's unit of work, without what it finds and keeps: that is `SqlTransaction`.
 
@@ -97,35 +101,20 @@ class SqlUnit(Transaction):
     account happen one after the other, commands on others beside it.
     """
 
-    __slots__ = (
-        "_batch", "_batched", "_is_changed", "_is_due_known", "_is_locked", "_journals", "_long", "_number", "_reading",
-        "_rows", "account", "row", "state", "suspends", "worker",
-    )  # fmt: skip
-
-    def __init__(
-        self, account: AccountId, rows_: Rows, journals: JournalWriter, *, worker: int, reading: bool, long: bool
-    ) -> None:
-        """Work on `account`.
-
-        Args:
-            account: Whose.
-            rows_: How to get at the database.
-            journals: What is still to be written to the journals.
-            worker: This process, as the store numbers those that work on it.
-            reading: See `Store.transaction`.
-            long: See `Store.transaction`.
-        """
-        self.account = account
-        self.worker = worker
-        self._rows = rows_
-        self.suspends = rows_.suspends
-        self._journals = journals
-        self._reading = reading
-        self._long = long
-        self._batch: list[Row] | None = None  # once the account is cleared: what is still to be written,
-        self._batched = ""  # and the statement that does it
-        self._is_changed = False
-        self._is_due_known = True  # else the state's `delivery_due` has to be found again
+    account: AccountId
+    worker: int
+    _rows: Rows
+    _journals: JournalWriter
+    _reading: bool
+    _long: bool
+    row: AccountRow = field(init=False)
+    state: AccountState = field(init=False)
+    _number: int = field(init=False)  # the one under which the account's rows stand
+    _is_locked: bool = field(init=False)
+    _is_changed: bool = False
+    _is_due_known: bool = True  # else the state's `delivery_due` has to be found again
+    _batch: list[Row] | None = None  # once the account is cleared: what is still to be written,
+    _batched: str = ""  # and the statement that does it
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
@@ -133,7 +122,11 @@ class SqlUnit(Transaction):
         self.state = self.row.state
         self._number = self.row.number
         if self.state.is_clearing:  # whoever did that died, or its store failed
-            await self._delete_what_was()
+            try:
+                await self._delete_what_was()
+            except BaseException:
+                await self._rows.leave(self.account, None, is_sound=False)
+                raise
         return self
 
     async def __aexit__(
@@ -195,7 +188,7 @@ class SqlUnit(Transaction):
         """
         state = await self.change()
         self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
-        if not self.suspends:
+        if not self._rows.suspends:
             self._number = -self.row.number
         await self._delete_all(self._number)
         self._batch = []
@@ -206,7 +199,7 @@ class SqlUnit(Transaction):
         self._batch = None
         self._journals.drop(self.account)
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
-        if not self.suspends:
+        if not self._rows.suspends:
             await self._rows.run("UPDATE mock_accounts SET no = -no WHERE no = ?", self.row.number)
             self.row.number = self._number
             self.state.is_clearing = True
@@ -228,7 +221,7 @@ class SqlUnit(Transaction):
 
     async def _pause(self) -> None:
         """Let others have their turn in a long command; where it would not let them otherwise, commit before that."""
-        if self._long and self.suspends:
+        if self._long and self._rows.suspends:
             await asyncio.sleep(0)
         elif self._long:
             await self._rows.commit()
@@ -277,7 +270,7 @@ class SqlUnit(Transaction):
     async def _delete_many(self, table: str, where: str, *values: Any) -> None:
         """Delete rows that may be very many; a long command lets others have their turn meanwhile."""
         await self.lock()
-        if self.suspends:
+        if self._rows.suspends:
             await self._rows.run(f"DELETE FROM mock_{table} WHERE {where}", *values)
             return
         some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {_CHANGED_AT_ONCE}"

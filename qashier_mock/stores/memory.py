@@ -40,7 +40,6 @@ class MemoryAccount(Transaction):
         "_records", "_reserved", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
     )  # fmt: skip
     worker = 0
-    suspends = False
 
     def __init__(self, account: AccountId, store: MemoryStore) -> None:
         self.account = account

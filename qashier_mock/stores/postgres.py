@@ -36,7 +36,6 @@ from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql import SqlTransaction
 from qashier_mock.stores.sql_store import SqlStore
 
 _log = logging.getLogger(__name__)
@@ -217,11 +216,9 @@ class PostgresStore(SqlStore):
     def rows(self) -> _PostgresRows:
         return _PostgresRows(self._pool)
 
-    def transaction(
-        self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
-    ) -> SqlTransaction:
+    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> _PostgresRows:
         turn = None if reading or key is not None else self._turns.setdefault(account, asyncio.Lock())
-        return self._unit(account, _PostgresRows(self._pool, key=key, turn=turn), reading=reading, long=long)
+        return _PostgresRows(self._pool, key=key, turn=turn)
 
     def is_faultless(self, account: AccountId) -> bool:  # noqa: ARG002 - another process may have made some
         return False

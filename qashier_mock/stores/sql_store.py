@@ -35,6 +35,13 @@ cut to its capacity, and dropped where the account has nothing else: ever new ke
 _HANDED_OUT_FOR: Final = 5
 """Seconds until an account is due again that was handed out as due and not seen to."""
 
+_DROP_JOURNAL: Final = (
+    "DELETE FROM mock_journal WHERE account = ? AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)"
+)
+_CUT_JOURNAL: Final = (
+    "DELETE FROM mock_journal WHERE account = ? AND no <= "
+    "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)"
+)
 _INSERT_ENTRY: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -60,13 +67,14 @@ class SqlStore(ABC):
         """A way in for statements that are each a transaction of their own, or that begin one themselves."""
 
     @abstractmethod
+    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> Rows:
+        """The way in for a unit of work: see `Store.transaction`."""
+
     def transaction(
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> SqlTransaction:
-        """A unit of work of one account: see `Store.transaction`."""
-
-    def _unit(self, account: AccountId, rows_: Rows, *, reading: bool, long: bool) -> SqlTransaction:
-        return SqlTransaction(account, rows_, self._journals, worker=self.worker, reading=reading, long=long)
+        rows_ = self._rows_of(account, reading=reading, key=key)
+        return SqlTransaction(account, self.worker, rows_, self._journals, reading, long)
 
     # workers
 
@@ -148,25 +156,20 @@ class SqlStore(ABC):
     async def _write_journals(self, entries: Entries) -> None:
         async with self.rows() as rows_:
             await rows_.begin()
-            await rows_.many(_INSERT_ENTRY, [(account, *rows.pack_entry(entry)) for account, entry in entries])
-            for account, _ in entries:
-                self._unpruned[account] = self._unpruned.pop(account, 0) + 1
-            grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
-            beyond = list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]
-            for account in beyond:
-                await rows_.run(
-                    "DELETE FROM mock_journal WHERE account = ? "
-                    "AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)",
-                    account,
-                    account,
-                )
-            for account in {*grown, *beyond}:
-                await rows_.run(
-                    "DELETE FROM mock_journal WHERE account = ? AND no <= "
-                    "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)",
-                    account,
-                    account,
-                    CAPACITY,
-                )
-                del self._unpruned[account]
-            await rows_.commit()
+            try:
+                await rows_.many(_INSERT_ENTRY, [(account, *rows.pack_entry(entry)) for account, entry in entries])
+                await self._prune([account for account, _ in entries], rows_)
+                await rows_.commit()
+            finally:
+                await rows_.roll_back()
+
+    async def _prune(self, written: Sequence[AccountId], rows_: Rows) -> None:
+        for account in written:
+            self._unpruned[account] = self._unpruned.pop(account, 0) + 1
+        beyond = list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]
+        grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
+        for account in {*grown, *beyond}:
+            if account in beyond:
+                await rows_.run(_DROP_JOURNAL, account, account)
+            await rows_.run(_CUT_JOURNAL, account, account, CAPACITY)
+            del self._unpruned[account]

@@ -19,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -30,7 +30,6 @@ from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, newer, statements
-from qashier_mock.stores.sql import SqlTransaction
 from qashier_mock.stores.sql_store import SqlStore
 
 _APPLICATION_ID: Final = 0x51534D4B
@@ -94,25 +93,11 @@ class SqliteStore(SqlStore):
             raise StoreUnavailable(f"{self._path} is not open.")
         return self._rows
 
-    @asynccontextmanager
-    async def rows(self) -> AsyncIterator[_SqliteRows]:
-        rows = self._open_rows()
-        is_within = self._database is not None and self._database.in_transaction
-        try:
-            yield rows
-        finally:
-            if not is_within:
-                rows.roll_back()
+    def rows(self) -> AbstractAsyncContextManager[_SqliteRows]:
+        return nullcontext(self._open_rows())
 
-    def transaction(
-        self,
-        account: AccountId,
-        *,
-        reading: bool = False,
-        long: bool = False,
-        key: str | None = None,  # noqa: ARG002 - a transaction never suspends, so that no key is ever under way
-    ) -> SqlTransaction:
-        return self._unit(account, self._open_rows(), reading=reading, long=long)
+    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> _SqliteRows:  # noqa: ARG002
+        return self._open_rows()  # a transaction never suspends, so that no key is ever under way
 
     def is_faultless(self, account: AccountId) -> bool:
         row = self._rows.kept.get(account) if self._rows is not None else None
@@ -193,7 +178,7 @@ class _SqliteRows:
             self._check_file()
             await self.run("COMMIT")
 
-    def roll_back(self) -> None:
+    async def roll_back(self) -> None:
         """Undo what was done; where even that fails, the file undoes it when it is opened next."""
         if self._database.in_transaction:
             with suppress(sqlite3.Error):
@@ -216,7 +201,7 @@ class _SqliteRows:
         return row
 
     async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
-        self.roll_back()
+        await self.roll_back()
         if (long := self._long.pop(account, None)) is not None:
             long.set()
         if row is not None:
