@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from threading import Condition, Thread
-from typing import Any, Final, Self, cast, get_args
+from typing import Any, Final, Self, get_args
 
 from qashier_mock import answers
 from qashier_mock.address import bracketed, reachable
@@ -41,30 +41,25 @@ class _Answer:
     hangs: bool = False
 
 
-@dataclass(slots=True)
-class _Scripted:
-    answer: _Answer
-    left: int
+@dataclass(eq=False, slots=True)
+class _Arrival:
+    event: answers.Event
+    webhook: ReceivedWebhook | None
+    is_claimed: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class _Wait:
-    """One waiting caller: for which type and session, and whether it has given up."""
+    """One waiting caller: for which type and session, what it has got, and whether it has given up."""
 
     event_type: str | None
     session_id: str | None
+    found: _Arrival | None = None
     is_given_up: bool = False
 
     def __str__(self) -> str:
         what = self.event_type or "webhook"
         return what if self.session_id is None else f"{what} of {self.session_id}"
-
-
-@dataclass(eq=False, slots=True)
-class _Arrival:
-    event: answers.Event
-    webhook: ReceivedWebhook | None
-    is_claimed: bool = field(default=False)
 
 
 class WebhookReceiver:
@@ -98,7 +93,7 @@ class WebhookReceiver:
         self._bind, self._host = bind, host or reachable(bind)
         self._arrivals: list[_Arrival] = []
         self._changed = Condition()
-        self._script: deque[_Scripted] = deque()
+        self._script: deque[_Answer] = deque()
         self._usual = _Answer()
         self._releases = 0
         self._is_closed = False
@@ -209,7 +204,7 @@ class WebhookReceiver:
         """Answer what hangs with 200, and stop hanging."""
         with self._changed:
             self._releases += 1
-            self._script = deque(each for each in self._script if not each.answer.hangs)
+            self._script = deque(each for each in self._script if not each.hangs)
             if self._usual.hangs:
                 self._usual = _Answer()
             self._changed.notify_all()
@@ -219,54 +214,41 @@ class WebhookReceiver:
             if times is None:
                 self._script.clear()
                 self._usual = answer
-            elif times > 0:
-                self._script.append(_Scripted(answer, times))
+            else:
+                self._script.extend([answer] * times)
 
     # internals
 
     def _take_in(self, webhook: ReceivedWebhook) -> int | None:
         """Note a delivery, wake whoever waits for it, and return the status to answer with."""
-        if self._answer_with is not None:
-            status = self._answer_with(webhook)
-            with self._changed:
-                self._arrivals.append(_Arrival(webhook.event, webhook))
-                self._changed.notify_all()
-            return status
+        status = None if self._answer_with is None else self._answer_with(webhook)
         with self._changed:
-            answer = self._next_answer()
             self._arrivals.append(_Arrival(webhook.event, webhook))
             self._changed.notify_all()
+            if self._answer_with is not None:
+                return status
+            answer = self._script.popleft() if self._script else self._usual
             if answer.hangs:
                 releases = self._releases
                 self._changed.wait_for(lambda: self._is_closed or self._releases > releases)
             return answer.status
 
-    def _next_answer(self) -> _Answer:
-        if not self._script:
-            return self._usual
-        scripted = self._script[0]
-        scripted.left -= 1
-        if scripted.left == 0:
-            self._script.popleft()
-        return scripted.answer
-
     def _wait(self, wait: _Wait, timeout: float) -> answers.Event:
         with self._changed:
-            found = self._changed.wait_for(
-                lambda: self._claim(wait) or (_NOBODY if self._is_closed or wait.is_given_up else None), timeout
-            )
-            if found is None or found is _NOBODY:
+            self._changed.wait_for(lambda: self._is_over(wait), timeout)
+            if wait.found is None:
                 raise WebhookTimeout(self._disappointment(wait, timeout))
-            return found.event
+            return wait.found.event
 
-    def _claim(self, wait: _Wait) -> _Arrival | None:
+    def _is_over(self, wait: _Wait) -> bool:
+        """Whether a caller has got what it waits for, or never will."""
         if wait.is_given_up:
-            return None
-        for arrival in self._arrivals:
-            if not arrival.is_claimed and _is_meant(arrival.event, wait):
-                arrival.is_claimed = True
-                return arrival
-        return None
+            return True
+        meant = (each for each in self._arrivals if not each.is_claimed and _is_meant(each.event, wait))
+        wait.found = next(meant, None)
+        if wait.found is not None:
+            wait.found.is_claimed = True
+        return wait.found is not None or self._is_closed
 
     def _disappointment(self, wait: _Wait, timeout: float) -> str:
         came = [f"{each.event['type']} of {_session_of(each.event)}" for each in self._arrivals]
@@ -283,9 +265,6 @@ class WebhookReceiver:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.url or 'no address'}, {len(self._arrivals)} received>"
-
-
-_NOBODY: Final = _Arrival(cast("answers.Event", {}), None)
 
 
 def _wait(event_type: str | None, session_id: str | None) -> _Wait:
