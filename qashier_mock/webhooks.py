@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from heapq import heappop, heappush
 from typing import Final, TypeVar
 
 from qashier_mock.core.advice import SIGNATURE_HINT
-from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, Delivery, attempt_of
+from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, ClaimedDelivery, Delivery, attempt_of
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
 from qashier_mock.core.policy import Policy
@@ -50,16 +50,6 @@ _RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
 
 Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
 """Posts a body with headers to a URL; the status of the answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedDelivery:
-    """A claimed delivery, with all that one attempt needs."""
-
-    delivery: Delivery
-    event: Event
-    endpoint: WebhookEndpoint
-    started_at: int
 
 
 class Dispatcher:
@@ -352,21 +342,12 @@ class Dispatcher:
         self, tx: Transaction, claimed: ClaimedDelivery, status: int | None, error: str | None, duration_ms: float
     ) -> Attempt:
         """Record the result of an attempt, and plan the next one."""
-        delivery, event, endpoint = claimed.delivery, claimed.event, claimed.endpoint
+        delivery = claimed.delivery
         is_pending = await tx.delivery(delivery.id) is not None
         later = (
             self._rules.after_attempt(delivery, started_at=claimed.started_at, status=status) if is_pending else None
         )
-        attempt = attempt_of(
-            delivery,
-            event,
-            endpoint,
-            started_at=claimed.started_at,
-            status=status,
-            error=error,
-            duration_ms=duration_ms,
-            next_try=None if later is None else later.due,
-        )
+        attempt = attempt_of(claimed, status, error, duration_ms, later)
         if self._tell is not None:
             self._tell(attempt)
         if not is_pending:  # the account was reset, or the endpoint removed, while the attempt was under way
@@ -377,7 +358,7 @@ class Dispatcher:
         elif await tx.is_claimed(delivery.id):
             await tx.put_delivery(later)
         # else another process took this one for dead, and its own attempt decides what comes next
-        for held in await tx.held_deliveries(endpoint.id):
+        for held in await tx.held_deliveries(claimed.endpoint.id):
             if held.id != delivery.id:
                 await tx.put_delivery(replace(held, due=claimed.started_at, is_held=False))
         await self._service.announce(tx)

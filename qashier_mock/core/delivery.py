@@ -79,6 +79,16 @@ class Attempt:
     next_try: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """A claimed delivery, with all that one attempt needs."""
+
+    delivery: Delivery
+    event: Event
+    endpoint: WebhookEndpoint
+    started_at: int
+
+
 def plan(
     event: Event, endpoint: WebhookEndpoint, *, now: int, fault: FaultRule | None, ids: list[str]
 ) -> list[Delivery]:
@@ -117,17 +127,10 @@ def is_success(status: int | None) -> bool:
 
 
 def attempt_of(
-    delivery: Delivery,
-    event: Event,
-    endpoint: WebhookEndpoint,
-    *,
-    started_at: int,
-    status: int | None,
-    error: str | None,
-    duration_ms: float,
-    next_try: int | None,
+    claimed: ClaimedDelivery, status: int | None, error: str | None, duration_ms: float, later: Delivery | None
 ) -> Attempt:
-    """The result of an attempt; see `Attempt`."""
+    """The result of an attempt, after which `later` is still to be delivered; see `Attempt`."""
+    delivery, event, endpoint = claimed.delivery, claimed.event, claimed.endpoint
     outcome = Outcome.DELIVERED if is_success(status) else Outcome.FAILED
     return Attempt(
         delivery_id=delivery.id,
@@ -137,13 +140,13 @@ def attempt_of(
         endpoint_id=endpoint.id,
         url=endpoint.url,
         number=delivery.number + 1,
-        at=started_at,
+        at=claimed.started_at,
         due=delivery.due,
         status=status,
         error=error,
         duration_ms=duration_ms,
         outcome=Outcome.DROPPED if delivery.is_dropped else outcome,
-        next_try=next_try,
+        next_try=None if later is None else later.due,
     )
 
 
