@@ -7,13 +7,15 @@ The pytest function of a report holds a copy of `Page`, which therefore needs no
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
+from email.message import Message
 from functools import lru_cache
 from html.parser import HTMLParser
 from urllib.parse import quote, urljoin
 
 from qashier_contract.addresses import joined, parts_of
-from qashier_contract.history import Exchange
+from qashier_contract.history import Exchange, Reply
 
 
 class Page(HTMLParser):
@@ -21,11 +23,13 @@ class Page(HTMLParser):
 
     _ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
     """The `data-testid` of what a customer presses in a form."""
-    _SILENT = frozenset({"script", "style", "head", "noscript"})
+    _SILENT = frozenset({"script", "style", "noscript"})
     _INERT = frozenset({"iframe", "noembed", "noframes", "template", "textarea", "title", "xmp"})
     """What a browser takes for text, or keeps for later: nobody sees or presses what is in there."""
     _INLINE = frozenset(["a", "abbr", "b", "bdi", "em", "font", "i", "mark", "small", "span", "strong", "u", "wbr"])
     """What does not part the letters around it: a customer reads `succ<em>essful</em>` as one word."""
+    _ENDS_P = re.compile("address|article|aside|blockquote|div|dl|fieldset|footer|form|h[1-6r]|header|main|nav|ol|p|ul")
+    """What ends a paragraph that was not ended: what begins a block of its own."""
     _VOID = frozenset(
         {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
     )
@@ -78,6 +82,8 @@ class Page(HTMLParser):
             if not self._inert or tag == self._inert[-1] == "template":
                 self._inert.append(tag)
             return
+        while self._stack and self._ends(tag, self._stack[-1][0]):
+            self._pop()
         hides = (
             tag in self._SILENT
             or "hidden" in attributes
@@ -121,12 +127,21 @@ class Page(HTMLParser):
         if tag == "form":
             self._form = None
         if self._open[tag]:
-            while self._stack:
-                open_tag, hides = self._stack.pop()
-                self._open[open_tag] -= 1
-                self._hidden -= hides
-                if open_tag == tag:
-                    break
+            while self._pop() != tag:
+                pass
+
+    def _ends(self, tag: str, open_tag: str) -> bool:
+        """Whether what is open ends where another element begins, since its end need not be written."""
+        if open_tag == "p":
+            return self._ENDS_P.fullmatch(tag) is not None
+        together = ({"dt", "dd"}, {"td", "th"}, {"li"}, {"option"}, {"tr"})
+        return any(open_tag in names and tag in names for names in together)
+
+    def _pop(self) -> str:
+        tag, hides = self._stack.pop()
+        self._open[tag] -= 1
+        self._hidden -= hides
+        return tag
 
     def _part_words(self, tag: str) -> None:
         if tag not in self._INLINE:
@@ -171,7 +186,26 @@ def page_of(exchange: Exchange) -> Page | None:
     reply = exchange.reply
     if reply is None or "html" not in reply.media_type:
         return None
-    return Page(reply.body.decode("utf-8", "replace"), exchange.request.path)
+    return Page(_text_of(reply), exchange.request.path)
+
+
+def _text_of(reply: Reply) -> str:
+    """The text of a page, by its byte order mark, its `Content-Type` or what its head says of itself."""
+    marks = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
+    told = Message()
+    told["Content-Type"] = reply.header("content-type") or ""
+    in_head = re.search(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w.:-]+)""", reply.body[:1024], re.IGNORECASE)
+    encoding = (
+        next((name for mark, name in marks if reply.body.startswith(mark)), None)
+        or told.get_content_charset()
+        or (in_head[1].decode().lower() if in_head else "utf-8")
+    )
+    # Browsers take these for the code page of Windows, which has more characters.
+    encoding = "cp1252" if encoding in {"iso-8859-1", "latin1", "us-ascii"} else encoding
+    try:
+        return reply.body.decode(encoding, "replace")
+    except (LookupError, ValueError):
+        return reply.body.decode("utf-8", "replace")
 
 
 def posts_to_itself(page: Page, name: str) -> bool:

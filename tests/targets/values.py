@@ -98,7 +98,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Its content is a text, or else a JSON value; None is no content."""
+    """Its content is a text, bytes, or else a JSON value; None is no content."""
 
     status: int
     headers: dict[str, str]
@@ -108,6 +108,8 @@ class Answer:
     def body(self) -> bytes:
         if self.content is None:
             return b""
+        if isinstance(self.content, bytes):
+            return self.content
         return (self.content if isinstance(self.content, str) else json.dumps(self.content)).encode()
 
 

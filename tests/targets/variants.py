@@ -298,6 +298,23 @@ def clock_of_the_others(inner: Inner) -> Account:
     return account
 
 
+def in_latin_1(inner: Inner, request: Request) -> Answer:
+    given: Answer = inner(request)
+    headers = {**given.headers, "Content-Type": 'Text/HTML;Charset="ISO-8859-1"'}
+    text = given.content.encode("iso-8859-1", "xmlcharrefreplace") if given.content else b""
+    return replace(given, headers=headers, content=text)
+
+
+def without_ends(text: str) -> str:
+    """Upper-case tags, and no end of what ends by itself; in the head stands what nobody sees."""
+    head = (
+        "<HEAD><TITLE>x</TITLE><SCRIPT>var x = 'expired paid'</SCRIPT><BODY><UL><LI HIDDEN>nobody</UL><P HIDDEN>nobody"
+    )
+    body = text.partition("<body>")[2].removesuffix("</body></html>")
+    tags = re.sub("</?[a-z]+", lambda tag: tag[0].upper(), re.sub("</(li|p)>", "", body))
+    return f"<HTML>{head}{tags}"
+
+
 def everybody(server: Reference) -> None:
     """All accounts have one clock."""
     replaced("sharing", lambda _: [*server.accounts.values()])(server)
@@ -350,6 +367,8 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "the way back has more in its query": wrapped("pressed", with_query),
     "webhooks again after 2xx": wrapped("post", twice),
     "old events to a new endpoint": wrapped("controlled", old_events),
+    "pages in Latin-1": wrapped("page", in_latin_1),
+    "pages without ends of elements": result("viewed", without_ends),
     "markup within words": result("drawn", marked_up),
     "control characters dropped": result("described", lambda text: CONTROL.sub("", text)),
     "quotes of addresses encoded": both(
@@ -378,6 +397,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "properties change with each answer",
         "the way back has more in its query",
         "markup within words",
+        "pages without ends of elements",
         "control characters dropped",
     ),
     "refusals": (
@@ -406,6 +426,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "webhooks again after 2xx",
         "old events to a new endpoint",
         "pages beside a script",
+        "pages in Latin-1",
     ),
     "limits": ("429 now and then", "one clock for all accounts", "one currency"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
