@@ -157,7 +157,9 @@ def about_urls(params: CreateSession) -> list[Advice]:
         ("return_url", params.return_url),
         ("cancel_url", params.cancel_url),
     ):
-        template = _TEMPLATE.search(url or "")
+        if url is None or ("{" not in url and "%" not in url):
+            continue
+        template = _TEMPLATE.search(url)
         if template is not None:
             found.append(_template_in_url(name, template.group()))
     return found

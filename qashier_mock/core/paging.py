@@ -31,9 +31,12 @@ class CreatedRange:
         cls, *, gt: int | None = None, gte: int | None = None, lt: int | None = None, lte: int | None = None
     ) -> CreatedRange:
         """The interval in which every given bound holds; times are whole seconds, so `gt` n is `gte` n + 1."""
-        lower = [bound for bound in (gte, None if gt is None else gt + 1) if bound is not None]
-        upper = [bound for bound in (lt, None if lte is None else lte + 1) if bound is not None]
-        return cls(max(lower, default=None), min(upper, default=None))
+        since, until = gte, lt
+        if gt is not None:
+            since = gt + 1 if since is None else max(since, gt + 1)
+        if lte is not None:
+            until = lte + 1 if until is None else min(until, lte + 1)
+        return cls(since, until)
 
 
 @value

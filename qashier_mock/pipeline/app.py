@@ -216,7 +216,10 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             if fault is not None:
                 return await self._apply_fault(fault, call, values, headers, receive)
         if operation.body is not None:
-            await self._read(call, operation.body, headers, receive)
+            limit = operation.max_body or self._max_body
+            call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
+            if call.raw_body or operation.body.required:
+                bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
         self._parse(call, values, headers)
         if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
             with garbage_left(len(call.raw_body)):
@@ -244,12 +247,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if fault.transmit is not Transmit.WHOLE:
             reply = dataclasses.replace(reply, transmit=fault.transmit)
         return reply
-
-    async def _read(self, call: Call, expected: bodies.BodyParser, headers: Headers, receive: Receive) -> None:
-        limit = call.operation.max_body or self._max_body
-        raw = call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
-        if raw or expected.required:
-            bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
 
     @staticmethod
     def _parse(call: Call, values: Sequence[bytes], headers: Headers) -> None:

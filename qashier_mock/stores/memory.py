@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import islice, takewhile
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Self
 
@@ -127,9 +127,13 @@ class MemoryAccount(Transaction):
         self._records[record.key] = record
 
     async def forget(self, until: int) -> None:
-        records = self._records.items()  # looked through once: a dict finds its first value late when many are gone
-        old = takewhile(lambda each: each[1].answered_at <= until, records)
-        for key in [key for key, _ in islice(old, FORGOTTEN_AT_ONCE)]:
+        old: list[str] = []
+        # Looked through once: a dict finds its first value late when many are gone.
+        for key, record in self._records.items():
+            if record.answered_at > until or len(old) == FORGOTTEN_AT_ONCE:
+                break
+            old.append(key)
+        for key in old:
             del self._records[key]
 
     async def records(self) -> Sequence[IdempotencyRecord]:

@@ -57,12 +57,8 @@ def _request(
     call: Call, key: str | None, session_id: str, body: dict[str, Any] | None, about_it: Sequence[Advice] = ()
 ) -> RequestRef:
     """The request behind a POST, with the advice about it."""
-    advice: list[Advice] = []
-    fingerprint = b""
-    if key is None:
-        advice.append(MISSING_KEY)
-    else:
-        fingerprint = wire.fingerprint(call.operation.operation_id, session_id, body)
-    advice.extend(unknown_field(field.path, field.nearest) for field in call.unknown_fields)
-    advice.extend(about_it)
-    return RequestRef(call.request_id, key, fingerprint, advice)
+    fingerprint = b"" if key is None else wire.fingerprint(call.operation.operation_id, session_id, body)
+    advice = [MISSING_KEY] if key is None else []
+    if call.unknown_fields:
+        advice += [unknown_field(field.path, field.nearest) for field in call.unknown_fields]
+    return RequestRef(call.request_id, key, fingerprint, [*advice, *about_it])
