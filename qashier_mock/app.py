@@ -43,6 +43,7 @@ from qashier_mock.webhooks import Dispatcher
 
 if TYPE_CHECKING:
     from qashier_mock.bugs import Parts
+    from qashier_mock.pipeline.app import Judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ class MockApp:
         *,
         store: Store | None = None,
         clock: Callable[[], float] | None = None,
-        validate_responses: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         """Compose an app.
 
@@ -106,7 +107,7 @@ class MockApp:
             settings: How it is to behave.
             store: Where state is kept; None: in memory.
             clock: The machine's time in epoch seconds, which never goes back; None: the real one. Tests pass their own.
-            validate_responses: Validate each reply against the document, and fail on one that it does not describe.
+            judge: Called with each reply that goes out, for tests; see `create_pipeline`.
 
         Raises:
             OSError: The file `settings.webhook_ca` cannot be read, or holds no certificate.
@@ -124,7 +125,7 @@ class MockApp:
             broken = parts_with(settings.bugs)
         self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed)
         self._make_services(MachineClock() if clock is None else clock, broken)
-        self.asgi = self._make_asgi(broken, validate_responses=validate_responses)
+        self.asgi = self._make_asgi(broken, judge)
 
     def _make_services(self, timer: Callable[[], float], broken: Parts | None) -> None:
         settings = self.settings
@@ -171,7 +172,7 @@ class MockApp:
             store=self.store,
         )
 
-    def _make_asgi(self, broken: Parts | None, *, validate_responses: bool) -> ASGIApp:
+    def _make_asgi(self, broken: Parts | None, judge: Judge | None) -> ASGIApp:
         control = ControlHandlers(
             self.service, self.accounts, self.dispatcher, self.clocks, version=__version__, store=self.store.name
         )
@@ -226,7 +227,7 @@ class MockApp:
             },
             timer=steady,
             lifespan=self._lifespan,
-            validate_responses=validate_responses,
+            judge=judge,
         )
         asgi = asgi if broken is None else broken.wrap(asgi)
         return _with_cors(asgi, self.settings.cors) if self.settings.cors else asgi

@@ -128,6 +128,8 @@ def make_app(
     machine: ManualClock, tmp_path_factory: pytest.TempPathFactory, open_new_store: Callable[[], Store]
 ) -> Callable[..., MockApp]:
     """Makes an app with the given `Settings`; its clock is `clock`, and its replies are judged by the document."""
+    from judgement import Judge
+
     from qashier_mock import app
     from qashier_mock.documents import documents_folder
     from qashier_mock.pipeline import precompile
@@ -140,7 +142,7 @@ def make_app(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(app, "documents_folder", lambda: folder)
             given = app.Settings(**{"seed": 1, **settings})
-            return app.MockApp(given, store=open_new_store(), clock=clock, validate_responses=True)
+            return app.MockApp(given, store=open_new_store(), clock=clock, judge=Judge())
 
     return make
 

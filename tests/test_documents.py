@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from judgement import closed
 from openapi_harness import (
     CONTROL,
     DOCUMENTS,
@@ -29,7 +30,7 @@ from openapi_harness import (
 )
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from qashier_mock.pipeline.export import closed, to_openapi31
+from qashier_mock.pipeline.export import to_openapi31
 
 CONTRACT = {
     f"{group}-{number}"

@@ -6,10 +6,11 @@ import copy
 import re
 
 import pytest
+from judgement import closed
 from openapi_harness import CONTROL, DOCUMENTS, JSON, PUBLIC, both, walk
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from qashier_mock.pipeline.export import bundle, closed, to_openapi31
+from qashier_mock.pipeline.export import bundle, to_openapi31
 
 
 @both

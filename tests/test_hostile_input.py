@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from judgement import Judge
 from pipeline_harness import Answer, Wire, serving
 
 from qashier_mock.app import MockApp, Settings
@@ -48,7 +49,7 @@ class Lines(logging.Handler):
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """The mock on a port; at the end, its log is looked at: short lines, nothing unescaped, nothing unexpected."""
-    app = MockApp(Settings(), validate_responses=True)
+    app = MockApp(Settings(), judge=Judge())
     handler = Lines()
     logging.getLogger().addHandler(handler)
     try:

@@ -8,9 +8,10 @@ import logging
 from typing import Any
 
 import pytest
+from judgement import Judge, ReplyOutsideDocument
 from pipeline_harness import ANSWERS, GOOD, TINY, Hooks, ask, build, echoes, replying, tiny
 
-from qashier_mock.pipeline import Call, Dropped, Fault, Reply, ReplyOutsideDocument, Transmit
+from qashier_mock.pipeline import Call, Dropped, Fault, Reply, Transmit
 from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.sending import PIECE
 
@@ -193,7 +194,7 @@ class TestFaults:
 
 class TestJudgement:
     def test_a_reply_within_the_document_passes(self) -> None:
-        assert ask(build(validate_responses=True), "GET", "/things/a").status == 200
+        assert ask(build(judge=Judge()), "GET", "/things/a").status == 200
 
     @pytest.mark.parametrize(
         ("reply", "told"),
@@ -206,14 +207,14 @@ class TestJudgement:
     )
     def test_a_reply_outside_the_document_fails_the_test_that_caused_it(self, reply: Reply, told: str) -> None:
         with pytest.raises(ReplyOutsideDocument, match=told):
-            ask(build(handlers=replying(reply), validate_responses=True), "GET", "/things/a")
+            ask(build(handlers=replying(reply), judge=Judge()), "GET", "/things/a")
 
     def test_a_body_where_none_is_documented_fails(self) -> None:
         def change(document: dict[str, Any]) -> None:
             document["paths"]["/things/{id}"]["get"]["responses"] = {**ANSWERS, "200": {"description": "empty"}}
 
         with pytest.raises(ReplyOutsideDocument, match="no body"):
-            ask(build(document=tiny(change), validate_responses=True), "GET", "/things/a")
+            ask(build(document=tiny(change), judge=Judge()), "GET", "/things/a")
 
     @pytest.mark.parametrize(("sent", "fine"), [(b"5", True), (b"x", False), (None, False)])
     def test_documented_headers_are_judged(self, sent: bytes | None, fine: bool) -> None:  # noqa: FBT001
@@ -223,7 +224,7 @@ class TestJudgement:
             document["paths"]["/things/{id}"]["get"]["responses"] = {**ANSWERS, "2XX": answer, "200": answer}
 
         headers = () if sent is None else ((b"retry-after", sent),)
-        app = build(document=tiny(change), handlers=replying(Reply(200, {}, headers)), validate_responses=True)
+        app = build(document=tiny(change), handlers=replying(Reply(200, {}, headers)), judge=Judge())
         if fine:
             assert ask(app, "GET", "/things/a").status == 200
         else:

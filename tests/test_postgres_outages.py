@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import psycopg
 import pytest
+from judgement import Judge
 from mock_harness import NOW, Client, basket
 from processes_harness import Processes
 from store_harness import ACCOUNTS, Mock, Place, until
@@ -111,7 +112,7 @@ async def test_a_database_that_was_gone_is_used_again_without_a_restart(database
     async with wired(database.url) as wire:
         store = PostgresStore(wire.url)
         await store.open()
-        app = MockApp(Settings(seed=1), clock=ManualClock(NOW), validate_responses=True, store=store)
+        app = MockApp(Settings(seed=1), clock=ManualClock(NOW), judge=Judge(), store=store)
         client = Client(app, None, "sk_test_1")  # type: ignore[arg-type]  # only its asynchronous half is used
         kept = (await client.asend("POST", "/checkout/sessions", basket())).json()
         await wire.cut()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judgement import Judge
 from mock_harness import NOW, Client, basket, drive
 from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, a_long_life
 
@@ -277,7 +278,7 @@ async def test_a_full_disk_refuses_a_command_whole_and_takes_the_next(file: Path
 def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.Runner, clock: ManualClock) -> None:
     store = SqliteStore(file)
     runner.run(store.open())
-    client = Client(MockApp(Settings(seed=1), clock=clock, validate_responses=True, store=store), runner, "sk_test_1")
+    client = Client(MockApp(Settings(seed=1), clock=clock, judge=Judge(), store=store), runner, "sk_test_1")
     session = client.create()
     assert store._database is not None
     store._database.execute("PRAGMA query_only = ON")

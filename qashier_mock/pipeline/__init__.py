@@ -3,7 +3,7 @@
     from qashier_mock.pipeline import Call, Fault, Hooks, Reason, Refused, Reply, Transmit, create_pipeline
 
     create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB,
-                    validate_responses=False, timer=time.perf_counter) -> ASGI app
+                    judge=None, timer=time.perf_counter) -> ASGI app
 
 - documents: pairs of a document (mapping, path, `Document`) and its base paths, `[(path, ("", "/v3/payment/qpay"))]`.
 - handlers: objects, modules or mappings with one `async def operation_id(call, **arguments) -> Reply` per operation.
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.document import Document, precompile
     from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
     from qashier_mock.pipeline.garbage import collect_seldom, garbage_left, let_go
-    from qashier_mock.pipeline.judgement import ReplyOutsideDocument
     from qashier_mock.pipeline.protocol import make_protocol
     from qashier_mock.pipeline.refusal import Reason, Refused
     from qashier_mock.pipeline.reply import Reply, Transmit
@@ -41,7 +40,6 @@ __all__ = [
     "Reason",
     "Refused",
     "Reply",
-    "ReplyOutsideDocument",
     "Transmit",
     "UnroutedRequest",
     "Unsupported",
@@ -60,7 +58,6 @@ _NAMES: Final = {
     "document": ("Document", "precompile"),
     "exchange": ("Call", "Fault", "Hooks", "UnroutedRequest"),
     "garbage": ("collect_seldom", "garbage_left", "let_go"),
-    "judgement": ("ReplyOutsideDocument",),
     "protocol": ("make_protocol",),
     "refusal": ("Reason", "Refused"),
     "reply": ("Reply", "Transmit"),

@@ -1,6 +1,6 @@
 """The pipeline as an ASGI app: route, authenticate, read, parse, validate, call, encode. One error door.
 
-    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, validate_responses=False,
+    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, judge=None,
                     timer=time.perf_counter) -> ASGI app
 
 Connexion loads the documents, builds the operation models, resolves the handlers and is the shell of the app; what one
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 MAX_BODY: Final = 2 * 1024 * 1024
 
+Judge = Callable[[CompiledOperation, Reply, bytes, Sequence[tuple[bytes, bytes]]], None]
+"""Raises for a reply (its operation, itself, its body, its headers) that the document does not describe."""
+
 
 def create_pipeline(
     documents: Sequence[tuple[Document | Mapping[str, Any] | Path, Sequence[str]]],
@@ -63,7 +66,7 @@ def create_pipeline(
     pages: Mapping[str, ASGIApp | None] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
     max_body: int = MAX_BODY,
-    validate_responses: bool = False,
+    judge: Judge | None = None,
     timer: Callable[[], float] = time.perf_counter,
 ) -> ASGIApp:
     """Compile documents and handlers into an ASGI app.
@@ -77,8 +80,7 @@ def create_pipeline(
             paths of documents included. Their replies get a Request-Id too.
         lifespan: Called once at start; the context lasts as long as the app.
         max_body: Bytes of a request body at most; an operation's `x-max-body` says otherwise.
-        validate_responses: Judge every reply by the document, and raise `ReplyOutsideDocument` out of the app for one
-            that it does not describe. For tests.
+        judge: Called with each reply that goes out; what it raises leaves the app. For tests.
         timer: Seconds, for `Call.started`.
 
     Raises:
@@ -86,12 +88,12 @@ def create_pipeline(
             operation.
     """
     found = Handlers(handlers)
-    app = CompiledApp(hooks, pages or {}, max_body=max_body, timer=timer)
+    app = CompiledApp(hooks, pages or {}, max_body=max_body, judge=judge, timer=timer)
     for source, base_paths in documents:
         document = Document.load(source)
         app.add_api(document.specification(), resolver=found.resolver, base_paths=tuple(base_paths))
     found.check_all_used()
-    app.finish(validate_responses=validate_responses)
+    app.finish()
 
     @contextlib.asynccontextmanager
     async def within(_: Any) -> AsyncIterator[None]:
@@ -120,6 +122,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         pages: Mapping[str, ASGIApp | None],
         *,
         max_body: int,
+        judge: Judge | None,
         timer: Callable[[], float],
     ) -> None:
         self._hooks = hooks
@@ -131,7 +134,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         self._static = self._router.static
         self._base_paths: list[str] = []
         self._pages = Pages({}, ())
-        self._judge: Any = None
+        self._judge = judge
         self.operations: list[CompiledOperation] = []
 
     def add_api(self, specification: Any, *, resolver: Any = None, base_paths: Sequence[str] = ("",), **_: Any) -> None:
@@ -146,13 +149,9 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 for base_path in base_paths:
                     self._router.add(base_path, operation)
 
-    def finish(self, *, validate_responses: bool) -> None:
+    def finish(self) -> None:
         """Compile what needs all documents to be known."""
         self._pages = Pages(self._foreign, self._base_paths)
-        if validate_responses:
-            from qashier_mock.pipeline.judgement import Judge  # noqa: PLC0415 - tests only: needs an extra
-
-            self._judge = Judge()
 
     async def __call__(  # noqa: C901 - one request from top to bottom reads best in one place
         self, scope: Scope, receive: Receive, send: Send
@@ -189,7 +188,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             body = encode(reply)
         extra = self._hooks.observe(call, reply, body)
         if self._judge is not None and reply.transmit is not Transmit.DROPPED:
-            self._judge.check(operation, reply, body, header_list(reply, body, request_id, extra))
+            self._judge(operation, reply, body, header_list(reply, body, request_id, extra))
         if reply.transmit is not Transmit.WHOLE:
             answer = Answer(reply.status, header_list(reply, body, request_id, extra), body)
             await cut_short(reply.transmit, answer, scope, receive, send)

@@ -1,4 +1,4 @@
-"""Documents made from documents: one file out of several, OpenAPI 3.1 out of 3.0, closed answers out of open ones.
+"""Documents made from documents: one file out of several, OpenAPI 3.1 out of 3.0.
 
 Pure: nothing is read or changed.
 """
@@ -64,58 +64,26 @@ def to_openapi31(document: Mapping[str, Any]) -> JSON:
     Raises:
         ValueError: A schema is `nullable` without a `type`, which in 3.0 means nothing.
     """
-    exported: JSON = _convert(document, "document", _schema31)
+    exported: JSON = convert(document, "document", _schema31)
     exported["openapi"] = VERSION_31
     if "x-webhooks" in exported:
         exported["webhooks"] = exported.pop("x-webhooks")
     return exported
 
 
-def closed(document: Mapping[str, Any]) -> JSON:
-    """Return a document whose objects have no more properties than it names, and whose extensible enums have ended.
-
-    The public document is open, because a service may add to its answers. The mock adds nothing: its own answers are
-    judged by this view.
-
-    Args:
-        document: An OpenAPI 3.0 document, its references as they are or resolved.
-    """
-    shut: JSON = _convert(document, "document", _closed_schema)
-    return shut
-
-
-def closed_schema(schema: Mapping[str, Any]) -> JSON:
-    """Return the closed view of one schema, as `closed` does for a document."""
-    shut: JSON = _convert(schema, "schema", _closed_schema)
-    return shut
-
-
-def _closed_schema(schema: JSON) -> JSON:
-    """Close one schema; those below are closed already. What shares its object with others (`allOf`) stays open."""
-    if "properties" in schema and "allOf" not in schema and schema.get("additionalProperties", True) is True:
-        schema["additionalProperties"] = False
-    if "x-extensible-enum" in schema:
-        schema["enum"] = schema.pop("x-extensible-enum")
-    parts = schema.get("allOf", ())
-    if len(parts) > 1 or "properties" in schema:
-        for part in parts:
-            part.pop("additionalProperties", None)
-    return schema
-
-
-def _convert(node: Any, kind: str, change: Callable[[JSON], JSON]) -> Any:
-    """Copy what stands where the grammar expects `kind`, its schemas changed, the innermost first."""
+def convert(node: Any, kind: str, change: Callable[[JSON], JSON]) -> Any:
+    """Copy what stands where the grammar expects `kind` (`document`, `schema` …), its schemas changed, inner first."""
     if kind.startswith("["):
-        return [_convert(each, kind[1:-1], change) for each in node]
+        return [convert(each, kind[1:-1], change) for each in node]
     if kind.startswith("{"):
-        return {name: _convert(each, kind[1:-1], change) for name, each in node.items()}
+        return {name: convert(each, kind[1:-1], change) for name, each in node.items()}
     if not isinstance(node, dict) or "$ref" in node:  # `additionalProperties: false`; what is referred to is elsewhere
         return _copy(node)
     fields = _GRAMMAR[kind]
     copied: JSON = {}
     for name, value in node.items():
         below = fields.get(name) or ("" if name.startswith("x-") else fields.get("*"))
-        copied[name] = _convert(value, below, change) if below else _copy(value)
+        copied[name] = convert(value, below, change) if below else _copy(value)
     return change(copied) if kind == "schema" else copied
 
 

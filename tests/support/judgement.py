@@ -1,20 +1,19 @@
-"""Validate replies against the document, for tests: a reply outside it fails the test that caused it.
+"""Validate replies against the document: a reply outside it fails the test that caused it.
 
 The document is open, since a service may add properties. The mock adds none, so its closed view judges here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
+from openapi_schema_validator import OAS30ReadValidator
 
-from qashier_mock.pipeline.export import closed_schema
-
-if TYPE_CHECKING:
-    from qashier_mock.pipeline.operations import CompiledOperation
-    from qashier_mock.pipeline.reply import Reply
+from qashier_mock.pipeline import Reply
+from qashier_mock.pipeline.export import JSON, convert
+from qashier_mock.pipeline.operations import CompiledOperation
 
 
 class ReplyOutsideDocument(AssertionError):
@@ -25,13 +24,10 @@ class Judge:
     """Validates replies with another engine than the one that validates requests."""
 
     def __init__(self) -> None:
-        from openapi_schema_validator import OAS30ReadValidator  # noqa: PLC0415 - for tests alone, and slow to import
-
-        self._validator = OAS30ReadValidator
         self._closed: dict[int, tuple[Mapping[str, Any], Any]] = {}
 
-    def check(
-        self, operation: CompiledOperation, reply: Reply, body: bytes, headers: list[tuple[bytes, bytes]]
+    def __call__(
+        self, operation: CompiledOperation, reply: Reply, body: bytes, headers: Sequence[tuple[bytes, bytes]]
     ) -> None:
         """Raise `ReplyOutsideDocument` for a reply that the operation does not document."""
         where = f"{operation.operation_id}, {reply.status}"
@@ -65,7 +61,7 @@ class Judge:
         """Make the validator of a schema once; the schema is kept with it, so that its identity stays its own."""
         if id(schema) not in self._closed:
             bare = {key: sub for key, sub in schema.items() if key != "components"}
-            self._closed[id(schema)] = (schema, self._validator(closed_schema(bare)))
+            self._closed[id(schema)] = (schema, OAS30ReadValidator(closed_schema(bare)))
         return self._closed[id(schema)][1]
 
 
@@ -74,3 +70,35 @@ def _response(responses: Mapping[str, Any], status: int) -> Any:
         if key in responses:
             return responses[key]
     return None
+
+
+def closed(document: Mapping[str, Any]) -> JSON:
+    """Return a document whose objects have no more properties than it names, and whose extensible enums have ended.
+
+    The public document is open, because a service may add to its answers. The mock adds nothing: its own answers are
+    judged by this view.
+
+    Args:
+        document: An OpenAPI 3.0 document, its references as they are or resolved.
+    """
+    shut: JSON = convert(document, "document", _closed_schema)
+    return shut
+
+
+def closed_schema(schema: Mapping[str, Any]) -> JSON:
+    """Return the closed view of one schema, as `closed` does for a document."""
+    shut: JSON = convert(schema, "schema", _closed_schema)
+    return shut
+
+
+def _closed_schema(schema: JSON) -> JSON:
+    """Close one schema; those below are closed already. What shares its object with others (`allOf`) stays open."""
+    if "properties" in schema and "allOf" not in schema and schema.get("additionalProperties", True) is True:
+        schema["additionalProperties"] = False
+    if "x-extensible-enum" in schema:
+        schema["enum"] = schema.pop("x-extensible-enum")
+    parts = schema.get("allOf", ())
+    if len(parts) > 1 or "properties" in schema:
+        for part in parts:
+            part.pop("additionalProperties", None)
+    return schema
