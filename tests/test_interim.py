@@ -11,9 +11,9 @@ from qashier_contract import Verdict, check, interim, run
 from qashier_contract.interrupts import Interrupted, Stop
 from qashier_contract.report import terminal
 from qashier_contract.report.json import as_json
-from qashier_contract.verdicts import ClauseReport, judge
+from qashier_contract.verdicts import ClauseReport, Result, judge
 
-from tests.targets import directed, touching, within
+from tests.targets import directed, serving, touching, within
 
 if TYPE_CHECKING:
     from qashier_contract import Report
@@ -62,6 +62,42 @@ def test_fail_fast_stops_at_the_first_failure_and_says_so() -> None:
     )
     assert reply is not None
     assert json.loads(reply.body)["data"] == []
+
+
+def test_after_the_first_failure_that_one_alone_is_sent_again() -> None:
+    """What the clean-up does is no part of it: where nothing ever expires, what expires there would confuse it."""
+    with serving("never expires") as url:
+        report = check(url, seed=1, fail_fast=True, only=["EXP-*", "LIS-8"], drivers=directed)
+    assert len({violation.clause for violation in report.violations}) > 1
+    (again,) = report.sent_again.values()
+    assert again.result is Result.BROKE_AGAIN
+
+
+def test_fail_fast_stops_amid_a_step_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interim, "_GLANCE_NS", 0)
+    monkeypatch.setattr(interim, "_GLANCE_SHARE", 0)
+
+    def limits(driver: Driver) -> bool:
+        return driver.name == "at the limits"
+
+    carry = within("default 23 h")
+    report = check(IN_PROCESS, transport=carry, seed=1, fail_fast=True, only=["CRE-5"], drivers=limits, replay=False)
+    assert report["CRE-5"].verdict is Verdict.FAILED
+    assert report.requests < 40
+
+
+def test_a_glance_amid_a_step_hides_nothing_from_the_look_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interim, "_GLANCE_NS", 0)
+    monkeypatch.setattr(interim, "_GLANCE_SHARE", 0)
+
+    def deadlines(driver: Driver) -> bool:
+        return driver.name == "when it expires"
+
+    carry = within()
+    report = check(IN_PROCESS, transport=carry, seed=1, fail_fast=True, only=["CRE-*"], drivers=deadlines, replay=False)
+    counted = check(IN_PROCESS, transport=within(), seed=1, only=["CRE-*"], drivers=deadlines, replay=False)
+    assert report["CRE-5"].exercised == counted["CRE-5"].exercised
+    assert report.verdict is Verdict.PASSED
 
 
 def test_a_clause_that_was_not_wanted_is_skipped_however_the_run_ended() -> None:

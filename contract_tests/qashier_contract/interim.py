@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from qashier_contract.verdicts import ClauseReport, Verdict, judge
 _SHARE: Final = 0.2
 """Which part of a run may be spent on judging what was seen so far, beside the judging at the end."""
 _ENOUGH_TO_MEASURE: Final = 50
+_GLANCE_NS: Final = 10**9
+_GLANCE_SHARE: Final = 10
+"""A look amid a step comes no sooner than this after the last one, and than so many times as long as that took."""
 _MARGIN: Final = 1.5
 """How much longer everything takes to judge than its parts."""
 
@@ -37,6 +41,8 @@ class Interim:
         exercised: By how many observations each clause was judged so far, in what was looked at.
         seen: How many exchanges were looked at, of the first ones.
         first_violation_s: After how many seconds the first failure was known.
+        enough: What was observed until a clause failed, where no more is wanted. By what comes later, such as the
+            clean-up, the violation may not be certain any more.
     """
 
     def __init__(
@@ -46,10 +52,13 @@ class Interim:
         self.exercised: Counter[str] = Counter()
         self.seen = self._seen_weight = 0
         self.first_violation_s: float | None = None
+        self.enough: History | None = None
         self._recorder, self._pace, self._settings, self._wanted = recorder, pace, settings, wanted
         self._started_ns = started_ns
         self._looking_ns = self._judging_ns = 0
         self._least_ns = pace.judging_ns
+        self._thread = threading.get_ident()
+        self._next_glance_ns = started_ns + _GLANCE_NS
 
     def look(self) -> None:
         """Judge what was observed since the last look, as much of it as costs little, and tell of what is broken.
@@ -74,8 +83,31 @@ class Interim:
                 return
             fresh = affordable
         self._look_at(history, fresh)
-        if self._settings.fail_fast and any(entry.verdict is Verdict.FAILED for entry in self.known.values()):
+        self._stop_at_a_failure(history)
+
+    def glance(self) -> None:
+        """Amid a step, `look` where one failure is enough: after each request, and only now and then in truth.
+
+        What the step has sent is looked at once more when it is done: a part of it may show less than the whole.
+
+        Raises:
+            Enough: A clause failed.
+        """
+        now_ns = time.monotonic_ns()
+        if self._settings.fail_fast and now_ns >= self._next_glance_ns and threading.get_ident() == self._thread:
+            history = self._recorder.history()
+            self._look_at(history, len(history.exchanges) - self.seen, is_whole=False)
+            self._stop_at_a_failure(history)
+
+    def _stop_at_a_failure(self, history: History) -> None:
+        if self._settings.fail_fast and self.first_failure is not None:
+            self.enough = history
             raise Enough
+
+    @property
+    def first_failure(self) -> ClauseReport | None:
+        """The clause that failed first, of those of one look the first of the contract."""
+        return next((entry for entry in self.known.values() if entry.verdict is Verdict.FAILED), None)
 
     def last_look(self, most_ns: int) -> None:
         """Judge what was observed since the last look, as much of it as can be judged in some time."""
@@ -87,21 +119,24 @@ class Interim:
         costs = accumulate(weight_of(one) * self._pace.judging_ns for one in history.exchanges[self.seen :])
         return sum(1 for _ in takewhile(lambda cost: cost <= most_ns, costs))
 
-    def _look_at(self, history: History, fresh: int) -> None:
+    def _look_at(self, history: History, fresh: int, *, is_whole: bool = True) -> None:
         began_ns = time.monotonic_ns()
         part = _part(history, self.seen, self.seen + fresh)
         ledger, suspects = Ledger(part), []
         for identifier in self._wanted:
             if identifier not in self.known:
                 exercised, broken = CLAUSES[identifier].findings(ledger, most=1)
-                self.exercised[identifier] += exercised
+                self.exercised[identifier] += exercised if is_whole else 0
                 suspects += [identifier] if broken else []
-        self.seen += fresh
-        self._seen_weight += sum(map(weight_of, history.exchanges[self.seen - fresh : self.seen]))
-        self._judging_ns += time.monotonic_ns() - began_ns
+        if is_whole:
+            self.seen += fresh
+            self._seen_weight += sum(map(weight_of, history.exchanges[self.seen - fresh : self.seen]))
+            self._judging_ns += time.monotonic_ns() - began_ns
         if suspects:
             self._tell(judge(history, [CLAUSES[each] for each in suspects], strict=self._is_strict))
-        self._looking_ns += time.monotonic_ns() - began_ns
+        took_ns = time.monotonic_ns() - began_ns
+        self._looking_ns += took_ns
+        self._next_glance_ns = began_ns + took_ns + max(_GLANCE_NS, _GLANCE_SHARE * took_ns)
         if self.seen >= _ENOUGH_TO_MEASURE:
             # A slow or busy machine has to leave more time for the judging at the end. What all looks took counts: one
             # that was held up would have the run end far too early.

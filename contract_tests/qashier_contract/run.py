@@ -35,6 +35,8 @@ _POLITE_RATE: Final = 20.0
 """Requests per second to a target that is not this machine."""
 _REPLAY_SHARE: Final = 0.15
 """The part of the budget that is left for sending violations again."""
+_REPLAY_OF_ONE_NS: Final = 4 * 10**9
+"""How long the violation may be sent again after which a run stopped at once."""
 _JUDGING_NS: Final = 300_000
 """About how long judging takes for each unit of what `Pace` weighs, until it was measured."""
 _LEAST_SHARE: Final = 0.1
@@ -212,7 +214,7 @@ class Run:
             reasons.update(dict.fromkeys(self.wanted, "interrupted"))
         if (refused := self.connection.explain_webhooks()) is not None:
             reasons.update(dict.fromkeys((i for i in self.wanted if Capability.WEBHOOKS in CLAUSES[i].needs), refused))
-        history = self.recorder.history()
+        history = self.interim.enough or self.recorder.history()
         by_id = self._judged(history, reasons, is_hasty=interrupted)
         sent_again = {} if interrupted or not self.settings.replay else self.send_again(by_id.values(), history)
         return Report(
@@ -252,6 +254,9 @@ class Run:
         """Send the first violation of each clause again, within the budget."""
         pace, site = self.target.pace, self.site()
         pace.deadline_ns, pace.judging_ns = self._ends_ns - _WRITING * self._judged_ns, 0
+        if (first := self.interim.first_failure) is not None and self.interim.enough is not None:
+            judged = [first]
+            pace.deadline_ns = min(pace.deadline_ns, time.monotonic_ns() + _REPLAY_OF_ONE_NS)
         try:
             is_silent = all(exchange.reply is None for exchange in history.exchanges[-2:])  # and each costs a clean-up
             budget = Budget(is_over=lambda: is_silent or pace.remaining_s <= 0)
@@ -292,6 +297,8 @@ class Run:
             if sum(map(weight_of, history.exchanges)) * cost_ns > _LAST_LOOK_NS:
                 self.interim.last_look(_LAST_LOOK_NS)
                 return {**found, **self.interim.known}
+        if self.interim.enough is not None:
+            return {**found, **self._judged_in_part(found), **self.interim.known}
         judged = judge(
             history,
             [CLAUSES[identifier] for identifier in self.wanted],
@@ -305,17 +312,17 @@ class Run:
         found |= {entry.clause.id: entry for entry in judged}
         late = {name for name in self.interim.known if not found[name].exercised}
         in_part = {} if is_hasty else self._judged_in_part(found)
+        if in_part:
+            self.notes.append(
+                f"There was no time to judge everything: {len(in_part)} clauses passed by the first "
+                f"{self.interim.seen} requests alone, among them {next(iter(in_part))}."
+            )
         return {**found, **in_part, **{name: self.interim.known[name] for name in late}}
 
     def _judged_in_part(self, found: Mapping[str, ClauseReport]) -> dict[str, ClauseReport]:
-        """The clauses that there was no time to judge by everything, though nothing broke them as far as was looked."""
+        """The clauses that were not judged by everything, though nothing broke them as far as was looked."""
         looked_at = self.interim.exercised
         cut = [name for name, entry in found.items() if not entry.exercised and looked_at[name]]
-        if cut:
-            self.notes.append(
-                f"There was no time to judge everything: {len(cut)} clauses passed by the first {self.interim.seen} "
-                f"requests alone, among them {cut[0]}."
-            )
         return {
             name: replace(found[name], verdict=Verdict.PASSED, exercised=looked_at[name], reason=None) for name in cut
         }
@@ -370,6 +377,7 @@ class Run:
         chosen = self.settings.drivers
         steps = [d for d in plan(self.wanted, context.terms.capabilities) if chosen is None or chosen(d)]
         reasons: dict[str, str] = {}
+        self.target.look = self.interim.glance
         if self.settings.replay:
             share_s = self.settings.max_time_s * (1 - _REPLAY_SHARE)
             self.target.pace.deadline_ns = self.started_ns + int(share_s * 1e9)
@@ -396,8 +404,19 @@ class Run:
                     why = self._crashed(driver.name, error)
                     reasons.update(dict.fromkeys(exercised_by(driver), why))
         finally:
+            self.target.look = lambda: None
             with self._aside():  # what closes there, tells the target so
                 context.until_the_end.close()
+        if self.interim.enough is None:
+            self._read_last_events()
+        return {identifier: why for identifier, why in reasons.items() if identifier in self.wanted}
+
+    def _read_last_events(self) -> None:
+        """Read the lists of events once more that lack something.
+
+        Raises:
+            Interrupted: The stop came.
+        """
         self.target.scenario = "last events"
         self.target.pace.deadline_ns = self._ends_ns
         try:
@@ -405,7 +424,6 @@ class Run:
         except OutOfTime as spent:
             if isinstance(spent, Interrupted):
                 raise
-        return {identifier: why for identifier, why in reasons.items() if identifier in self.wanted}
 
     def _note_left_out(self, names: Sequence[str], planned: int, why: str) -> None:
         """Say that a clause may have passed without the step that it would break on. What is drawn has no end."""

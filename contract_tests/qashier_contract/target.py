@@ -106,6 +106,8 @@ class Target:
         self.control_url = control_url.rstrip("/") if control_url else None
         self.timeout_s = timeout_s
         self.scenario = ""
+        self.look: Callable[[], None] = lambda: None
+        """What is done after each request that was answered: it may end the run."""
         self._cookies: dict[str, dict[str, str]] = defaultdict(dict)
         """What the customer of each session was given to carry from page to page; never recorded."""
         self._local = threading.local()
@@ -238,6 +240,7 @@ class Target:
                 _keep_cookies(self._cookies[draft.page_of], reply)
             waits += 1
             if waits > _MOST_WAITS or (failure != CLOSED_IDLE and (reply is None or reply.status != 429)):
+                self.look()
                 return exchange
             if reply is not None:
                 self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
