@@ -12,7 +12,9 @@ from qashier_mock.core import errors
 from qashier_mock.core.errors import ApiError, ErrorKind, ErrorType, shown
 from qashier_mock.core.policy import Policy
 
-DOCUMENT = yaml.safe_load((Path(__file__).parents[1] / "openapi" / "qashier.yaml").read_text("utf-8"))
+DOCUMENT = yaml.load(
+    (Path(__file__).parents[1] / "openapi" / "qashier.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader
+)
 ENUMS = {name: set(DOCUMENT["components"]["schemas"][name]["x-extensible-enum"]) for name in ("ErrorType", "ErrorCode")}
 
 SAMPLES = [

@@ -9,7 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 from qashier_contract import CLAUSES, CheckError, Verdict, check, judge
+from qashier_contract.drive import Driver
 from qashier_contract.drive.traffic import har
 from qashier_contract.history import Capability, Credentials, History, Operation
 from qashier_contract.recorded import read
@@ -27,7 +28,7 @@ from qashier_contract.verdicts import judge as judge_history
 
 from qashier_mock import MockServer
 from qashier_mock.cli import COMMANDS, main
-from tests.targets import directed, within
+from tests.targets import directed, touching, within
 
 BASE = "https://api.shop.test/v3/payment/qpay"
 KEY, OTHER_KEY = "sk_test_TheFirstKey", "sk_test_TheSecondKey"
@@ -37,9 +38,19 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # What nobody recorded.
 
 
+def correct_run(drivers: Callable[[Driver], bool]) -> History:
+    """What a run against a correct target observes."""
+    return check("http://127.0.0.1", transport=within(), seed=1, drivers=drivers, max_time_s=600).history
+
+
+@pytest.fixture(scope="module")
+def short() -> History:
+    return correct_run(touching)
+
+
 @pytest.fixture(scope="module")
 def whole() -> History:
-    return check("http://127.0.0.1", transport=within(), seed=1, drivers=directed, max_time_s=600).history
+    return correct_run(directed)
 
 
 def seen_by_one(history: History, share: float, *, control: bool) -> History:
@@ -60,13 +71,16 @@ def seen_by_one(history: History, share: float, *, control: bool) -> History:
 
 
 @pytest.mark.parametrize("api", ["the API alone", "with the control API"])
-@pytest.mark.parametrize("share", [1.0, 0.6, *(pytest.param(share, marks=pytest.mark.soak) for share in (0.9, 0.3))])
-def test_what_others_did_unseen_is_held_against_nobody(whole: History, share: float, api: str) -> None:
-    seen = seen_by_one(whole, share, control=api == "with the control API")
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.6, 0.3])
+@pytest.mark.parametrize("run", ["short", pytest.param("whole", marks=pytest.mark.soak)])
+def test_what_others_did_unseen_is_held_against_nobody(
+    request: pytest.FixtureRequest, run: str, share: float, api: str
+) -> None:
+    seen = seen_by_one(request.getfixturevalue(run), share, control=api == "with the control API")
     judged = judge_history(seen, CLAUSES.values(), strict=True)
     accused = [(v.clause, v.expected, v.seen, [str(e) for e in v.exchanges]) for e in judged for v in e.violations]
     assert accused == []
-    assert sum(bool(entry.exercised) for entry in judged) > 60
+    assert sum(bool(entry.exercised) for entry in judged) > 50
 
 
 # HAR, form by form.
@@ -357,8 +371,8 @@ def test_our_own_har_report_is_judged_as_the_run_was(quirk: str, tmp_path: Path)
     assert {v.clause for v in report.violations} >= {v.clause for v in again.violations} != set()
 
 
-def test_a_trace_is_judged_without_what_others_may_have_done(whole: History, tmp_path: Path) -> None:
-    (tmp_path / "t.json").write_text(file.render(Trace(history=whole, target="http://t.test", seed=7)), "utf-8")
+def test_a_trace_is_judged_without_what_others_may_have_done(short: History, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(file.render(Trace(history=short, target="http://t.test", seed=7)), "utf-8")
     report = judge(tmp_path / "t.json", strict=True)
     assert (report.verdict, report.target, report.seed) == (Verdict.PASSED, "http://t.test", 7)
     # Whether requests met that were sent at the same time is for chance to say.

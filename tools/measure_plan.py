@@ -10,6 +10,7 @@ The result stands in `drive/plan.txt`, where the checker reads which drivers an 
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -36,11 +37,17 @@ def judged(url: str, chosen: Callable[[Driver], bool], keys: tuple[str, ...] = (
     return {entry.clause.id: entry.exercised for entry in report.clauses}
 
 
+@cache
+def judged_without(url: str, after: str, keys: tuple[str, ...]) -> Mapping[str, int]:
+    """What each clause judged where no driver runs but the one whose work is gone on with, if there is such a one."""
+    return judged(url, lambda other: other.name == after, keys)
+
+
 def measure(url: str, driver: Driver) -> tuple[str, ...]:
     """The clauses that a driver exercises, in the order of the contract."""
     # Stories in accounts of their own are taken out of the record again; in accounts that were given they stay.
     keys = () if driver.is_directed else (f"sk_test_plan_{len(driver.name)}_a", f"sk_test_plan_{len(driver.name)}_b")
-    without = judged(url, lambda other: other.name == driver.after, keys)
+    without = judged_without(url, driver.after, keys)
     found = judged(url, lambda other: other.name in {driver.name, driver.after}, keys)
     return tuple(clause for clause, count in found.items() if count > without[clause])
 

@@ -138,13 +138,14 @@ def programs(folder: Path, url: str) -> Path:
     place = folder / "bin"
     place.mkdir()
     program = place / "qashier-mock"
-    program.write_text(f"#!{sys.executable}\n{_PROGRAM.replace('URL', repr(url))}")
+    # Without the environment's packages, which it has no need of: it is started for each command.
+    program.write_text(f"#!{sys.executable} -S\n{_PROGRAM.replace('URL', repr(url))}")
     program.chmod(0o755)
     return place
 
 
 _PROGRAM: Final = """
-import subprocess, sys
+import os, sys
 
 name, *given = sys.argv[1:]
 if name in {"pay", "fail", "cancel", "events", "resend", "advance", "trigger", "listen", "drill"}:
@@ -157,7 +158,8 @@ if name == "drill":
     given += ["--only", "in-order"]
 command = [sys.executable, "-m", "qashier_mock", name, *given]
 if name not in {"serve", "watch", "listen"}:
-    raise SystemExit(subprocess.run(command, check=False).returncode)
+    os.execv(sys.executable, command)
+import subprocess
 with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
     line = process.stdout.readline()
     print(line, end="")  # it would run until Ctrl-C

@@ -28,7 +28,7 @@ DATA = {
 
 
 def load(name: str) -> JSON:
-    content: JSON = yaml.safe_load((OPENAPI / name).read_text(encoding="utf-8"))
+    content: JSON = yaml.load((OPENAPI / name).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return content
 
 
