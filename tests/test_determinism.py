@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 from qashier_contract import check
-from qashier_contract.drive import conformance, lifecycle, webhooks
+from qashier_contract.drive import Driver, conformance, lifecycle, webhooks
 from qashier_contract.history import Exchange, Recorder
 from qashier_contract.run import Run
 from qashier_contract.settings import Settings
 
 from qashier_mock import MockServer
+from tests.targets import touching
 
 CONCURRENT = {"the same at once", "races", "the same at once, again", "further races", "races, again"}
 SEEDS = {"sample": 1, "full": 50}[os.environ.get("QASHIER_SOAK", "sample")]
@@ -29,8 +31,16 @@ def normalised(text: str, nonce: str) -> str:
     return re.sub(r"127\.0\.0\.1:\d+", "<host>", text)
 
 
-def sequence(monkeypatch: pytest.MonkeyPatch, *, judged: bool) -> list[str]:
-    """Everything that one run sends to a fresh mock, in the order of sending."""
+def drawn_or_touching(driver: Driver) -> bool:
+    return touching(driver) or not driver.is_directed
+
+
+def all_of_them(_: Driver) -> bool:
+    return True
+
+
+def sequence(monkeypatch: pytest.MonkeyPatch, drivers: Callable[[Driver], bool], *, judged: bool) -> list[str]:
+    """Everything that one run of some scenarios sends to a fresh mock, in the order of sending."""
     sent: list[Exchange] = []
     add = Recorder.add
 
@@ -41,12 +51,12 @@ def sequence(monkeypatch: pytest.MonkeyPatch, *, judged: bool) -> list[str]:
     monkeypatch.setattr(Recorder, "add", noted)
     # Enough of what is drawn at random to see that it is drawn alike.
     monkeypatch.setattr(lifecycle, "_STORIES", 3)
-    monkeypatch.setattr(conformance, "_EXAMPLES", 2)
+    monkeypatch.setattr(conformance, "_EXAMPLES", 0.5)
     # An answer that is held is late all the same.
     monkeypatch.setattr(webhooks, "HOLD_S", 2.5)
     monkeypatch.setattr("qashier_mock.webhooks.ATTEMPT_TIMEOUT", 2.0)
     with MockServer() as server:
-        run = Run(server.url, Settings(seed=7, max_time_s=120))
+        run = Run(server.url, Settings(seed=7, drivers=drivers, max_time_s=120))
         if judged:
             assert run.whole().violations == ()
         else:
@@ -67,11 +77,12 @@ def sequence(monkeypatch: pytest.MonkeyPatch, *, judged: bool) -> list[str]:
     return told
 
 
-def test_the_same_seed_sends_the_same_requests_in_the_same_order() -> None:
-    runs = []
+@pytest.mark.parametrize("drivers", [drawn_or_touching, pytest.param(all_of_them, marks=pytest.mark.soak)])
+def test_the_same_seed_sends_the_same_requests_in_the_same_order(drivers: Callable[[Driver], bool]) -> None:
+    runs: list[list[str]] = []
     for _ in range(2):
         with pytest.MonkeyPatch.context() as patch:
-            runs.append(sequence(patch, judged=not runs))
+            runs.append(sequence(patch, drivers, judged=not runs))
     first, second = runs
     assert {told.partition(":")[0] for told in first} >= {"a first session", "lifecycle", "conformance"}
     for number, (one, other) in enumerate(zip(first, second, strict=False)):

@@ -100,7 +100,7 @@ def explore(server: MockServer, api_key: str, *, seed: int, examples: int) -> No
 
 
 def test_no_generated_request_finds_a_fault(server: MockServer, api_key: str) -> None:
-    explore(server, api_key, seed=1, examples=25)
+    explore(server, api_key, seed=1, examples=10)
 
 
 @pytest.mark.soak
