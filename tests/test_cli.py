@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
 import os
 import shlex
@@ -388,6 +389,34 @@ def test_an_empty_secret_is_a_mistake(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(CommandError, match="--webhook-secret-file"):
         webhook_secret(str(path))
+
+
+def test_serve_starts_without_what_it_may_never_need() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "qashier_mock", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "ready" in process.stdout.readline()
+        process.terminate()
+        _, imported = process.communicate()
+    assert "connexion.json_schema" in imported
+    assert "urllib3" not in imported
+
+
+def test_a_module_that_is_imported_later_is_there_once_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "wsgiref"]:
+        monkeypatch.delitem(sys.modules, name)
+    serve.import_later("wsgiref")
+    assert not hasattr(sys.modules["wsgiref"], "nothing of this name")
+    assert sys.modules["wsgiref"].__file__ is not None
+    serve.import_later("wsgiref")
+    assert importlib.import_module("wsgiref.util").FileWrapper is not None
+
+
+def test_what_stands_for_a_module_lets_its_parts_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.partition(".")[0] == "wsgiref"]:
+        monkeypatch.delitem(sys.modules, name)
+    serve.import_later("wsgiref")
+    assert importlib.import_module("wsgiref.util").FileWrapper is not None
 
 
 def test_a_secret_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,8 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
     # Connexion imports httpx, which imports its own command, and with it Rich where that is installed: a twentieth of
     # the start. This process never runs that command: httpx does as if Rich were missing.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # the documented way to refuse a module
+    # It also imports requests, to fetch documents from elsewhere: another twentieth.
+    import_later("requests")
     from qashier_mock.app import MockApp  # noqa: PLC0415 - the heavy import, after the socket is bound
 
     app = MockApp(_settings(options, secret), store=_store(options.store))
@@ -291,6 +293,21 @@ def _compose(options: argparse.Namespace, secret: str | None, address: str) -> M
     gc.freeze()
     gc.enable()
     return app
+
+
+def import_later(name: str) -> None:
+    """Let something else stand for a module until it is asked for anything, which imports it."""
+    from importlib import import_module  # noqa: PLC0415
+    from types import ModuleType  # noqa: PLC0415
+
+    def ask(attribute: str) -> Any:
+        if sys.modules[name] is stand_in:
+            del sys.modules[name]
+        return getattr(import_module(name), attribute)
+
+    stand_in = ModuleType(name)
+    stand_in.__getattr__ = ask  # type: ignore[method-assign]  # PEP 562
+    sys.modules.setdefault(name, stand_in)
 
 
 def _store(url: str) -> Store:
