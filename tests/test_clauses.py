@@ -415,6 +415,16 @@ def test_a_status_with_blanks_or_a_list_of_them_is_accused_of_not_being_refused_
     assert verdict("LIS-8", story) is kept
 
 
+@pytest.mark.parametrize(("shown", "more", "kept"), [(2, True, False), (3, True, True), (2, False, True)])
+def test_a_short_page_must_not_say_that_there_are_more(shown: int, more: bool, kept: bool) -> None:  # noqa: FBT001 - what is tried
+    """Whoever else has sessions there: a look amid a run knows little of what an account holds."""
+    story = Story()
+    sessions = [story.opened(name) for name in "abc"[:shown]]
+    del story.exchanges[1:]
+    story.listed("?limit=3", *sessions, more=more)
+    assert verdict("LIS-3", story) is kept
+
+
 def test_a_key_given_twice_is_left_open_on_a_target() -> None:
     story = Story()
     story.opened("a")

@@ -184,6 +184,8 @@ def a_page_is_full(ledger: Ledger) -> Findings:
         elif count < limit and missing and listing.is_plain:
             member = in_body(missing[0].born, "id")
             yield expect(Contains(ids_in(listing.exchange), member), "the page has room", *stories_of(missing[0]))
+        elif count < limit and listing.has_more is True and not (listing.is_exact or listing.filters):
+            yield expect(Counts(data, limit, limit), "it says itself that there are more")
 
 
 @clause(

@@ -123,7 +123,7 @@ def _similar(key: str, number: str) -> Iterator[str]:
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=69,
+    requests=70,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")
@@ -137,6 +137,7 @@ def keys_of_every_kind(context: RunContext) -> None:
     account.create(body, key=key, credentials=Credentials.BEARER)
     for similar in _similar(key, f"{context.nonce}000"):
         account.create(context.body(), key=similar)
+    account.create(body, key=key)
     # What became of the session does not free its key.
     used = context.key()
     if context.open(key=used).expire() is not None:
