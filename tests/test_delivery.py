@@ -29,12 +29,6 @@ def test_evt_6_an_event_is_due_at_once() -> None:
     assert planned(None) == [FIRST]
 
 
-def test_an_endpoint_gets_only_the_types_that_it_asked_for() -> None:
-    expired = replace(ENDPOINT, types=(EventType.EXPIRED,))
-    assert plan(EVENT, expired, now=NOW, fault=None, ids=IDS) == []
-    assert plan(replace(EVENT, type=EventType.EXPIRED), expired, now=NOW, fault=None, ids=IDS) == [FIRST]
-
-
 def test_disorder_is_written_into_the_delivery() -> None:
     assert planned(FaultAction.DROP) == [replace(FIRST, is_dropped=True)]
     assert planned(FaultAction.DUPLICATE) == [FIRST, replace(FIRST, id="dlv_2")]

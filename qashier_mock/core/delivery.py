@@ -96,13 +96,11 @@ def plan(
 
     Args:
         event: What to deliver.
-        endpoint: Where to. An endpoint that did not ask for this type gets nothing.
+        endpoint: Where to; it asked for events of that type.
         now: The account's clock, epoch seconds; the first attempt is due at once.
         fault: The webhook rule that applies, if one does.
         ids: Two fresh delivery ids.
     """
-    if event.type not in endpoint.types:
-        return []
     delivery = Delivery(ids[0], event.id, endpoint.id, now)
     if fault is None:
         return [delivery]

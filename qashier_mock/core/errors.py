@@ -67,12 +67,16 @@ class ApiError(Exception):
     type: ClassVar[ErrorType] = ErrorType.API
     kind: ErrorKind
     code: str
+    message: str
+    param: str | None = None
     advice: Sequence[Advice] = ()
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
+    def __init__(self, message: str | None = None, *, param: str | None = None) -> None:
+        if message is not None:
+            self.message = message
+        if param is not None:
+            self.param = param
+        super().__init__(self.message)
 
 
 class AuthenticationError(ApiError):
@@ -86,12 +90,10 @@ class CredentialsMissing(AuthenticationError):
     """No `Authorization` header."""
 
     code = "credentials_missing"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "No API key was sent. Send it as HTTP Basic user name with an empty password (curl -u sk_test_…:), "
-            "or as Authorization: Bearer sk_test_…"
-        )
+    message = (
+        "No API key was sent. Send it as HTTP Basic user name with an empty password (curl -u sk_test_…:), "
+        "or as Authorization: Bearer sk_test_…"
+    )
 
 
 class CredentialsInvalid(AuthenticationError):
@@ -104,12 +106,10 @@ class LiveKeyRefused(AuthenticationError):
     """A live key was sent to a mock (AUTH-4)."""
 
     code = "live_key_refused"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This is a mock: a live key must never be sent here. Nothing was stored or logged; still, consider rolling "
-            "the key if the connection left your machine, and use any sk_test_… key instead."
-        )
+    message = (
+        "This is a mock: a live key must never be sent here. Nothing was stored or logged; still, consider rolling "
+        "the key if the connection left your machine, and use any sk_test_… key instead."
+    )
 
 
 class InvalidRequestError(ApiError):
@@ -225,9 +225,8 @@ class CursorsExclusive(RuleBroken):
     """Both cursors at once (LIS-13)."""
 
     code = "cursors_exclusive"
-
-    def __init__(self) -> None:
-        super().__init__("Give starting_after or ending_before, not both.", param="ending_before")
+    message = "Give starting_after or ending_before, not both."
+    param = "ending_before"
 
 
 class ConflictError(ApiError):
@@ -255,24 +254,19 @@ class IdempotencyKeyInUse(ConflictError):
     """Another request with the same key is under way (IDM-6)."""
 
     code = "idempotency_key_in_use"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A request with this Idempotency-Key is still being processed. Try again shortly.", param="Idempotency-Key"
-        )
+    message = "A request with this Idempotency-Key is still being processed. Try again shortly."
+    param = "Idempotency-Key"
 
 
 class IdempotencyKeyReused(ConflictError):
     """The key was used for a different request, and the policy (or strict mode) refuses that (IDM-9)."""
 
     code = "idempotency_key_reused"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This Idempotency-Key was used for a different request in the last 24 hours. Use a fresh key for each "
-            "operation, and the same key only to repeat it.",
-            param="Idempotency-Key",
-        )
+    message = (
+        "This Idempotency-Key was used for a different request in the last 24 hours. Use a fresh key for each "
+        "operation, and the same key only to repeat it."
+    )
+    param = "Idempotency-Key"
 
 
 class IdTaken(ConflictError):
