@@ -250,7 +250,9 @@ async def test_every_query_can_find_its_rows_through_an_index(database: Place, m
         for sql, values in asked.items():
             cursor = await connection.execute(f"EXPLAIN {sql}".encode(), values)
             plan = "\n".join(row[0] for row in await cursor.fetchall())
-            assert "Seq Scan" not in plan or "mock_workers" in sql or "mock_schema" in sql, (sql, plan)
+            # There are few workers and versions, and a step to a new version may look at every account.
+            may_scan = any(each in sql for each in ("mock_workers", "mock_schema", "is_clearing"))
+            assert may_scan or "Seq Scan" not in plan, (sql, plan)
         # Whoever looks for the few that are held or attempted does not look through those that wait.
         await connection.execute("RESET enable_seqscan")
         await connection.execute(

@@ -21,6 +21,7 @@ from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, 
 
 from qashier_mock.accounts import AccountSnapshot
 from qashier_mock.app import MockApp, Settings
+from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.model import PaymentStatus, Profile, Status
@@ -29,6 +30,7 @@ from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores import database as unit_of_work
 from qashier_mock.stores.base import Store, StoreUnavailable
+from qashier_mock.stores.rows import pack
 from qashier_mock.stores.schema import VERSION, VERSION_1
 from qashier_mock.stores.sqlite import SqliteStore
 
@@ -322,6 +324,22 @@ async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
     assert (await mock.create()).id not in {each.id for each in sessions}
     assert (await mock.pay(others)).status is Status.COMPLETE
     await mock.store.close()
+
+
+def test_a_reset_that_an_older_version_has_not_finished_is_finished(file: Path) -> None:
+    mock = Mock(SqliteStore(file))
+    drive(mock.store.open())
+    session = drive(mock.create())
+    drive(mock.store.close())
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE mock_accounts SET head = ?", [pack(AccountState(is_clearing=True))])
+        database.execute("PRAGMA user_version = 5")
+    database.close()
+    drive(mock.store.open())
+    with pytest.raises(SessionNotFound):
+        drive(mock.pay(session))
+    assert drive(mock.create()).sequence == 0
+    drive(mock.store.close())
 
 
 @pytest.mark.asyncio

@@ -362,4 +362,4 @@ class _PostgresRows:
 @lru_cache(maxsize=1_000)
 def _spelled(sql: str) -> str:
     """A statement with the driver's own marks for values."""
-    return sql.replace("?", "%s")
+    return sql.replace("%", "%%").replace("?", "%s")
