@@ -411,7 +411,7 @@ class History:
     terms: Terms = field(default_factory=Terms)
 
     def of(self, *operations: Operation) -> Sequence[Exchange]:
-        """The exchanges of these operations that were made in an account's name and not turned away with 429."""
+        """The exchanges of these operations by an account or its customers, but for those turned away with 429."""
         if len(operations) == 1:
             return self._by_operation.get(operations[0], ())
         found = chain.from_iterable(self._by_operation.get(operation, ()) for operation in operations)
@@ -441,7 +441,7 @@ class History:
     def _by_operation(self) -> Mapping[Operation, Sequence[Exchange]]:
         found: dict[Operation, list[Exchange]] = defaultdict(list)
         for exchange in self.exchanges:
-            if exchange.account is not None and not exchange.was_limited:
+            if (exchange.account is not None or exchange.page_of is not None) and not exchange.was_limited:
                 found[exchange.operation].append(exchange)
         return found
 

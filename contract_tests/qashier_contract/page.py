@@ -39,11 +39,14 @@ class Page(HTMLParser):
         self.url = url
         self.links: list[str] = []
         self.forms: list[dict[str, str]] = []
-        """Of each form: its `action`, absolute, its `method` and `id`, and what it sends unasked as `field:NAME`."""
+        """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, and what it sends unasked as
+        `field:NAME`."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
         self.has_script = False
         self._words: list[str] = []
+        self._is_one_word = False
+        """Whether what comes next belongs to the last word: a line may end there."""
         self._hidden = 0
         self._form: int | None = None
         self._base = url
@@ -62,18 +65,32 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self._words).split())
+        return self.as_shown(" ".join(self._words))
+
+    @staticmethod
+    def as_shown(text: str) -> str:
+        """A text as a browser shows it, but for where lines end: a soft hyphen is seen only there."""
+        return " ".join(text.replace("\u00ad", "").split())
 
     def forms_to_pay(self, session_id: str) -> list[dict[str, str]]:
-        """The forms that act on the session: they post to this page or name it. A search or a language does not."""
+        """The forms that act on the session: they post to this page or name it. A search or a language does not.
+
+        Nor does the form of a dialog, which sends nothing, or one that nobody sees.
+        """
         of_acts = {element.get("form") for name, element in self.tests.items() if name in self._ACTS}
 
         def acts(form: dict[str, str]) -> bool:
             path = parts_of(form["action"]).path
+            if form["hidden"]:
+                return False
             names_it = session_id in path or session_id in form.values()
             return names_it or (form["method"] == "post" and path == parts_of(self.url).path)
 
-        return [form for number, form in enumerate(self.forms) if str(number) in of_acts or acts(form)]
+        return [
+            form
+            for number, form in enumerate(self.forms)
+            if form["method"] != "dialog" and (str(number) in of_acts or acts(form))
+        ]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
@@ -94,7 +111,8 @@ class Page(HTMLParser):
             self._form = len(self.forms)
             action = self._joined(self._base, attributes["action"]) if attributes.get("action") else self.url
             method = attributes.get("method", "get").lower()
-            self.forms.append({"action": action, "method": method, "id": attributes.get("id", "")})
+            is_hidden = "yes" if hides or self._hidden else ""
+            self.forms.append({"action": action, "method": method, "id": attributes.get("id", ""), "hidden": is_hidden})
         self._resolve(tag, attributes)
         if tag == "input" and self._form is not None and self._is_sent(attributes):
             self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
@@ -146,13 +164,15 @@ class Page(HTMLParser):
     def _part_words(self, tag: str) -> None:
         if tag not in self._INLINE:
             self._words.append("")
+        self._is_one_word = tag == "wbr"
 
     def handle_data(self, data: str) -> None:
         if self._hidden or self._inert:
             return
-        if self._words and self._words[-1][-1:].isalpha() and data[:1].isalpha():
+        if self._words and (self._is_one_word or (self._words[-1][-1:].isalpha() and data[:1].isalpha())):
             data = self._words.pop() + data
         self._words.append(data)
+        self._is_one_word = False
 
     @staticmethod
     def _is_sent(attributes: dict[str, str]) -> bool:

@@ -110,7 +110,13 @@ def now_and_then() -> Tampering:
             raise Refused(429, "rate_limited", "Too many requests.", Retry_After="0")
         return inner(*args)
 
-    return wrapped("perform", perform)
+    def page(inner: Inner, request: Request) -> Answer:
+        if next(numbers) % 17 == 0:
+            return Answer(429, {"Content-Type": "text/html", "Retry-After": "0"}, "<p>Wait a moment.</p>")
+        answer: Answer = inner(request)
+        return answer
+
+    return both(wrapped("perform", perform), wrapped("page", page))
 
 
 def others_arrive() -> Tampering:
@@ -305,6 +311,13 @@ def in_latin_1(inner: Inner, request: Request) -> Answer:
     return replace(given, headers=headers, content=text)
 
 
+def shown_softly(text: str) -> str:
+    """Words that a line may end in, a dialog that is closed by a form, and one that nobody sees."""
+    dialog = "<dialog><form method=dialog><button>Close</button></form></dialog><form hidden></form>"
+    text = text.replace("expired", "ex&shy;pired").replace("paid", "pa<wbr>id")
+    return dialog + re.sub("(?<=<li>).*?(?=</li>)", lambda line: line[0].replace("&quot;", "<wbr>&quot;<wbr>"), text)
+
+
 def without_ends(text: str) -> str:
     """Upper-case tags, and no end of what ends by itself; in the head stands what nobody sees."""
     head = (
@@ -367,6 +380,10 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "the way back has more in its query": wrapped("pressed", with_query),
     "webhooks again after 2xx": wrapped("post", twice),
     "old events to a new endpoint": wrapped("controlled", old_events),
+    "words that a line may end in": result("drawn", shown_softly),
+    "a way back by a link of its own": wrapped(
+        "way_back", lambda inner, session: inner(session) and f"/pay/{session['id']}/back"
+    ),
     "pages in Latin-1": wrapped("page", in_latin_1),
     "pages without ends of elements": result("viewed", without_ends),
     "markup within words": result("drawn", marked_up),
@@ -398,6 +415,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "the way back has more in its query",
         "markup within words",
         "pages without ends of elements",
+        "words that a line may end in",
         "control characters dropped",
     ),
     "refusals": (
@@ -419,6 +437,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "ended sessions go after an hour",
         "a new token with each page",
         "pages behind a redirect",
+        "a way back by a link of its own",
     ),
     "delays": (
         "a worker delivers now and then",

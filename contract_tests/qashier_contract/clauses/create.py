@@ -218,7 +218,7 @@ def a_session_has_a_page(ledger: Ledger) -> Findings:
         if isinstance(url, str) and (earlier := pages.setdefault(url, observed)) is not observed:
             ats = in_body(observed.born, "url"), in_body(earlier.born, "url")
             yield expect(Differs(*ats), "each session has its own page")
-    for exchange in ledger.history.exchanges:
+    for exchange in ledger.history.of(Operation.PAGE):
         shown = ledger.sessions.get(exchange.page_of or "")
         if shown is None or exchange.page_act != "view" or exchange.request.method != "GET":
             continue

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from qashier_contract import oracle
-from qashier_contract.addresses import parts_of
+from qashier_contract.addresses import is_same_host, parts_of
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.telling import told_once
 from qashier_contract.clauses.writes import (
@@ -123,7 +123,7 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
         if cancel is None:
             unwanted = back[0] if back else "any of the shop"
             yield expect(Contains(links, unwanted, absent=True), "no cancel_url was given", observed.born)
-        else:
+        elif back or not _may_lead_on(page, observed.id):
             yield expect(
                 Contains(links, _as_written(page.links, asked_in(observed.born, "cancel_url"))), "the way back"
             )
@@ -131,8 +131,16 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
         shown, given = page_of(press), asked_in(observed.born, "cancel_url")
         # Who failed to pay may be shown the open page at once.
         shows_it = shown is not None and press.succeeded and act_of(press) in HARMLESS and "pay-card" in shown.tests
-        if shows_it and isinstance(given.value, str):
+        leads_on = shown is not None and _may_lead_on(shown, observed.id)
+        if shows_it and not leads_on and isinstance(given.value, str):
             yield expect(Contains(At(press, Part.LINKS), given), "the way back", *story_before(observed, press))
+
+
+def _may_lead_on(page: Page, session_id: str) -> bool:
+    """Whether a page has a link of its own for the session, which may lead the customer back: nobody followed it."""
+    method, here = page.tests.get("pay-redirect", {}).get("href"), page.url.partition("#")[0]
+    leads_on = [link for link in page.links if link != method and link.partition("#")[0] != here]
+    return any(is_same_host(link, here) and session_id in link for link in leads_on)
 
 
 def _as_written(links: Sequence[str], url: At) -> At | str:
@@ -240,7 +248,7 @@ def _shown(observed: ObservedSession, text: At) -> Findings:
 def _line_shown(text: At, line: Mapping[str, Json], born: Exchange) -> Findings:
     description, quantity = line.get("description"), line.get("quantity")
     if isinstance(description, str) and description.strip():
-        yield expect(Contains(text, " ".join(description.split())), "a line's description", born, about="description")
+        yield expect(Contains(text, Page.as_shown(description)), "a line's description", born, about="description")
     # That a line is there once may go without saying.
     if is_integer(quantity) and quantity > 1:
         wanted = HasShape(text, "string", rf"(?s).*{_digits(str(quantity))}.*", f"the quantity {quantity}")

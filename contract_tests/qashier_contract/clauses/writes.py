@@ -100,7 +100,7 @@ _VIEWS: Final = frozenset({"view", "view, led on"})
 
 def visits(ledger: Ledger) -> Iterator[tuple[ObservedSession, Exchange]]:
     """What was asked for to look at a hosted page."""
-    for exchange in ledger.history.exchanges:
+    for exchange in ledger.history.of(Operation.PAGE):
         observed = ledger.sessions.get(exchange.page_of or "")
         if observed is not None and exchange.page_act in _VIEWS:
             yield observed, exchange

@@ -123,7 +123,7 @@ class Sessions:
     def journeys(self) -> Mapping[str, Sequence[Exchange]]:
         """What was pressed on the pages of each session, and where that led, in the order of sending."""
         journeys: dict[str, list[Exchange]] = defaultdict(list)
-        for exchange in self.history.exchanges:
+        for exchange in self.history.of(Operation.PAGE):
             if exchange.page_of is not None and exchange.page_act != "view":
                 journeys[exchange.page_of].append(exchange)
         return journeys
