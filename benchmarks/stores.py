@@ -21,7 +21,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from time import perf_counter_ns, time  # noqa: TID251 - servers that are started have the real clock
@@ -33,7 +32,7 @@ import psycopg
 from qashier_mock.core.account import AccountState
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.lifecycle import LONGEST_LIFE, open_session
-from qashier_mock.core.model import AccountId, CheckoutSession, Profile, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
@@ -113,14 +112,13 @@ class Load:
             account = self.account_of(begin)
             self.clock.now = self.begin + begin // PER_SECOND
             async with self.store.transaction(account) as tx:
-                profile = tx.state.profile
+                state = await tx.change()
                 for _ in range(begin, min(size, begin + step)):
-                    session = self._session(account, tx.state.sessions, profile.drawn)
-                    profile = replace(profile, drawn=profile.drawn + 1)
+                    session = self._session(account, state.sessions, state.drawn)
+                    state.drawn += 1
                     await tx.add_sessions([session])
                     await tx.remember(self._record(session))
                     self.sessions.append((account, session.id))
-                (await tx.change()).profile = profile
 
     async def copy(self, url: str, size: int) -> None:
         """The same for a database, in its own way of loading: one by one it would take an hour."""
@@ -138,14 +136,8 @@ class Load:
                         session = self._session(account, sequence, sequence)
                         await copy.write_row((number, *rows.pack_session(session)))
                         self.sessions.append((account, session.id))
-                    profile = Profile(drawn=each)
-                    states.append(
-                        (
-                            number,
-                            account,
-                            AccountState(profile, sessions=each, newest=self.clock.now, deadline=deadline),
-                        )
-                    )
+                    state = AccountState(drawn=each, sessions=each, newest=self.clock.now, deadline=deadline)
+                    states.append((number, account, state))
             async with connection.cursor().copy("COPY mock_accounts (no, id, head, wake_at) FROM STDIN") as copy:
                 for number, account, state in states:
                     wake_at = state.wake_at(state.deadline, state.delivery_due)

@@ -79,12 +79,14 @@ class AccountSnapshot:
 
     Attributes:
         clock: What its clock showed.
-        profile: Its settings and counters.
+        profile: Its settings.
+        drawn: How many ids have been drawn.
         sessions: In order of creation, `sequence` counting from 0.
     """
 
     clock: ClockReading
     profile: Profile
+    drawn: int
     sessions: list[CheckoutSession]
     records: list[IdempotencyRecord]
     events: list[Event]
@@ -300,6 +302,7 @@ class AccountService:
                 return AccountSnapshot(
                     clock=await self._reading(tx),
                     profile=replace(tx.state.profile, strict=self._service.advisor.is_strict(tx)),
+                    drawn=tx.state.drawn,
                     sessions=[*await tx.sessions()],
                     records=[*await tx.records()],
                     events=[*await tx.events()],
@@ -324,11 +327,12 @@ class AccountService:
             taken = await tx.reserve(_ids(snapshot))
             if taken is not None:
                 raise IdTaken(taken)
-            drawn = max(tx.state.profile.drawn, min(snapshot.profile.drawn, MOST_DRAWN // 2))
+            drawn = max(tx.state.drawn, min(snapshot.drawn, MOST_DRAWN // 2))
             await tx.clear()
             offset = snapshot.clock.now - self._clock()
             clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)
-            (await tx.change()).profile = replace(snapshot.profile, clock=clock, drawn=drawn)
+            state = await tx.change()
+            state.profile, state.drawn = replace(snapshot.profile, clock=clock), drawn
             await _fill(tx, snapshot)
         async with self._store.transaction(account, reading=True) as tx:
             await self._service.announce(tx)
@@ -399,7 +403,7 @@ def check_snapshot(snapshot: AccountSnapshot) -> None:
     now = snapshot.clock.now
     if now > LATEST:
         raise SnapshotInvalid(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")
-    if snapshot.profile.drawn > MOST_DRAWN:
+    if snapshot.drawn > MOST_DRAWN:
         raise SnapshotInvalid(f"nobody has drawn more than {MOST_DRAWN} ids", "counter")
     for index, session in enumerate(snapshot.sessions):
         _check_session(session, now, f"sessions[{index}]")

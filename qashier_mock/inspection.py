@@ -148,7 +148,7 @@ class Inspection:
         if account is None:
             return tuple((each.account, each.sessions, each.last_request) for each in await self.accounts())
         async with self._store.transaction(account, reading=True) as tx:
-            clock, drawn = tx.state.profile.clock, tx.state.profile.drawn
+            clock, drawn = tx.state.profile.clock, tx.state.drawn
             state = (clock, drawn, tx.state.deadline, tx.state.attempts, len(tx.state.faults), len(tx.state.endpoints))
             # What else may become of deliveries shows in the numbers drawn and tried.
             due = await tx.next_delivery_due()

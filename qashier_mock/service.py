@@ -303,13 +303,12 @@ class CheckoutService:
 
     async def draw(self, tx: Transaction, prefix: str) -> str:
         """Draw an id that no account was ever given (CRE-10)."""
-        profile = tx.state.profile
-        for counter in count(profile.drawn):
-            object_id = self._ids.new_id(prefix, tx.account, counter, profile.seed)
+        state = await tx.change()
+        while True:
+            object_id = self._ids.new_id(prefix, tx.account, state.drawn, state.profile.seed)
+            state.drawn += 1
             if not await tx.is_taken(object_id):
-                (await tx.change()).profile = profile.having_drawn(counter + 1)
-                break
-        return object_id
+                return object_id
 
     def endpoints(self, tx: Transaction) -> Sequence[WebhookEndpoint]:
         """Where the account's events go: the server's common endpoints, then its own."""
@@ -360,17 +359,16 @@ class CheckoutService:
         fault_rules = tx.state.faults
         if not fault_rules:
             return None
-        profile = tx.state.profile
-        counters = count(profile.drawn)
+        state = await tx.change()
+        counters = count(state.drawn)
         rule = pick(
             fault_rules,
-            draw=lambda: self._ids.chance(tx.account, next(counters), profile.seed),
+            draw=lambda: self._ids.chance(tx.account, next(counters), state.profile.seed),
             operation=operation,
             webhook=webhook,
         )
-        state = await tx.change()
         # Chances and ids share a counter, so that each call and each webhook has a chance of its own.
-        state.profile = replace(profile, drawn=next(counters))
+        state.drawn = next(counters)
         if rule is not None:
             state.faults = tuple([rule.once_more() if each is rule else each for each in fault_rules])
         return rule

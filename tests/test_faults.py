@@ -110,4 +110,4 @@ def test_chances_repeat_with_the_seed_and_two_even_rules_share_the_calls() -> No
 def test_without_rules_nothing_is_drawn_so_that_ids_do_not_depend_on_faults() -> None:
     store = MemoryStore()
     assert picked(store, 3) == [None, None, None]
-    assert store.transaction(ACCOUNT).state.profile.drawn == 0
+    assert store.transaction(ACCOUNT).state.drawn == 0

@@ -409,4 +409,5 @@ async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
 
 async def contents(mock: Mock) -> AccountSnapshot:
     snapshot = await mock.accounts.snapshot(ONE)
-    return dataclasses.replace(snapshot, profile=Profile(), pending=sorted(snapshot.pending, key=lambda each: each.id))
+    pending = sorted(snapshot.pending, key=lambda each: each.id)
+    return dataclasses.replace(snapshot, profile=Profile(), drawn=0, pending=pending)

@@ -142,7 +142,7 @@ async def test_what_failed_on_the_way_has_not_happened(lasting: Place) -> None:
         async with mock.store.transaction(ONE) as tx:
             await tx.replace_session(session, dataclasses.replace(session, status=Status.COMPLETE))
             await tx.add_sessions([dataclasses.replace(session, id="cs_test_other", sequence=1)])
-            (await tx.change()).profile = Profile(drawn=99)
+            (await tx.change()).drawn = 99
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -265,11 +265,11 @@ async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, pr
     """Two creates at the same time read the same counter, and get the same id."""
     if prefix != "cs_test_":
         return await inner(tx, prefix)
-    seen = tx.state.profile
+    seen = tx.state.drawn
     await asyncio.sleep(RACE_S)
-    now = tx.state.profile
-    (await tx.change()).profile = replace(now, drawn=max(now.drawn, seen.drawn + 1))
-    return parts.ids.new_id(prefix, tx.account, seen.drawn, seen.seed)
+    state = await tx.change()
+    state.drawn = max(state.drawn, seen + 1)
+    return parts.ids.new_id(prefix, tx.account, seen, state.profile.seed)
 
 
 @defect("CON-2")

@@ -31,6 +31,7 @@ class AccountState:
     """One account, but for its sessions, records, events, deliveries and attempts.
 
     Attributes:
+        drawn: How many ids have been drawn; never goes back, so that no id comes twice (CRE-10).
         sessions: How many sessions were added: the sequence of the next one.
         newest: The `created` of the newest.
         deadline: The earliest `expires_at` of an open session.
@@ -47,6 +48,7 @@ class AccountState:
     faults: Sequence[FaultRule] = ()
     endpoints: Sequence[WebhookEndpoint] = ()
     advice: Sequence[AdviceNote] = ()
+    drawn: int = 0
     sessions: int = 0
     newest: int = 0
     deadline: int | None = None

@@ -162,14 +162,8 @@ class Profile:
     Attributes:
         strict: Advice about a request itself is a 4xx; None stands for the server's own setting.
         seed: What this account's ids and chances are drawn from; None stands for the server's own.
-        drawn: How many ids have been drawn; never goes back, so that no id comes twice (CRE-10).
     """
 
     clock: AccountClock = MACHINE_CLOCK
     strict: bool | None = None
     seed: int | None = None
-    drawn: int = 0
-
-    def having_drawn(self, drawn: int) -> Profile:
-        """The profile once so many ids have been drawn; `replace` takes three times as long."""
-        return Profile(self.clock, self.strict, self.seed, drawn)

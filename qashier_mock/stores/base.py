@@ -173,7 +173,7 @@ class Transaction(Protocol):
         """Whether an id is that of a session of any account, or was held or reserved."""
 
     async def clear(self) -> None:
-        """Remove all that the account holds, its journal included, but the profile's `drawn` stays; O(n).
+        """Remove all that the account holds, its journal included, but `drawn` stays; O(n).
 
         Long commands only, which may read nothing more of the account after that.
         """

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, Self
 
 from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import ApiError
-from qashier_mock.core.model import AccountId, Profile
+from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import Transaction
 from qashier_mock.stores.journals import JournalWriter
@@ -187,7 +187,7 @@ class SqlUnit(Transaction):
         has done nothing; one that is killed after it leaves the rest to the next command on the account.
         """
         state = await self.change()
-        self.state = self.row.state = AccountState(Profile(drawn=state.profile.drawn))
+        self.state = self.row.state = AccountState(drawn=state.drawn)
         if not self._rows.suspends:
             self._number = -self.row.number
         await self._delete_all(self._number)

@@ -15,11 +15,11 @@ from typing import Any, Final, Self
 
 from sortedcontainers import SortedList
 
-from qashier_mock.core.account import NEW, AccountState
+from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Profile, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.pipeline import let_go
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE, Transaction
@@ -45,10 +45,10 @@ class MemoryAccount(Transaction):
         self.account = account
         self._store = store
         self._reserved: frozenset[str] = frozenset()
-        self._empty(NEW)
+        self._empty(drawn=0)
 
-    def _empty(self, profile: Profile) -> None:
-        self.state = AccountState(profile)
+    def _empty(self, *, drawn: int) -> None:
+        self.state = AccountState(drawn=drawn)
         self._sessions: list[CheckoutSession] = []  # by sequence
         self._by_status: defaultdict[Status, SortedList] = defaultdict(SortedList)  # of sequences
         self._deadlines: list[tuple[int, int]] = []  # a heap of (expires_at, sequence); ended sessions leave it late
@@ -286,7 +286,7 @@ class MemoryAccount(Transaction):
             [*self._deliveries.values()],
             self._deadlines,
         ]
-        self._empty(Profile(drawn=self.state.profile.drawn))
+        self._empty(drawn=self.state.drawn)
         let_go(had)
 
 

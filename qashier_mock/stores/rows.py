@@ -63,8 +63,10 @@ def pack(value: object) -> str:
 def unpack_state(text: str) -> AccountState:
     stored = orjson.loads(text)
     profile = stored["profile"]
+    drawn = profile.pop("drawn", 0)  # where older versions kept it
     return AccountState(
         **{
+            "drawn": drawn,
             **stored,
             "profile": Profile(**{**profile, "clock": AccountClock(**profile["clock"])}),
             "faults": tuple(

@@ -36,7 +36,7 @@ async def snapshot_to_json(snapshot: AccountSnapshot, account: AccountId) -> byt
         "account": account,
         "clock": wire.clock_to_json(snapshot.clock),
         "settings": wire.settings_to_json(snapshot.profile),
-        "counter": snapshot.profile.drawn,
+        "counter": snapshot.drawn,
     }
     lists: Sequence[tuple[bytes, Sequence[Any], Callable[[Any], wire.Json | str]]] = (
         (b"sessions", snapshot.sessions, _stored_session_to_json),
@@ -153,10 +153,11 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
         for index, each in enumerate(body["events"])
     ]
     told = {event.id: event for event in events}
-    profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"], drawn=body["counter"])
+    profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"])
     return AccountSnapshot(
         clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"], is_new=not sessions),
         profile=profile,
+        drawn=body["counter"],
         sessions=list(sessions.values()),
         records=[_record(each, sessions, index) for index, each in enumerate(body["idempotency"])],
         events=events,

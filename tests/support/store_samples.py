@@ -86,10 +86,11 @@ EVENT = Event(
     "key 1",
 )
 STATE = AccountState(
-    profile=Profile(clock=AccountClock(offset=-5, frozen_at=NOW), strict=True, seed=2**53 - 1, drawn=12),
+    profile=Profile(clock=AccountClock(offset=-5, frozen_at=NOW), strict=True, seed=2**53 - 1),
     faults=(RULE,),
     endpoints=(ENDPOINT,),
     advice=(NOTE,),
+    drawn=12,
     sessions=3,
     newest=NOW,
     deadline=NOW + 1,
