@@ -29,7 +29,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 collect_ignore = ["neighbours"]  # projects of their own, which `test_neighbours.py` runs
 
-LONGEST = {"test_determinism.py", "test_generated_clients.py", "test_crash.py", "test_shop.py"}
+LONGEST = {"test_determinism.py", "test_generated_clients.py", "test_crash.py", "test_served_stores.py", "test_shop.py"}
 """Files with tests of many seconds."""
 _KEYS = itertools.count()
 

@@ -140,12 +140,12 @@ CREATE_DEFECTS: Final = {
             ),
         ),
     ),
+    "fragment dropped": Defect("CRE-8", result("url", lambda url: url and url.partition("#")[0])),
     "urls normalised": Defect("CRE-8", result("url", lambda url: f"{url}/" if url and url.count("/") == 2 else url)),
     "urls swapped": Defect(
         "CRE-8",
         built(lambda session: {"success_url": session["return_url"], "return_url": session["success_url"]}),
     ),
-    "fragment dropped": Defect("CRE-8", result("url", lambda url: url and url.partition("#")[0])),
     "relative page url": Defect("CRE-9", replaced("page_url", lambda session_id: f"/pay/{session_id}")),
     "page is 404": Defect("CRE-9", replaced("page", lambda _: Answer(404, {"Content-Type": "text/html"}, "No."))),
     "page where nobody listens": Defect(
