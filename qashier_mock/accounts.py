@@ -31,7 +31,7 @@ from qashier_mock.core.model import (
     WebhookEndpoint,
 )
 from qashier_mock.core.sources import Clock
-from qashier_mock.pipeline import garbage_left
+from qashier_mock.pipeline.garbage import garbage_left
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, Transaction
 

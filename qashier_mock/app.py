@@ -29,7 +29,8 @@ from qashier_mock.inspection import Inspection
 from qashier_mock.livelog import LiveLog
 from qashier_mock.machine import MachineClock, steady
 from qashier_mock.outgoing import Outgoing
-from qashier_mock.pipeline import Document, create_pipeline
+from qashier_mock.pipeline.app import Judge, create_pipeline
+from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store
@@ -43,7 +44,6 @@ from qashier_mock.webhooks import Dispatcher
 
 if TYPE_CHECKING:
     from qashier_mock.bugs import Parts
-    from qashier_mock.pipeline.app import Judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,9 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.livelog import LiveLog, SeenRequest
 from qashier_mock.machine import steady
-from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, Transmit, UnroutedRequest
+from qashier_mock.pipeline.exchange import Call, Fault, UnroutedRequest
+from qashier_mock.pipeline.refusal import Reason, Refused
+from qashier_mock.pipeline.reply import Reply, Transmit
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.web import wire

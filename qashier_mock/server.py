@@ -21,7 +21,7 @@ import uvicorn
 from qashier_mock.address import BACKLOG, Listener, bind, url_of
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.machine import steady
-from qashier_mock.pipeline import make_protocol
+from qashier_mock.pipeline.protocol import make_protocol
 from qashier_mock.stores.base import Store
 from qashier_mock.unpatched import refuse_green_threads
 

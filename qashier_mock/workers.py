@@ -25,7 +25,7 @@ from typing import Any, Final, NoReturn
 
 from qashier_mock.address import Listener
 from qashier_mock.app import MockApp
-from qashier_mock.pipeline import collect_seldom
+from qashier_mock.pipeline.garbage import collect_seldom
 from qashier_mock.server import make_server, new_event_loop, on_stop_signals
 from qashier_mock.stores.base import StoreUnavailable
 

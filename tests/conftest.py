@@ -132,7 +132,7 @@ def make_app(
 
     from qashier_mock import app
     from qashier_mock.documents import documents_folder
-    from qashier_mock.pipeline import precompile
+    from qashier_mock.pipeline.document import precompile
 
     folder = shutil.copytree(documents_folder(), tmp_path_factory.mktemp("documents") / "openapi")
     for name in ("qashier.yaml", "control.yaml"):

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qashier_mock.app import MockApp, Settings
-from qashier_mock.pipeline import Refused, garbage_left
 from qashier_mock.pipeline import pieces as module
+from qashier_mock.pipeline.garbage import garbage_left
 from qashier_mock.pipeline.pieces import MAX_ELEMENT, PieceReader
+from qashier_mock.pipeline.refusal import Refused
 from qashier_mock.pipeline.violations import violations
 
 THING = {"type": "object", "required": ["a"], "additionalProperties": False, "properties": {"a": {"type": "integer"}}}

@@ -23,7 +23,7 @@ from qashier_mock.bugs.parts import Parts
 from qashier_mock.bugs.table import Change, defect
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
-from qashier_mock.pipeline import precompile
+from qashier_mock.pipeline.document import precompile
 
 ROOT = Path(__file__).parents[1]
 CLAUSES = re.findall(r"^\| ([A-Z]+-[0-9]+) \|", (ROOT / "docs" / "contract.md").read_text("utf-8"), re.MULTILINE)

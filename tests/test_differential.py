@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_harness import OPENAPI, CredentialsMissing, Hooks, ask
 
-from qashier_mock.pipeline import Call, Document, Reply, create_pipeline
+from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.document import Document
+from qashier_mock.pipeline.exchange import Call
 from qashier_mock.pipeline.framework import METHODS, Resolver
+from qashier_mock.pipeline.reply import Reply
 
 KEY = b"Bearer sk_test_a"
 GOOD: dict[str, Any] = {

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pipeline_harness import KEY, TINY, Hooks, Wire, echoes, serving, tiny
 
-from qashier_mock.pipeline import create_pipeline
+from qashier_mock.pipeline.app import create_pipeline
 
 SOAK_EXAMPLES = {"sample": 200, "full": 20_000}[os.environ.get("QASHIER_SOAK", "sample")]
 HEAD = b"Host: mock\r\nAuthorization: " + KEY + b"\r\n"

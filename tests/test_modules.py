@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MOST_LINES = {"qashier_mock": 450, "contract_tests/qashier_contract": 500}
 MOST_LINES_OF_A_FUNCTION = 60
-LAZY = {"qashier_mock", "qashier_mock.pipeline", "qashier_contract"}
+LAZY = {"qashier_mock", "qashier_contract"}
 """Packages that resolve each name on first use: importing a name costs more than the package."""
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_harness import GOOD, TINY, Hooks, ask, build, echoes, operation, tiny
 
-from qashier_mock.pipeline import create_pipeline
+from qashier_mock.pipeline.app import create_pipeline
 from qashier_mock.pipeline.schemas import Schema
 from qashier_mock.pipeline.unknown import MAX_UNKNOWN, close
 

@@ -11,9 +11,11 @@ import orjson
 import pytest
 from pipeline_harness import OPENAPI, TINY, Hooks, ask, body_schema, build, echo, echoes, operation, parameter, tiny
 
-from qashier_mock.pipeline import Call, Document, Reply, Unsupported, create_pipeline, precompile
-from qashier_mock.pipeline.document import PRECOMPILED_SUFFIX
-from qashier_mock.pipeline.schemas import translate
+from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.document import PRECOMPILED_SUFFIX, Document, precompile
+from qashier_mock.pipeline.exchange import Call
+from qashier_mock.pipeline.reply import Reply
+from qashier_mock.pipeline.schemas import Unsupported, translate
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ import pytest
 from judgement import Judge, ReplyOutsideDocument
 from pipeline_harness import ANSWERS, GOOD, TINY, Hooks, ask, build, echoes, replying, tiny
 
-from qashier_mock.pipeline import Call, Dropped, Fault, Reply, Transmit
 from qashier_mock.pipeline.delays import Delays
-from qashier_mock.pipeline.sending import PIECE
+from qashier_mock.pipeline.exchange import Call, Fault
+from qashier_mock.pipeline.reply import Reply, Transmit
+from qashier_mock.pipeline.sending import PIECE, Dropped
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,12 @@ import pytest
 from pipeline_harness import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from qashier_mock.pipeline import Call, Fault, Reply, Transmit, create_pipeline, descriptors, have_a_task, protocol
+from qashier_mock.pipeline import descriptors, protocol
+from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.beginning import have_a_task
+from qashier_mock.pipeline.exchange import Call, Fault
 from qashier_mock.pipeline.protocol import HEADER_LIMIT
+from qashier_mock.pipeline.reply import Reply, Transmit
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

@@ -20,7 +20,9 @@ from qashier_mock.core.errors import CursorUnknown, RequestInvalid, SessionNotFo
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, CreateSession, Event, EventType, PaymentStatus, Status
 from qashier_mock.core.paging import ListQuery, Page
-from qashier_mock.pipeline import Call, Reason, Refused, Reply
+from qashier_mock.pipeline.exchange import Call
+from qashier_mock.pipeline.refusal import Reason, Refused
+from qashier_mock.pipeline.reply import Reply
 from qashier_mock.stores.base import Transaction
 from qashier_mock.web.wire import error_to_json
 

@@ -32,7 +32,8 @@ from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange, SessionNotFound
 from qashier_mock.core.model import AccountId, CreateSession
 from qashier_mock.core.paging import Page
-from qashier_mock.pipeline import Call, Reply
+from qashier_mock.pipeline.exchange import Call
+from qashier_mock.pipeline.reply import Reply
 
 AUTHORIZATION = b"authorization"
 CONTENT_TYPE = b"content-type"

@@ -22,7 +22,8 @@ from qashier_mock.core.model import AccountId, CheckoutSession, EventType
 from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import IdSource
-from qashier_mock.pipeline import Document, Hooks
+from qashier_mock.pipeline.document import Document
+from qashier_mock.pipeline.exchange import Hooks
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store
 from qashier_mock.web import hosted

@@ -39,7 +39,7 @@ from qashier_mock.core.errors import CursorUnknown
 from qashier_mock.core.lifecycle import LONGEST_LIFE, Trigger, advance
 from qashier_mock.core.model import CheckoutSession, Status
 from qashier_mock.core.paging import CreatedRange, ListQuery, Page
-from qashier_mock.pipeline import Call
+from qashier_mock.pipeline.exchange import Call
 from qashier_mock.service import Advised
 
 LIMIT = "parameters.PageLimit.schema"

@@ -265,7 +265,7 @@ def _example_account(address: str) -> bytes:
     import json  # noqa: PLC0415
 
     from qashier_mock.documents import documents_folder  # noqa: PLC0415
-    from qashier_mock.pipeline import Document  # noqa: PLC0415
+    from qashier_mock.pipeline.document import Document  # noqa: PLC0415
 
     document = Document.of_file(documents_folder() / "control.yaml").content
     account = document["components"]["examples"]["ExampleAccount"]["value"]
@@ -321,7 +321,7 @@ def _store(url: str) -> Store:
 def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | None) -> None:
     import asyncio  # noqa: PLC0415
 
-    from qashier_mock.pipeline import collect_seldom  # noqa: PLC0415
+    from qashier_mock.pipeline.garbage import collect_seldom  # noqa: PLC0415
     from qashier_mock.server import make_server, new_event_loop, on_stop_signals  # noqa: PLC0415
     from qashier_mock.stores.base import StoreUnavailable  # noqa: PLC0415
 

@@ -21,7 +21,7 @@ from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
 from qashier_mock.core.paging import Interval
-from qashier_mock.pipeline import let_go
+from qashier_mock.pipeline.garbage import let_go
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE, Transaction
 
 _VISITORS_KEPT: Final = 2_000

@@ -30,7 +30,7 @@ from psycopg.pq import TransactionStatus
 from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
-from qashier_mock.pipeline import have_a_task
+from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
 from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool

@@ -7,7 +7,8 @@ from typing import Any
 
 from qashier_mock.core.advice import MISSING_KEY, Advice, about_urls, unknown_field
 from qashier_mock.core.request import RequestRef
-from qashier_mock.pipeline import Call, Reply
+from qashier_mock.pipeline.exchange import Call
+from qashier_mock.pipeline.reply import Reply
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import wire
 

@@ -12,7 +12,9 @@ from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountId, EventType
-from qashier_mock.pipeline import Call, Reply, let_go
+from qashier_mock.pipeline.exchange import Call
+from qashier_mock.pipeline.garbage import let_go
+from qashier_mock.pipeline.reply import Reply
 from qashier_mock.service import CheckoutService
 from qashier_mock.web import snapshots, wire
 from qashier_mock.webhooks import Dispatcher

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from openapi_schema_validator import OAS30ReadValidator
 
-from qashier_mock.pipeline import Reply
 from qashier_mock.pipeline.export import JSON, convert
 from qashier_mock.pipeline.operations import CompiledOperation
+from qashier_mock.pipeline.reply import Reply
 
 
 class ReplyOutsideDocument(AssertionError):

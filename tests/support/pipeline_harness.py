@@ -15,7 +15,11 @@ from typing import Any, Self
 
 import orjson
 
-from qashier_mock.pipeline import Call, Fault, Reason, Refused, Reply, UnroutedRequest, create_pipeline, make_protocol
+from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.exchange import Call, Fault, UnroutedRequest
+from qashier_mock.pipeline.protocol import make_protocol
+from qashier_mock.pipeline.refusal import Reason, Refused
+from qashier_mock.pipeline.reply import Reply
 
 OPENAPI = Path(__file__).parents[2] / "openapi"
 KEY = b"Bearer good"
