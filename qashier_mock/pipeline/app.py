@@ -1,8 +1,5 @@
 """The pipeline as an ASGI app: route, authenticate, read, parse, validate, call, encode. One error door.
 
-    create_pipeline(documents, handlers, hooks, *, pages=None, lifespan=None, max_body=2 MiB, judge=None,
-                    timer=time.perf_counter) -> ASGI app
-
 Connexion loads the documents, builds the operation models, resolves the handlers and is the shell of the app; what one
 request needs is compiled once, at start, because Connexion would work it out again for each request.
 
@@ -74,7 +71,8 @@ def create_pipeline(
     Args:
         documents: Each with the base paths it is served under; "" is the root.
         handlers: One or more objects, modules or mappings whose attributes named by an operationId are its handlers:
-            `async def operation_id(call, **arguments) -> Reply`.
+            `async def operation_id(call, **arguments) -> Reply`. They begin without a task of their own: what needs
+            one, as `asyncio.timeout` does, awaits `have_a_task()` first.
         hooks: What the pipeline asks of its owner.
         pages: Foreign ASGI apps by path prefix (`/pay`); they get what no document has. The longest prefix wins, base
             paths of documents included. Their replies get a Request-Id too.
