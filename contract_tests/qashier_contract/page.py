@@ -38,6 +38,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.url = url
         self.links: list[str] = []
+        """Where links and forms lead to that only ask, absolute."""
         self.forms: list[dict[str, str]] = []
         """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, and what it sends unasked as
         `field:NAME`."""
@@ -111,6 +112,8 @@ class Page(HTMLParser):
             self._form = len(self.forms)
             action = self._joined(self._base, attributes["action"]) if attributes.get("action") else self.url
             method = attributes.get("method", "get").lower()
+            if method == "get":
+                self.links.append(action)
             is_hidden = "yes" if hides or self._hidden else ""
             self.forms.append({"action": action, "method": method, "id": attributes.get("id", ""), "hidden": is_hidden})
         self._resolve(tag, attributes)

@@ -156,8 +156,8 @@ class Receiver:
         with self._news:
             return len(self._hooks[name].deliveries)
 
-    def wait(self, name: str, count: int, seconds: float | None = None) -> bool:
-        """Wait until an endpoint has so many deliveries; whether it has.
+    def wait(self, name: str, count: int, seconds: float | None = None, *, naming: str = "") -> bool:
+        """Wait until an endpoint has so many deliveries, or so many that name something; whether it has.
 
         Who was waited for in vain once, is not given as long again.
 
@@ -168,13 +168,13 @@ class Receiver:
         patience = self._patience_s if seconds is None else seconds
         end = time.monotonic() + patience
         with self._news:
-            deliveries = self._hooks[name].deliveries
-            while len(deliveries) < count and (left := end - time.monotonic()) > 0:
+            deliveries, named = self._hooks[name].deliveries, naming.encode()
+            while sum(named in one.body for one in deliveries) < count and (left := end - time.monotonic()) > 0:
                 self._pace.stop.check()
                 if self._pace.remaining_s <= 0:
                     raise OutOfTime
                 self._news.wait(min(_LOOK_S, left))
-            came = len(deliveries) >= count
+            came = sum(named in one.body for one in deliveries) >= count
         if seconds is None and not came:
             self._patience_s = min(self._patience_s, _LITTLE_PATIENCE_S)
         return came

@@ -154,10 +154,11 @@ def pages_left_open(context: RunContext) -> None:
     plain.do("pay-card", page=plain.view())
     many = [context.line(100 + n, 1, name=f"No. {100 + n}") for n in range(oracle.LINES_MOST)]
     fresh(context, line_items=many).view()
-    # Its minor unit is a thousandth; the account may not charge it.
-    thousandths = context.line(1235, 1)
-    thousandths["price_data"]["currency"] = "KWD"
-    fresh(context, line_items=[thousandths]).view()
+    # A minor unit is a thousandth, or the unit itself; the account may not charge them.
+    for code in ("KWD", "JPY"):
+        line = context.line(1235, 1)
+        line["price_data"]["currency"] = code
+        fresh(context, line_items=[line]).view()
     fresh(context, line_items=[context.line(98_765_432, 7)]).view()
     long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
     fresh(

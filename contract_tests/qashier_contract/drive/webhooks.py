@@ -176,7 +176,9 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     plain, gone, signed, odd, in_hex, long = (
         f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
     )
-    short, accented, theirs = (f"{context.nonce}-{word}" for word in ("short", "accented?by=path&n=1", "theirs"))
+    short, accented, alike, theirs = (
+        f"{context.nonce}-{word}" for word in ("short", "accented?by=path&n=1", "accented?by=path&n=2", "theirs")
+    )
     if not register(plain):
         return
     register(signed, _SECRETS[0], lambda _: 204)
@@ -188,7 +190,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
         desk.remove(gone)
     register(odd, _SECRETS[1], lambda n: (200, 202)[n % 2])
     register(in_hex, _SECRETS[2], lambda _: 201)
-    for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5])):
+    for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5]), (alike, _SECRETS[6])):
         register(name, secret)
     if context.other is not None:
         register(theirs, _SECRETS[0], account=context.other)
@@ -208,7 +210,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     many = context.open(*[context.line(1250, 2, **texts)] * oracle.LINES_MOST)
     count += many.expire() is not None
     count += _by_the_customer(context)
-    later = (odd, in_hex, long, short, accented)
+    later = (odd, in_hex, long, short, accented, alike)
     desk.wait_for_each(later, count)  # before the clock moves on
     desk.wait_for_each(early, count + 1)
     due_s = oracle.SHORTEST_LIFE + 60
@@ -220,12 +222,12 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     expired.retrieve()
     if context.other is not None and context.open(account=context.other).expire() is not None:
         desk.wait_for_each((theirs, f"{theirs}-too"), 1)
-    _be_refused(context, desk, refused, (*early, *later) if due else ())
+    _be_refused(context, desk, refused, due, (*early, *later))
     account.events()
 
 
-def _be_refused(context: RunContext, desk: _Desk, session: Opened, others: Collection[str]) -> None:
-    """Let one more endpoint refuse everything that comes of a session of its own."""
+def _be_refused(context: RunContext, desk: _Desk, session: Opened, due: Opened | None, others: Collection[str]) -> None:
+    """Let one more endpoint refuse everything that comes of a session of its own; then another session is `due`."""
     receiver = desk.receiver
     failing, beside, late = (f"{context.nonce}-{word}" for word in ("failing", "beside", "late"))
     desk.register(failing, _SECRETS[0], lambda n: _REFUSALS[n % len(_REFUSALS)])
@@ -235,7 +237,7 @@ def _be_refused(context: RunContext, desk: _Desk, session: Opened, others: Colle
     receiver.wait(beside, 1)
     desk.register(late)
     if context.can(Capability.CLOCK):
-        _let_retries_come(context, receiver, failing, (failing, beside, late, *others) if others else ())
+        _let_retries_come(context, receiver, failing, due, (failing, beside, late, *others))
 
 
 def _by_the_customer(context: RunContext) -> int:
@@ -265,12 +267,14 @@ def _move(account: Account, receiver: Receiver, seconds: int) -> None:
             receiver.clock = shown
 
 
-def _let_retries_come(context: RunContext, receiver: Receiver, failing: str, listening: Collection[str]) -> None:
+def _let_retries_come(
+    context: RunContext, receiver: Receiver, failing: str, due: Opened | None, listening: Collection[str]
+) -> None:
     """Move the clock until the first retry comes, as far again some times, then in growing steps over five days.
 
     Delays that do not grow betray themselves by as many retries in as many steps. A target that looks for what is due
-    only now and then is given the time that it takes. Once a minute is over, the clock ends one more session, of which
-    the endpoints `listening` are told.
+    only now and then is given the time that it takes. Once a minute is over, the clock ends the session that is `due`,
+    of which the endpoints `listening` are told, the one that refused everything too.
     """
     begins = receiver.clock
     before, first = receiver.count(failing), 0
@@ -281,10 +285,11 @@ def _let_retries_come(context: RunContext, receiver: Receiver, failing: str, lis
     if receiver.count(failing) == before and receiver.wait(failing, before + 1, _LAG_S):
         lag_s = 2 * (time.monotonic_ns() - moved_ns) / 1e9
     for step in (*[first] * 6, 300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
-        counts = {name: receiver.count(name) for name in (failing, *listening)}
+        count = receiver.count(failing)
         _move(context.account, receiver, step)
         is_due = begins is not None and receiver.clock is not None and receiver.clock > begins + _A_MINUTE_S
-        for name in listening if is_due else ():
-            receiver.wait(name, counts[name] + 1)
-        listening = () if is_due else listening
-        receiver.wait(failing, counts[failing] + 1, lag_s)
+        if is_due and due is not None and due.id is not None:
+            for name in listening:
+                receiver.wait(name, 1, naming=due.id)
+            due = None
+        receiver.wait(failing, count + 1, lag_s)

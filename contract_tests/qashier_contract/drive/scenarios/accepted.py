@@ -168,7 +168,7 @@ def _open_with_urls(context: RunContext) -> None:
         if name != "cancel_url":
             session.retrieve()
     # What comes back of one might not come back of another.
-    for name, url in urls[3:16]:
+    for name, url in urls[3:]:
         context.account.create(context.body(**{other: url for other in URLS if other != name}))
 
 

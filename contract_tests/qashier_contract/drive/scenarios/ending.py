@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import now
+from qashier_contract.drive.scenarios.scenario import URLS, long_url, now
 from qashier_contract.history import Capability
+from qashier_contract.values import Json
 
 
 @driver("Expire sessions early, twice, with a body that nobody reads, and look at them afterwards.", requests=30)
@@ -94,7 +96,10 @@ def events(context: RunContext) -> None:
 def further_events(context: RunContext) -> None:
     # Many lines are told as well; the key that is told is that of the request that ended the session.
     context.open(context.line(0, 1)).expire()
-    long = context.open(*(context.line(100 + n, 1, name=f"No. {n}") for n in range(26)), key=context.key())
+    words = "kaya & <butter>, " * 58
+    lines = [context.line(100 + n, 1, name=f"No. {n}", description=words[n:]) for n in range(26)]
+    urls: dict[str, Json] = {name: long_url(oracle.URL_MOST, context) for name in URLS}
+    long = context.open(*lines, key=context.key(), **urls)
     if long:
         long.expire(key=context.key("-MiXed.Case"))
         long.retrieve()

@@ -169,6 +169,7 @@ def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
         "$",
         f"{context.currency} ",
         f"{context.currency}\n",
+        "702",
         702,
         [context.currency],
     )
@@ -222,6 +223,12 @@ def what_texts_and_urls_cannot_be(context: RunContext) -> Iterator[Json]:
             yield altered(context.body(), url, name)
     for value, name in (("", "name"), ("n" * 251, "name"), ("", "description"), ("d" * 1001, "description")):
         yield altered(context.body(), value, *PRODUCT, name)
+    # Beyond what is often the width of a column.
+    for length in (300, 1_030, 2_100, 66_000):
+        for name in ("name", "description") if length > oracle.DESCRIPTION_MOST else ("name",):
+            yield altered(context.body(), "t" * length, *PRODUCT, name)
+    for name in URLS:
+        yield altered(context.body(), long_url(66_000, context), name)
     yield altered(context.body(), "漢" * 251, *PRODUCT, "name")
     yield altered(context.body(), "e\u0301" * 126, *PRODUCT, "name")
     yield altered(context.body(), "n" * 250 + " ", *PRODUCT, "name")
