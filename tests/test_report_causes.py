@@ -79,6 +79,30 @@ def test_what_is_wrong_with_nearly_every_session_explains_nothing_else() -> None
     assert groups({"EXP-2": [refused], "RET-1": everywhere}, paid) == [("EXP-2",), ("RET-1",)]
 
 
+def test_a_text_that_is_wrong_does_not_follow_from_the_state_of_its_session() -> None:
+    page = asked(20, A, status="open", success_url="u")
+    found = {"RET-1": [misread("RET-1", READS[0])], "CRE-8": [misread("CRE-8", page, "success_url")]}
+    assert groups(found, page) == [("RET-1",), ("CRE-8",)]
+
+
+def test_what_is_wrong_in_an_answer_is_no_reason_for_its_status() -> None:
+    accepted = replace(expect(StatusIs(READS[0], exactly(404)), ""), clause="AUTH-4")
+    others = [asked(number, name, status="open") for number, name in enumerate(NAMES, 20)]
+    found = {"RET-1": [misread("RET-1", read) for read in READS[:3]], "AUTH-4": [accepted]}
+    assert groups(found, *others) == [("RET-1",), ("AUTH-4",)]
+
+
+def test_a_field_that_is_wrong_once_is_wrong_wherever_it_is_shown() -> None:
+    """However many sessions have it: here nearly all."""
+    expired = asked(20, A, act="expire", expires_at="2")
+    found = {
+        "RET-4": [misread("RET-4", read, "expires_at", "1") for read in READS],
+        "EXP-8": [misread("EXP-8", expired, "expires_at", "0")],
+        "EXP-1": [misread("EXP-1", expired, "success_url", "u")],
+    }
+    assert groups(found, expired) == [("RET-4", "EXP-8"), ("EXP-1",)]
+
+
 # ── defects ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SINGLE: Final = (

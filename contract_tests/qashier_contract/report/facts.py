@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections import Counter
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from qashier_contract.findings import StatusIs
 from qashier_contract.history import Operation
+from qashier_contract.observed_events import subject_of
+from qashier_contract.places import Part
 from qashier_contract.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ _Key = TypeVar("_Key", str, int)
 _MOST_IDS: Final = 8
 _SHOW_ALL: Final = {Operation.EVENTS, Operation.ENDPOINTS, Operation.CLOCK}
 """What shows so much at once that two clauses which fail there need not have anything to do with each other."""
+_WHICH: Final = {"id", "data", "type", "status", "payment_status"}
+"""What tells which session or event it is, or its state, which goes wrong for many reasons."""
+_STATE: Final = {"status", "payment_status", "created", "expires_at", "id", "data", "has_more", "type"}
+"""What tells of the state of a session, or of a list, and not of one text in it."""
 WORST_FIRST: Final = (Verdict.FAILED, Verdict.WARNED, Verdict.NOT_EXERCISED, Verdict.PASSED)
 
 
@@ -194,9 +201,11 @@ class Cause:
 def causes(report: Report) -> tuple[Cause, ...]:
     """The broken clauses, grouped by what is probably one cause; failures before warnings.
 
-    A clause follows from another one if most of its violations touch what is wrong by the other's: the same exchange or
-    place in it, the same session, or the same mistake elsewhere. What a target does wrong nearly everywhere explains
-    nothing but itself. Of those that belong together the one that failed first stands above the others.
+    A clause follows from another one if at least half of its violations touch what is wrong by the other's: the same
+    place in an answer, the same field of a session, or the same mistake elsewhere; and where a status or the state of a
+    session is wrong, all else in that answer and session. A wrong text explains nothing but itself, nor does what a
+    target does wrong nearly everywhere. Of those that belong together the one that failed first stands above the
+    others.
     """
     entries = broken(report)
     places = {entry.clause.id: place for place, entry in enumerate(report.clauses)}
@@ -231,24 +240,29 @@ def _followers(entries: Sequence[ClauseReport], history: History) -> Mapping[str
     met: dict[Operation, list[str | None]] = {}
     for exchange in history.exchanges:
         met.setdefault(exchange.operation, []).append(_session(exchange))
-    about = {entry.clause.id: [set(_places(each)) for each in entry.collected] for entry in entries}
-    marks = {entry.clause.id: [set(_marks(each)) for each in entry.collected] for entry in entries}
-    found: dict[str, dict[str, int]] = {name: {} for name in marks}
+    about = {
+        entry.clause.id: [(_number_of_failure(v), set(_places(v)), set(_marks(v))) for v in entry.collected]
+        for entry in entries
+    }
+    found: dict[str, dict[str, int]] = {name: {} for name in about}
     for other in entries:
         places = {place for violation in other.collected for place in _places(violation)[:1]}
         wrong = _wrong(other, met)
+        # Who is broken very often was not looked at to the end: what came later is not known of him.
+        last = math.inf if other.is_all else max(map(_number_of_failure, other.collected))
         for name in found.keys() - {other.clause.id}:
-            if _most(not places.isdisjoint(each) for each in about[name]):
+            until = [each for each in about[name] if each[0] <= last]
+            if until and _most(not places.isdisjoint(each) for _, each, _ in until):
                 found[name][other.clause.id] = 2
-            elif _most(not wrong.isdisjoint(each) for each in marks[name]):
+            elif until and _most(not wrong.isdisjoint(each) for _, _, each in until):
                 found[name][other.clause.id] = 1
     return found
 
 
 def _most(answers: Iterable[bool]) -> bool:
-    """Whether at least two thirds of some answers are yes."""
+    """Whether at least half of some answers are yes."""
     given = list(answers)
-    return 3 * sum(given) >= 2 * len(given)
+    return 2 * sum(given) >= len(given)
 
 
 def _wrong(entry: ClauseReport, met: Mapping[Operation, Sequence[str | None]]) -> set[Hashable]:
@@ -258,9 +272,10 @@ def _wrong(entry: ClauseReport, met: Mapping[Operation, Sequence[str | None]]) -
     """
     wrong: set[Hashable] = set()
     for violation in entry.collected:
-        wrong |= {*_places(violation)[:1], _mistake(violation)}
-    failing = {e.number: e.operation for violation in entry.collected if (e := violation.failing_exchange)}
-    sessions = {name for violation in entry.collected for name in map(_session, violation.exchanges) if name}
+        wrong |= {*_places(violation)[:1], _mistake(violation), *_fields(violation)}
+    spreading = [violation for violation in entry.collected if _spreads(violation)]
+    failing = {e.number: e.operation for violation in spreading if (e := violation.failing_exchange)}
+    sessions = {name for violation in spreading for name in _sessions(violation)}
     operations = [operation for operation in set(failing.values()) if operation in met]
     if entry.is_all and 2 * len(failing) < sum(len(met[each]) for each in operations):
         wrong |= {number for number, operation in failing.items() if operation not in _SHOW_ALL}
@@ -270,13 +285,50 @@ def _wrong(entry: ClauseReport, met: Mapping[Operation, Sequence[str | None]]) -
     return wrong
 
 
+def _spreads(violation: Violation) -> bool:
+    """Whether it is about an answer or a session as a whole, or its state: what is wrong with a text is wrong there."""
+    at = violation.expectation.at
+    if at is None or at.part in {Part.STATUS, Part.FORMS}:
+        return True
+    if at.part is Part.TEXT:
+        return not violation.about
+    named = [step for step in at.path if isinstance(step, str)]
+    return at.part is Part.BODY and (not named or named[-1] in _STATE)
+
+
 def _marks(violation: Violation) -> Iterator[Hashable]:
-    """What a violation touches: exchanges, places in them, sessions, and the mistake itself."""
+    """What a violation touches: places in answers, the mistake itself, and exchanges and sessions it may be due to."""
     yield from _places(violation)
+    yield from _fields(violation)
     yield _mistake(violation)
+    if not _spreads(violation):
+        yield _number_of_failure(violation)
+        return
+    at = violation.expectation.at
     for exchange in violation.exchanges:
-        yield exchange.number
-        yield _session(exchange) or exchange.number
+        # What is wrong in an answer is no reason for its status.
+        if at is None or at.part is not Part.STATUS or exchange is not violation.failing_exchange:
+            yield exchange.number
+    yield from _sessions(violation)
+
+
+def _fields(violation: Violation) -> Iterator[tuple[str, str]]:
+    """The field that is wrong, of each session that a violation is about: it may be so wherever it is shown."""
+    at = violation.expectation.at
+    field = at.path[-1] if at is not None and at.part is Part.BODY and at.path else None
+    if isinstance(field, str) and field not in _WHICH:
+        yield from ((name, field) for name in _sessions(violation))
+
+
+def _sessions(violation: Violation) -> Iterator[str]:
+    """The sessions that a violation is about. Where a status alone is wrong, that a path names one is by the way."""
+    is_status = isinstance(violation.expectation, StatusIs)
+    for exchange in () if is_status and len(violation.exchanges) == 1 else violation.exchanges:
+        if (name := _session(exchange)) is not None:
+            yield name
+    for event in (delivery.json for delivery in violation.deliveries):
+        if isinstance(event, dict) and isinstance(told := subject_of(event), str):
+            yield told
 
 
 def _mistake(violation: Violation) -> Hashable:
