@@ -258,6 +258,16 @@ def test_more_is_only_false_for_sure_where_nobody_else_is() -> None:
     assert CLAUSES["LIS-7"].findings(shared.ledger)[1] == ()
 
 
+def test_a_new_key_that_is_in_conflict_is_put_down_to_the_keys() -> None:
+    story = Story()
+    story.opened("a")
+    body = json.loads(story.exchanges[-1].request.body or b"")
+    keyed = (("Content-Type", "application/json"), ("Idempotency-Key", "a-b"))
+    story.add("POST", "/checkout/sessions", 409, {}, {**body, "success_url": "https://s.example/b"}, headers=keyed)
+    assert verdict("IDM-2", story) is False
+    assert verdict("CRE-1", story) is True
+
+
 def test_strangers_between_our_sessions_are_no_fault() -> None:
     story = Story()
     first, second, third = story.opened("a"), story.opened("b"), story.opened("c")

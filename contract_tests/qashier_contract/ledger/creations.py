@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 
 from qashier_contract import oracle
 from qashier_contract.history import Exchange, History, Operation
@@ -127,6 +128,8 @@ class Creations:
             return frozenset()  # the key may have been used before, and nobody said what the account may charge
         if creation.key_was_seen or (self.accepted_currencies and code not in self.accepted_currencies):
             return frozenset()
+        if creation.exchange.status == HTTPStatus.CONFLICT and creation.exchange.request.idempotency_key:
+            return frozenset({"IDM-2"})  # a key that is new can be in conflict with another one only
         special = {clause for feature, clause in creation.features.items() if feature not in self.accepted_features}
         return frozenset(special or {"CRE-1"})
 
