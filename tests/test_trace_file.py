@@ -164,6 +164,7 @@ def test_a_damaged_or_foreign_document_is_refused_with_the_place(changes: dict[s
         ("scenario", 5, "must be text"),
         ("request", {"method": "GET", "path": "/", "body": {"base64": "?"}}, "must be valid base64"),
         ("request", {"method": "GET", "path": "/", "body": 5}, "must be text, or base64"),
+        ("request", {"method": "GET", "path": "/", "body": {"zlib": "AAAA"}}, "must be valid zlib"),
         ("request", {"method": "GET", "path": "/", "headers": [["a"]]}, "must have 2 members"),
     ],
 )
@@ -171,6 +172,14 @@ def test_a_member_of_another_kind_is_refused_with_the_place(name: str, value: ob
     damaged = WHOLE | {"exchanges": [WHOLE["exchanges"][0] | {name: value}]}
     with pytest.raises(TraceError, match=rf"exchanges\[0\]\.{name}.*: {message}"):
         file.parse(damaged, "t.json")
+
+
+def test_a_long_body_takes_little_room_and_comes_back() -> None:
+    body = b'{"a": "\xc3\xa9"' + b" " * 20 * 2**20 + b"}"
+    request = replace(ONE.request, body=body)
+    text = file.render(Trace(history=History(exchanges=(replace(ONE, request=request),)), target="http://t.test"))
+    assert len(text) < 100_000
+    assert file.parse(json.loads(text), "t.json").history.exchanges[0].request.body == body
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

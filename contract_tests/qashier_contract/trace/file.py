@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -23,6 +24,10 @@ from qashier_contract.history import Delivery, Endpoint, Exchange, History, Term
 FORMAT: Final = "qashier-mock trace"
 VERSION: Final = 1
 HIDDEN: Final = "***"
+_LONG: Final = 1024 * 1024
+"""A longer body is packed: what we send of that length is mostly blanks."""
+_LONGEST: Final = 64 * _LONG
+"""What a packed body is cut at."""
 _SECRET_HEADERS: Final = frozenset({"cookie", "set-cookie", "proxy-authorization"})
 _PARTS: Final[Mapping[str, type]] = {"endpoints": Endpoint, "exchanges": Exchange, "deliveries": Delivery}
 
@@ -104,6 +109,8 @@ def _encoded(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {entry.name: _encoded(_kept(entry.name, getattr(value, entry.name))) for entry in _written(value)}
     if isinstance(value, bytes):
+        if len(value) > _LONG:
+            return {"zlib": base64.b64encode(zlib.compress(value)).decode("ascii")}
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
@@ -195,9 +202,11 @@ def _body(value: Any, where: str) -> bytes:
             return value.encode("utf-8")
         except UnicodeEncodeError:
             raise _Damaged(where, "must be text, or base64") from None
-    if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
-        try:
-            return base64.b64decode(value["base64"], validate=True)
-        except (binascii.Error, ValueError):
-            raise _Damaged(where, "must be valid base64") from None
+    for name in ("base64", "zlib"):
+        if isinstance(value, dict) and value.keys() == {name} and isinstance(value[name], str):
+            try:
+                packed = base64.b64decode(value[name], validate=True)
+                return packed if name == "base64" else zlib.decompressobj().decompress(packed, _LONGEST)
+            except (binascii.Error, ValueError, zlib.error):
+                raise _Damaged(where, f"must be valid {name}") from None
     raise _Damaged(where, "must be text, or base64")
