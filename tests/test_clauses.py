@@ -260,10 +260,15 @@ def test_more_is_only_false_for_sure_where_nobody_else_is() -> None:
 
 def test_a_new_key_that_is_in_conflict_is_put_down_to_the_keys() -> None:
     story = Story()
-    story.opened("a")
-    body = json.loads(story.exchanges[-1].request.body or b"")
-    keyed = (("Content-Type", "application/json"), ("Idempotency-Key", "a-b"))
-    story.add("POST", "/checkout/sessions", 409, {}, {**body, "success_url": "https://s.example/b"}, headers=keyed)
+    session = story.opened("a")
+    body = json.loads(story.exchanges.pop().request.body or b"")
+
+    def create(key: str, status: int, answer: Any) -> None:
+        headers = (("Content-Type", "application/json"), ("Idempotency-Key", key))
+        story.add("POST", "/checkout/sessions", status, answer, body, headers=headers)
+
+    create("ab", 200, session)
+    create("a-b", 409, {})
     assert verdict("IDM-2", story) is False
     assert verdict("CRE-1", story) is True
 
