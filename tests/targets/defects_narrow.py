@@ -350,6 +350,12 @@ def too_long_for_a_column(inner: Inner, holder: dict[str, Any], name: str, *more
     return text
 
 
+def fails_on_texts(inner: Inner, holder: Any, path: str, *more: Any) -> Any:
+    if isinstance(holder, str) and path.startswith("line_items["):
+        raise AttributeError("'str' object has no attribute 'get'")
+    return inner(holder, path, *more)
+
+
 def without_cents(inner: Inner, session: Session) -> str:
     is_yen = session["currency"] == "JPY"
     return str(inner({**session, "amount_total": session["amount_total"] // 100} if is_yen else session))
@@ -378,6 +384,7 @@ def by_path(endpoints: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 
 NARROW_DEFECTS: Final = {
     "crash on a name wider than a column": Defect("HTTP-6", wrapped("text", too_long_for_a_column)),
+    "crash on a line that is a text": Defect("HTTP-6", wrapped("object", fails_on_texts)),
     "yen shown in hundredths": Defect("PAY-7", wrapped("price", without_cents)),
     "numbers of currencies accepted": Defect(
         "CRE-12",
