@@ -356,6 +356,24 @@ def fails_on_texts(inner: Inner, holder: Any, path: str, *more: Any) -> Any:
     return inner(holder, path, *more)
 
 
+def counted_by_letters(inner: Inner, holder: dict[str, Any], name: str, *more: Any) -> str | None:
+    given = holder.get(name)
+    if name == "description" and isinstance(given, str):
+        inner({name: re.sub("[\u0300-\u036f]", "", given)}, name, *more)
+        return given
+    text: str | None = inner(holder, name, *more)
+    return text
+
+
+def by_get(text: str) -> str:
+    """The way to the payment method is a form that only asks."""
+    return re.sub(
+        r'<form method="post" action="(/pay/[^"]*)">(<input [^>]*value=redirect>)',
+        r'<form method="get" action="\1/method">\2',
+        text,
+    )
+
+
 def without_cents(inner: Inner, session: Session) -> str:
     is_yen = session["currency"] == "JPY"
     return str(inner({**session, "amount_total": session["amount_total"] // 100} if is_yen else session))
@@ -385,6 +403,10 @@ def by_path(endpoints: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
 NARROW_DEFECTS: Final = {
     "crash on a name wider than a column": Defect("HTTP-6", wrapped("text", too_long_for_a_column)),
     "crash on a line that is a text": Defect("HTTP-6", wrapped("object", fails_on_texts)),
+    "marks not counted in descriptions": Defect("CRE-19", wrapped("text", counted_by_letters)),
+    "no way back beside a form that asks": Defect(
+        "PAY-4", both(result("way_back", lambda _: None), result("drawn", by_get))
+    ),
     "yen shown in hundredths": Defect("PAY-7", wrapped("price", without_cents)),
     "numbers of currencies accepted": Defect(
         "CRE-12",

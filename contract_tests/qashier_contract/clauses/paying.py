@@ -138,8 +138,11 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
 
 def _may_lead_on(page: Page, session_id: str) -> bool:
     """Whether a page has a link of its own for the session, which may lead the customer back: nobody followed it."""
-    method, here = page.tests.get("pay-redirect", {}).get("href"), page.url.partition("#")[0]
-    leads_on = [link for link in page.links if link != method and link.partition("#")[0] != here]
+    here, to_method = page.url.partition("#")[0], page.tests.get("pay-redirect", {})
+    known = {here, to_method.get("href"), to_method.get("formaction")}
+    if "form" in to_method:
+        known.add(page.forms[int(to_method["form"])]["action"])
+    leads_on = [link for link in page.links if link not in known and link.partition("#")[0] != here]
     return any(is_same_host(link, here) and session_id in link for link in leads_on)
 
 

@@ -142,7 +142,7 @@ def further_races(context: RunContext) -> None:
     "Send one idempotency key several times at once, and open several sessions at once, round after round.",
     name="the same at once, again",
     stage=Stage.DEPTH,
-    requests=70,
+    requests=89,
     races=True,
 )
 def more_twins(context: RunContext) -> None:

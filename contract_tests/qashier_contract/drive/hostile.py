@@ -87,7 +87,7 @@ _SEGMENTS: Final = (
     "Send what breaks careless servers: no 5xx, no dropped connection.",
     name="hostile input",
     stage=Stage.HARSH,
-    requests=120,
+    requests=96,
 )
 def hostile(context: RunContext) -> None:
     account, send = context.account, context.target.send

@@ -195,7 +195,7 @@ def _fail_often(context: RunContext, declined: Opened) -> None:
     "Let the time of sessions run out whose pages are open, and press buttons there.",
     needs=[PAGE, CLOCK],
     stage=Stage.DEPTH,
-    requests=37,
+    requests=45,
 )
 def pages_past_the_deadline(context: RunContext) -> None:
     account = context.account

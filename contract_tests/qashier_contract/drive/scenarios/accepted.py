@@ -81,7 +81,7 @@ _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
 
 
 @driver(
-    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=40
+    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=168
 )
 def at_the_limits(context: RunContext) -> None:
     line, account = context.line, context.account
@@ -198,7 +198,7 @@ def while_the_clock_runs(context: RunContext) -> None:
             context.now(account)
 
 
-@driver("Ask for deadlines on both sides of each bound, and in between.", requests=25)
+@driver("Ask for deadlines on both sides of each bound, and in between.", requests=30)
 def when_it_expires(context: RunContext) -> None:
     for observed in (1_799, 1_800, 1_801, 7_200, 86_399, 86_400, 86_401):
         # Without a clock that stands still a second may pass in between: then the bound is tried again.

@@ -40,7 +40,7 @@ def credentials(context: RunContext) -> None:
     opened.retrieve()
 
 
-@driver("Ask with the key in every place and form but the right one.", stage=Stage.DEPTH, requests=30)
+@driver("Ask with the key in every place and form but the right one.", stage=Stage.DEPTH, requests=35)
 def credentials_that_are_nearly_right(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID

@@ -35,7 +35,7 @@ def expiring(context: RunContext) -> None:
 @driver(
     "Pay, pay again, fail, cancel, pay what is expired, expire what is paid, and pay nothing.",
     needs=[Capability.PAY],
-    requests=53,
+    requests=65,
 )
 def paying(context: RunContext) -> None:
     account = context.account

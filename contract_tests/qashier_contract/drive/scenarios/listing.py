@@ -171,7 +171,7 @@ def filters_in_other_words(context: RunContext) -> None:
 @driver(
     "List sessions of one second, two of a status, their deadlines in another order, ended out of order and later.",
     stage=Stage.DEPTH,
-    requests=25,
+    requests=36,
 )
 def an_order_of_their_own(context: RunContext) -> None:
     account = context.account

@@ -119,7 +119,7 @@ _QUANTITIES: Final[tuple[Json, ...]] = (
 
 
 @creates(
-    "Ask for amounts, quantities, currencies and numbers of lines that are refused.", stage=Stage.DEPTH, requests=42
+    "Ask for amounts, quantities, currencies and numbers of lines that are refused.", stage=Stage.DEPTH, requests=58
 )
 def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
     for value in _AMOUNTS:
@@ -167,7 +167,7 @@ def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
 
 
 @creates(
-    "Send URLs that are no absolute http(s) ones, and texts that are empty or too long.", stage=Stage.DEPTH, requests=48
+    "Send URLs that are no absolute http(s) ones, and texts that are empty or too long.", stage=Stage.DEPTH, requests=97
 )
 def what_texts_and_urls_cannot_be(context: RunContext) -> Iterator[Json]:
     for name in URLS:
@@ -210,9 +210,9 @@ def what_texts_and_urls_cannot_be(context: RunContext) -> Iterator[Json]:
             yield altered(context.body(), "t" * length, *PRODUCT, name)
     for name in URLS:
         yield altered(context.body(), long_url(66_000, context), name)
-    yield altered(context.body(), "漢" * 251, *PRODUCT, "name")
-    yield altered(context.body(), "e\u0301" * 126, *PRODUCT, "name")
-    yield altered(context.body(), "n" * 250 + " ", *PRODUCT, "name")
+    for name, most in (("name", oracle.NAME_MOST), ("description", oracle.DESCRIPTION_MOST)):
+        for text in ("漢" * (most + 1), "e\u0301" * (most // 2) + "x", "n" * most + " ", "n" * most + "\u0301"):
+            yield altered(context.body(), text, *PRODUCT, name)
     yield altered(
         context.body(context.line(), context.line()),
         "n" * 251,
