@@ -102,18 +102,29 @@ def led_on(customer, reply):
 ''',
     "Hook": '''
 class Hook:
-    """A webhook receiver that answers with some statuses in turn; it goes by the clock that it is told of."""
+    """A webhook receiver that answers with some statuses in turn; it goes by the clock that it is told of.
 
-    def __init__(self, *statuses):
+    One `beside` another is another endpoint of the same server, under an address that differs in its query alone.
+    """
+
+    def __init__(self, *statuses, beside=None):
         self.statuses, self.deliveries, self.late = statuses, [], 0
         self.now = self.before = self.since = 0
-        self.news = Condition()
-        hook = self
+        self.news, self.id = Condition(), None
+        self.hooks = [self] if beside is None else beside.hooks
+        if beside is not None:
+            self.hooks.append(self)
+            self.server = None
+            self.url = f"{beside.url.partition('?')[0]}?n={len(self.hooks)}"
+            return
+        hooks = self.hooks
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                if self.path.partition("?")[2] != hook.url.partition("?")[2]:
+                query = self.path.partition("?")[2]
+                hook = next((one for one in hooks if one.url.partition("?")[2] == query), None)
+                if hook is None:
                     self.send_error(404)
                     return
                 with hook.news:
@@ -151,15 +162,16 @@ class Hook:
         self.server = Server((host, 0), Handler)
         named = f"[{host}]" if ":" in host else host
         self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{named}:{self.server.server_port}/?n=1"
-        self.id = None
 
     def __enter__(self):
-        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        if self.server is not None:
+            Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(self, *exception):
-        self.server.shutdown()
-        self.server.server_close()
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
 
     def settle(self, patience=1):
         """Wait for one more delivery, so that it comes before the clock moves."""

@@ -73,8 +73,11 @@ class _Script:
         ):
             if re.search(rf"\b{name}\b(?=[.,)])", text):
                 clients.append(f"httpx.Client(base_url={base}{self._auth(account)}, timeout=60) as {name}")
-        for place, answers in enumerate(self.hooks.values(), 1):
-            clients.append(f"Hook({', '.join(map(str, answers))}) as hook{place}")
+        places: dict[str, int] = {}
+        for place, (url, answers) in enumerate(self.hooks.items(), 1):
+            first = places.setdefault(url.partition("?")[0], place)
+            beside = [f"beside=hook{first}"] if first != place else []
+            clients.append(f"Hook({', '.join([*map(str, answers), *beside])}) as hook{place}")
         words = [self.to_write.title, f"Expected {self.violation.expected}. Seen {self.violation.seen}."]
         doc = "\n\n".join(textwrap.fill(_plain(word), 96) for word in words)
         quoted = textwrap.indent(doc, "    ").strip().replace("\\", "\\\\").replace('"""', "'''")

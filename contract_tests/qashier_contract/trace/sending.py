@@ -84,6 +84,7 @@ class Sending:
         self._endpoints: dict[str, tuple[Account, str, str]] = {}
         """The endpoints that are registered: account, name at the receiver and id, by the id that they had."""
         self._names: dict[str, str] = {}
+        self._stems: dict[str, str] = {}
         self._urls: dict[str, str] = {}
         """What stands behind an endpoint, by the address that did in the recorded run."""
         self._receiver: Receiver | None = None
@@ -317,8 +318,9 @@ class Sending:
         """Let a receiver of our own stand behind the endpoint that a step registers."""
         if self._receiver is None:
             self._receiver = self._listen(step)
-        query = "".join(url.partition("?")[1:])
-        name = self._names.setdefault(url, f"{self._nonce}-{len(self._names)}{query}")
+        path, mark, query = url.partition("?")
+        stem = self._stems.setdefault(path, f"{self._nonce}-{len(self._stems)}")
+        name = self._names.setdefault(url, f"{stem}{mark}{query}")
         answers = self.steps.answers.get(url, ())
         secret = self._value_of(Secret(url)) if "secret" in step.exchange.request.json else None
 
