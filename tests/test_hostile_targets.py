@@ -375,3 +375,16 @@ def test_a_page_is_parsed_once() -> None:
     reply = Reply(status=200, headers=(("content-type", "text/html"),), body=b"<p>paid")
     shown = Exchange(number=1, request=request, reply=reply, sent_ns=1, received_ns=2)
     assert page_of(shown) is page_of(shown)
+
+
+@pytest.mark.parametrize("charset", ["punycode", "hex", "utf\0", "nonsense", "é"])
+def test_what_is_no_encoding_of_pages_is_read_as_utf_8_at_once(charset: str) -> None:
+    headers = (("content-type", f"text/html; charset={charset}"),)
+    reply = Reply(status=200, headers=headers, body=b"<p>paid " + b"a" * 2**20)
+    began = time.process_time()
+    page = page_of(
+        Exchange(number=1, request=Request(method="GET", path="http://h/p"), reply=reply, sent_ns=1, received_ns=2)
+    )
+    assert time.process_time() - began < 5
+    assert page is not None
+    assert page.text.startswith("paid")

@@ -6,12 +6,14 @@ The pytest function of a report holds a copy of `Page`, which therefore needs no
 
 from __future__ import annotations
 
+import codecs
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from email.message import Message
 from functools import lru_cache
 from html.parser import HTMLParser
+from typing import Final
 from urllib.parse import quote, urljoin
 
 from qashier_contract.addresses import joined, parts_of
@@ -212,6 +214,10 @@ def page_of(exchange: Exchange) -> Page | None:
     return Page(_text_of(reply), exchange.request.path)
 
 
+_AS_BROWSERS_DO: Final = {"ascii": "cp1252", "iso8859-1": "cp1252", "punycode": "utf-8"}
+"""Encodings that a browser takes for another one. Decoding Punycode takes time that grows with the square."""
+
+
 def _text_of(reply: Reply) -> str:
     """The text of a page, by its byte order mark, its `Content-Type` or what its head says of itself."""
     marks = ((BOM_UTF8, "utf-8-sig"), (BOM_UTF16_LE, "utf-16"), (BOM_UTF16_BE, "utf-16"))
@@ -223,10 +229,9 @@ def _text_of(reply: Reply) -> str:
         or told.get_content_charset()
         or (in_head[1].decode().lower() if in_head else "utf-8")
     )
-    # Browsers take these for the code page of Windows, which has more characters.
-    encoding = "cp1252" if encoding in {"iso-8859-1", "latin1", "us-ascii"} else encoding
     try:
-        return reply.body.decode(encoding, "replace")
+        name = codecs.lookup(encoding).name
+        return reply.body.decode(_AS_BROWSERS_DO.get(name, name), "replace")
     except (LookupError, ValueError):
         return reply.body.decode("utf-8", "replace")
 
