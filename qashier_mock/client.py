@@ -255,7 +255,10 @@ class MockAccount:
         self.call("DELETE", f"/_mock/v1/webhook-endpoints/{_segment(endpoint_id)}")
 
     def flush(self) -> list[answers.Delivery]:
-        """Attempt every delivery that is due now, wait for those under way, and return the attempts."""
+        """Attempt every delivery that is due now, wait for those under way, and return those attempts.
+
+        What was sent before the call, such as at once after a payment, is in `deliveries` alone.
+        """
         return cast("list[answers.Delivery]", self._data("POST", "/_mock/v1/deliveries/flush", timeout=_SLOW))
 
     def deliver_again(self, event_id: str) -> list[answers.Delivery]:

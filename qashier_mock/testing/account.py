@@ -113,7 +113,9 @@ class QashierMock(MockAccount):
         return receiver.url
 
     def flush(self) -> list[answers.Delivery]:
-        """Attempt every delivery that is due now, wait for those under way, and return the attempts.
+        """Attempt every delivery that is due now, wait for those under way, and return those attempts.
+
+        What was sent before the call, such as at once after a payment, is in `deliveries` alone.
 
         Raises:
             RuntimeError: It is called in a task of an event loop, which may be the one that has to answer the webhooks.
