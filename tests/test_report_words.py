@@ -126,6 +126,15 @@ def test_binary_answers_and_half_characters_are_safe_in_every_report(form: str) 
         ET.fromstring(text.encode("utf-8", "backslashreplace"))  # noqa: S314 - of our own making
 
 
+def test_a_very_large_body_is_counted_in_har_and_not_written_out() -> None:
+    report = report_of(broken("CRE-6", exchange(1, b"x" * (1 << 20)), exchange(2, b"y" * ((1 << 20) + 1))))
+    whole, large = (entry["response"]["content"] for entry in json.loads(render(report, "har"))["log"]["entries"])
+    assert whole["text"] == "x" * (1 << 20)
+    assert "text" not in large
+    assert large["size"] == (1 << 20) + 1
+    assert large["comment"] == "1048577 bytes, left out"
+
+
 def test_no_line_of_a_terminal_is_a_command_of_a_runner() -> None:
     report = report_of(broken("CRE-6", exchange(1), text=HOSTILE), notes=(HOSTILE, "::error::x"))
     text = summary(report, width=40)

@@ -1,7 +1,8 @@
 """Everything that was sent and received, as HAR 1.2: what browsers' developer tools and HTTP proxies read.
 
 Credentials are not in it: the record never held them. Deliveries of webhooks are entries too, from the target to our
-receiver. What HAR has no field for starts with an underscore, as it asks.
+receiver. What HAR has no field for starts with an underscore, as it asks. The checker itself sends bodies of 20 MiB:
+without their text, which HAR allows, the file stays one that browsers open.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import json
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from qashier_contract.history import CONTROL_PATH, Reply, Request
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from qashier_contract.history import Delivery, Exchange, History
     from qashier_contract.values import Json
     from qashier_contract.verdicts import Report
+
+
+_MOST_WRITTEN: Final = 1 << 20
+"""Bytes of a body that are written out; `judge` leaves out what has no text."""
 
 
 def as_har(report: Report) -> dict[str, Json]:
@@ -143,6 +148,8 @@ def _named(pairs: Iterable[tuple[str, str]]) -> list[Json]:
 
 def _text(body: bytes, *, encoding: str) -> dict[str, Json]:
     """A body as text, or as base64 where it is none. HAR has `encoding` for answers only."""
+    if len(body) > _MOST_WRITTEN:
+        return {"comment": f"{len(body)} bytes, left out"}
     try:
         return {"text": body.decode("utf-8")}
     except UnicodeDecodeError:
