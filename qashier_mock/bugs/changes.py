@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, without_cursor
-from qashier_mock.bugs.table import Change
+from qashier_mock.bugs.table import Change, several
 from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
 from qashier_mock.core.errors import CursorUnknown, RequestInvalid, SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
@@ -256,16 +256,6 @@ def reply(operation: str, change: Callable[[Json], object], *, part: str = "api"
         return replace(answered, payload=payload)
 
     return method(part, operation)(handle)
-
-
-def several(*changes: Change) -> Change:
-    """Apply several changes."""
-
-    def apply(parts: Parts) -> None:
-        for change in changes:
-            change(parts)
-
-    return apply
 
 
 def entries(change: Callable[[Json], object]) -> Change:

@@ -9,26 +9,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from qashier_mock.bugs.changes import (
-    CREATE,
-    OUT,
-    Blame,
-    create_body,
-    create_field,
-    method,
-    moved,
-    opened,
-    page_layer,
-    refused_create,
-    reply,
-    rule,
-    schema,
-    sessions,
-    several,
-    transaction,
-)
+from qashier_mock.bugs import changes
+from qashier_mock.bugs.changes import CREATE, OUT, Blame
 from qashier_mock.bugs.parts import Inner, Json, Parts
-from qashier_mock.bugs.table import Change, defect, row
+from qashier_mock.bugs.table import Change, defect, row, several
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import ExpiresAtOutOfRange
 from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE
@@ -55,11 +39,13 @@ def _created(change: Callable[[int], int]) -> Change:
         expires_at = created + LONGEST_LIFE if params.expires_at is None else session.expires_at
         return replace(session, created=created, expires_at=expires_at)
 
-    return opened(shift)
+    return changes.opened(shift)
 
 
 def _default_life(seconds: int) -> Change:
-    return opened(lambda session, params: replace(session, expires_at=params.expires_at or session.created + seconds))
+    return changes.opened(
+        lambda session, params: replace(session, expires_at=params.expires_at or session.created + seconds)
+    )
 
 
 def _lives(*, shortest: int = SHORTEST_LIFE, longest: int = LONGEST_LIFE) -> Change:
@@ -74,7 +60,7 @@ def _lives(*, shortest: int = SHORTEST_LIFE, longest: int = LONGEST_LIFE) -> Cha
             raise ExpiresAtOutOfRange(given, earliest=now + shortest, latest=now + longest)
         return replace(session, expires_at=given)
 
-    return rule("open_session")(open_within)
+    return changes.rule("open_session")(open_within)
 
 
 def _kept_urls(change: Callable[[str], str]) -> Change:
@@ -83,7 +69,7 @@ def _kept_urls(change: Callable[[str], str]) -> Change:
     def keep(session: CheckoutSession, params: CreateSession) -> CheckoutSession:
         return replace(session, success_url=change(params.success_url), return_url=change(params.return_url))
 
-    return opened(keep)
+    return changes.opened(keep)
 
 
 def _normalised(url: str) -> str:
@@ -98,7 +84,7 @@ def _drawn(change: Callable[[str, str], str]) -> Change:
         drawn: str = await inner(tx, prefix)
         return change(tx.account, drawn) if prefix == "cs_test_" else drawn
 
-    return method("service", "draw")(draw)
+    return changes.method("service", "draw")(draw)
 
 
 def _of(change: Callable[[Any], Any], *types: type) -> Callable[[Any], Any]:
@@ -122,11 +108,11 @@ def _first_currency_counts(is_accepted: Callable[[tuple[LineItem, ...]], bool]) 
         same = tuple(replace(line, currency=lines[0].currency) for line in lines)
         return replace(inner(replace(params, line_items=same), **how), line_items=lines)
 
-    return rule("open_session")(open_mixed)
+    return changes.rule("open_session")(open_mixed)
 
 
 def _more_urls(pattern: str) -> Change:
-    return schema(URL, pattern=lambda before: f"({before})|({pattern})")
+    return changes.schema(URL, pattern=lambda before: f"({before})|({pattern})")
 
 
 def _long_name(body: Json, _key: str | None) -> Blame:
@@ -138,15 +124,15 @@ def _long_name(body: Json, _key: str | None) -> Blame:
 
 
 def _total(total: Callable[[tuple[LineItem, ...]], int]) -> Change:
-    return opened(lambda session, _params: replace(session, amount_total=total(session.line_items)))
+    return changes.opened(lambda session, _params: replace(session, amount_total=total(session.line_items)))
 
 
 def _each_line(change: Callable[[LineItem], LineItem]) -> Change:
-    return opened(lambda session, _params: replace(session, line_items=tuple(map(change, session.line_items))))
+    return changes.opened(lambda session, _params: replace(session, line_items=tuple(map(change, session.line_items))))
 
 
 def _shown_lines(change: Callable[[list[Json]], object]) -> Change:
-    return sessions(lambda session: change(session["line_items"]["data"]))
+    return changes.sessions(lambda session: change(session["line_items"]["data"]))
 
 
 def _line_amounts(amount: Callable[[int, int], Any]) -> Change:
@@ -158,7 +144,7 @@ def _line_amounts(amount: Callable[[int, int], Any]) -> Change:
             line["amount_total"] = amount(line["amount_total"], line["quantity"])
         session["amount_total"] = sum(line["amount_total"] for line in lines)
 
-    return sessions(change)
+    return changes.sessions(change)
 
 
 def _refused_total(is_refused: Callable[[int], bool], words: str) -> Change:
@@ -166,34 +152,35 @@ def _refused_total(is_refused: Callable[[int], bool], words: str) -> Change:
         total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
         return ("line_items", words) if is_refused(total) else None
 
-    return refused_create(reason)
+    return changes.refused_create(reason)
 
 
 # fmt: off
 row("CRE-1", "idempotency-key-required", "A create without Idempotency-Key is refused.",
-    refused_create(lambda _body, key: None if key else ("Idempotency-Key", "Send an Idempotency-Key."),
-                   "parameter_missing"))
+    changes.refused_create(lambda _body, key: None if key else ("Idempotency-Key", "Send an Idempotency-Key."),
+                           "parameter_missing"))
 row("CRE-1", "create-answers-a-stub",
     "A create answers with `id`, `object` and `url` alone; the rest has to be retrieved.",
-    reply(CREATE, lambda session: [session.pop(name) for name in session.keys() - {"id", "object", "url"}]))
+    changes.reply(CREATE, lambda session: [session.pop(name) for name in session.keys() - {"id", "object", "url"}]))
 row("CRE-1", "times-with-fractions", "`created` and `expires_at` of a session are numbers with a fraction.",
-    sessions(lambda session: session.update(
+    changes.sessions(lambda session: session.update(
         created=session["created"] + 0.25, expires_at=session["expires_at"] + 0.25)))
 row("CRE-2", "success-url-optional", "A create without `success_url` is accepted, with the `return_url` in its place.",
-    create_body(lambda body: body.setdefault("success_url", body.get("return_url", SHOP))))
+    changes.create_body(lambda body: body.setdefault("success_url", body.get("return_url", SHOP))))
 row("CRE-2", "return-url-optional", "A create without `return_url` is accepted, with the `success_url` in its place.",
-    create_body(lambda body: body.setdefault("return_url", body.get("success_url", SHOP))))
+    changes.create_body(lambda body: body.setdefault("return_url", body.get("success_url", SHOP))))
 row("CRE-2", "line-items-optional", "A create without `line_items` is accepted, as one for an unnamed item.",
-    create_field("line_items", default=[{"price_data": _ORDER, "quantity": 1}]))
+    changes.create_field("line_items", default=[{"price_data": _ORDER, "quantity": 1}]))
 row("CRE-3", "free-session-is-born-complete", "A session with a total of 0 is complete from the start.",
-    opened(lambda session, _params: replace(session, status=Status.OPEN if session.amount_total else Status.COMPLETE)))
+    changes.opened(lambda session, _params: replace(
+        session, status=Status.OPEN if session.amount_total else Status.COMPLETE)))
 row("CRE-3", "object-is-session", "`object` of a session is `session`.",
-    sessions(lambda session: session.update(object="session")))
+    changes.sessions(lambda session: session.update(object="session")))
 row("CRE-3", "mode-is-test", "`mode` of a session is `test`, with a test key.",
-    sessions(lambda session: session.update(mode="test")))
+    changes.sessions(lambda session: session.update(mode="test")))
 row("CRE-4", "created-in-local-time", "`created` is the time of day in Singapore taken for UTC: eight hours ahead.",
-    several(_created(lambda created: created + _EIGHT_HOURS),
-            transaction("newest")(lambda _parts, inner, _tx: inner() - _EIGHT_HOURS)))
+    _created(lambda created: created + _EIGHT_HOURS),
+    changes.transaction("newest")(lambda _parts, inner, _tx: inner() - _EIGHT_HOURS))
 row("CRE-4", "created-to-the-minute", "`created` is rounded down to the minute.",
     _created(lambda created: created // 60 * 60))
 row("CRE-5", "default-life-of-23-hours", "Without `expires_at` a session expires after 23 hours.",
@@ -201,11 +188,11 @@ row("CRE-5", "default-life-of-23-hours", "Without `expires_at` a session expires
 row("CRE-5", "default-life-a-second-short", "Without `expires_at` a session expires after 86,399 seconds.",
     _default_life(LONGEST_LIFE - 1))
 row("CRE-6", "given-expiry-to-the-minute", "A given `expires_at` is rounded down to the minute.",
-    opened(lambda session, params: replace(
+    changes.opened(lambda session, params: replace(
         session, expires_at=session.expires_at // 60 * 60 if params.expires_at else session.expires_at)))
 row("CRE-6", "given-expiry-ignored",
     "A given `expires_at` is checked and then forgotten: every session lives for 24 hours.",
-    opened(lambda session, _params: replace(session, expires_at=session.created + LONGEST_LIFE)))
+    changes.opened(lambda session, _params: replace(session, expires_at=session.created + LONGEST_LIFE)))
 row("CRE-7", "expiry-from-1799", "An `expires_at` 1,799 seconds after creation is accepted.",
     _lives(shortest=SHORTEST_LIFE - 1))
 row("CRE-7", "expiry-from-1801",
@@ -224,50 +211,51 @@ row("CRE-8", "urls-normalised",
 row("CRE-8", "url-fragments-cut", "`success_url` and `return_url` come back without their fragment.",
     _kept_urls(lambda url: url.partition("#")[0]))
 row("CRE-8", "urls-escaped-for-html", "An ampersand in `success_url` or `return_url` comes back as `&amp;`.",
-    sessions(lambda session: session.update(
+    changes.sessions(lambda session: session.update(
         {name: session[name].replace("&", "&amp;") for name in ("success_url", "return_url")})))
 row("CRE-9", "url-is-a-path", "`url` is a path without scheme and host.",
-    opened(lambda session, _params: replace(session, url=f"/pay/{session.id}")))
+    changes.opened(lambda session, _params: replace(session, url=f"/pay/{session.id}")))
 row("CRE-9", "url-leads-nowhere", "`url` leads to an address that answers 404.",
-    opened(lambda session, _params: replace(session, url=session.url.replace("/pay/", "/checkout/pay/"))))
+    changes.opened(lambda session, _params: replace(session, url=session.url.replace("/pay/", "/checkout/pay/"))))
 row("CRE-10", "ids-in-plain-base64", "The id of a session may hold `/` and `+`, which a path cannot take as they are.",
     _drawn(lambda _account, drawn: "cs_test_" + b64encode(bytes.fromhex(drawn.removeprefix("cs_test_"))).decode()))
 row("CRE-11", "quantity-in-quotes", 'A quantity in quotes is taken for a number: `"2"` is accepted.',
-    create_field(_QUANTITY, _of(_unquoted, str)))
+    changes.create_field(_QUANTITY, _of(_unquoted, str)))
 row("CRE-11", "fractions-cut-off",
     "The fraction of a `unit_amount` or a quantity is cut off: 12.5 is accepted as 12.",
-    several(create_field(_AMOUNT, _of(_cut_off, float)), create_field(_QUANTITY, _of(_cut_off, float))))
+    changes.create_field(_AMOUNT, _of(_cut_off, float)), changes.create_field(_QUANTITY, _of(_cut_off, float)))
 row("CRE-11", "true-is-one", "`true` is accepted as a quantity of 1 and a `unit_amount` of 1.",
-    several(*(create_field(path, lambda value: 1 if value is True else None) for path in (_QUANTITY, _AMOUNT))))
+    *(changes.create_field(path, lambda value: 1 if value is True else None) for path in (_QUANTITY, _AMOUNT)))
 row("CRE-11", "negative-amount-accepted", "A negative `unit_amount` is accepted, as a discount.",
-    schema("schemas.UnitAmount", minimum=-99_999_999))
-row("CRE-11", "quantity-zero-accepted", "A quantity of 0 is accepted.", schema("schemas.Quantity", minimum=0))
+    changes.schema("schemas.UnitAmount", minimum=-99_999_999))
+row("CRE-11", "quantity-zero-accepted", "A quantity of 0 is accepted.", changes.schema("schemas.Quantity", minimum=0))
 row("CRE-11", "quantity-10001-accepted", "A quantity of 10,001 is accepted: off by one.",
-    schema("schemas.Quantity", maximum=10_001))
+    changes.schema("schemas.Quantity", maximum=10_001))
 row("CRE-11", "quantity-10000-refused", "A quantity of 10,000 is refused: the bound itself is left out.",
-    schema("schemas.Quantity", maximum=9_999))
+    changes.schema("schemas.Quantity", maximum=9_999))
 row("CRE-11", "amount-100000000-accepted", "A `unit_amount` of 100,000,000 is accepted: off by one.",
-    schema("schemas.UnitAmount", maximum=100_000_000))
+    changes.schema("schemas.UnitAmount", maximum=100_000_000))
 row("CRE-11", "amount-99999999-refused", "A `unit_amount` of 99,999,999 is refused: the bound itself is left out.",
-    schema("schemas.UnitAmount", maximum=99_999_998))
+    changes.schema("schemas.UnitAmount", maximum=99_999_998))
 row("CRE-12", "currency-in-lower-case", "A currency in lower case is accepted: `sgd`.",
-    create_field(_CURRENCY, _of(str.upper, str)))
+    changes.create_field(_CURRENCY, _of(str.upper, str)))
 row("CRE-12", "currency-trimmed", "A currency with blanks around it is accepted.",
-    create_field(_CURRENCY, _of(str.strip, str)))
+    changes.create_field(_CURRENCY, _of(str.strip, str)))
 row("CRE-12", "currency-of-any-letters", "Any three capital letters are accepted as a currency: `ZZZ`.",
-    schema("schemas.CurrencyCode", enum=None, pattern="^[A-Z]{3}$"))
+    changes.schema("schemas.CurrencyCode", enum=None, pattern="^[A-Z]{3}$"))
 row("CRE-13", "mixed-currencies-accepted",
     "Lines of several currencies are accepted and added up as if they were the first one's.",
     _first_currency_counts(lambda _lines: True))
 row("CRE-13", "third-currency-not-compared",
     "Only the first two lines must have the same currency; a third of another one is accepted.",
     _first_currency_counts(lambda lines: lines[0].currency == lines[:2][-1].currency))
-row("CRE-14", "line-101-accepted", "A create of 101 lines is accepted: off by one.", schema(LINES, maxItems=101))
+row("CRE-14", "line-101-accepted", "A create of 101 lines is accepted: off by one.",
+    changes.schema(LINES, maxItems=101))
 row("CRE-14", "line-100-refused", "A create of 100 lines is refused: the bound itself is left out.",
-    schema(LINES, maxItems=99))
+    changes.schema(LINES, maxItems=99))
 row("CRE-14", "further-lines-dropped",
     "A create of more than 100 lines is accepted, and those after the hundredth are dropped.",
-    create_field("line_items", _of(lambda lines: lines[:100], list)))
+    changes.create_field("line_items", _of(lambda lines: lines[:100], list)))
 row("CRE-15", "scripts-accepted-as-urls", "A URL of any scheme is accepted, `javascript:` included.",
     _more_urls("^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$"))
 row("CRE-15", "relative-urls-accepted", "A URL without scheme and host is accepted: `/thanks`.",
@@ -275,39 +263,40 @@ row("CRE-15", "relative-urls-accepted", "A URL without scheme and host is accept
 row("CRE-15", "urls-without-host-accepted", "A URL without a host is accepted: `https:///thanks`.",
     _more_urls("^https?://(/[!-~]*)?$"))
 row("CRE-15", "cancel-url-not-looked-at", "Any text is accepted as `cancel_url`.",
-    schema(f"{BODY}.properties.cancel_url", allOf=None, type="string", minLength=1, maxLength=2048))
+    changes.schema(f"{BODY}.properties.cancel_url", allOf=None, type="string", minLength=1, maxLength=2048))
 row("CRE-16", "description-required", "A product without a description is refused.",
-    schema("schemas.ProductData", required=["name", "description"]))
+    changes.schema("schemas.ProductData", required=["name", "description"]))
 row("CRE-16", "name-optional", "A product without a name is accepted.",
-    create_field(_NAME, default="Item"))
+    changes.create_field(_NAME, default="Item"))
 row("CRE-16", "quantity-optional", "A line without a quantity is accepted, for one piece.",
-    create_field(_QUANTITY, default=1))
+    changes.create_field(_QUANTITY, default=1))
 row("CRE-16", "currency-optional", "A price without a currency is accepted, in SGD.",
-    create_field(_CURRENCY, default="SGD"))
+    changes.create_field(_CURRENCY, default="SGD"))
 row("CRE-17", "cancel-url-required", "A create without `cancel_url` is refused.",
-    schema(BODY, required=["line_items", "success_url", "return_url", "cancel_url"]))
+    changes.schema(BODY, required=["line_items", "success_url", "return_url", "cancel_url"]))
 row("CRE-18", "null-counts-as-left-out",
     "An explicit null for `cancel_url`, `expires_at` or a description is accepted as if it were left out.",
-    several(*(create_field(path, _of(lambda _null: OUT, type(None)))
-              for path in ("cancel_url", "expires_at", _DESCRIPTION))))
+    *(changes.create_field(path, _of(lambda _null: OUT, type(None)))
+      for path in ("cancel_url", "expires_at", _DESCRIPTION)))
 row("CRE-18", "numbers-as-names", "A number is accepted as the name of a product, and becomes text.",
-    create_field(_NAME, _of(str, int, float)))
+    changes.create_field(_NAME, _of(str, int, float)))
 row("CRE-18", "expiry-in-quotes", "An `expires_at` in quotes is accepted.",
-    create_field("expires_at", _of(_unquoted, str)))
+    changes.create_field("expires_at", _of(_unquoted, str)))
 row("CRE-18", "single-line-without-array", "A single line that is not in an array is accepted as `line_items`.",
-    create_field("line_items", _of(lambda line: [line], dict)))
+    changes.create_field("line_items", _of(lambda line: [line], dict)))
 row("CRE-19", "long-name-cut", "A name of more than 250 characters is accepted, and cut.",
-    create_field(_NAME, _of(lambda text: text[:250], str)))
+    changes.create_field(_NAME, _of(lambda text: text[:250], str)))
 row("CRE-19", "long-description-cut", "A description of more than 1,000 characters is accepted, and cut.",
-    create_field(_DESCRIPTION, _of(lambda text: text[:1_000], str)))
+    changes.create_field(_DESCRIPTION, _of(lambda text: text[:1_000], str)))
 row("CRE-19", "empty-name-accepted", "An empty name is accepted.",
-    schema("schemas.ProductData.properties.name", minLength=0))
+    changes.schema("schemas.ProductData.properties.name", minLength=0))
 row("CRE-19", "name-measured-in-bytes",
     "A name of 250 characters is refused where it has more than 250 bytes in UTF-8.",
-    refused_create(_long_name))
-row("CRE-19", "long-urls-accepted", "A URL of more than 2,048 characters is accepted.", schema(URL, maxLength=8_192))
+    changes.refused_create(_long_name))
+row("CRE-19", "long-urls-accepted", "A URL of more than 2,048 characters is accepted.",
+    changes.schema(URL, maxLength=8_192))
 row("CRE-19", "urls-above-255-refused", "A URL of more than 255 characters is refused: the column is not wider.",
-    schema(URL, maxLength=255))
+    changes.schema(URL, maxLength=255))
 row("AMT-1", "total-without-quantities",
     "The total of a session adds up the prices of one piece each; the amounts of the lines are right.",
     _total(lambda lines: sum(line.unit_amount for line in lines)))
@@ -322,9 +311,9 @@ row("AMT-3", "line-currency-of-the-shop", "The currency of each line is shown as
     _shown_lines(lambda lines: [line.update(currency="SGD") for line in lines]))
 row("AMT-3", "session-currency-in-lower-case",
     "The currency of a session is shown in lower case, those of its lines as asked for.",
-    sessions(lambda session: session.update(currency=session["currency"].lower())))
+    changes.sessions(lambda session: session.update(currency=session["currency"].lower())))
 row("AMT-4", "lines-sorted-by-name", "Lines come back in the order of their names.",
-    opened(lambda session, _params: replace(
+    changes.opened(lambda session, _params: replace(
         session, line_items=tuple(sorted(session.line_items, key=lambda line: line.name)))))
 row("AMT-4", "lines-cut-at-ten", "A session shows its first ten lines only.",
     _shown_lines(lambda lines: lines.__delitem__(slice(10, None))))
@@ -336,13 +325,13 @@ row("AMT-5", "line-described-by-its-name",
 row("AMT-5", "description-cut-at-100", "The `description` of a line is cut at 100 characters.",
     _each_line(lambda line: replace(line, description=line.label[:100])))
 row("AMT-6", "free-session-is-unpaid", "A session with a total of 0 is `unpaid`.",
-    opened(lambda session, _params: replace(session, payment_status=PaymentStatus.UNPAID)))
+    changes.opened(lambda session, _params: replace(session, payment_status=PaymentStatus.UNPAID)))
 row("AMT-6", "free-session-becomes-paid", "A session with a total of 0 is `paid` once it is complete.",
-    moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.PAID)
-          if session.status is Status.COMPLETE else session))
+    changes.moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.PAID)
+                  if session.status is Status.COMPLETE else session))
 row("AMT-6", "expired-session-needs-no-payment", "A session that expires becomes `no_payment_required`.",
-    moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
-          if session.status is Status.EXPIRED else session))
+    changes.moved(lambda session, _trigger, _now: replace(session, payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
+                  if session.status is Status.EXPIRED else session))
 row("AMT-6", "free-session-refused", "A create with a total of 0 is refused.",
     _refused_total(lambda total: not total, "The total must be at least 1."))
 row("AMT-7", "amounts-are-floats", "Amounts are JSON numbers with a decimal point: 1250.0.",
@@ -359,7 +348,7 @@ row("AMT-7", "large-total-refused",
 # fmt: on
 
 
-@defect("CRE-9", page_layer)
+@defect("CRE-9", changes.page_layer)
 async def page_asks_for_a_key(_parts: Parts, respond: Respond, asked: Request) -> Answer:
     """The address of a session answers the customer with 401: the page wants the secret key."""
     if asked.header(b"authorization") is not None:
@@ -391,10 +380,10 @@ def empty_basket_accepted() -> Change:
             return session
         return replace(session, line_items=(), payment_status=PaymentStatus.NO_PAYMENT_REQUIRED)
 
-    return several(schema(LINES, minItems=0), rule("open_session")(open_empty))
+    return several(changes.schema(LINES, minItems=0), changes.rule("open_session")(open_empty))
 
 
-@defect("AMT-4", opened)
+@defect("AMT-4", changes.opened)
 def equal_lines_merged(session: CheckoutSession, _params: CreateSession) -> CheckoutSession:
     """Lines of the same product at the same price come back as one, their quantities added up."""
     merged: dict[tuple[str, str | None, int], LineItem] = {}

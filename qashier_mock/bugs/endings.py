@@ -10,25 +10,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from qashier_mock.bugs.changes import (
-    EXPIRE,
-    Moved,
-    advance,
-    command,
-    is_free,
-    kept,
-    move,
-    moved,
-    page_layer,
-    page_sessions,
-    refuse_if,
-    reply,
-    several,
-    transaction,
-    unknown_id,
-)
+from qashier_mock.bugs import changes
+from qashier_mock.bugs.changes import EXPIRE, Moved, is_free
 from qashier_mock.bugs.parts import Command, Inner, Parts
-from qashier_mock.bugs.table import Change, anew, defect, row
+from qashier_mock.bugs.table import Change, anew, defect, row, several
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import RequestInvalid, SessionNotFound, SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger
@@ -55,7 +40,7 @@ def _expired_again(when: Callable[[CheckoutSession, int], bool]) -> Change:
                 raise
             return session, ()
 
-    return command("expire")(expire)
+    return changes.command("expire")(expire)
 
 
 def _deadlines_seen_at(ahead: int) -> Change:
@@ -66,19 +51,21 @@ def _deadlines_seen_at(ahead: int) -> Change:
         return None if deadline is None else deadline - ahead
 
     return several(
-        advance(lambda inner, session, trigger, now: inner(session, trigger, now + ahead)),
-        kept("overdue", lambda now: now + ahead),
-        transaction("next_deadline")(next_deadline),
+        changes.advance(lambda inner, session, trigger, now: inner(session, trigger, now + ahead)),
+        changes.kept("overdue", lambda now: now + ahead),
+        changes.transaction("next_deadline")(next_deadline),
     )
 
 
 def _page_still_sells(status: Status) -> Change:
     """Have the page of sessions of one status look as if they were open."""
-    return page_sessions(lambda session: replace(session, status=Status.OPEN) if session.status is status else session)
+    return changes.page_sessions(
+        lambda session: replace(session, status=Status.OPEN) if session.status is status else session
+    )
 
 
 def _page_lines(change: Callable[[LineItem], LineItem]) -> Change:
-    return page_sessions(lambda session: replace(session, line_items=tuple(map(change, session.line_items))))
+    return changes.page_sessions(lambda session: replace(session, line_items=tuple(map(change, session.line_items))))
 
 
 def _page_answer(change: Callable[[Request, Answer, CheckoutSession], None]) -> Change:
@@ -91,7 +78,7 @@ def _page_answer(change: Callable[[Request, Answer, CheckoutSession], None]) -> 
             change(asked, answered, found[1])
         return answered
 
-    return page_layer(around)
+    return changes.page_layer(around)
 
 
 def _page_text(status: Status, pattern: bytes, other: bytes) -> Change:
@@ -127,31 +114,33 @@ def _when_opened(trigger: Trigger, *, method: str = "GET", times: int = 1) -> Ch
                 await parts.service.act(session_id, trigger)
         return await respond(asked)
 
-    return page_layer(around)
+    return changes.page_layer(around)
 
 
 # fmt: off
 row("EXP-1", "expire-answers-with-the-open-session", "Expire answers with the session as it was before, open.",
-    reply(EXPIRE, lambda session: session.update(status="open")))
+    changes.reply(EXPIRE, lambda session: session.update(status="open")))
 row("EXP-1", "expire-answers-nothing", "Expire answers with an empty object.",
-    reply(EXPIRE, lambda session: session.clear()))
+    changes.reply(EXPIRE, lambda session: session.clear()))
 row("EXP-1", "expire-needs-a-body", "Expire without a body is refused.",
-    refuse_if(lambda asked: asked.is_expire and not asked.body and asked.header(b"authorization") is not None,
-              RequestInvalid("Send a JSON object.", code="body_invalid")))
+    changes.refuse_if(lambda asked: asked.is_expire and not asked.body and asked.header(b"authorization") is not None,
+                      RequestInvalid("Send a JSON object.", code="body_invalid")))
 row("EXP-2", "expiring-twice-succeeds", "Expiring a session that was expired by request succeeds again.",
     _expired_again(lambda session, now: now < session.expires_at))
 row("EXP-2", "expiring-after-the-deadline-succeeds", "Expiring a session whose time is over succeeds.",
     _expired_again(lambda session, now: now >= session.expires_at))
 row("EXP-3", "complete-session-can-be-expired", "Expiring a complete session succeeds and makes it expired.",
-    move(Status.COMPLETE, Trigger.EXPIRE_REQUESTED, lambda session: (replace(session, status=Status.EXPIRED), None)))
+    changes.move(Status.COMPLETE, Trigger.EXPIRE_REQUESTED,
+                 lambda session: (replace(session, status=Status.EXPIRED), None)))
 row("EXP-4", "expiring-an-unknown-id-is-a-conflict", "Expiring an unknown id is answered with 409 instead of 404.",
-    unknown_id(EXPIRE, 409))
+    changes.unknown_id(EXPIRE, 409))
 row("EXP-4", "expiring-an-unknown-id-succeeds",
     "Expiring an unknown id is answered with 200: it is not open, after all.",
-    unknown_id(EXPIRE, 200, lambda session_id: {"id": session_id, "object": "checkout.session", "status": "expired"}))
+    changes.unknown_id(EXPIRE, 200, lambda session_id: {
+        "id": session_id, "object": "checkout.session", "status": "expired"}))
 row("EXP-5", "expired-session-can-be-paid", "Paying an expired session succeeds and completes it.",
-    move(Status.EXPIRED, Trigger.PAYMENT_SUCCEEDED,
-         lambda session: (replace(_paid(session), status=Status.COMPLETE), None)))
+    changes.move(Status.EXPIRED, Trigger.PAYMENT_SUCCEEDED,
+                 lambda session: (replace(_paid(session), status=Status.COMPLETE), None)))
 row("EXP-6", "expired-page-still-sells", "The hosted page of an expired session looks as if it were open.",
     _page_still_sells(Status.EXPIRED))
 row("EXP-6", "expired-page-says-unavailable",
@@ -162,37 +151,37 @@ row("EXP-7", "expires-a-second-late", "At `expires_at` a session is still open; 
 row("EXP-7", "expires-a-second-early", "A second before `expires_at` a session is expired already.",
     _deadlines_seen_at(1))
 row("EXP-8", "expire-moves-the-deadline", "Expiring a session early sets its `expires_at` to now.",
-    moved(lambda session, trigger, now: replace(
+    changes.moved(lambda session, trigger, now: replace(
         session, expires_at=now if trigger is Trigger.EXPIRE_REQUESTED else session.expires_at)))
 row("PAY-1", "paid-but-open", "A payment makes a session `paid`, and leaves it open.",
-    move(Status.OPEN, Trigger.PAYMENT_SUCCEEDED, lambda session: (_paid(session), EventType.COMPLETED)))
+    changes.move(Status.OPEN, Trigger.PAYMENT_SUCCEEDED, lambda session: (_paid(session), EventType.COMPLETED)))
 row("PAY-1", "complete-but-unpaid", "A payment makes a session complete, and leaves it `unpaid`.",
-    move(Status.OPEN, Trigger.PAYMENT_SUCCEEDED,
-         lambda session: (replace(session, status=Status.COMPLETE), EventType.COMPLETED)))
+    changes.move(Status.OPEN, Trigger.PAYMENT_SUCCEEDED,
+                 lambda session: (replace(session, status=Status.COMPLETE), EventType.COMPLETED)))
 row("PAY-1", "card-leads-to-return-url", "After paying by card on the page the customer goes to `return_url`.",
     _page_leads_to(CARD, lambda session: session.return_url))
 row("PAY-1", "success-url-with-the-id",
     "After paying by card on the page the customer goes to `success_url` with the id of the session appended.",
     _page_leads_to(CARD, lambda session: f"{session.success_url}?session_id={quote(session.id)}"))
 row("PAY-2", "paying-twice-succeeds", "Paying a complete session succeeds again.",
-    move(Status.COMPLETE, Trigger.PAYMENT_SUCCEEDED, lambda session: (session, None)))
+    changes.move(Status.COMPLETE, Trigger.PAYMENT_SUCCEEDED, lambda session: (session, None)))
 row("PAY-2", "complete-page-still-sells", "The hosted page of a complete session looks as if it were open.",
     _page_still_sells(Status.COMPLETE))
 row("PAY-2", "complete-page-says-thanks", "The hosted page of a complete session says nothing of paid.",
     _page_text(Status.COMPLETE, b"paid", b"settled"))
 row("PAY-3", "declined-payment-expires", "A failed payment makes a session expired.",
-    move(Status.OPEN, Trigger.PAYMENT_FAILED,
-         lambda session: (replace(session, status=Status.EXPIRED), EventType.EXPIRED)))
+    changes.move(Status.OPEN, Trigger.PAYMENT_FAILED,
+                 lambda session: (replace(session, status=Status.EXPIRED), EventType.EXPIRED)))
 row("PAY-3", "canceled-payment-expires", "A cancelled payment makes a session expired.",
-    move(Status.OPEN, Trigger.PAYMENT_CANCELED,
-         lambda session: (replace(session, status=Status.EXPIRED), EventType.EXPIRED)))
+    changes.move(Status.OPEN, Trigger.PAYMENT_CANCELED,
+                 lambda session: (replace(session, status=Status.EXPIRED), EventType.EXPIRED)))
 row("PAY-4", "back-link-missing", "The open page has no way back, though there is a `cancel_url`.",
-    page_sessions(lambda session: replace(session, cancel_url=None)))
+    changes.page_sessions(lambda session: replace(session, cancel_url=None)))
 row("PAY-4", "back-link-without-cancel-url",
     "The open page of a session without `cancel_url` has a way back, to `return_url`.",
-    page_sessions(lambda session: replace(session, cancel_url=session.cancel_url or session.return_url)))
+    changes.page_sessions(lambda session: replace(session, cancel_url=session.cancel_url or session.return_url)))
 row("PAY-4", "back-link-to-success-url", "The way back of the open page leads to `success_url`.",
-    page_sessions(lambda session: replace(session, cancel_url=session.cancel_url and session.success_url)))
+    changes.page_sessions(lambda session: replace(session, cancel_url=session.cancel_url and session.success_url)))
 row("PAY-5", "authorise-leads-to-success-url",
     "After authorising on the page of the payment method the customer goes to `success_url`.",
     _page_leads_to(AUTHORISE, lambda session: session.success_url))
@@ -211,11 +200,11 @@ row("PAY-7", "page-without-descriptions", "The open page calls every line `Item`
 row("PAY-7", "page-without-quantities", "The open page shows one piece of each line.",
     _page_lines(lambda line: replace(line, quantity=1)))
 row("PAY-7", "page-of-the-first-line", "The open page shows the first line only.",
-    page_sessions(lambda session: replace(session, line_items=session.line_items[:1])))
+    changes.page_sessions(lambda session: replace(session, line_items=session.line_items[:1])))
 # fmt: on
 
 
-@defect("EXP-3", command("expire"))
+@defect("EXP-3", changes.command("expire"))
 async def refused_expire_ends_a_complete_session(asked: Command) -> object:
     """Expiring a complete session is refused, and yet makes it expired."""
     try:
@@ -228,7 +217,7 @@ async def refused_expire_ends_a_complete_session(asked: Command) -> object:
         raise
 
 
-@defect("EXP-5", advance)
+@defect("EXP-5", changes.advance)
 def late_payment_accepted(inner: Inner, session: CheckoutSession, trigger: Trigger, now: int) -> object:
     """Paying a session within the hour after its time was over succeeds and completes it."""
     is_late = session.status is Status.EXPIRED and session.expires_at <= now < session.expires_at + 3600
@@ -248,13 +237,13 @@ def expiry_waits_for_a_retrieve() -> Change:
         return await asked.do()
 
     return several(
-        kept("overdue", lambda _now: -1),
-        transaction("next_deadline")(lambda _parts, _inner, _tx: None),
-        command("retrieve")(retrieve),
+        changes.kept("overdue", lambda _now: -1),
+        changes.transaction("next_deadline")(lambda _parts, _inner, _tx: None),
+        changes.command("retrieve")(retrieve),
     )
 
 
-@defect("EXP-8", command("expire"))
+@defect("EXP-8", changes.command("expire"))
 async def expire_answers_with_its_own_time(asked: Command) -> object:
     """Expire answers with the time of the request in `expires_at`; a retrieve shows the right one again."""
     session, advice = await asked.do()
@@ -274,10 +263,10 @@ def declined_payment_is_final() -> Change:
             raise SessionNotOpen(session.id, "declined")
         return after
 
-    return advance(step)
+    return changes.advance(step)
 
 
-@defect("PAY-5", page_layer)
+@defect("PAY-5", changes.page_layer)
 async def authorise_does_not_pay(_parts: Parts, respond: Respond, asked: Request) -> Answer:
     """Authorising on the page of the payment method leaves the session open."""
     if asked.body == AUTHORISE:

@@ -10,21 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.changes import (
-    Moved,
-    advance,
-    command,
-    event_kept,
-    events,
-    is_free,
-    method,
-    move,
-    rule,
-    several,
-    transaction,
-)
+from qashier_mock.bugs import changes
+from qashier_mock.bugs.changes import Moved, is_free
 from qashier_mock.bugs.parts import Command, Inner, Parts
-from qashier_mock.bugs.table import Change, defect, row
+from qashier_mock.bugs.table import Change, defect, row, several
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SessionNotOpen
 from qashier_mock.core.lifecycle import Trigger
@@ -44,12 +33,12 @@ def _retry(plan: Callable[[Delivery | None, Delivery, int, int | None], Delivery
     def after(inner: Inner, delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
         return plan(inner(delivery, started_at=started_at, status=status), delivery, started_at, status)
 
-    return rule("after_attempt")(after)
+    return changes.rule("after_attempt")(after)
 
 
 def _message(write: Callable[[Inner, Delivery, Event, WebhookEndpoint], Message]) -> Change:
     """Change how an attempt is written: `write(inner, delivery, event, endpoint)` gives body and headers."""
-    return method("dispatcher", "message")(lambda _parts, *asked: write(*asked))
+    return changes.method("dispatcher", "message")(lambda _parts, *asked: write(*asked))
 
 
 def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Change:
@@ -57,10 +46,10 @@ def _no_event_if(condition: Callable[[CheckoutSession, Trigger], bool]) -> Chang
         after, event = inner(session, trigger, now)
         return after, None if condition(after, trigger) else event
 
-    return advance(step)
+    return changes.advance(step)
 
 
-@defect("EVT-2", method("service", "record_event"))
+@defect("EVT-2", changes.method("service", "record_event"))
 async def completion_told_twice(_parts: Parts, inner: Inner, *told: Any) -> None:
     """Completing a session sends two events, with two ids."""
     for _ in range(2 if EventType.COMPLETED in told else 1):
@@ -83,10 +72,10 @@ def event_names_the_create() -> Change:
             return event
         return replace(event, request_id=by.id, idempotency_key=by.idempotency_key)
 
-    return several(command("create")(create), event_kept(name))
+    return several(changes.command("create")(create), changes.event_kept(name))
 
 
-@defect("EVT-5", command("expire"))
+@defect("EVT-5", changes.command("expire"))
 async def refused_expire_tells_again(asked: Command) -> object:
     """Expiring an expired session is refused, and yet sends `checkout.session.expired` again."""
     try:
@@ -98,7 +87,7 @@ async def refused_expire_tells_again(asked: Command) -> object:
         raise
 
 
-@defect("EVT-5", command("expire"))
+@defect("EVT-5", changes.command("expire"))
 async def replayed_expire_tells_again(asked: Command) -> object:
     """Repeating an expire with its idempotency key sends `checkout.session.expired` again."""
     is_repeated = await asked.is_repeated()
@@ -108,7 +97,7 @@ async def replayed_expire_tells_again(asked: Command) -> object:
     return session, advice
 
 
-@defect("EVT-5", transaction("overdue"))
+@defect("EVT-5", changes.transaction("overdue"))
 async def deadline_of_a_complete_session_tells(parts: Parts, inner: Inner, tx: Any, now: int) -> object:
     """At `expires_at` a complete session sends `checkout.session.expired`, though it stays complete."""
     session = await inner(now)
@@ -145,15 +134,16 @@ def _decoded(body: bytes, secret: str) -> str:
 
 # fmt: off
 row("EVT-1", "event-id-without-prefix", "The id of an event does not begin with `evt_`.",
-    events(lambda event: event.update(id=event["id"].removeprefix("evt_"))))
+    changes.events(lambda event: event.update(id=event["id"].removeprefix("evt_"))))
 row("EVT-1", "event-id-of-its-type",
     "The id of an event is made of its type alone: all completions have the same one, and so have all expiries.",
-    events(lambda event: event.update(id=f"evt_{event['type'].replace('.', '')}")))
-row("EVT-1", "api-version-left-out", "An event has no `api_version`.", events(lambda event: event.pop("api_version")))
+    changes.events(lambda event: event.update(id=f"evt_{event['type'].replace('.', '')}")))
+row("EVT-1", "api-version-left-out", "An event has no `api_version`.",
+    changes.events(lambda event: event.pop("api_version")))
 row("EVT-1", "event-created-in-milliseconds", "`created` of an event counts milliseconds.",
-    events(lambda event: event.update(created=event["created"] * 1000)))
+    changes.events(lambda event: event.update(created=event["created"] * 1000)))
 row("EVT-2", "expiry-told-as-completion", "The event of an expired session has the type `checkout.session.completed`.",
-    event_kept(lambda event: replace(event, type=EventType.COMPLETED)))
+    changes.event_kept(lambda event: replace(event, type=EventType.COMPLETED)))
 row("EVT-2", "no-event-when-time-is-over",
     "A session that expires by the clock sends no event; one that is expired by request does.",
     _no_event_if(lambda _after, trigger: trigger is Trigger.DEADLINE_PASSED))
@@ -161,23 +151,23 @@ row("EVT-2", "no-event-for-free-sessions",
     "Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs.",
     _no_event_if(lambda after, _trigger: is_free(after) and after.status is Status.COMPLETE))
 row("EVT-3", "event-shows-the-session-before", "`data.object` is the session before the change: open, and not paid.",
-    event_kept(lambda event: replace(event, session=replace(
+    changes.event_kept(lambda event: replace(event, session=replace(
         event.session, status=Status.OPEN,
         payment_status=event.session.payment_status if is_free(event.session) else PaymentStatus.UNPAID))))
 row("EVT-3", "event-without-lines", "`data.object` has no lines.",
-    events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
+    changes.events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
 row("EVT-4", "expire-event-names-no-request",
     "The event of an expire by request has a null `request.id` and `request.idempotency_key`.",
-    event_kept(lambda event: replace(event, request_id=None, idempotency_key=None)))
+    changes.event_kept(lambda event: replace(event, request_id=None, idempotency_key=None)))
 row("EVT-4", "customer-event-names-a-request",
     "The event of a payment names a request, though the customer caused it.",
-    event_kept(lambda event: replace(event, request_id=f"req_{event.id.removeprefix('evt_')}")
-               if event.type is EventType.COMPLETED else event))
+    changes.event_kept(lambda event: replace(event, request_id=f"req_{event.id.removeprefix('evt_')}")
+                       if event.type is EventType.COMPLETED else event))
 row("EVT-4", "event-forgets-the-key", "`request.idempotency_key` of an event is null, though the expire had a key.",
-    event_kept(lambda event: replace(event, idempotency_key=None)))
+    changes.event_kept(lambda event: replace(event, idempotency_key=None)))
 row("EVT-5", "declined-payment-tells",
     "A failed payment sends `checkout.session.expired`, though the session stays open.",
-    move(Status.OPEN, Trigger.PAYMENT_FAILED, lambda session: (session, EventType.EXPIRED)))
+    changes.move(Status.OPEN, Trigger.PAYMENT_FAILED, lambda session: (session, EventType.EXPIRED)))
 row("EVT-6", "no-retry", "A delivery that fails is not tried again.", _retry(lambda *_: None))
 row("EVT-6", "two-retries", "A delivery that fails is given up after the second retry.",
     _retry(lambda later, delivery, _started_at, _status: later if delivery.number < 2 else None))
@@ -207,13 +197,13 @@ row("EVT-7", "secret-stripped", "Blanks and line ends around a secret are stripp
     _signature(lambda body, secret: sign(body, secret.strip())))
 row("EVT-7", "secret-decoded", "A secret that happens to be base64 is decoded before it signs.", _signature(_decoded))
 row("EVT-8", "account-drawn-anew", "Each event has another `account`.",
-    events(lambda event: event.update(account=f"acct_{event['id'].removeprefix('evt_')}")))
+    changes.events(lambda event: event.update(account=f"acct_{event['id'].removeprefix('evt_')}")))
 row("EVT-8", "account-of-the-kind", "Events of completions and of expiries have different accounts.",
-    events(lambda event: event.update(account=event["account"] + "0" * (event["type"] == EventType.EXPIRED))))
+    changes.events(lambda event: event.update(account=event["account"] + "0" * (event["type"] == EventType.EXPIRED))))
 # fmt: on
 
 
-@defect("EVT-6", transaction("put_delivery"))
+@defect("EVT-6", changes.transaction("put_delivery"))
 async def one_endpoint_is_told(parts: Parts, inner: Inner, tx: Any, delivery: Delivery) -> None:
     """Of several endpoints of an account only the first gets events."""
     endpoints = parts.service.endpoints(tx)
@@ -221,14 +211,14 @@ async def one_endpoint_is_told(parts: Parts, inner: Inner, tx: Any, delivery: De
         await inner(delivery)
 
 
-@defect("EVT-6", transaction("put_delivery"))
+@defect("EVT-6", changes.transaction("put_delivery"))
 async def first_attempt_waits(_parts: Parts, inner: Inner, tx: Any, delivery: Delivery) -> None:
     """The first attempt to deliver is made five minutes after the event."""
     is_new = delivery.number == 0 and await tx.delivery(delivery.id) is None
     await inner(replace(delivery, due=delivery.due + 300) if is_new else delivery)
 
 
-@defect("EVT-6", method("accounts", "add_endpoint"))
+@defect("EVT-6", changes.method("accounts", "add_endpoint"))
 async def new_endpoint_gets_old_events(parts: Parts, inner: Inner, account: AccountId, url: str, **how: Any) -> object:
     """A new endpoint gets every event that arose before it was there."""
     endpoint = await inner(account, url, **how)

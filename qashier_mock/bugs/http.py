@@ -11,23 +11,9 @@ from hashlib import sha256
 
 import orjson
 
-from qashier_mock.bugs.changes import (
-    answer,
-    answer_if,
-    command,
-    crash,
-    error_body,
-    foreign_cursor,
-    hang_up,
-    layer,
-    method,
-    refusal,
-    request,
-    request_header,
-    several,
-)
+from qashier_mock.bugs import changes
 from qashier_mock.bugs.parts import Command, Inner, Parts
-from qashier_mock.bugs.table import Change, defect, row
+from qashier_mock.bugs.table import Change, defect, row, several
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange, SessionNotFound
 from qashier_mock.core.model import AccountId, CreateSession
@@ -68,7 +54,7 @@ def _authorization(change: Callable[[Request, bytes, bytes], bytes | None]) -> C
         if changed is not None:
             asked.set_header(AUTHORIZATION, changed)
 
-    return request(rewrite)
+    return changes.request(rewrite)
 
 
 def _refused_scheme(is_refused: Callable[[Request, bytes], bool]) -> Change:
@@ -116,17 +102,18 @@ def _done_all_the_same(name: bytes, value: bytes | None, condition: Callable[[Re
             await respond(asked)
         return answered
 
-    return layer(around)
+    return changes.layer(around)
 
 
 # fmt: off
 row("AUTH-1", "no-challenge", "A 401 has no WWW-Authenticate.",
-    answer_if(lambda _asked, answered: answered.status == 401, header=(b"www-authenticate", None)))
+    changes.answer_if(lambda _asked, answered: answered.status == 401, header=(b"www-authenticate", None)))
 row("AUTH-1", "missing-key-is-forbidden", "Without credentials the answer is 403 instead of 401.",
-    answer_if(lambda asked, answered: answered.status == 401 and asked.header(AUTHORIZATION) is None, status=403))
+    changes.answer_if(
+        lambda asked, answered: answered.status == 401 and asked.header(AUTHORIZATION) is None, status=403))
 row("AUTH-1", "reading-without-key", "GET needs no credentials: without them it is answered for a shared account.",
-    request_header(AUTHORIZATION, b"Bearer sk_test_anonymous",
-                   lambda asked: asked.method == "GET" and asked.header(AUTHORIZATION) is None))
+    changes.request_header(AUTHORIZATION, b"Bearer sk_test_anonymous",
+                           lambda asked: asked.method == "GET" and asked.header(AUTHORIZATION) is None))
 row("AUTH-2", "basic-refused", "HTTP Basic is answered with 401; only a bearer token is taken.",
     _refused_scheme(lambda _asked, scheme: scheme == b"basic"))
 row("AUTH-2", "basic-refused-on-writes", "HTTP Basic is taken for GET; a POST with it is answered with 401.",
@@ -138,7 +125,8 @@ row("AUTH-3", "bearer-is-another-account",
     _authorization(lambda _asked, scheme, key: b"Bearer " + key + b"_bearer"
                    if scheme == b"bearer" and key.startswith(b"sk_test_") else None))
 row("AUTH-4", "bad-credentials-are-a-bad-request", "Credentials that are no key are answered with 400 instead of 401.",
-    answer_if(lambda asked, answered: answered.status == 401 and asked.header(AUTHORIZATION) is not None, status=400))
+    changes.answer_if(
+        lambda asked, answered: answered.status == 401 and asked.header(AUTHORIZATION) is not None, status=400))
 row("AUTH-4", "password-ignored", "HTTP Basic with the key and any password is accepted.",
     _authorization(lambda _asked, scheme, value: _basic(_user_and_password(value)[0])
                    if scheme == b"basic" and _user_and_password(value)[1] else None))
@@ -151,59 +139,61 @@ row("AUTH-4", "scheme-ignored",
     "The last word of Authorization is the key, whatever scheme stands before it, and also without one.",
     _authorization(_last_word))
 row("AUTH-5", "retrieve-across-accounts", "Retrieve looks for the id alone: any account gets any session.",
-    command("retrieve")(_as_the_owner))
+    changes.command("retrieve")(_as_the_owner))
 row("AUTH-5", "expire-across-accounts", "Expire looks for the id alone: any account ends any session.",
-    command("expire")(_as_the_owner))
+    changes.command("expire")(_as_the_owner))
 row("HTTP-1", "request-id-missing-on-errors", "An answer of 4xx has no Request-Id.",
-    answer_if(lambda _asked, answered: answered.status >= 400, header=(REQUEST_ID, None)))
+    changes.answer_if(lambda _asked, answered: answered.status >= 400, header=(REQUEST_ID, None)))
 row("HTTP-1", "request-id-missing-on-lists", "A page of sessions has no Request-Id.",
-    answer_if(lambda asked, _answered: asked.is_list, header=(REQUEST_ID, None)))
+    changes.answer_if(lambda asked, _answered: asked.is_list, header=(REQUEST_ID, None)))
 row("HTTP-1", "request-id-without-prefix", "A Request-Id does not begin with `req_`, and holds dashes.",
-    method("hooks", "new_request_id")(lambda _parts, inner: _uuid(inner())))
+    changes.method("hooks", "new_request_id")(lambda _parts, inner: _uuid(inner())))
 row("HTTP-2", "success-as-text", "A success is labelled text/plain.",
-    answer_if(lambda _asked, answered: answered.status < 300, header=(CONTENT_TYPE, b"text/plain; charset=utf-8")))
+    changes.answer_if(
+        lambda _asked, answered: answered.status < 300, header=(CONTENT_TYPE, b"text/plain; charset=utf-8")))
 row("HTTP-2", "retrieve-without-media-type", "The answer of retrieve has no Content-Type.",
-    answer_if(lambda asked, _answered: asked.is_retrieve, header=(CONTENT_TYPE, None)))
+    changes.answer_if(lambda asked, _answered: asked.is_retrieve, header=(CONTENT_TYPE, None)))
 row("HTTP-2", "unknown-path-in-html", "An unknown path is answered by the web server's own 404 page, in HTML.",
-    answer_if(lambda _asked, answered: answered.error.get("code") == "not_found",
-              header=(CONTENT_TYPE, b"text/html"), body=lambda _body: _NOT_FOUND))
+    changes.answer_if(lambda _asked, answered: answered.error.get("code") == "not_found",
+                      header=(CONTENT_TYPE, b"text/html"), body=lambda _body: _NOT_FOUND))
 row("HTTP-2", "list-behind-a-guard",
     "A page of sessions begins with the line that guards against JSON hijacking, and is not JSON any more.",
-    answer_if(lambda asked, answered: asked.is_list and answered.status == 200, body=lambda body: b")]}',\n" + body))
+    changes.answer_if(
+        lambda asked, answered: asked.is_list and answered.status == 200, body=lambda body: b")]}',\n" + body))
 row("HTTP-4", "allow-names-one-method", "The Allow of a 405 names one method, though the path has two.",
-    answer(lambda _asked, answered: answered.set_header(
+    changes.answer(lambda _asked, answered: answered.set_header(
         b"allow", (answered.header(b"allow") or b"").rpartition(b", ")[2] or None)))
 row("HTTP-3", "error-without-words", "The body of an answer of 4xx is an empty object.",
-    error_body(lambda _asked, _error: {}))
+    changes.error_body(lambda _asked, _error: {}))
 row("HTTP-3", "error-is-a-string", "The body of an answer of 4xx is a JSON string instead of an object.",
-    error_body(lambda _asked, error: error["message"]))
+    changes.error_body(lambda _asked, error: error["message"]))
 row("HTTP-3", "every-error-blames-line-items",
     "Whatever field of a create is wrong or missing, `param` says line_items.",
-    error_body(lambda asked, error: {
+    changes.error_body(lambda asked, error: {
         "error": {**error, **({"param": "line_items"} if asked.is_create and "param" in error else {})}}))
 row("HTTP-3", "every-error-blames-the-first-line", "Whichever line of a create is wrong, `param` names the first one.",
-    error_body(lambda _asked, error: {
+    changes.error_body(lambda _asked, error: {
         "error": {**error, **({"param": _LINE.sub("[0]", error["param"])} if "param" in error else {})}}))
 row("HTTP-3", "refused-list-without-words", "The body of a refused list is an empty object; other refusals are right.",
-    error_body(lambda asked, error: {} if asked.is_list else {"error": error}))
+    changes.error_body(lambda asked, error: {} if asked.is_list else {"error": error}))
 row("HTTP-4", "any-media-type-accepted",
     "The media type of a create is not looked at: JSON labelled as a form opens a session.",
-    request_header(CONTENT_TYPE, b"application/json", lambda asked: asked.is_create))
+    changes.request_header(CONTENT_TYPE, b"application/json", lambda asked: asked.is_create))
 row("HTTP-4", "charset-refused", "A create as `application/json; charset=utf-8` is answered with 415.",
-    request_header(CONTENT_TYPE, b"text/plain", lambda asked: b";" in (asked.header(CONTENT_TYPE) or b"")))
+    changes.request_header(CONTENT_TYPE, b"text/plain", lambda asked: b";" in (asked.header(CONTENT_TYPE) or b"")))
 row("HTTP-4", "unknown-path-is-a-bad-request", "An unknown path is answered with 400 instead of 404.",
-    refusal("not_found", 400))
+    changes.refusal("not_found", 400))
 row("HTTP-4", "other-method-is-not-found", "Another method on a known path is answered with 404 instead of 405.",
-    refusal("method_not_allowed", 404))
-row("HTTP-4", "no-allow", "A 405 has no Allow.", answer_if(lambda *_: True, header=(b"allow", None)))
+    changes.refusal("method_not_allowed", 404))
+row("HTTP-4", "no-allow", "A 405 has no Allow.", changes.answer_if(lambda *_: True, header=(b"allow", None)))
 row("HTTP-4", "other-media-type-is-a-bad-request", "Another media type is answered with 400 instead of 415.",
-    refusal("media_type_unsupported", 400))
+    changes.refusal("media_type_unsupported", 400))
 row("HTTP-4", "broken-json-is-a-media-type", "A body that is not JSON is answered with 415 instead of 400.",
-    refusal("body_invalid", 415))
+    changes.refusal("body_invalid", 415))
 row("HTTP-4", "too-large-is-a-bad-request", "A body above the limit is answered with 400 instead of 413.",
-    refusal("body_too_large", 400))
+    changes.refusal("body_too_large", 400))
 row("HTTP-4", "too-large-hangs-up", "For a body above the limit the connection is closed without an answer.",
-    hang_up(lambda asked: len(asked.body) > _MAX_BODY))
+    changes.hang_up(lambda asked: len(asked.body) > _MAX_BODY))
 row("HTTP-5", "refused-media-type-opens-a-session",
     "A create with another media type is answered with 415, and yet a list shows the session.",
     _done_all_the_same(CONTENT_TYPE, b"application/json",
@@ -213,26 +203,26 @@ row("HTTP-5", "refused-key-expires",
     _done_all_the_same(b"idempotency-key", None,
                        lambda asked, answered: asked.is_expire and answered.error.get("param") == "Idempotency-Key"))
 row("HTTP-6", "crash-on-broken-json", "A body that is not JSON is answered with 500.",
-    crash(lambda asked: asked.is_create and asked.body and not _is(orjson.loads, asked.body)))
+    changes.crash(lambda asked: asked.is_create and asked.body and not _is(orjson.loads, asked.body)))
 row("HTTP-6", "crash-on-nul", "A NUL in the id of a session (`%00`) is answered with 500.",
-    crash(lambda asked: "%00" in asked.path))
+    changes.crash(lambda asked: "%00" in asked.path))
 row("HTTP-6", "crash-on-long-ids", "An id of more than 255 characters is answered with 500.",
-    crash(lambda asked: any(len(segment) > 255 for segment in asked.path.split("/"))))
+    changes.crash(lambda asked: any(len(segment) > 255 for segment in asked.path.split("/"))))
 row("HTTP-6", "crash-on-huge-integers", "An integer beyond 64 bits in a body is answered with 500.",
-    crash(lambda asked: _BEYOND_64_BITS.search(asked.body)))
+    changes.crash(lambda asked: _BEYOND_64_BITS.search(asked.body)))
 row("HTTP-6", "crash-on-emoji",
     "A character of four bytes in UTF-8, which the database's text cannot hold, is answered with 500.",
-    crash(lambda asked: _FOUR_BYTES.search(asked.body)))
+    changes.crash(lambda asked: _FOUR_BYTES.search(asked.body)))
 row("HTTP-6", "crash-on-nested-filters", "A bound with a key too many (`created[gte][x]=1`) is answered with 500.",
-    crash(lambda asked: _TWO_KEYS.search(asked.query)))
+    changes.crash(lambda asked: _TWO_KEYS.search(asked.query)))
 row("HTTP-6", "crash-on-invalid-utf8", "A body that is not UTF-8 is answered with 500.",
-    crash(lambda asked: not _is(bytes.decode, asked.body)))
+    changes.crash(lambda asked: not _is(bytes.decode, asked.body)))
 row("HTTP-6", "hang-up-on-deep-nesting",
     "For a body of more than 500 arrays, one within the other, the connection is closed without an answer.",
-    hang_up(lambda asked: asked.body.count(b"[") > 500 or asked.body.count(b"{") > 1000))
+    changes.hang_up(lambda asked: asked.body.count(b"[") > 500 or asked.body.count(b"{") > 1000))
 row("AUTH-5", "cursor-of-another-account",
     "A cursor may name another account's session: the answer is 200 with a page from the top.",
-    foreign_cursor(is_known=True))
+    changes.foreign_cursor(is_known=True))
 # fmt: on
 
 
@@ -259,7 +249,7 @@ def status_filter_across_accounts() -> Change:
         has_more = len(found) > query.limit or any(each.has_more for each in pages)
         return Page(tuple(found[: query.limit]), has_more)
 
-    return several(command("create")(create), command("list_sessions")(list_sessions))
+    return several(changes.command("create")(create), changes.command("list_sessions")(list_sessions))
 
 
 class _Forbidden(SessionNotFound):
@@ -280,17 +270,21 @@ def another_accounts_session_is_forbidden() -> Change:
         reply: Reply = inner(error, call)
         return replace(reply, status=403) if isinstance(error, _Forbidden) else reply
 
-    return several(command("retrieve")(guard), command("expire")(guard), method("hooks", "render_error")(render))
+    return several(
+        changes.command("retrieve")(guard),
+        changes.command("expire")(guard),
+        changes.method("hooks", "render_error")(render),
+    )
 
 
 @defect("HTTP-1")
 def request_id_repeated() -> Change:
     """The Request-Id is drawn once for the process: every answer has the same one."""
     once: dict[str, str] = {}
-    return method("hooks", "new_request_id")(lambda _parts, inner: once.setdefault("id", inner()))
+    return changes.method("hooks", "new_request_id")(lambda _parts, inner: once.setdefault("id", inner()))
 
 
-@defect("HTTP-5", command("create"))
+@defect("HTTP-5", changes.command("create"))
 async def refused_rule_opens_a_session(asked: Command) -> object:
     """An `expires_at` out of range and two currencies are refused, and yet a list shows the session."""
     try:

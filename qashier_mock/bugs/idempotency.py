@@ -8,21 +8,10 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from qashier_mock.bugs.changes import (
-    RACE_S,
-    command,
-    kept,
-    layer,
-    method,
-    paging,
-    request,
-    rule,
-    schema,
-    several,
-    transaction,
-)
+from qashier_mock.bugs import changes
+from qashier_mock.bugs.changes import RACE_S
 from qashier_mock.bugs.parts import Command, Inner, Listing, Parts
-from qashier_mock.bugs.table import Change, anew, defect, row
+from qashier_mock.bugs.table import Change, anew, defect, row, several
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import IdempotencyKeyReused, RequestInvalid, SessionNotOpen
 from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
@@ -36,7 +25,9 @@ KEY = b"idempotency-key"
 
 def _kept_as(change: Callable[[str], str]) -> Change:
     """Keep keys in another form than that in which they came."""
-    return several(kept("recall", change), kept("remember", lambda record: replace(record, key=change(record.key))))
+    return several(
+        changes.kept("recall", change), changes.kept("remember", lambda record: replace(record, key=change(record.key)))
+    )
 
 
 def _create_under(key: Callable[[str], str | None]) -> Change:
@@ -46,7 +37,7 @@ def _create_under(key: Callable[[str], str | None]) -> Change:
         sent = asked.by.idempotency_key
         return await asked.do(by=asked.by._replace(idempotency_key=None if sent is None else key(sent)))
 
-    return command("create")(create)
+    return changes.command("create")(create)
 
 
 def _remembered_for(seconds: int) -> Change:
@@ -55,7 +46,7 @@ def _remembered_for(seconds: int) -> Change:
             return Decision.RUN
         return inner(record, *sent, now=record.answered_at, **how)
 
-    return several(rule("decide")(judge), kept("forget", lambda until: until + MEMORY - seconds))
+    return several(changes.rule("decide")(judge), changes.kept("forget", lambda until: until + MEMORY - seconds))
 
 
 @anew
@@ -74,7 +65,7 @@ def _after_refusal(again: Callable[[Parts, Answer], Answer]) -> Change:
             refused[who, key] = found
         return found
 
-    return layer(around)
+    return changes.layer(around)
 
 
 def _repeated(parts: Parts, first: Answer) -> Answer:
@@ -99,7 +90,7 @@ def _wins_anyway(name: str, *, over: Collection[Status] = tuple(Status)) -> Chan
             return advance(seen, asked.by, seen.created)[0]
         return advance(seen, Trigger.EXPIRE_REQUESTED, seen.created)[0], ()
 
-    return command(name)(act)
+    return changes.command(name)(act)
 
 
 # fmt: off
@@ -114,11 +105,11 @@ row("IDM-2", "keys-cut-at-64", "Only the first 64 characters of a key count.", _
 row("IDM-2", "keys-in-lower-case", "Keys that differ in upper and lower case alone are the same one.",
     _kept_as(str.lower))
 row("IDM-3", "key-of-255-refused", "A key of 255 characters is refused: the bound itself is left out.",
-    schema("schemas.IdempotencyKey", maxLength=254))
+    changes.schema("schemas.IdempotencyKey", maxLength=254))
 row("IDM-3", "key-of-256-accepted", "A key of 256 characters is accepted: off by one.",
-    schema("schemas.IdempotencyKey", maxLength=256))
+    changes.schema("schemas.IdempotencyKey", maxLength=256))
 row("IDM-3", "long-keys-cut", "A key of more than 255 characters is accepted, and cut.",
-    request(lambda asked: asked.set_header(KEY, (asked.header(KEY) or b"")[:255] or None)))
+    changes.request(lambda asked: asked.set_header(KEY, (asked.header(KEY) or b"")[:255] or None)))
 row("IDM-4", "key-forgotten-after-an-hour", "A key is forgotten after an hour.", _remembered_for(3_600))
 row("IDM-4", "key-never-forgotten", "A key is remembered for ever.", _remembered_for(2**40))
 row("IDM-4", "key-forgotten-a-second-late",
@@ -137,14 +128,14 @@ row("IDM-9", "keys-per-operation",
 # fmt: on
 
 
-@defect("IDM-1", command("create"))
+@defect("IDM-1", changes.command("create"))
 async def replay_shows_the_session_as_it_is(asked: Command) -> object:
     """A repeated create answers with the session as it is by then, instead of the first answer."""
     session, advice = await asked.do()
     return (await asked.stored(session.id))[0] or session, advice
 
 
-@defect("IDM-1", command("create"))
+@defect("IDM-1", changes.command("create"))
 async def repeated_create_is_a_conflict(asked: Command) -> object:
     """A repeated create is answered with 409 instead of the first answer."""
     if await asked.is_repeated():
@@ -164,10 +155,10 @@ def same_body_same_session() -> Change:
             made[asked.account, asked.subject] = await asked.do()
         return made[asked.account, asked.subject]
 
-    return command("create")(create)
+    return changes.command("create")(create)
 
 
-@defect("IDM-4", transaction("recall"))
+@defect("IDM-4", changes.transaction("recall"))
 async def replays_prolong_the_memory(parts: Parts, inner: Inner, tx: Any, key: str) -> object:
     """The 24 hours of a key begin anew with each replay."""
     record = await inner(key)
@@ -178,7 +169,7 @@ async def replays_prolong_the_memory(parts: Parts, inner: Inner, tx: Any, key: s
     return record
 
 
-@defect("IDM-5", command("expire"))
+@defect("IDM-5", changes.command("expire"))
 async def repeated_expire_is_refused(asked: Command) -> object:
     """Repeating an expire with its key is refused, because the session is expired already."""
     session, _ = await asked.stored()
@@ -187,7 +178,7 @@ async def repeated_expire_is_refused(asked: Command) -> object:
     return await asked.do()
 
 
-@defect("IDM-6", command("create"))
+@defect("IDM-6", changes.command("create"))
 async def same_key_at_once_opens_two(asked: Command) -> object:
     """Two creates with the same key at the same time both look, find nothing, and open a session each."""
     key = asked.by.idempotency_key
@@ -218,7 +209,7 @@ def key_in_use_is_a_bad_request() -> Change:
         finally:
             under_way.discard(key)
 
-    return command("create")(create)
+    return changes.command("create")(create)
 
 
 @defect("IDM-7")
@@ -233,7 +224,7 @@ def keys_shared_by_accounts() -> Change:
         records[record.key] = record
         await inner(record)
 
-    return several(transaction("recall")(recall), transaction("remember")(remember))
+    return several(changes.transaction("recall")(recall), changes.transaction("remember")(remember))
 
 
 @defect("IDM-7")
@@ -250,17 +241,17 @@ def key_of_another_account_refused() -> Change:
             owners[key] = asked.account
         return answer
 
-    return command("create")(create)
+    return changes.command("create")(create)
 
 
-@defect("IDM-9", rule("decide"))
+@defect("IDM-9", changes.rule("decide"))
 def other_body_runs(inner: Inner, record: IdempotencyRecord | None, fingerprint: bytes, **how: Any) -> Decision:
     """A create with a key that is remembered for another body opens another session."""
     decision: Decision = inner(record, fingerprint, **how)
     return Decision.RUN if decision is Decision.REPLAY_DIFFERENT else decision
 
 
-@defect("CON-2", method("service", "draw"))
+@defect("CON-2", changes.method("service", "draw"))
 async def concurrent_creates_share_an_id(parts: Parts, inner: Inner, tx: Any, prefix: str) -> object:
     """Two creates at the same time read the same counter, and get the same id."""
     if prefix != "cs_test_":
@@ -294,4 +285,4 @@ def concurrent_create_not_listed() -> Change:
     async def listed(asked: Listing) -> Page:
         return asked.cut([session for session in await asked.all() if session.id not in lost])
 
-    return several(command("create")(create), paging(listed))
+    return several(changes.command("create")(create), changes.paging(listed))

@@ -11,29 +11,10 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from qashier_mock.bugs.changes import (
-    LIST,
-    RETRIEVE,
-    answer_if,
-    command,
-    entries,
-    foreign_cursor,
-    is_free,
-    method,
-    moved,
-    page,
-    paging,
-    query,
-    reply,
-    request,
-    schema,
-    several,
-    shown,
-    transaction,
-    unknown_id,
-)
+from qashier_mock.bugs import changes
+from qashier_mock.bugs.changes import LIST, RETRIEVE, is_free
 from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts
-from qashier_mock.bugs.table import Change, anew, defect, row
+from qashier_mock.bugs.table import Change, anew, defect, row, several
 from qashier_mock.bugs.traffic import Request
 from qashier_mock.core.errors import CursorUnknown
 from qashier_mock.core.lifecycle import LONGEST_LIFE, Trigger, advance
@@ -56,7 +37,7 @@ def _per_read(change: Callable[[Json, int], object]) -> Change:
         change(session, reads[session["id"]])
         reads[session["id"]] += 1
 
-    return reply(RETRIEVE, show)
+    return changes.reply(RETRIEVE, show)
 
 
 def _parameters(convert: Callable[[str, str], str | None]) -> Change:
@@ -68,7 +49,7 @@ def _parameters(convert: Callable[[str, str], str | None]) -> Change:
         if asked.is_list and converted != sent and len(dict(sent)) == len(sent):  # one that is given twice is refused
             asked.query = urlencode(converted).encode()
 
-    return request(rewrite)
+    return changes.request(rewrite)
 
 
 def _ignored(is_ignored: Callable[[str, str], bool]) -> Change:
@@ -88,7 +69,7 @@ def _bounds(change: Callable[[dict[str, int]], dict[str, int]]) -> Change:
         others = {name: value for name, value in parameters.items() if name not in bounds}
         return await inner(call, **others, **change(bounds))
 
-    return method("api", LIST)(handle)
+    return changes.method("api", LIST)(handle)
 
 
 def _moved_bound(bound: str, by: int) -> Change:
@@ -106,7 +87,7 @@ def _ordered_by(key: Callable[[CheckoutSession], Any]) -> Change:
             found = [session for session in found if is_beyond(key(session))]
         return asked.cut(found)
 
-    return paging(ordered)
+    return changes.paging(ordered)
 
 
 def _kept_if(keeps: Callable[[CheckoutSession, Status], bool]) -> Change:
@@ -118,7 +99,7 @@ def _kept_if(keeps: Callable[[CheckoutSession, Status], bool]) -> Change:
             return await asked.page()
         return asked.cut([session for session in await asked.all(status=None) if keeps(session, status)])
 
-    return paging(filtered)
+    return changes.paging(filtered)
 
 
 def _filtered_cursor(instead: Callable[[Listing], Awaitable[Page]]) -> Change:
@@ -133,68 +114,68 @@ def _filtered_cursor(instead: Callable[[Listing], Awaitable[Page]]) -> Change:
         )
         return await (asked.page() if is_kept else instead(asked))
 
-    return paging(judged)
+    return changes.paging(judged)
 
 
 def _beside_a_cursor(change: Callable[[ListQuery], ListQuery]) -> Change:
-    return query(lambda asked: change(asked) if asked.starting_after or asked.ending_before else asked)
+    return changes.query(lambda asked: change(asked) if asked.starting_after or asked.ending_before else asked)
 
 
 # fmt: off
 row("RET-1", "retrieve-shows-the-default-expiry",
     "Retrieve shows `expires_at` 24 hours after `created`, whatever the create answered.",
-    reply(RETRIEVE, lambda session: session.update(expires_at=session["created"] + LONGEST_LIFE)))
+    changes.reply(RETRIEVE, lambda session: session.update(expires_at=session["created"] + LONGEST_LIFE)))
 row("RET-2", "unknown-id-is-a-bad-request", "Retrieving an unknown id is answered with 400 instead of 404.",
-    unknown_id(RETRIEVE, 400))
+    changes.unknown_id(RETRIEVE, 400))
 row("RET-2", "unknown-id-is-empty", "Retrieving an unknown id is answered with 200 and an empty object.",
-    unknown_id(RETRIEVE, 200, lambda _session_id: {}))
+    changes.unknown_id(RETRIEVE, 200, lambda _session_id: {}))
 row("RET-3", "reading-prolongs", "Each retrieve shows an `expires_at` a minute later than the one before.",
     _per_read(lambda session, before: session.update(expires_at=session["expires_at"] + 60 * before)))
 row("RET-3", "reading-renews-the-url", "Each retrieve after the first shows another `url`.",
     _per_read(lambda session, before: session.update(
         url=session["url"] + (f"?visit={before}" if before else ""))))
 row("RET-4", "url-gone-when-complete", "A complete session shows its `url` no more: it is empty.",
-    shown(lambda session: session.update(url="" if session["status"] == "complete" else session["url"])))
+    changes.shown(lambda session: session.update(url="" if session["status"] == "complete" else session["url"])))
 row("RET-4", "lines-gone-when-expired", "An expired session shows its lines no more.",
-    shown(lambda session: session["line_items"].update(
+    changes.shown(lambda session: session["line_items"].update(
         data=[] if session["status"] == "expired" else session["line_items"]["data"])))
 row("LIS-1", "list-is-an-array", "A list is answered with the bare array of its entries.",
-    answer_if(lambda asked, answered: asked.is_list and answered.status == 200,
-              body=lambda page: orjson.dumps(orjson.loads(page)["data"])))
+    changes.answer_if(lambda asked, answered: asked.is_list and answered.status == 200,
+                      body=lambda page: orjson.dumps(orjson.loads(page)["data"])))
 row("LIS-1", "list-url-with-prefix", "`url` of a list is the path with the prefix of production.",
-    reply(LIST, lambda shown: shown.update(url="/v3/payment/qpay/checkout/sessions")))
+    changes.reply(LIST, lambda shown: shown.update(url="/v3/payment/qpay/checkout/sessions")))
 row("LIS-1", "has-more-left-out", "A list that has no more says nothing of `has_more`.",
-    reply(LIST, lambda shown: None if shown["has_more"] else shown.pop("has_more")))
+    changes.reply(LIST, lambda shown: None if shown["has_more"] else shown.pop("has_more")))
 row("LIS-2", "limit-above-100-cut", "A `limit` above 100 is taken for 100 instead of refused.",
     _parameters(_at_most_100))
 row("LIS-2", "limit-zero-accepted", "A `limit` of 0 is accepted, and answered with an empty page.",
-    schema(LIMIT, minimum=0))
+    changes.schema(LIMIT, minimum=0))
 row("LIS-2", "limit-100-refused", "A `limit` of 100 is refused: the bound itself is left out.",
-    schema(LIMIT, maximum=99))
-row("LIS-2", "limit-20-by-default", "Without `limit` a page has 20 entries.", schema(LIMIT, default=20))
+    changes.schema(LIMIT, maximum=99))
+row("LIS-2", "limit-20-by-default", "Without `limit` a page has 20 entries.", changes.schema(LIMIT, default=20))
 row("LIS-2", "limit-words-ignored", "A `limit` that is no number is ignored instead of refused.",
     _ignored(lambda name, value: name == "limit" and not value.lstrip("-").isdecimal()))
 row("LIS-3", "limit-100-gives-99", "A page for `limit=100` has 99 entries at most.",
-    query(lambda asked: replace(asked, limit=99 if asked.limit == 100 else asked.limit)))
+    changes.query(lambda asked: replace(asked, limit=99 if asked.limit == 100 else asked.limit)))
 row("LIS-3", "pages-of-50-at-most", "A page has 50 entries at most, though `limit` asks for more and more match.",
-    query(lambda asked: replace(asked, limit=min(50, asked.limit))))
+    changes.query(lambda asked: replace(asked, limit=min(50, asked.limit))))
 row("LIS-4", "oldest-first", "A list is oldest first, and its cursors go that way.",
     _ordered_by(lambda session: session.sequence))
 row("LIS-4", "ties-oldest-first", "Sessions of the same second come in the order of their creation.",
     _ordered_by(lambda session: (-session.created, session.sequence)))
 row("LIS-5", "starting-after-inclusive", "The page after a cursor begins with the cursor itself.",
-    query(lambda asked: asked, cursor=lambda asked: int(asked.starting_after is not None)))
+    changes.query(lambda asked: asked, cursor=lambda asked: int(asked.starting_after is not None)))
 row("LIS-5", "starting-after-skips-one", "The page after a cursor leaves out the entry that comes next.",
-    query(lambda asked: asked, cursor=lambda asked: -(asked.starting_after is not None)))
+    changes.query(lambda asked: asked, cursor=lambda asked: -(asked.starting_after is not None)))
 row("LIS-6", "ending-before-inclusive", "The page before a cursor ends with the cursor itself.",
-    query(lambda asked: asked, cursor=lambda asked: -(asked.ending_before is not None)))
+    changes.query(lambda asked: asked, cursor=lambda asked: -(asked.ending_before is not None)))
 row("LIS-6", "ending-before-oldest-first", "The page before a cursor is oldest first, as it was read.",
-    page(lambda shown, asked: replace(shown, sessions=shown.sessions[::-1]) if asked.ending_before else shown))
+    changes.page(lambda shown, asked: replace(shown, sessions=shown.sessions[::-1]) if asked.ending_before else shown))
 row("LIS-7", "has-more-on-a-full-page",
     "`has_more` is true for each page of exactly `limit` entries, also when it is the last one.",
-    page(lambda shown, asked: replace(shown, has_more=len(shown.sessions) == asked.limit)))
+    changes.page(lambda shown, asked: replace(shown, has_more=len(shown.sessions) == asked.limit)))
 row("LIS-7", "has-more-never-backwards", "`has_more` is false for each page before a cursor.",
-    page(lambda shown, asked: replace(shown, has_more=shown.has_more and not asked.ending_before)))
+    changes.page(lambda shown, asked: replace(shown, has_more=shown.has_more and not asked.ending_before)))
 row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired sessions: whatever is not open.",
     _kept_if(lambda session, status: session.status is status
              or (status is Status.COMPLETE and session.status is Status.EXPIRED)))
@@ -213,12 +194,12 @@ row("LIS-9", "created-lte-exclusive", "`created[lte]` leaves out the sessions of
 row("LIS-9", "last-bound-counts", "Of several bounds of `created` only one counts.",
     _bounds(lambda bounds: dict([*bounds.items()][-1:])))
 row("LIS-10", "empty-list-is-null", "`data` of a list of nothing is null.",
-    reply(LIST, lambda page: page.update(data=page["data"] or None)))
+    changes.reply(LIST, lambda page: page.update(data=page["data"] or None)))
 row("LIS-10", "empty-list-is-not-found", "A list of nothing is answered with 404.",
-    answer_if(lambda asked, answered: asked.is_list and answered.status == 200 and not answered.json["data"],
-              status=404, body=lambda _page: _NO_MATCH))
+    changes.answer_if(lambda asked, answered: asked.is_list and answered.status == 200 and not answered.json["data"],
+                      status=404, body=lambda _page: _NO_MATCH))
 row("LIS-10", "empty-list-has-more", "A list of nothing says that it has more.",
-    reply(LIST, lambda page: page.update(has_more=page["has_more"] or not page["data"])))
+    changes.reply(LIST, lambda page: page.update(has_more=page["has_more"] or not page["data"])))
 row("LIS-12", "cursor-drops-the-status", "Where a cursor is given, the filter `status` is ignored.",
     _beside_a_cursor(lambda asked: replace(asked, status=None)))
 row("LIS-12", "cursor-drops-the-interval", "Where a cursor is given, the bounds of `created` are ignored.",
@@ -227,13 +208,13 @@ row("LIS-12", "filtered-cursor-starts-over",
     "A cursor that the filters leave out marks no place: the page is the first one.",
     _filtered_cursor(lambda asked: asked.from_the_top().page()))
 row("LIS-13", "unknown-cursor-ignored", "A cursor that names no session is ignored: the page is the first one.",
-    foreign_cursor(is_known=False))
+    changes.foreign_cursor(is_known=False))
 row("LIS-13", "unknown-cursor-gives-nothing", "A cursor that names no session is answered with an empty page.",
-    foreign_cursor(is_known=False, shows_nothing=True))
+    changes.foreign_cursor(is_known=False, shows_nothing=True))
 row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
-    entries(lambda session: session["line_items"].update(data=[])))
+    changes.entries(lambda session: session["line_items"].update(data=[])))
 row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
-    entries(lambda session: session.update(
+    changes.entries(lambda session: session.update(
         payment_status="unpaid" if session["payment_status"] == "paid" else session["payment_status"])))
 row("LIS-15", "status-filter-unknown-accepted",
     "A `status` that is none of the three is ignored: the list has the sessions of every status.",
@@ -264,10 +245,10 @@ def retrieve_is_cached() -> Change:
         expired.add(asked.subject)
         return answer
 
-    return several(command("retrieve")(retrieve), command("expire")(expire))
+    return several(changes.command("retrieve")(retrieve), changes.command("expire")(expire))
 
 
-@defect("RET-1", command("expire"))
+@defect("RET-1", changes.command("expire"))
 async def expire_is_not_saved(asked: Command) -> object:
     """Expire answers with the expired session and saves nothing: retrieve shows it open."""
     session, now = await asked.stored()
@@ -276,7 +257,7 @@ async def expire_is_not_saved(asked: Command) -> object:
     return advance(session, Trigger.EXPIRE_REQUESTED, now)[0], ()
 
 
-@defect("LIS-3", paging)
+@defect("LIS-3", changes.paging)
 async def one_entry_too_many(asked: Listing) -> Page:
     """A page that is not the last one shows the entry too that was read to find out."""
     found = await asked.page(limit=asked.query.limit + 1)
@@ -286,18 +267,18 @@ async def one_entry_too_many(asked: Listing) -> Page:
 @defect("LIS-4")
 def last_changed_first() -> Change:
     """A list has the session on top that changed last, instead of the one created last."""
-    changes: dict[str, int] = {}
+    moves: dict[str, int] = {}
     numbers = count()
 
     async def changed(_parts: Parts, inner: Inner, _tx: Any, before: CheckoutSession, session: CheckoutSession) -> None:
-        changes[session.id] = next(numbers)
+        moves[session.id] = next(numbers)
         await inner(before, session)
 
-    order = _ordered_by(lambda session: (-changes.get(session.id, -1), -session.sequence))
-    return several(transaction("replace_session")(changed), order)
+    order = _ordered_by(lambda session: (-moves.get(session.id, -1), -session.sequence))
+    return several(changes.transaction("replace_session")(changed), order)
 
 
-@defect("LIS-5", paging)
+@defect("LIS-5", changes.paging)
 async def starting_after_skips_the_second(asked: Listing) -> Page:
     """The page after a cursor leaves out what was created in the same second as the cursor."""
     if asked.marked is None or asked.query.starting_after is None:
@@ -307,7 +288,7 @@ async def starting_after_skips_the_second(asked: Listing) -> Page:
     return await asked.page(created=replace(created, until=until))
 
 
-@defect("LIS-6", paging)
+@defect("LIS-6", changes.paging)
 async def ending_before_from_the_top(asked: Listing) -> Page:
     """The page before a cursor holds the newest entries, instead of those directly before it."""
     if asked.query.ending_before is None:
@@ -316,7 +297,7 @@ async def ending_before_from_the_top(asked: Listing) -> Page:
     return Page(tuple(everything[: asked.query.limit]), len(everything) > asked.query.limit)
 
 
-@defect("LIS-7", paging)
+@defect("LIS-7", changes.paging)
 async def has_more_without_filters(asked: Listing) -> Page:
     """`has_more` counts the sessions that the filters leave out."""
     unfiltered = await asked.page(status=None, created=CreatedRange())
@@ -336,7 +317,7 @@ def status_filter_forgets_the_clock() -> Change:
     def keeps(session: CheckoutSession, status: Status) -> bool:
         return status is (Status.OPEN if session.id in by_clock else session.status)
 
-    return several(moved(note), _kept_if(keeps))
+    return several(changes.moved(note), _kept_if(keeps))
 
 
 @defect("LIS-11")
@@ -354,7 +335,7 @@ def pages_by_offset() -> Change:
             offsets[asked.account, session.sequence, *filters] = place
         return found
 
-    return paging(counted)
+    return changes.paging(counted)
 
 
 @defect("LIS-12", _filtered_cursor)
@@ -363,7 +344,7 @@ async def filtered_cursor_unknown(asked: Listing) -> Page:
     raise CursorUnknown("starting_after", asked.query.starting_after or asked.query.ending_before or "")
 
 
-@defect("LIS-13", command("list_sessions"))
+@defect("LIS-13", changes.command("list_sessions"))
 async def both_cursors_accepted(asked: Command) -> object:
     """Where both cursors are given, `ending_before` is ignored."""
     return await asked.do(

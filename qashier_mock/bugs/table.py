@@ -37,7 +37,17 @@ ENTERED: Final[dict[str, Bug]] = {}
 """Those that were entered so far."""
 
 
-def row(clause: str, name: str, summary: str, change: Change) -> None:
+def several(*changes: Change) -> Change:
+    """Apply several changes."""
+
+    def apply(parts: Parts) -> None:
+        for change in changes:
+            change(parts)
+
+    return apply
+
+
+def row(clause: str, name: str, summary: str, *changes: Change) -> None:
     """Enter a known defect: see `Bug`. What it changes is said in the words of `bugs/changes.py`.
 
     Raises:
@@ -45,7 +55,7 @@ def row(clause: str, name: str, summary: str, change: Change) -> None:
     """
     if name in ENTERED or not summary:
         raise ValueError(f"two defects are called {name}, or it has no summary")
-    ENTERED[name] = Bug(name, clause, summary, change)
+    ENTERED[name] = Bug(name, clause, summary, several(*changes))
 
 
 def defect(clause: str, where: Callable[[Any], Change] | None = None) -> Callable[[F], F]:
