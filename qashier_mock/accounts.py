@@ -7,7 +7,7 @@ as a snapshot, putting one in, and resetting it. Apart from the checkout service
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
@@ -18,7 +18,7 @@ from qashier_mock.core.errors import ErrorKind, IdTaken, ObjectNotFound, Request
 from qashier_mock.core.faults import FaultRule
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
-from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE
+from qashier_mock.core.lifecycle import LONGEST_LIFE, SHORTEST_LIFE, TRANSITIONS
 from qashier_mock.core.model import (
     AccountClock,
     AccountId,
@@ -27,7 +27,6 @@ from qashier_mock.core.model import (
     EventType,
     PaymentStatus,
     Profile,
-    Status,
     WebhookEndpoint,
 )
 from qashier_mock.core.sources import Clock
@@ -78,8 +77,6 @@ class AccountSnapshot:
     """A whole account at one moment, without secrets, its journal and attempts under way.
 
     Attributes:
-        clock: What its clock showed.
-        profile: Its settings.
         drawn: How many ids have been drawn.
         sessions: In order of creation, `sequence` counting from 0.
     """
@@ -113,14 +110,7 @@ class AccountService:
         clock: Clock,
         refuses_webhooks_to: Callable[[str], str | None],
     ) -> None:
-        """Work on `store`, beside `service`.
-
-        Args:
-            store: Where everything is kept.
-            service: Draws ids and chances, and expires what is overdue.
-            clock: The machine's clock.
-            refuses_webhooks_to: Why a URL may not be delivered to, or None.
-        """
+        """Work on `store`, beside `service`; `refuses_webhooks_to` says why a URL may not be delivered to, or None."""
         self._store = store
         self._service = service
         self._clock = clock
@@ -132,7 +122,7 @@ class AccountService:
     async def clock(self, account: AccountId) -> ClockReading:
         """What the account's clock shows."""
         async with self._store.transaction(account, reading=True) as tx:
-            return await self._reading(tx)
+            return self._reading(tx)
 
     async def set_clock_of_new(self, account: AccountId, now: int, *, frozen: bool) -> None:
         """Set the clock of an account that has nothing yet, to any instant (epoch seconds).
@@ -141,7 +131,7 @@ class AccountService:
             RequestInvalid: The account has a session by now.
         """
         async with self._store.transaction(account) as tx:
-            if not (await self._reading(tx)).is_new:
+            if not self._reading(tx).is_new:
                 raise RequestInvalid(
                     "The account has just got its first session; its clock can no longer go back.", param="now"
                 )
@@ -151,18 +141,17 @@ class AccountService:
     async def settings(self, account: AccountId) -> Profile:
         """The account's settings."""
         async with self._store.transaction(account, reading=True) as tx:
-            return replace(tx.state.profile, strict=self._service.advisor.is_strict(tx))
+            return self._settings(tx)
 
     async def change_settings(self, account: AccountId, *, strict: bool | None, seed: int | None) -> Profile:
         """Change what is not None; return the settings afterwards."""
         async with self._store.transaction(account) as tx:
-            profile = tx.state.profile
+            state = await tx.change()
             if strict is not None:
-                profile = replace(profile, strict=strict)
+                state.profile = replace(state.profile, strict=strict)
             if seed is not None:
-                profile = replace(profile, seed=seed)
-            (await tx.change()).profile = profile
-            return replace(profile, strict=self._service.advisor.is_strict(tx))
+                state.profile = replace(state.profile, seed=seed)
+            return self._settings(tx)
 
     # webhooks
 
@@ -292,7 +281,7 @@ class AccountService:
         async with self._store.transaction(account, long=True) as tx:
             await tx.free(tx.state.ids())
             await tx.clear()
-            return await self._reading(tx)
+            return self._reading(tx)
 
     async def snapshot(self, account: AccountId) -> AccountSnapshot:
         """The whole account as of now."""
@@ -300,8 +289,8 @@ class AccountService:
         async with self._store.transaction(account, reading=True, long=True) as tx:
             with garbage_left(tx.state.sessions * _SESSION_BYTES):
                 return AccountSnapshot(
-                    clock=await self._reading(tx),
-                    profile=replace(tx.state.profile, strict=self._service.advisor.is_strict(tx)),
+                    clock=self._reading(tx),
+                    profile=self._settings(tx),
                     drawn=tx.state.drawn,
                     sessions=[*await tx.sessions()],
                     records=[*await tx.records()],
@@ -342,13 +331,12 @@ class AccountService:
         if refusal is not None:
             raise RequestInvalid(refusal, kind=ErrorKind.RULE, param=param)
 
-    async def _reading(self, tx: Transaction) -> ClockReading:
-        profile = tx.state.profile
-        return ClockReading(
-            now=self._service.now(tx),
-            frozen=profile.clock.frozen_at is not None,
-            is_new=tx.state.sessions == 0,
-        )
+    def _reading(self, tx: Transaction) -> ClockReading:
+        is_frozen = tx.state.profile.clock.frozen_at is not None
+        return ClockReading(self._service.now(tx), is_frozen, is_new=tx.state.sessions == 0)
+
+    def _settings(self, tx: Transaction) -> Profile:
+        return replace(tx.state.profile, strict=self._service.advisor.is_strict(tx))
 
 
 def _check_room(had: Sequence[object], most: int, what: str) -> None:
@@ -386,12 +374,8 @@ def _ids(snapshot: AccountSnapshot) -> Collection[str]:
     ]
 
 
-_STATUSES: Mapping[Status, tuple[PaymentStatus, EventType | None]] = {
-    Status.OPEN: (PaymentStatus.UNPAID, None),
-    Status.COMPLETE: (PaymentStatus.PAID, EventType.COMPLETED),
-    Status.EXPIRED: (PaymentStatus.UNPAID, EventType.EXPIRED),
-}
-"""The payment status and the one event that belong to each status."""
+_LED_TO: Final = {move.status: move for move in TRANSITIONS.values()}
+"""What belongs to each status: the payment status, unless nothing is to be paid, and the one event."""
 
 
 def check_snapshot(snapshot: AccountSnapshot) -> None:
@@ -412,8 +396,7 @@ def check_snapshot(snapshot: AccountSnapshot) -> None:
             raise SnapshotInvalid("sessions must stand in order of creation", f"sessions[{index + 1}].created")
     told = set()
     for index, event in enumerate(snapshot.events):
-        _, expected = _STATUSES[event.session.status]
-        if event.type is not expected:
+        if event.type is not _LED_TO[event.session.status].event:
             raise SnapshotInvalid(
                 f"an event of a session that is {event.session.status} is not {event.type}", f"events[{index}].type"
             )
@@ -424,7 +407,7 @@ def check_snapshot(snapshot: AccountSnapshot) -> None:
 
 def _check_session(session: CheckoutSession, now: int, where: str) -> None:
     free = session.amount_total == 0
-    expected = PaymentStatus.NO_PAYMENT_REQUIRED if free else _STATUSES[session.status][0]
+    expected = PaymentStatus.NO_PAYMENT_REQUIRED if free else _LED_TO[session.status].payment_status
     if session.payment_status is not expected:
         what = f"a session that is {session.status} with a total of {session.amount_total} is {expected}"
         raise SnapshotInvalid(f"{what}, not {session.payment_status}", f"{where}.payment_status")

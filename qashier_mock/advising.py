@@ -25,13 +25,8 @@ class Advisor:
     """Finds and remembers what is new; each answer is the advice that the account was never given before."""
 
     def __init__(self, clock: Clock, *, strict: bool) -> None:
-        """Advise accounts.
-
-        Args:
-            clock: The machine's clock: polling costs real requests.
-            strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
-        """
-        self._clock = clock
+        """Advise accounts; those without a setting of their own are `strict`, or not."""
+        self._clock = clock  # the machine's: polling costs real requests
         self._strict = strict
         self._polls: dict[AccountId, PollWatch] = {}
 

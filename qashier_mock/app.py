@@ -84,10 +84,6 @@ class MockApp:
 
     Attributes:
         asgi: The app.
-        service: Checkout sessions.
-        accounts: Everything else of an account.
-        dispatcher: Webhooks.
-        clocks: The clocks of accounts that are moved.
         hooks: What the pipeline, and the protocol of its server, is handed.
         address: Where the server listens (`http://127.0.0.1:4010`); see `listen_on`.
         is_closing: Set by a server that is about to stop: answers that go on for ever end.
@@ -103,11 +99,8 @@ class MockApp:
     ) -> None:
         """Compose an app.
 
-        Args:
-            settings: How it is to behave.
-            store: Where state is kept; None: in memory.
-            clock: The machine's time in epoch seconds, which never goes back; None: the real one. Tests pass their own.
-            judge: Called with each reply that goes out, for tests; see `create_pipeline`.
+        Tests pass a `clock` of their own, epoch seconds that never go back, and a `judge`, which is called with each
+        reply that goes out (see `create_pipeline`). Without a `store`, state is kept in memory.
 
         Raises:
             OSError: The file `settings.webhook_ca` cannot be read, or holds no certificate.
@@ -233,11 +226,9 @@ class MockApp:
         return _with_cors(asgi, self.settings.cors) if self.settings.cors else asgi
 
     def listen_on(self, address: str, *, host: str) -> None:
-        """Learn where the server listens; called by whoever binds it, before the first request.
+        """Learn where the server listens, before the first request.
 
-        Args:
-            address: Without a trailing slash.
-            host: What was bound. Bound to loopback, the control API answers to names of this machine only.
+        Where `host`, which was bound, is loopback, the control API answers to names of this machine only.
         """
         self.address = address
         self.hooks.is_local = is_loopback(host)

@@ -86,11 +86,7 @@ class MockAccount:
     ) -> None:
         """Name an account; nothing is sent yet.
 
-        Args:
-            base_url: Where the mock is.
-            api_key: `sk_test_…`; each is an account of its own.
-            timeout: Real seconds to wait for an answer.
-            connections: Shared with other accounts of the same mock; None: its own.
+        Answers are awaited for `timeout` real seconds. Accounts of the same mock may share `connections`.
         """
         self._connections = connections or Connections(base_url, timeout=timeout)
         self.base_url = self._connections.base_url
@@ -343,12 +339,7 @@ class MockAccount:
         return cast("answers.Settings", self.call("GET", "/_mock/v1/settings"))
 
     def configure(self, *, strict: bool | None = None, seed: int | None = None) -> answers.Settings:
-        """Change settings; None leaves one as it is.
-
-        Args:
-            strict: Whether advice about a request itself is a 4xx.
-            seed: What ids and chances are drawn from.
-        """
+        """Refuse what is otherwise only advised against; draw ids and chances from a seed. None leaves one as it is."""
         return cast("answers.Settings", self.call("PUT", "/_mock/v1/settings", _said(strict=strict, seed=seed)))
 
     def reset(self) -> answers.Clock:

@@ -29,14 +29,7 @@ class Clocks:
     """Moves the clocks of accounts, one move of an account at a time."""
 
     def __init__(self, store: Store, service: CheckoutService, dispatcher: Dispatcher, *, clock: Clock) -> None:
-        """Move the clocks of `service`'s accounts.
-
-        Args:
-            store: Where the clocks are.
-            service: Expires what is overdue on the way.
-            dispatcher: Delivers what falls due on the way.
-            clock: The machine's clock, whole epoch seconds.
-        """
+        """Move the clocks of `service`'s accounts; `clock` is the machine's."""
         self._store = store
         self._service = service
         self._dispatcher = dispatcher

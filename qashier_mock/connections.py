@@ -74,14 +74,10 @@ class Connections:
     """
 
     def __init__(self, base_url: str, *, timeout: float = 30.0) -> None:
-        """Prepare. Nothing is connected yet.
-
-        Args:
-            base_url: Where the mock is: http or https, with or without a path.
-            timeout: Real seconds to wait for an answer.
+        """Prepare; nothing is connected yet. Answers are awaited for `timeout` real seconds.
 
         Raises:
-            ValueError: `base_url` is no such URL.
+            ValueError: `base_url` is no http or https URL.
         """
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -98,14 +94,7 @@ class Connections:
     def send(
         self, method: str, path: str, *, body: object = None, headers: Mapping[str, str], timeout: float | None = None
     ) -> Any:
-        """Send a request and return the parsed answer; None where it has no body.
-
-        Args:
-            method: The HTTP method.
-            path: With its query.
-            body: What to send as JSON; None sends nothing.
-            headers: In addition to what JSON asks for.
-            timeout: Real seconds to wait for the answer; None: as the connections were made.
+        """Send a request, its body as JSON, and return the parsed answer; None where either has no body.
 
         Raises:
             MockRefused: The answer is not 2xx.

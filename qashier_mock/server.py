@@ -72,12 +72,9 @@ class Server(uvicorn.Server):
         return serving
 
     def stop(self, *, force: bool = False) -> None:
-        """Stop: take no connection any more, and end when those under way have got their answers.
+        """Take no connection any more, and end when those under way have got their answers, or at once with `force`.
 
         To be called in the thread of the event loop.
-
-        Args:
-            force: Do not wait for them either.
         """
         self._on_stop()
         self.should_exit = True
@@ -168,14 +165,7 @@ class MockServer:
     def __init__(
         self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0, store: Store | None = None
     ) -> None:
-        """Prepare a server; nothing is bound yet.
-
-        Args:
-            settings: How the mock is to behave.
-            host: Where to listen.
-            port: 0 picks a free one.
-            store: Where state is kept; None: in memory.
-        """
+        """Prepare a server; nothing is bound yet. Port 0 picks a free one; without a `store`, state is in memory."""
         self._settings = settings or Settings()
         self._store = store
         self._host, self._port = host, port

@@ -77,18 +77,11 @@ class CheckoutService:
         strict: bool = False,
         rules: Rules = DEFAULT_RULES,
     ) -> None:
-        """Work on `store`.
+        """Work on `store`, by the machine's `clock`.
 
-        Args:
-            store: Where everything is kept.
-            clock: The machine's clock.
-            ids: What ids and chances are drawn from.
-            policy: What to do where the documentation is silent.
-            public_url: What a new session's `url` begins with; asked at each creation, since a server knows its
-                own port only once it listens.
-            common_endpoints: Where the events of every account go, besides its own endpoints.
-            strict: Whether accounts without a setting of their own turn advice about a request into a refusal.
-            rules: What decides; a known defect replaces some.
+        `public_url` is what a new session's `url` begins with; it is asked at each creation, since a server knows its
+        own port only once it listens. The events of every account go to `common_endpoints`, besides its own. Accounts
+        without a setting of their own are `strict`, or not.
         """
         self._store = store
         self._clock = clock
@@ -319,12 +312,7 @@ class CheckoutService:
     ) -> None:
         """Record what happened to a session, and put the event into the outbox (EVT-1 to EVT-4).
 
-        Args:
-            tx: The account's unit of work.
-            session: As it is after the change.
-            event_type: What happened.
-            now: The account's clock, epoch seconds.
-            request: The API request that caused it; None when the customer or the clock did.
+        `session` is as it is after the change; `request` is None when the customer or the clock caused it.
         """
         event = Event(
             id=await self.draw(tx, "evt_"),

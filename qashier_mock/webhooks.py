@@ -70,16 +70,8 @@ class Dispatcher:
     ) -> None:
         """Dispatch for `service`'s accounts.
 
-        Args:
-            store: Where the outboxes are.
-            service: Whose deadlines are kept while clocks move.
-            clock: The machine's clock, whole epoch seconds.
-            timer: The same with fractions, to sleep no longer than needed.
-            send: Makes the call of one attempt. Any exception is a failed attempt.
-            render: An event's body.
-            policy: Which header carries the signature, and how it is written.
-            refuses: Why a URL may not be delivered to, or None.
-            rules: What decides whether and when an attempt is repeated.
+        `clock` and `timer` are the machine's, in whole epoch seconds and with fractions. Any exception of `send` is a
+        failed attempt. `refuses` says why a URL may not be delivered to, or None.
         """
         self._store = store
         self._service = service

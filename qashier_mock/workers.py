@@ -59,12 +59,8 @@ def run_workers(
     It forks: call it while this process has one thread and no event loop, with the heavy modules imported, which the
     workers then need not do again.
 
-    Args:
-        listener: Where to listen.
-        count: How many workers.
-        make_app: Makes the app of a worker, in its process. Its store must be one that can be shared.
-        ready: Called once every worker can answer.
-        prepare: Done by the first worker before it is ready; an error that it raises ends the start.
+    Each worker makes its app in its own process; the store must be one that can be shared. `ready` is called once every
+    worker can answer. The first one does `prepare` before; an error that it raises ends the start.
 
     Raises:
         WorkersFailed: A worker could not start, or none is left.

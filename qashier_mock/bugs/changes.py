@@ -41,11 +41,9 @@ EXPIRE: Final = "expire_checkout_session"
 
 
 def schema(path: str, **keywords: Any) -> Change:
-    """Give a schema of the public API other keywords; None removes one.
+    """Give a schema of the public API other keywords: None removes one, a function computes one from the old value.
 
-    Args:
-        path: Below `components`, as in `schemas.Quantity` or `parameters.PageLimit.schema`.
-        keywords: New values; a function computes one from the old value.
+    The path is below `components`, as in `schemas.Quantity` or `parameters.PageLimit.schema`.
     """
 
     def change(document: Json) -> None:
@@ -100,10 +98,8 @@ def create_body(change: Callable[[Json], object]) -> Change:
 def create_field(path: str, convert: Callable[[Any], Any] = lambda _old: None, *, default: Any = None) -> Change:
     """Change a field of the JSON objects that creates bring, before they are validated.
 
-    Args:
-        path: As in `line_items.*.quantity`; where a part of it is missing, nothing is changed.
-        convert: The new value from the old one; None leaves that as it is, `OUT` takes the field out.
-        default: What stands where the field is missing.
+    The path is as in `line_items.*.quantity`; where a part of it is missing, nothing is changed. `convert` makes the
+    new value from the old one: None leaves that as it is, `OUT` takes the field out. `default` fills what is missing.
     """
     *outer, name = path.split(".")
 

@@ -89,13 +89,7 @@ class Parts:
         return self.store
 
     def install(self, *, documents: Documents, pages: dict[str, ASGIApp], **parts: Any) -> None:
-        """Apply the changes of methods, documents and pages, once the parts are made.
-
-        Args:
-            documents: What the pipeline will compile, each with its base paths, the public API's first; changed here.
-            pages: Foreign apps by path prefix; the hosted pages are at `/pay`; changed here.
-            parts: Each part by its name, and `ids`.
-        """
+        """Apply the changes once the parts are made: to them, to the first of the documents and to the pages."""
         for name, part in parts.items():
             setattr(self, name, part)
         for part_name, method, wrapper in self.methods:

@@ -61,10 +61,7 @@ def row(clause: str, name: str, summary: str, *changes: Change) -> None:
 def defect(clause: str, where: Callable[[Any], Change] | None = None) -> Callable[[F], F]:
     """Enter a function as a known defect, under its own name with dashes. Its docstring is the summary.
 
-    Args:
-        clause: The id of the clause that it breaks.
-        where: Where the function is called, a word of `bugs/changes.py`. Without it the function is called for each
-            app, and returns what to change there.
+    It is called `where` a word of `bugs/changes.py` says; without, for each app, and returns what to change there.
     """
 
     def enter(function: F) -> F:

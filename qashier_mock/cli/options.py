@@ -87,16 +87,10 @@ def parse(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> argparse.Namespace:
-    """The options of a command.
+    """The options of a command, from what was typed behind its name and from the other three places.
 
-    Args:
-        command: Its name.
-        description: What it does, for its help.
-        options: What it understands.
-        arguments: What was typed behind its name.
-        positionals: Further arguments, in order; none may be left out.
-        environ: The environment; None: this process's.
-        folder: Where to begin looking for a configuration file; None: the working directory.
+    No positional may be left out. The nearest configuration file is looked for from `folder` on, by default the working
+    directory.
 
     Raises:
         CommandError: An unknown name or an impossible value, wherever it stands.
@@ -170,11 +164,8 @@ _SERVICE_PORT: Final = re.compile(r"(tcp|udp|sctp)://.+")
 def _is_service_link(name: str, value: str) -> bool:
     """Whether a variable tells of a service named like us: Kubernetes and Docker set those in every container.
 
-    A service `qashier-mock-serve` has `QASHIER_MOCK_SERVE_PORT=tcp://10.0.0.1:4010` and more of that kind.
-
-    Args:
-        name: Without our prefix.
-        value: What it is set to.
+    A service `qashier-mock-serve` has `QASHIER_MOCK_SERVE_PORT=tcp://10.0.0.1:4010` and more of that kind; `name` is
+    that without our prefix.
     """
     return _SERVICE_LINK.fullmatch(name) is not None or (name == "PORT" and _SERVICE_PORT.fullmatch(value) is not None)
 
@@ -183,38 +174,18 @@ def _from_environment(command: str, options: Sequence[Option], environ: Mapping[
     prefix = f"QASHIER_MOCK_{command.upper()}_"
     by_name = {prefix + option.key.upper(): option for option in options}
     found: dict[str, Any] = {}
-    for name, value in environ.items():
-        if not name.startswith(prefix) or _is_service_link(name.removeprefix(prefix), value):
+    for name, text in environ.items():
+        if not name.startswith(prefix) or _is_service_link(name.removeprefix(prefix), text):
             continue
         option = by_name.get(name)
         if option is None:
             raise CommandError(f"the environment has {name}, which is no option{_nearest(name, by_name)}")
-        if option.is_flag:
-            found[option.key] = _boolean(value, name)
-        elif option.is_repeatable:
-            found[option.key] = [_value(option, each, name) for each in value.split()]
-        else:
-            found[option.key] = _value(option, value, name)
+        flag = _WORDS.get(text.strip().lower(), text) if option.is_flag else text
+        found[option.key] = _configured(option, text.split() if option.is_repeatable else flag, name)
     return found
 
 
-_WORDS: Final = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
-
-
-def _boolean(value: str, where: str) -> bool:
-    try:
-        return _WORDS[value.strip().lower()]
-    except KeyError:
-        raise CommandError(f"{where} must be true or false, not {value!r}") from None
+_WORDS: Final = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 
 
 def _value(option: Option, value: str, where: str) -> Any:
@@ -308,13 +279,7 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
 
 
 def given(options: Sequence[Option], values: argparse.Namespace, *, without: Sequence[str] = ()) -> tuple[str, ...]:
-    """The words that would give a command these values; what is as by default needs none.
-
-    Args:
-        options: What the command understands.
-        values: What `parse` made of them.
-        without: The names of options to leave out.
-    """
+    """The words that would give a command these values; what is as by default needs none."""
     words: list[str] = []
     for option in options:
         value = getattr(values, option.key)

@@ -19,7 +19,7 @@ class ClockMove:
 
     Attributes:
         worker: Which process; None when it died on the way.
-        stands: Whether the clock is to stand in the end.
+        stands: Whether the clock is to stand when the move has ended.
     """
 
     worker: int | None
@@ -82,12 +82,7 @@ class AccountState:
         return True
 
     def begin_move(self, worker: int, *, stands: bool) -> bool:
-        """Say that a process moves the clock in steps; False, and nothing said, while another does.
-
-        Args:
-            worker: Which process.
-            stands: Whether the clock is to stand when the move has ended.
-        """
+        """Say that a process moves the clock in steps; False, and nothing said, while another does."""
         if self.move is not None and self.move.worker != worker:
             return False
         self.move = ClockMove(worker, stands)

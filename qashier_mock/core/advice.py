@@ -188,11 +188,8 @@ def about_webhooks(
 ) -> list[AdviceNote]:
     """Advice about an account's webhooks, as things stand. It is not remembered.
 
-    Args:
-        events: The first event so far, and perhaps others, oldest first.
-        endpoints: Where events are delivered now.
-        attempts: The attempts so far, oldest first.
-        unconfirmed: Ids of sessions that have ended with a webhook and were not retrieved since.
+    Events and attempts are the oldest first; at least the first event is needed. `unconfirmed` are the ids of sessions
+    that have ended with a webhook and were not retrieved since.
     """
     found: list[AdviceNote] = []
     if events and not endpoints:
@@ -229,12 +226,7 @@ class PollWatch:
     reads: int = 0
 
     def note(self, session_id: str, now: int) -> bool:
-        """Count a read of an open session; True when it makes the polling tight.
-
-        Args:
-            session_id: What was read.
-            now: The machine's clock, epoch seconds: polling costs real requests, whatever a moved clock shows.
-        """
+        """Count a read of an open session, by the machine's clock; True when it makes the polling tight."""
         if session_id != self.session_id or now - self.since > TIGHT_WINDOW:
             self.session_id, self.since, self.reads = session_id, now, 0
         self.reads += 1

@@ -92,14 +92,9 @@ class ClaimedDelivery:
 def plan(
     event: Event, endpoint: WebhookEndpoint, *, now: int, fault: FaultRule | None, ids: list[str]
 ) -> list[Delivery]:
-    """The deliveries of an event to one endpoint: one, unless a fault rule changes that.
+    """The deliveries of an event to one endpoint, due at the account's `now`: one, unless a fault rule changes that.
 
-    Args:
-        event: What to deliver.
-        endpoint: Where to; it asked for events of that type.
-        now: The account's clock, epoch seconds; the first attempt is due at once.
-        fault: The webhook rule that applies, if one does.
-        ids: Two fresh delivery ids.
+    `ids` are two fresh delivery ids.
     """
     delivery = Delivery(ids[0], event.id, endpoint.id, now)
     if fault is None:
@@ -151,16 +146,9 @@ def attempt_of(
 def after_attempt(delivery: Delivery, *, started_at: int, status: int | None) -> Delivery | None:
     """What is still to be delivered after an attempt; None once it was acknowledged or is given up.
 
-    Args:
-        delivery: As it was when the attempt started.
-        started_at: The account's clock then, epoch seconds: a retry's delay counts from there.
-        status: The endpoint's answer, None for none within 10 s.
+    The delay of a retry counts from `started_at` of the account's clock; a `status` of None is no answer within 10 s.
     """
     if delivery.is_dropped or is_success(status) or delivery.number >= len(RETRY_DELAYS):
         return None
-    return replace(
-        delivery,
-        due=started_at + RETRY_DELAYS[delivery.number],
-        number=delivery.number + 1,
-        is_held=False,
-    )
+    due = started_at + RETRY_DELAYS[delivery.number]
+    return replace(delivery, due=due, number=delivery.number + 1, is_held=False)

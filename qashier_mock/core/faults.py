@@ -78,14 +78,7 @@ def pick(
     operation: str | None = None,
     webhook: EventType | None = None,
 ) -> FaultRule | None:
-    """The first rule that applies to this call or webhook, or None.
-
-    Args:
-        rules: In the order in which they were made.
-        draw: Gives a fresh number from [0, 1) for each rule with a probability.
-        operation: The operationId of the call.
-        webhook: The type of the event.
-    """
+    """The first rule that applies to this call or webhook, or None; `draw` gives a fresh number from [0, 1)."""
     for rule in rules:
         if rule.is_used_up:
             continue

@@ -44,13 +44,8 @@ class Decision(Enum):
 def decide(record: IdempotencyRecord | None, fingerprint: bytes, *, now: int, reject_reuse: bool) -> Decision:
     """What a request with a key does, given what is remembered of that key.
 
-    Only successes are ever remembered (IDM-8), so a key that was refused is simply new.
-
-    Args:
-        record: What the account remembers of the key, or None.
-        fingerprint: The new request's.
-        now: The account's clock, epoch seconds.
-        reject_reuse: Refuse a key that comes with another request, instead of replaying (IDM-9).
+    Only successes are ever remembered (IDM-8), so a key that was refused is simply new. With `reject_reuse`, a key that
+    comes with another request is refused instead of replayed (IDM-9).
     """
     if record is None or not record.is_remembered(now):
         return Decision.RUN

@@ -66,15 +66,9 @@ def check_currencies(params: CreateSession, allowed: Collection[str]) -> None:
 def open_session(
     params: CreateSession, *, session_id: str, account: AccountId, sequence: int, now: int, pay_url: str
 ) -> CheckoutSession:
-    """A new, open session (CRE-3 to CRE-8, AMT-1 to AMT-6).
+    """A new, open session, created at the account's `now` (CRE-3 to CRE-8, AMT-1 to AMT-6).
 
-    Args:
-        params: What the merchant asked for.
-        session_id: Its id.
-        account: Whose it is.
-        sequence: Its place in the account's order of creation.
-        now: The account's clock, epoch seconds.
-        pay_url: What the hosted pages' addresses begin with; the id is appended.
+    `sequence` is its place in the account's order of creation; `url` is `pay_url` with the id appended.
 
     Raises:
         ExpiresAtOutOfRange: `expires_at` is not 1,800 to 86,400 seconds from `now` (CRE-7).
@@ -110,11 +104,8 @@ def open_session(
 def advance(session: CheckoutSession, trigger: Trigger, now: int) -> tuple[CheckoutSession, EventType | None]:
     """The session after `trigger`, and the type of the event to send, if any.
 
-    Args:
-        session: As it is; it is not changed.
-        trigger: What happens to it.
-        now: The account's clock, epoch seconds. At and after `expires_at` only `DEADLINE_PASSED` moves a session;
-            before, any other trigger but that (EXP-7).
+    At and after `expires_at`, by the account's `now`, only `DEADLINE_PASSED` moves a session; before, any other trigger
+    but that (EXP-7).
 
     Raises:
         SessionNotOpen: The table has no such row, or the deadline says otherwise (EXP-2, EXP-3, EXP-5, PAY-2).

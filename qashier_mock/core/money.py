@@ -73,16 +73,13 @@ SYMBOLS: Final[Mapping[str, str]] = {
 def format_amount(minor_units: int, currency: str) -> str:
     """Write an amount the way a receipt does: symbol, digits in groups of three, the currency's own number of decimals.
 
-    Args:
-        minor_units: the amount in the currency's minor unit, 0 or more: 1250 is S$12.50 in SGD and ¥1,250 in JPY.
-        currency: an upper-case ISO 4217 code. A code that is not listed here counts as one with two decimals.
+    1250 minor units are S$12.50 in SGD and ¥1,250 in JPY. A code that is not listed here has two decimals.
 
     Raises:
-        ValueError: the amount is negative; no amount of this API is.
+        ValueError: The amount is negative; no amount of this API is.
     """
     if minor_units < 0:
-        message = f"an amount is never negative, got {minor_units} {currency}"
-        raise ValueError(message)
+        raise ValueError(f"an amount is never negative, got {minor_units} {currency}")
     decimals = DECIMALS.get(currency, _USUAL_DECIMALS)
     whole, fraction = divmod(minor_units, 10**decimals)
     digits = f"{whole:,}.{fraction:0{decimals}d}" if decimals else f"{whole:,}"

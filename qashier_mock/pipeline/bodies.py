@@ -26,12 +26,7 @@ class ClientGone(Exception):
 
 
 async def read(receive: Receive, declared: bytes | None, limit: int) -> bytes:
-    """Return the whole body.
-
-    Args:
-        receive: Of the request.
-        declared: Its Content-Length, if it had one.
-        limit: Bytes at most.
+    """Return the whole body, of at most `limit` bytes; `declared` is its Content-Length.
 
     Raises:
         Refused: It is longer. What is announced as longer is not read at all.
@@ -63,10 +58,6 @@ def _too_large(limit: int) -> Refused:
 
 def check_media_type(types: Sequence[bytes], codings: Sequence[bytes]) -> None:
     """Refuse other media types than JSON, and content codings. A body without a media type counts as JSON.
-
-    Args:
-        types: Every Content-Type of the request.
-        codings: Every Content-Encoding.
 
     Raises:
         Refused: Another media type, a content coding, or either header twice.

@@ -41,10 +41,7 @@ class Document:
 
     @classmethod
     def load(cls, source: Document | Mapping[str, Any] | Path) -> Document:
-        """Load a document.
-
-        Args:
-            source: A mapping, or the path of a .yaml or .json file.
+        """Load a document: a mapping, or a .yaml or .json file.
 
         Raises:
             OSError: The file cannot be read.
@@ -104,13 +101,7 @@ class _Proven(OpenAPISpecification):  # type: ignore[misc]  # Connexion ships no
 
 
 def precompile(source: Path) -> Path:
-    """Validate a YAML document and write its precompiled JSON beside it.
-
-    Args:
-        source: The .yaml file; it may refer to others beside it.
-
-    Returns:
-        The path of what was written.
+    """Validate a YAML document, and return the path of its precompiled JSON, which is written beside it.
 
     Raises:
         OSError: A file cannot be read or written.

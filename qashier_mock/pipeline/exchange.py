@@ -97,11 +97,7 @@ class Hooks(Protocol):
         """Return a fresh id of letters, digits and underscores."""
 
     def authenticate(self, authorization: Sequence[bytes]) -> Any:
-        """Return who is calling, never None. Whatever it raises goes to `render_error`.
-
-        Args:
-            authorization: The value of every Authorization header, in order.
-        """
+        """Return who is calling, never None, from the values of the Authorization headers, in order."""
 
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
         """Run after authentication, before anything is parsed: `call.arguments` is empty.

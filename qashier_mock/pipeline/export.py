@@ -58,9 +58,6 @@ def to_openapi31(document: Mapping[str, Any]) -> JSON:
     `nullable` becomes a type, an enum of one value a `const`, a boolean `exclusiveMinimum` or `exclusiveMaximum` the
     number itself, a schema's `example` its `examples`, and `x-webhooks` the `webhooks` that it stands for.
 
-    Args:
-        document: An OpenAPI 3.0 document, its references as they are.
-
     Raises:
         ValueError: A schema is `nullable` without a `type`, which in 3.0 means nothing.
     """

@@ -50,13 +50,7 @@ class CompiledOperation:
 
 
 def compile_operation(specification: Any, path: str, method: str, resolver: Any) -> CompiledOperation:
-    """Compile one operation.
-
-    Args:
-        specification: Connexion's `Specification`.
-        path: Template of the path.
-        method: Lower case, as in the document.
-        resolver: Connexion's `Resolver`, which finds the handler.
+    """Compile one operation of Connexion's `Specification`; its `Resolver` finds the handler.
 
     Raises:
         Unsupported: The document asks for something that is not done here, or there is no handler.

@@ -35,26 +35,10 @@ def argument_name(name: str) -> str:
 class Scalar:
     """One value in text form: a path segment, a header or a query parameter."""
 
-    __slots__ = (
-        "_is_bounded",
-        "argument",
-        "default",
-        "has_default",
-        "kind",
-        "label",
-        "required",
-        "schema",
-    )
+    __slots__ = ("_is_bounded", "argument", "default", "has_default", "kind", "label", "required", "schema")
 
     def __init__(self, name: str, schema: Mapping[str, Any], *, where: str, required: bool) -> None:
-        """Compile it.
-
-        Args:
-            name: The parameter's name in the document.
-            schema: Of the value.
-            where: How messages of the loader name it.
-            required: Whether it must be there.
-        """
+        """Compile the schema of a parameter; messages of the loader say `where` it stands."""
         source = translate(schema, where, request=True)
         self.kind = source.get("type")
         if self.kind not in ("string", "integer", "boolean"):
@@ -167,11 +151,7 @@ class QueryParser:
 
 
 def decode(raw: bytes, label: str | None) -> str:
-    """Return the text of a percent-encoded piece of a query, as HTML forms write it.
-
-    Args:
-        raw: The piece, without `&` and `=`.
-        label: The parameter whose value it is; None where it is a name.
+    """Return the text of a percent-encoded name (no label) or value in a query, as HTML forms write it.
 
     Raises:
         Refused: A percent sign without two hexadecimal digits, or bytes that are no UTF-8.

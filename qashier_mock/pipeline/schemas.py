@@ -48,10 +48,7 @@ class Unsupported(ValueError):
 def translate(schema: Any, where: str, *, request: bool) -> JSON:
     """Return the Draft 4 schema of an OpenAPI 3.0 schema whose references have been resolved.
 
-    Args:
-        schema: The schema; not changed.
-        where: How messages name it.
-        request: Whether it describes what is sent to us; there, `readOnly` is refused.
+    Messages say `where` it stands. In the schema of a `request`, `readOnly` is refused.
 
     Raises:
         Unsupported: A keyword or format that is not enforced here, or a schema that contains itself.
@@ -120,10 +117,7 @@ class Schema:
     def refusal(self, value: Any, name: str = "", *, at: tuple[str | int, ...] = ()) -> Refused:
         """Say what is wrong with an invalid value: the first violation, which is the same every time.
 
-        Args:
-            value: What was sent.
-            name: The parameter it came in; empty for a body.
-            at: Where in the body the value stands.
+        The value came in the parameter `name`, or stands in the body at `at`.
         """
         violation = next(violations(self.source, value, at), None)
         if violation is None:  # the two engines differ

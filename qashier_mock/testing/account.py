@@ -246,8 +246,7 @@ class QashierMock(MockAccount):
     def report(self, entries: int | None = None) -> dict[str, str]:
         """What happened, as text for people: title and text of each section, without secrets.
 
-        Args:
-            entries: How many of the last entries of each kind; None: as configured.
+        It has the last `entries` of each kind; None: as many as configured.
         """
         limit = self._config.report if entries is None else entries
         if limit <= 0:

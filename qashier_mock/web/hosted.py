@@ -61,10 +61,6 @@ def create_pages(service: CheckoutService, *, observe: Observe | None = None) ->
     """Make the application that serves everything below `/pay`.
 
     The pages ask for no key: whoever has the URL of a session may pay it, as in production.
-
-    Args:
-        service: What the customer's acts are handed to.
-        observe: Told of each request; None: nobody is.
     """
     pages = _Pages(service)
     resource = partial(_Resource, observe=observe)
