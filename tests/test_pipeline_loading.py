@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,16 +88,6 @@ class TestLoading:
         with pytest.raises(Unsupported, match="must be an object, not true"):
             translate(True, "here", request=True)
 
-    def test_handlers_may_be_a_module(self) -> None:
-        module = types.ModuleType("handlers_of_a_test")
-        exec("async def get_thing(call, id): ...\nasync def _hidden(): ...", module.__dict__)  # noqa: S102
-        module.__dict__["imported"] = echo
-        rest = {name: handler for name, handler in echoes(TINY).items() if name != "get_thing"}
-        build(handlers=[module, rest])
-        exec("async def get_nothing(call): ...", module.__dict__)  # noqa: S102
-        with pytest.raises(Unsupported, match="'get_nothing'"):
-            build(handlers=[module, rest])
-
     def test_a_missing_handler_is_told(self) -> None:
         handlers = echoes(TINY)
         del handlers["get_thing"]
@@ -129,8 +118,8 @@ class TestLoading:
         ("handler", "told"),
         [
             (lambda call, id: Reply(200), "async"),  # noqa: A006, ARG005
-            ("async def f(call): ...", "does not take 'id'"),
-            ("async def f(call, id, other): ...", "asks for 'other'"),
+            ("async def f(call): ...", "unexpected keyword argument 'id'"),
+            ("async def f(call, id, other): ...", "missing a required (keyword-only )?argument: 'other'"),
         ],
     )
     def test_a_handler_takes_what_the_document_gives(self, handler: Any, told: str) -> None:
@@ -144,7 +133,7 @@ class TestLoading:
     def test_a_handler_has_a_default_for_what_is_optional(self) -> None:
         async def create_thing(call: Call, body: Any, idempotency_key: str) -> None: ...
 
-        with pytest.raises(Unsupported, match="no default"):
+        with pytest.raises(Unsupported, match=r"missing a required (keyword-only )?argument: 'idempotency_key'"):
             build(handlers={**echoes(TINY), "create_thing": create_thing})
 
     @pytest.mark.parametrize("name", ["qashier", "control"])

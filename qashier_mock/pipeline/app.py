@@ -70,7 +70,7 @@ def create_pipeline(
 
     Args:
         documents: Each with the base paths it is served under; "" is the root.
-        handlers: One or more objects, modules or mappings whose attributes named by an operationId are its handlers:
+        handlers: One or more objects or mappings whose attributes named by an operationId are its handlers:
             `async def operation_id(call, **arguments) -> Reply`. They begin without a task of their own: what needs
             one, as `asyncio.timeout` does, awaits `have_a_task()` first.
         hooks: What the pipeline asks of its owner.

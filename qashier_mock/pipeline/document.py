@@ -51,8 +51,6 @@ class Document:
             return source
         if not isinstance(source, Path):
             return cls(source)
-        if source.suffix == ".json":
-            return cls(_object(orjson.loads(source.read_bytes()), source.name), name=source.name)
         precompiled = source.with_suffix(PRECOMPILED_SUFFIX)
         if precompiled.is_file():
             stored = orjson.loads(precompiled.read_bytes())

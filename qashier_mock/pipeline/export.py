@@ -5,8 +5,8 @@ Pure: nothing is read or changed.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 JSON = dict[str, Any]
@@ -106,94 +106,74 @@ def bundle(document: Mapping[str, Any], load: Callable[[str], Mapping[str, Any]]
     """Return a document that refers to no other file: the components of other files become its own.
 
     Args:
-        document: A document whose references may lead to components of other files (`other.yaml#/components/…/Name`).
-        load: Returns the content of such a file, given its path relative to the document, with `/` between its parts.
+        document: A document whose references may lead to components of files beside it (`other.yaml#/components/…`).
+        load: Returns the content of such a file, given its name.
 
     Raises:
         ValueError: A reference leads elsewhere than to a named component, or to none, or two components of the same
             section and name would meet.
     """
-    return _Bundle(document, load).made()
+    bundled = _Bundle(files={"": document}, load=load)
+    for section, named in document.get("components", {}).items():
+        for name in named:
+            bundled.take("", section, name)
+    rest: JSON = {name: bundled.relocated(value, "") for name, value in document.items() if name != "components"}
+    return {**rest, "components": bundled.components} if bundled.components else rest
 
 
+@dataclass(slots=True)
 class _Bundle:
-    """One run of `bundle`."""
+    """What one bundle has so far: the files it was made from, its components, and the file of each."""
 
-    def __init__(self, document: Mapping[str, Any], load: Callable[[str], Mapping[str, Any]]) -> None:
-        self._document = document
-        self._load = load
-        self._files: dict[str, Mapping[str, Any]] = {"": document}
-        self._components: dict[str, JSON] = {}
-        self._origins: dict[tuple[str, str], tuple[str, str, str]] = {}
+    files: dict[str, Mapping[str, Any]]
+    load: Callable[[str], Mapping[str, Any]]
+    components: dict[str, JSON] = field(default_factory=dict)
+    origins: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def made(self) -> JSON:
-        """Return the bundled document; its own components first, in their order."""
-        rest = {name: value for name, value in self._document.items() if name != "components"}
-        for section, named in self._document.get("components", {}).items():
-            if section.startswith("x-"):
-                self._components[section] = _copy(named)
-                continue
-            for name in named:
-                self._take("", section, name)
-        bundled: JSON = self._relocated(rest, "")
-        if self._components:
-            bundled["components"] = self._components
-        return bundled
-
-    def _take(self, file: str, section: str, name: str) -> None:
-        """Make a component of `file` one of the bundle's, unless it is already.
-
-        A component that is nothing but a reference to its namesake in another file stands for that one.
-        """
-        component = self._component(file, section, name)
-        origin = (file, section, name)
-        while (further := self._target(component.get("$ref"), origin[0])) and further[1:] == (section, name):
-            if further == origin:
-                raise ValueError(f"the component {section}/{name} refers to itself")
-            origin, component = further, self._component(*further)
-        known = self._origins.setdefault((section, name), origin)
-        if known != origin:
-            where = " and ".join(sorted(place[0] or "the document itself" for place in (known, origin)))
-            raise ValueError(f"two components are called {section}/{name}: in {where}")
-        named = self._components.setdefault(section, {})
-        if name not in named:
-            named[name] = {}  # its place, before what it refers to takes theirs; also ends cycles
-            named[name].update(self._relocated(component, origin[0]))
-
-    def _component(self, file: str, section: str, name: str) -> Mapping[str, Any]:
-        if file not in self._files:
-            self._files[file] = self._load(file)
+    def take(self, file: str, section: str, name: str) -> None:
+        """Make a component of `file` one of the bundle's; a reference to its namesake elsewhere stands for that one."""
+        if file not in self.files:
+            self.files[file] = self.load(file)
         try:
-            component = self._files[file]["components"][section][name]
+            component = self.files[file]["components"][section][name]
         except KeyError:
             raise ValueError(f"{file or 'the document'} has no component {section}/{name}") from None
-        if not isinstance(component, dict):
-            raise ValueError(f"the component {section}/{name} is no object")  # noqa: TRY004 - a wrong document
-        return component
+        target = _target(component, file)
+        if target is not None and target[0] != file and target[1:] == (section, name):
+            self.take(*target)
+            return
+        known = self.origins.setdefault((section, name), file)
+        if known != file:
+            where = " and ".join(sorted(each or "the document itself" for each in (known, file)))
+            raise ValueError(f"two components are called {section}/{name}: in {where}")
+        named = self.components.setdefault(section, {})
+        if name not in named:
+            named[name] = None  # its place, before what it refers to takes theirs; also ends cycles
+            named[name] = self.relocated(component, file)
 
-    def _target(self, reference: Any, file: str) -> tuple[str, str, str] | None:
-        """Return file, section and name of what a reference in `file` leads to; None for no reference."""
-        if not isinstance(reference, str):
-            return None
-        path, _, pointer = reference.partition("#")
-        parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")]
-        if len(parts) != 4 or parts[:2] != ["", "components"]:  # noqa: PLR2004 - "", components, section, name
-            raise ValueError(f"a reference must lead to a named component, {reference!r} does not")
-        where = posixpath.normpath(posixpath.join(posixpath.dirname(file), path)) if path else file
-        return where, parts[2], parts[3]
-
-    def _relocated(self, node: Any, file: str) -> Any:
+    def relocated(self, node: Any, file: str) -> Any:
         """Copy what stands in `file`, its references leading to components of the bundle."""
         if isinstance(node, list):
-            return [self._relocated(each, file) for each in node]
+            return [self.relocated(each, file) for each in node]
         if not isinstance(node, dict):
             return node
-        target = self._target(node.get("$ref"), file)
+        target = _target(node, file)
         if target is None:
-            return {name: self._relocated(value, file) for name, value in node.items()}
-        self._take(*target)
-        section, name = (part.replace("~", "~0").replace("/", "~1") for part in target[1:])
-        return {**node, "$ref": f"#/components/{section}/{name}"}
+            return {name: self.relocated(value, file) for name, value in node.items()}
+        self.take(*target)
+        return {**node, "$ref": f"#/components/{target[1]}/{target[2]}"}
+
+
+def _target(node: Any, file: str) -> tuple[str, str, str] | None:
+    """Return file, section and name of what a reference in `file` leads to; None for what is no reference."""
+    reference = node.get("$ref") if isinstance(node, dict) else None
+    if not isinstance(reference, str):
+        return None
+    path, _, pointer = reference.partition("#")
+    parts = pointer.split("/")
+    if len(parts) != 4 or parts[:2] != ["", "components"]:  # noqa: PLR2004 - "", components, section, name
+        raise ValueError(f"a reference must lead to a named component, {reference!r} does not")
+    return path or file, parts[2], parts[3]
 
 
 def _copy(value: Any) -> Any:

@@ -37,10 +37,8 @@ class Handlers:
 
 
 def _offered(owner: object) -> list[str]:
-    """Return the names of an owner's public coroutine functions; of a module, those written in it."""
+    """Return the names of an owner's public coroutine functions."""
     if isinstance(owner, Mapping):
         return [str(name) for name in owner]
     members = inspect.getmembers(owner, inspect.iscoroutinefunction)
-    if inspect.ismodule(owner):
-        members = [(name, member) for name, member in members if member.__module__ == owner.__name__]
     return [name for name, _ in members if not name.startswith("_")]

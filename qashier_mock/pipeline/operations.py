@@ -127,21 +127,15 @@ def _check_responses(responses: Mapping[str, Any], where: str) -> None:
 
 
 def _check_handler(function: Any, scalars: list[Scalar], body: BodyParser | None, where: str) -> None:
-    """Check that a handler takes the arguments of its operation, and no others."""
+    """Check that a handler takes the arguments of its operation, with and without the optional ones."""
     name = getattr(function, "__name__", repr(function))
     if not inspect.iscoroutinefunction(function):
         raise Unsupported(f"{where}: the handler {name} must be an async function")
-    given = {scalar.argument: scalar.required or scalar.has_default for scalar in scalars}
+    always = {scalar.argument: scalar.required or scalar.has_default for scalar in scalars}
     if body is not None:
-        given["body"] = body.required
-    parameters = list(inspect.signature(function).parameters.values())[1:]  # the first one is the call
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    named = {parameter.name: parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
-    for argument, always in given.items():
-        if argument not in named and not takes_all:
-            raise Unsupported(f"{where}: the handler {name} does not take {argument!r}")
-        if argument in named and not always and named[argument].default is inspect.Parameter.empty:
-            raise Unsupported(f"{where}: {argument!r} is optional, but the handler {name} has no default for it")
-    for argument, parameter in named.items():
-        if argument not in given and parameter.default is inspect.Parameter.empty:
-            raise Unsupported(f"{where}: the handler {name} asks for {argument!r}, which no parameter gives it")
+        always["body"] = body.required
+    for given in (list(always), [argument for argument in always if always[argument]]):
+        try:
+            inspect.signature(function).bind("the call", **dict.fromkeys(given))
+        except TypeError as error:
+            raise Unsupported(f"{where}: the handler {name} cannot be called with {given}: {error}") from None

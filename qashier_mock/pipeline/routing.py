@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,35 +16,16 @@ if TYPE_CHECKING:
     from qashier_mock.pipeline.operations import CompiledOperation
 
 
+@dataclass(slots=True)
 class Route:
-    """One path.
+    """One path: its operations by method, and the value of Allow, every method of the path."""
 
-    Attributes:
-        operations: By method.
-        allow: The value of Allow, every method of the path.
-        template: For messages.
-    """
-
-    __slots__ = ("allow", "operations", "template")
-
-    def __init__(self, template: str) -> None:
-        self.template = template
-        self.operations: dict[str, CompiledOperation] = {}
-        self.allow = b""
-
-    def add(self, operation: CompiledOperation) -> None:
-        """Add the operation of one method."""
-        self.operations[operation.method] = operation
-        self.allow = ", ".join(sorted(self.operations)).encode()
+    operations: dict[str, CompiledOperation] = field(default_factory=dict)
+    allow: bytes = b""
 
 
-class _Node:
-    __slots__ = ("any", "route", "static")
-
-    def __init__(self) -> None:
-        self.static: dict[bytes, _Node] = {}
-        self.any: _Node | None = None
-        self.route: Route | None = None
+Pattern = tuple[bytes | None, ...]
+"""The segments of a path; None stands for a parameter."""
 
 
 class Router:
@@ -52,12 +35,13 @@ class Router:
         static: Routes without parameters, by raw path.
     """
 
-    __slots__ = ("_last", "_root", "static")
+    __slots__ = ("_last", "_patterns", "_routes", "static")
 
     def __init__(self) -> None:
         self.static: dict[bytes, Route] = {}
-        self._root = _Node()
         self._last: dict[bytes, Route] = {}  # routes whose only parameter is their last segment, by what is before it
+        self._routes: dict[Pattern, Route] = {}
+        self._patterns: dict[int, list[Pattern]] = {}  # by their length, those with names in front before others
 
     def add(self, base_path: str, operation: CompiledOperation) -> None:
         """Add an operation under a base path.
@@ -66,25 +50,18 @@ class Router:
             Unsupported: The method of that path is taken, or a parameter is not a whole segment.
         """
         template = base_path.rstrip("/") + operation.path
-        segments = template.split("/")[1:]
-        node = self._root
-        for segment in segments:
-            if segment.startswith("{") and segment.endswith("}") and segment.count("{") == 1:
-                node.any = node.any or _Node()
-                node = node.any
-            elif "{" in segment or "}" in segment or "%" in segment:
-                raise Unsupported(f"{template}: a parameter must be a whole segment of the path")
-            else:
-                node = node.static.setdefault(segment.encode(), _Node())
-        route = node.route = node.route or Route(template)
+        pattern = tuple([_named(segment, template) for segment in template.split("/")[1:]])
+        if pattern not in self._routes:
+            insort(self._patterns.setdefault(len(pattern), []), pattern, key=_precedence)
+        route = self._routes.setdefault(pattern, Route())
         if operation.method in route.operations:
             raise Unsupported(f"{operation.method} {template} is described twice")
-        route.add(operation)
-        before, _, last = template.rpartition("/")
-        if "{" not in template:
+        route.operations[operation.method] = operation
+        route.allow = ", ".join(sorted(route.operations)).encode()
+        if None not in pattern:
             self.static[template.encode()] = route
-        elif "{" not in before and last.startswith("{"):
-            self._last[before.encode()] = route
+        elif pattern.index(None) == len(pattern) - 1:
+            self._last[template.rpartition("/")[0].encode()] = route
 
     def match(self, raw_path: bytes) -> tuple[Route | None, Sequence[bytes]]:
         """Return the route of a raw path that is none of `static`, and the decoded values of its parameters, in order.
@@ -97,25 +74,24 @@ class Router:
             if route is not None and last:
                 return route, (last,)
         segments = [unquote_to_bytes(segment) for segment in raw_path.split(b"/")[1:]]
-        values: list[bytes] = []
-        return self._descend(self._root, segments, 0, values), values
+        for pattern in self._patterns.get(len(segments), ()):
+            pairs = list(zip(pattern, segments, strict=True))
+            if all(segment if name is None else segment == name for name, segment in pairs):
+                return self._routes[pattern], [segment for name, segment in pairs if name is None]
+        return None, ()
 
-    def _descend(self, node: _Node, segments: list[bytes], i: int, values: list[bytes]) -> Route | None:
-        if i == len(segments):
-            return node.route
-        segment = segments[i]
-        below = node.static.get(segment)
-        if below is not None:
-            found = self._descend(below, segments, i + 1, values)
-            if found is not None:
-                return found
-        if node.any is None or not segment:
-            return None
-        values.append(segment)
-        found = self._descend(node.any, segments, i + 1, values)
-        if found is None:
-            values.pop()
-        return found
+
+def _named(segment: str, template: str) -> bytes | None:
+    """What a segment of a template is called; None for a parameter."""
+    if segment.startswith("{") and segment.endswith("}") and segment.count("{") == 1:
+        return None
+    if "{" in segment or "}" in segment or "%" in segment:
+        raise Unsupported(f"{template}: a parameter must be a whole segment of the path")
+    return segment.encode()
+
+
+def _precedence(pattern: Pattern) -> list[bool]:
+    return [segment is None for segment in pattern]
 
 
 class Pages:
