@@ -202,10 +202,11 @@ class MockApp:
                 token=self.settings.inspector_token,
                 is_closing=lambda: self.is_closing,
                 new_request_id=self.hooks.new_request_id,
+                parse_body=lambda operation_id, body: pipeline.parse_body(operation_id, body),
             )
         )
         docs = create_docs(public.content)
-        asgi = create_pipeline(
+        pipeline = create_pipeline(
             documents,
             [api, control],
             self.hooks,
@@ -222,7 +223,7 @@ class MockApp:
             lifespan=self._lifespan,
             judge=judge,
         )
-        asgi = asgi if broken is None else broken.wrap(asgi)
+        asgi = pipeline if broken is None else broken.wrap(pipeline)
         return _with_cors(asgi, self.settings.cors) if self.settings.cors else asgi
 
     def listen_on(self, address: str, *, host: str) -> None:

@@ -449,6 +449,36 @@ def test_the_clock_moves_to_the_next_deadline_and_the_session_expires(account: M
     expect(page.get_by_test_id("clock")).to_contain_text("frozen")
 
 
+@pytest.mark.parametrize(
+    ("tab", "form"),
+    [
+        ("faults", {"action": "delay", "seconds": "86401"}),
+        ("faults", {"action": "delay", "seconds": "-1"}),
+        ("faults", {"action": "delay", "seconds": "inf"}),
+        ("faults", {"action": "status", "status": "200"}),
+        ("faults", {"action": "drop", "times": "0"}),
+        ("faults", {"action": "drop", "times": "1.5"}),
+        ("faults", {"action": "drop", "times": "[" * 40_000}),
+        ("faults", {"action": "duplicate", "about": "operation"}),
+        ("faults", {"action": "lose_answer", "about": "webhook"}),
+        ("faults", {}),
+        ("endpoints", {"url": "http://[x"}),
+        ("endpoints", {"url": "http://shop:password@127.0.0.1/hook"}),
+        ("endpoints", {"url": "http://127.0.0.1:99999/hook"}),
+        ("endpoints", {"url": DEAD_END, "secret": "s" * 1_001}),
+        ("endpoints", {}),
+    ],
+)
+def test_a_form_is_refused_where_the_control_api_would_refuse_it(
+    account: MockAccount, tab: str, form: dict[str, str]
+) -> None:
+    answer = httpx.post(address(account, tab), data=form)
+    assert answer.status_code == 422, answer.text
+    assert "That did not work" in answer.text
+    assert account.faults == []
+    assert account.webhook_endpoints == []
+
+
 def test_a_fault_is_scripted_and_removed(account: MockAccount, page: Page) -> None:
     page.goto(address(account, "faults"))
     page.get_by_label("What goes wrong").select_option("status")

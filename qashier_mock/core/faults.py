@@ -13,7 +13,7 @@ ANY: Final = "*"
 
 
 class FaultAction(StrEnum):
-    """What goes wrong; the first five with an API call, the last four (and `drop`, `delay`) with a webhook."""
+    """What goes wrong: the first five with an API call; the last three, `drop` and `delay` with a webhook."""
 
     DELAY = "delay"
     STATUS = "status"
@@ -23,16 +23,6 @@ class FaultAction(StrEnum):
     DUPLICATE = "duplicate"
     REORDER = "reorder"
     BAD_SIGNATURE = "bad_signature"
-
-
-WEBHOOK_ACTIONS: Final = frozenset(
-    {FaultAction.DROP, FaultAction.DELAY, FaultAction.DUPLICATE, FaultAction.REORDER, FaultAction.BAD_SIGNATURE}
-)
-CALL_ACTIONS: Final = frozenset(FaultAction) - {
-    FaultAction.DUPLICATE,
-    FaultAction.REORDER,
-    FaultAction.BAD_SIGNATURE,
-}
 
 
 @dataclass(frozen=True, slots=True)

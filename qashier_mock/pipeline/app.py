@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
+import orjson
+
 from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.pipeline.delays import Delays
@@ -65,7 +67,7 @@ def create_pipeline(
     max_body: int = MAX_BODY,
     judge: Judge | None = None,
     timer: Callable[[], float] = time.perf_counter,
-) -> ASGIApp:
+) -> CompiledApp:
     """Compile documents and handlers into an ASGI app.
 
     Args:
@@ -146,6 +148,15 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 self.operations.append(operation)
                 for base_path in base_paths:
                     self._router.add(base_path, operation)
+
+    def parse_body(self, operation_id: str, body: Mapping[str, Any]) -> Any:
+        """Return what an operation's handler would be given for a body that came another way, such as by a form.
+
+        Raises:
+            Refused: It is not what the document describes.
+        """
+        (parser,) = (each.body for each in self.operations if each.operation_id == operation_id and each.body)
+        return parser.parse(orjson.dumps(body))[0]
 
     def finish(self) -> None:
         """Compile what needs all documents to be known."""

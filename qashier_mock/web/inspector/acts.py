@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from qashier_mock.core.credentials import DEFAULT_KEY, account_of, hint_of, key_of
 from qashier_mock.core.errors import RequestInvalid
-from qashier_mock.core.faults import CALL_ACTIONS, WEBHOOK_ACTIONS, FaultAction, FaultRule
+from qashier_mock.core.faults import FaultAction
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId
 from qashier_mock.core.request import RequestRef
@@ -79,7 +78,7 @@ class Acts:
         elif act in _ACTS:
             await self._parts.service.apply(account, session_id, _ACTS[act])
         else:
-            raise RequestInvalid(f"There is no act {act!r} for a session.")
+            raise RequestInvalid(f"There is no action {act!r}: pay, fail, cancel or expire a session.")
         return PAGES.see_other(path_of(request))
 
     async def resend(self, request: Request) -> Response:
@@ -104,7 +103,7 @@ class Acts:
         elif move == "deadline":
             deadline = await self._parts.inspection.next_deadline(account)
             if deadline is None:
-                raise RequestInvalid("No session of this account is open, so that none can expire.")
+                raise RequestInvalid("No session of this account is open, so none can expire.")
             await clocks.advance(account, to=max(now, deadline))
         else:
             raise RequestInvalid(f"The clock has no button {move!r}.")
@@ -113,11 +112,9 @@ class Acts:
     async def add_endpoint(self, request: Request) -> Response:
         """Deliver webhooks to one more place."""
         form = await form_of(request)
-        url = checked_url(form.get("url", "").strip())
-        secret = form.get("secret") or None
-        await self._parts.accounts.add_endpoint(
-            account_of_path(request), url, secret=secret, types=wire.parse_types(None)
-        )
+        endpoint = {"url": form.get("url", "").strip()} | ({"secret": form["secret"]} if form.get("secret") else {})
+        url, secret, types = wire.parse_endpoint(self._parts.parse_body("create_webhook_endpoint", endpoint))
+        await self._parts.accounts.add_endpoint(account_of_path(request), url, secret=secret, types=types)
         return PAGES.see_other(path_of(request))
 
     async def remove_endpoint(self, request: Request) -> Response:
@@ -126,8 +123,8 @@ class Acts:
         return PAGES.see_other(path_of(request).removesuffix("/remove"))
 
     async def add_fault(self, request: Request) -> Response:
-        rule = rule_of(await form_of(request))
-        await self._parts.accounts.add_fault(account_of_path(request), rule)
+        body = self._parts.parse_body("create_fault", _fault_of(await form_of(request)))
+        await self._parts.accounts.add_fault(account_of_path(request), wire.parse_fault(body))
         return PAGES.see_other(path_of(request))
 
     async def remove_fault(self, request: Request) -> Response:
@@ -142,37 +139,25 @@ class Acts:
         return PAGES.see_other(back if back == below or back.startswith(f"{below}/") else below)
 
 
-def checked_url(text: str) -> str:
-    """The URL of an endpoint.
+def _fault_of(form: Mapping[str, str]) -> dict[str, object]:
+    """The fault rule that a form describes, as the body that the control API takes.
 
-    Raises:
-        RequestInvalid: It is no absolute http or https URL.
+    The form has fields for every action, so those of other actions are left out.
     """
-    if not re.fullmatch(r"https?://[!-~]{1,2000}", text) or not urlsplit(text).hostname:
-        raise RequestInvalid(f"{text!r} is no absolute http or https URL.")
-    return text
+    action = form.get("action", "")
+    body: dict[str, object] = {"webhook" if form.get("about") == "webhook" else "operation": "*", "action": action}
+    if action == FaultAction.DELAY:
+        body["seconds"] = _value_of(form.get("seconds") or "0")
+    if action == FaultAction.STATUS:
+        body["status"] = _value_of(form.get("status") or "503")
+    if form.get("times"):
+        body["times"] = _value_of(form["times"])
+    return body
 
 
-def rule_of(form: Mapping[str, str]) -> FaultRule:
-    """The fault rule that a form describes.
-
-    Raises:
-        RequestInvalid: There is no such fault, or a field of it does not fit.
-    """
-    action, is_webhook = form.get("action", ""), form.get("about") == "webhook"
-    known = WEBHOOK_ACTIONS if is_webhook else CALL_ACTIONS
-    if action not in known:
-        what = "webhooks" if is_webhook else "calls of the API"
-        raise RequestInvalid(f"{action!r} is no fault of {what}; there are {', '.join(sorted(known))}.")
+def _value_of(text: str) -> object:
+    """A number where a field has one, else its text, which the document refuses."""
     try:
-        return FaultRule(
-            id="",
-            action=FaultAction(action),
-            operation=None if is_webhook else "*",
-            webhook="*" if is_webhook else None,
-            seconds=float(form.get("seconds") or 0),
-            status=int(form.get("status") or 503) if action == FaultAction.STATUS else None,
-            times=int(form["times"]) if form.get("times") else None,
-        )
-    except ValueError:
-        raise RequestInvalid("Seconds, status and how often are numbers.") from None
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from qashier_mock.address import is_loopback
 from qashier_mock.core.errors import ApiError, RequestInvalid
+from qashier_mock.pipeline.refusal import Refused
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.web.inspector.parts import PREFIX, InspectorParts, path_of, problem
 from qashier_mock.web.origin import check_origin
@@ -41,7 +42,7 @@ class Door:
             response = await self._answer(request)
         except _NotFromHere as error:
             response = problem(HTTPStatus.FORBIDDEN, "Not from here", str(error))
-        except ApiError as error:
+        except (ApiError, Refused) as error:
             response = problem(HTTPStatus.UNPROCESSABLE_ENTITY, "That did not work", str(error))
         except StoreUnavailable as error:
             response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store does not answer", str(error))

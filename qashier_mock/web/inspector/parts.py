@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 from starlette.requests import Request
@@ -43,6 +43,8 @@ class InspectorParts:
         token: What clients beyond loopback have to give; None: none of them is answered.
         is_closing: Whether the server is about to stop.
         new_request_id: Names what is done here, as the request of an integration would be.
+        parse_body: Takes an operationId of the control API and a body for it; returns the body once it is valid, else
+            raises `Refused`.
     """
 
     inspection: Inspection
@@ -56,6 +58,7 @@ class InspectorParts:
     token: str | None
     is_closing: Callable[[], bool]
     new_request_id: Callable[[], str]
+    parse_body: Callable[[str, Mapping[str, Any]], Any]
 
 
 def account_of_path(request: Request) -> AccountId:
