@@ -63,13 +63,11 @@ class ClockReading:
 
     Attributes:
         now: Epoch seconds.
-        frozen: Whether it stands.
-        is_new: Whether the account has nothing yet, so that its clock may be set to any instant.
+        frozen: Whether it is frozen.
     """
 
     now: int
     frozen: bool
-    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +121,6 @@ class AccountService:
         """What the account's clock shows."""
         async with self._store.transaction(account, reading=True) as tx:
             return self._reading(tx)
-
-    async def set_clock_of_new(self, account: AccountId, now: int, *, frozen: bool) -> None:
-        """Set the clock of an account that has nothing yet, to any instant (epoch seconds).
-
-        Raises:
-            RequestInvalid: The account has a session by now.
-        """
-        async with self._store.transaction(account) as tx:
-            if not self._reading(tx).is_new:
-                raise RequestInvalid(
-                    "The account has just got its first session; its clock can no longer go back.", param="now"
-                )
-            clock = AccountClock(frozen_at=now) if frozen else AccountClock(offset=now - self._clock())
-            await self._service.set_clock(tx, clock)
 
     async def settings(self, account: AccountId) -> Profile:
         """The account's settings."""
@@ -318,8 +302,7 @@ class AccountService:
                 raise IdTaken(taken)
             drawn = max(tx.state.drawn, min(snapshot.drawn, MOST_DRAWN // 2))
             await tx.clear()
-            offset = snapshot.clock.now - self._clock()
-            clock = AccountClock(frozen_at=snapshot.clock.now) if snapshot.clock.frozen else AccountClock(offset=offset)
+            clock = AccountClock.showing(snapshot.clock.now, self._clock(), frozen=snapshot.clock.frozen)
             state = await tx.change()
             state.profile, state.drawn = replace(snapshot.profile, clock=clock), drawn
             await _fill(tx, snapshot)
@@ -332,8 +315,7 @@ class AccountService:
             raise RequestInvalid(refusal, kind=ErrorKind.RULE, param=param)
 
     def _reading(self, tx: Transaction) -> ClockReading:
-        is_frozen = tx.state.profile.clock.frozen_at is not None
-        return ClockReading(self._service.now(tx), is_frozen, is_new=tx.state.sessions == 0)
+        return ClockReading(self._service.now(tx), frozen=tx.state.profile.clock.frozen_at is not None)
 
     def _settings(self, tx: Transaction) -> Profile:
         return replace(tx.state.profile, strict=self._service.advisor.is_strict(tx))
@@ -388,7 +370,7 @@ def check_snapshot(snapshot: AccountSnapshot) -> None:
     if now > LATEST:
         raise SnapshotInvalid(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")
     if snapshot.drawn > MOST_DRAWN:
-        raise SnapshotInvalid(f"nobody has drawn more than {MOST_DRAWN} ids", "counter")
+        raise SnapshotInvalid(f"its counter is beyond {MOST_DRAWN}", "counter")
     for index, session in enumerate(snapshot.sessions):
         _check_session(session, now, f"sessions[{index}]")
     for index, (earlier, later) in enumerate(pairwise(snapshot.sessions)):
@@ -416,4 +398,5 @@ def _check_session(session: CheckoutSession, now: int, where: str) -> None:
     if session.created > now:
         raise SnapshotInvalid("a session was created after the snapshot's now", f"{where}.created")
     if not SHORTEST_LIFE <= session.expires_at - session.created <= LONGEST_LIFE:
-        raise SnapshotInvalid("a session lives 1,800 to 86,400 seconds", f"{where}.expires_at")
+        what = f"a session must expire {SHORTEST_LIFE:,} to {LONGEST_LIFE:,} seconds after it was created"
+        raise SnapshotInvalid(what, f"{where}.expires_at")

@@ -79,7 +79,7 @@ class Event(TypedDict):
 
 
 class Clock(TypedDict):
-    """An account's time, and whether it stands."""
+    """An account's time, and whether it is frozen."""
 
     now: int
     frozen: bool

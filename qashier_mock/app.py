@@ -202,7 +202,7 @@ class MockApp:
                 token=self.settings.inspector_token,
                 is_closing=lambda: self.is_closing,
                 new_request_id=self.hooks.new_request_id,
-                parse_body=lambda operation_id, body: pipeline.parse_body(operation_id, body),
+                parse_body=lambda operation_id, body: pipeline.parse_body(operation_id, body),  # noqa: PLW0108 - it is made below
             )
         )
         docs = create_docs(public.content)

@@ -18,7 +18,7 @@ from qashier_mock.webhooks import POLL_INTERVAL, Dispatcher
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A move under way: where the clock stood, where it goes, and whether it stands there."""
+    """A move under way: where the clock stood, where it goes, and whether it is frozen there."""
 
     begin: int
     target: int
@@ -37,6 +37,34 @@ class Clocks:
         self._moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
         dispatcher.before_work(self.resume)
 
+    async def set(self, account: AccountId, *, to: int | None = None, frozen: bool | None = None) -> list[str]:
+        """Set the account's clock: forward; back only while the account has no session.
+
+        Args:
+            account: Whose clock.
+            to: Where to, epoch seconds; None: where it is.
+            frozen: Whether the clock is frozen afterwards; None leaves that as it was.
+
+        Returns:
+            The ids of the sessions that expired, in the order of their deadlines.
+
+        Raises:
+            RequestInvalid: The clock cannot show that instant, or cannot go back any more.
+        """
+        async with self._store.transaction(account) as tx:
+            now, clock = self._service.now(tx), tx.state.profile.clock
+            if to is not None and to < now:
+                if tx.state.sessions:
+                    raise RequestInvalid(
+                        f"The account's clock shows {now} and cannot go back to {to}: sessions and keys would live "
+                        "twice. Use another key, or POST /_mock/v1/reset first.",
+                        param="now",
+                    )
+                is_frozen = clock.frozen_at is not None if frozen is None else frozen
+                await self._service.set_clock(tx, AccountClock.showing(to, self._clock(), frozen=is_frozen))
+                return []
+        return await self.advance(account, to=to, frozen=frozen)
+
     async def advance(
         self, account: AccountId, *, to: int | None = None, by: int = 0, frozen: bool | None = None
     ) -> list[str]:
@@ -49,7 +77,7 @@ class Clocks:
             account: Whose clock.
             to: Where to, epoch seconds; not before the account's now. None moves by some seconds.
             by: How many seconds to move, counted from the target of an earlier move that is still under way.
-            frozen: Whether the clock stands afterwards; None leaves that as it was.
+            frozen: Whether the clock is frozen afterwards; None leaves that as it was.
 
         Returns:
             The ids of the sessions that expired, in the order of their deadlines.
@@ -117,8 +145,7 @@ class Clocks:
         async with self._store.transaction(account) as tx:
             (await tx.change()).end_move(tx.worker)
             if tx.state.profile.clock == shown:
-                clock = AccountClock(frozen_at=now) if stands else AccountClock(offset=now - self._clock())
-                await self._service.set_clock(tx, clock)
+                await self._service.set_clock(tx, AccountClock.showing(now, self._clock(), frozen=stands))
 
     async def _end_failed_move(self, account: AccountId) -> None:
         """Release a clock whose move the store failed; it may have got further than this process knows."""

@@ -1,4 +1,4 @@
-"""Very many sessions that are overdue at once expire in several transactions, others having their turn in between."""
+"""Very many sessions that are overdue at once expire in several transactions, so that other requests get their turn."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from qashier_mock.core.model import CheckoutSession
 from qashier_mock.stores.base import Transaction
 
 EXPIRED_AT_ONCE: Final = 200
-"""What expires at most in one transaction: sessions, and as many more as there are endpoints that are told of each."""
+"""Rows that one transaction may write as sessions expire: one for each session and for each endpoint told of it."""
 
 _LOOK_AGAIN_AFTER: Final = 0.02
-"""Seconds until it is looked again whether another process has expired what is overdue."""
+"""Seconds until we look again whether another process has expired what is overdue."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class MoreOverdue(ApiError):
-    """Raised within a command that needs more to expire than its transaction may. What that did is committed."""
+    """Raised when more sessions must expire than one transaction may expire. What it did so far is committed."""
 
     def __init__(self, tx: Transaction) -> None:
         """Begin again, a little later if another process sees to what is overdue."""
@@ -44,7 +44,7 @@ def once_nothing_is_overdue(command: Callable[P, Coroutine[Any, Any, T]]) -> Cal
     return again
 
 
-async def found(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
+async def current_session(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
     """A session whose deadline has not passed, or that has ended.
 
     Raises:
@@ -55,22 +55,22 @@ async def found(tx: Transaction, session_id: str, now: int) -> CheckoutSession:
     if session is None:
         raise SessionNotFound(session_id)
     # Where a known defect sees nothing overdue, nothing more would expire however often the command began again.
-    if session.is_open and session.expires_at <= now and is_overdue(tx, now):
+    if session.is_open and session.expires_at <= now and has_overdue(tx, now):
         raise MoreOverdue(tx)
     return session
 
 
-def all_expired(tx: Transaction, now: int) -> None:
-    """Go on only where nothing is overdue.
+def require_none_overdue(tx: Transaction, now: int) -> None:
+    """Go on only if nothing is overdue.
 
     Raises:
         MoreOverdue: Something is.
     """
-    if is_overdue(tx, now):
+    if has_overdue(tx, now):
         raise MoreOverdue(tx)
 
 
-def is_overdue(tx: Transaction, now: int) -> bool:
+def has_overdue(tx: Transaction, now: int) -> bool:
     deadline = tx.next_deadline()
     return deadline is not None and deadline <= now
 

@@ -176,7 +176,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         try:
             sections = account.report()
         except MockError as error:
-            sections = {"journal": f"not to be had: {error}"}
+            sections = {"journal": f"unavailable: {error}"}
         if sections and (item.config.getoption("qashier_mock_keep") or item.config.getoption("qashier_mock_url")):
             sections["inspector"] = account.inspector_url
             item.config.stash.setdefault(_FAILED, {})[item.nodeid] = account.inspector_url

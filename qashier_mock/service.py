@@ -43,11 +43,11 @@ from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import Clock, IdSource
 from qashier_mock.overdue import (
     EXPIRED_AT_ONCE,
-    all_expired,
-    found,
+    current_session,
+    has_overdue,
     is_moved_elsewhere,
-    is_overdue,
     once_nothing_is_overdue,
+    require_none_overdue,
 )
 from qashier_mock.stores.base import Store, Transaction
 
@@ -119,8 +119,8 @@ class CheckoutService:
         check_currencies(params, self._policy.currencies)
         key = request.idempotency_key if self._refuses_in_flight else None
         async with self._store.transaction(account, key=key) as tx:
-            # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4). Of two
-            # that are equal the first is taken: sessions of the same second share one number.
+            # Another machine's clock may be ahead of this one's, and the list is ordered by creation (LIS-4). `max`
+            # keeps the first of two that are equal, so sessions of the same second share one int: that saves memory.
             read = await self._sync_clock(tx)
             now = max(tx.newest(), read)
             advice = await self.advisor.about(tx, request, now)
@@ -149,7 +149,7 @@ class CheckoutService:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
-            session = await found(tx, session_id, now)
+            session = await current_session(tx, session_id, now)
             if session.is_open:
                 if self.advisor.is_polling(account, session_id):
                     return session, await self.advisor.new(tx, (TIGHT_POLLING,), request, now)
@@ -192,7 +192,7 @@ class CheckoutService:
             now = await self._sync_clock(tx)
             advice = await self.advisor.about(tx, request, now)
             try:
-                session = await found(tx, session_id, now)
+                session = await current_session(tx, session_id, now)
                 replayed = await self._replay(tx, request, now, advice)
                 if replayed is not None:
                     return replayed
@@ -215,7 +215,7 @@ class CheckoutService:
         """
         async with self._store.transaction(account) as tx:
             now = await self._sync_clock(tx)
-            session = await self._move(tx, await found(tx, session_id, now), trigger, now, None)
+            session = await self._move(tx, await current_session(tx, session_id, now), trigger, now, None)
             await self.announce(tx)
             return session
 
@@ -234,7 +234,7 @@ class CheckoutService:
             raise SessionNotFound(session_id)
         async with self._store.transaction(account) as tx:
             now = await self._sync_clock(tx)
-            session = await found(tx, session_id, now)
+            session = await current_session(tx, session_id, now)
             try:
                 session = await self._move(tx, session, trigger, now, None)
             except SessionNotOpen:
@@ -251,7 +251,7 @@ class CheckoutService:
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
             try:
-                return account, await found(tx, session_id, now)
+                return account, await current_session(tx, session_id, now)
             except SessionNotFound:
                 return None
 
@@ -372,7 +372,7 @@ class CheckoutService:
     async def _sync_clock(self, tx: Transaction) -> int:
         """Read the account's clock, and expire what is overdue by it, as much of it as one transaction may."""
         now = self.now(tx)
-        if is_overdue(tx, now) and await self._sweep(tx, now):  # asked first, as it hardly ever is
+        if has_overdue(tx, now) and await self._sweep(tx, now):  # asked first, as it hardly ever is
             await self.announce(tx)
         return now
 
@@ -382,14 +382,14 @@ class CheckoutService:
         Raises:
             MoreOverdue: That is more than one transaction may expire.
         """
-        all_expired(tx, await self._sync_clock(tx))
+        require_none_overdue(tx, await self._sync_clock(tx))
 
     async def _sweep(self, tx: Transaction, now: int) -> bool:
         """Expire what is overdue, the earliest deadline first, as much of it as one transaction may; True if any was.
 
         Whoever moves the clock notes what expires, so that no other process takes a part of that.
         """
-        if not is_overdue(tx, now):
+        if not has_overdue(tx, now):
             return False
         noted = self._expired.get(tx.account, {})
         has_any = False

@@ -349,7 +349,7 @@ class Dispatcher:
             await tx.remove_delivery(delivery.id)
         elif await tx.is_claimed(delivery.id):
             await tx.put_delivery(later)
-        # else another process took this one for dead, and its own attempt decides what comes next
+        # else another process considered this process dead, and its own attempt decides what comes next
         for held in await tx.held_deliveries(claimed.endpoint.id):
             if held.id != delivery.id:
                 await tx.put_delivery(replace(held, due=claimed.started_at, is_held=False))

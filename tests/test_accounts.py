@@ -38,26 +38,7 @@ def harness() -> Harness:
 
 
 def test_a_new_account_has_nothing_and_the_machines_time(harness: Harness) -> None:
-    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(NOW, frozen=False, is_new=True)
-    drive(harness.service.create(ACCOUNT, order(), request()))
-    assert not drive(harness.accounts.clock(ACCOUNT)).is_new
-
-
-def test_an_account_that_has_just_got_a_session_is_not_new_any_more(harness: Harness) -> None:
-    drive(harness.service.create(ACCOUNT, order(), request()))
-    with pytest.raises(RequestInvalid, match="first session") as refused:
-        drive(harness.accounts.set_clock_of_new(ACCOUNT, 5, frozen=True))
-    assert refused.value.param == "now"
-    assert drive(harness.accounts.clock(ACCOUNT)).now == NOW
-
-
-def test_the_clock_of_a_new_account_runs_or_stands_from_where_it_is_set(harness: Harness) -> None:
-    drive(harness.accounts.set_clock_of_new(ACCOUNT, 5, frozen=False))
-    harness.clock.now += 2
-    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(7, frozen=False, is_new=True)
-    drive(harness.accounts.set_clock_of_new(ACCOUNT, 5, frozen=True))
-    harness.clock.now += 2
-    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(5, frozen=True, is_new=True)
+    assert drive(harness.accounts.clock(ACCOUNT)) == ClockReading(NOW, frozen=False)
 
 
 def test_a_secret_shows_in_no_representation(harness: Harness) -> None:

@@ -180,7 +180,7 @@ def test_a_command_works_where_its_working_folder_was_deleted(
     monkeypatch.chdir(folder)
     folder.rmdir()
     main(command)
-    assert "an error of ours" not in capsys.readouterr().err
+    assert "an internal error" not in capsys.readouterr().err
 
 
 @pytest.mark.asyncio

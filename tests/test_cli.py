@@ -153,7 +153,7 @@ def test_a_wrong_variable_is_refused_and_the_nearest_named(env: Mapping[str, str
         ("[tool.qashier-mock.serve]\nprot = 1\n", "prot in [tool.qashier-mock.serve] is no option; did you mean port?"),
         (
             "[tool.qashier-mock.serv]\nport = 1\n",
-            "[tool.qashier-mock.serv] is the table of no command; did you mean serve?",
+            "[tool.qashier-mock.serv] names no command; did you mean serve?",
         ),
         ("[tool.qashier-mock.serve]\nport = 'x'\n", "invalid literal"),
         ("[tool.qashier-mock.serve]\nport = [1]\n", "must be a single value"),
@@ -497,7 +497,7 @@ def test_a_shell_triggers_a_sample_event(shell: Callable[..., Any], event: str) 
     [
         (["pay", "cs_test_nothing"], "session_not_found"),
         (["pay"], "required: ID"),
-        (["advance", "tomorrow"], "is no duration"),
+        (["advance", "tomorrow"], "is not a duration"),
         (["trigger", "checkout.session.opened"], "is none of checkout.session.completed"),
         (["advance", "-1h"], "-1h: a clock only moves forward"),
     ],

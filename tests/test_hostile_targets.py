@@ -68,7 +68,7 @@ def test_a_run_ends_in_time_within_its_memory_and_with_the_right_exit_code(
     printed, _, told = done.stdout.rpartition("took ")
     assert done.returncode in TARGETS[name].codes, printed + done.stderr
     assert "Traceback" not in done.stderr
-    assert "an error of ours" not in done.stderr
+    assert "an internal error" not in done.stderr
     peak, queued_ns = map(int, told.split())
     figure(f"{name}: exit code {done.returncode}, MiB", peak, MEMORY_MIB)
     figure(f"{name}: exit code {done.returncode}, seconds", took_s - queued_ns / 1e9, budget_s + 12)
@@ -267,7 +267,7 @@ def test_an_error_of_ours_is_one_line_and_never_exit_code_1(
 
     monkeypatch.setattr(clauses, "run", fails)
     assert main(["clauses"]) == 2
-    told = "qashier-mock: clauses: an error of ours: ZeroDivisionError: by nothing (--traceback shows where)\n"
+    told = "qashier-mock: clauses: an internal error: ZeroDivisionError: by nothing (--traceback shows where)\n"
     assert capsys.readouterr().err == told
     with pytest.raises(ZeroDivisionError):
         main(["clauses", "--traceback"])

@@ -319,7 +319,7 @@ def test_a_page_of_a_stranger_is_not_answered(server: MockServer, method: str, h
     path = "/_mock/" if method == "GET" else "/_mock/accounts"
     answer = httpx.request(method, server.url + path, headers=headers, content=b"sample=1")
     assert answer.status_code == 403
-    assert "Not from here" in answer.text
+    assert "Access refused" in answer.text
 
 
 def test_a_link_from_elsewhere_may_lead_to_it(server: MockServer) -> None:

@@ -193,4 +193,4 @@ def test_a_mock_that_is_gone_does_not_spoil_the_report(pytester: pytest.Pytester
     )
     result = run_alone(pytester)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*- qashier_mock journal -*", "not to be had: *"])
+    result.stdout.fnmatch_lines(["*- qashier_mock journal -*", "unavailable: *"])

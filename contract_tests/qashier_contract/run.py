@@ -274,7 +274,7 @@ class Run:
             raise error
         words = " ".join(f"{what} could not go on: {type(error).__name__}: {error}".split())[:200]
         self.crashes.append(words)
-        return f"an error of ours: {words}"
+        return f"an internal error: {words}"
 
     def connect(self) -> None:
         """Find out what the target is, and open a first session.

@@ -21,7 +21,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
 TRACEBACK: Final = "--traceback"
-"""Lets an error of ours show where it happened; any command takes it."""
+"""Lets an internal error show where it happened; any command takes it."""
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "run the mock"),
@@ -72,7 +72,7 @@ def writing(what: str, path: object) -> Iterator[None]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code.
 
-    0: done. 1: a clause failed. 2: wrong usage, a target that cannot be reached, or an error of ours. 130: interrupted.
+    0: done. 1: a clause failed. 2: wrong usage, an unreachable target, or an internal error. 130: interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     shows_traceback = TRACEBACK in arguments
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _give_up_stdout()
             return _complain(f"the output cannot be written: {error.strerror}")
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        return _complain(f"{arguments[0]}: an error of ours: {words} ({TRACEBACK} shows where)")
+        return _complain(f"{arguments[0]}: an internal error: {words} ({TRACEBACK} shows where)")
     return code
 
 
@@ -147,7 +147,7 @@ def _overview() -> str:
             *lines,
             "",
             "qashier-mock COMMAND --help tells a command's options. --version prints the version.",
-            f"{TRACEBACK} shows where an error of ours happened.",
+            f"{TRACEBACK} shows where an internal error happened.",
             "",
         ]
     )

@@ -130,5 +130,5 @@ def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
     if report.verdict.value == "failed":
         return FAILED
     if report.crashes:
-        raise CommandError(f"an error of ours: {report.crashes[0]}")
+        raise CommandError(f"an internal error: {report.crashes[0]}")
     return DONE

@@ -203,9 +203,7 @@ def _from_file(command: str, options: Sequence[Option], folder: Path) -> dict[st
 
     for name in tables:
         if name not in COMMANDS:
-            raise CommandError(
-                f"{path}: [tool.qashier-mock.{name}] is the table of no command{_nearest(name, COMMANDS)}"
-            )
+            raise CommandError(f"{path}: [tool.qashier-mock.{name}] names no command{_nearest(name, COMMANDS)}")
     table = tables.get(command, {})
     if not isinstance(table, dict):
         raise CommandError(f"{path}: tool.qashier-mock.{command} must be a table")

@@ -51,7 +51,7 @@ def _origin(text: str) -> str:
         ValueError: It is neither.
     """
     if text != "*" and (base_url(text) != text or text.count("/") > 2):  # noqa: PLR2004 - those of ://
-        raise ValueError(f"{text!r} is no origin; one looks like http://localhost:3000")
+        raise ValueError(f"{text!r} is not an origin; one looks like http://localhost:3000")
     return text
 
 

@@ -21,7 +21,7 @@ def duration(text: str) -> int:
     """
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is no duration; write it like 90s, 30m, 25h or 1h30m")
+        raise ValueError(f"{text!r} is not a duration; write it like 90s, 30m, 25h or 1h30m")
     return sum(int(number) * _UNITS[unit or None] for number, unit in parts)
 
 
@@ -67,7 +67,7 @@ def host(text: str) -> str:
     """
     bare = text.removeprefix("[").removesuffix("]") if text.startswith("[") and text.endswith("]") else text
     if not bare or "/" in bare or "]" in bare or bare.count(":") == 1:
-        raise ValueError(f"{text!r} is no host; one looks like 127.0.0.1, ::1 or localhost, without scheme and port")
+        raise ValueError(f"{text!r} is not a host; one looks like 127.0.0.1, ::1 or localhost, without scheme and port")
     return bare
 
 

@@ -1,4 +1,4 @@
-"""What an account has one of, which nearly every command needs, and the rules that change nothing else."""
+"""What an account has exactly one of (its settings, clock and counters), and the rules that change only that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ClockMove:
 
     Attributes:
         worker: Which process; None when it died on the way.
-        stands: Whether the clock is to stand when the move has ended.
+        stands: Whether the clock is frozen when the move has ended.
     """
 
     worker: int | None
@@ -36,12 +36,11 @@ class AccountState:
         newest: The `created` of the newest.
         deadline: The earliest `expires_at` of an open session.
         ticks: How many records and events were added: the order of the next one.
-        oldest_answer: No idempotency record was answered before that.
+        oldest_answer: No idempotency record is older; epoch seconds.
         attempts: How many attempts were added.
-        delivery_due: The earliest `due` of a delivery that nobody attempts.
+        delivery_due: The earliest `due` of a delivery that no process has claimed.
         move: The clock is being moved.
-        is_clearing: The account was cleared, and some of what it had is still to be deleted, or of what it gets instead
-            to be written.
+        is_clearing: The account is being cleared or restored: old rows may be left to delete, or new ones to write.
     """
 
     profile: Profile = NEW
@@ -82,7 +81,7 @@ class AccountState:
         return True
 
     def begin_move(self, worker: int, *, stands: bool) -> bool:
-        """Say that a process moves the clock in steps; False, and nothing said, while another does."""
+        """Record that a process moves the clock in steps; False, and nothing recorded, while another does."""
         if self.move is not None and self.move.worker != worker:
             return False
         self.move = ClockMove(worker, stands)

@@ -120,8 +120,8 @@ TIGHT_POLLING: Final = Advice(
 
 NO_ENDPOINT: Final = Advice(
     AdviceKind.NO_WEBHOOK_ENDPOINT,
-    "Sessions were paid or expired, but the account has no webhook endpoint: a customer who closes the browser after "
-    "paying would never be noticed. Register an endpoint.",
+    "Sessions were paid or expired, but the account has no webhook endpoint: a payment goes unnoticed if the customer "
+    "closes the browser after paying. Register an endpoint.",
 )
 
 NOT_CONFIRMED: Final = Advice(

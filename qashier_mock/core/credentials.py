@@ -97,7 +97,9 @@ def _checked(key: bytes, *, scheme: str) -> str:
     if other is not None:
         raise CredentialsInvalid(_what_is_wrong(rest, other))
     if len(rest) > LONGEST:
-        raise CredentialsInvalid(f"The API key has {len(rest)} characters after sk_test_. It may have {LONGEST}.")
+        raise CredentialsInvalid(
+            f"The API key has {len(rest)} characters after sk_test_. At most {LONGEST} are allowed."
+        )
     return key.decode("ascii")
 
 

@@ -10,7 +10,7 @@ The family tree; a leaf is one situation, and carries the `code` that the docume
      │    ├── SessionNotFound, ObjectNotFound
      │    └── RuleBroken         ExpiresAtOutOfRange, CurrencyMixed, CurrencyUnavailable, CursorUnknown …
      ├── ConflictError           SessionNotOpen, IdempotencyKeyInUse, IdempotencyKeyReused, IdTaken
-     ├── RateLimitError
+     ├── RateLimited
      └── ServiceUnavailable
 
 An error names its `kind`, not its status: which status a kind has is a `Policy` (decision of whoever runs the mock).
@@ -80,7 +80,7 @@ class ApiError(Exception):
 
 
 class AuthenticationError(ApiError):
-    """The request does not say convincingly who sends it (AUTH-1, AUTH-4)."""
+    """The request does not prove who sends it (AUTH-1, AUTH-4)."""
 
     type = ErrorType.AUTHENTICATION
     kind = ErrorKind.UNAUTHENTICATED

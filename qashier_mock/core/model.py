@@ -141,10 +141,15 @@ class WebhookEndpoint:
 
 @value
 class AccountClock:
-    """An account's clock: the machine's time plus `offset` seconds, or standing at `frozen_at`."""
+    """An account's clock: the machine's time plus `offset` seconds, or frozen at `frozen_at`."""
 
     offset: int = 0
     frozen_at: int | None = None
+
+    @classmethod
+    def showing(cls, now: int, machine_now: int, *, frozen: bool) -> AccountClock:
+        """The clock that shows `now` (epoch seconds) while the machine's shows `machine_now`."""
+        return cls(frozen_at=now) if frozen else cls(offset=now - machine_now)
 
     def read(self, machine_now: int) -> int:
         """The account's now, in epoch seconds, while the machine's is `machine_now`."""

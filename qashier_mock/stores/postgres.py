@@ -260,7 +260,7 @@ class _PostgresRows:
             if has_turn and self._turn is not None:
                 self._turn.release()
             if isinstance(error, TimeoutError):
-                raise StoreUnavailable(f"{self._pool.where} does not keep up with the commands.") from None
+                raise StoreUnavailable(f"{self._pool.where} is too slow.") from None
             raise
 
     async def __aenter__(self) -> Self:

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 from qashier_mock.accounts import AccountService, AccountSnapshot, check_snapshot
 from qashier_mock.clocks import Clocks
 from qashier_mock.core.delivery import Attempt
-from qashier_mock.core.errors import RequestInvalid
 from qashier_mock.core.model import AccountId, EventType
 from qashier_mock.pipeline.exchange import Call
 from qashier_mock.pipeline.garbage import let_go
@@ -59,20 +58,8 @@ class ControlHandlers:
 
     async def put_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Jump forward, freeze or release. An account that has nothing yet may be set to any instant."""
-        account: AccountId = call.principal
-        reading = await self._accounts.clock(account)
         now, frozen = wire.parse_clock(body)
-        target = reading.now if now is None else now
-        if target < reading.now and reading.is_new:
-            await self._accounts.set_clock_of_new(account, target, frozen=reading.frozen if frozen is None else frozen)
-            return await self._moved(account, [])
-        if target < reading.now:
-            raise RequestInvalid(
-                f"The account's clock shows {reading.now} and cannot go back to {target}: sessions and keys would live "
-                "twice. Use another key, or POST /_mock/v1/reset first.",
-                param="now",
-            )
-        return await self._moved(account, await self._clocks.advance(account, to=target, frozen=frozen))
+        return await self._moved(call.principal, await self._clocks.set(call.principal, to=now, frozen=frozen))
 
     async def advance_clock(self, call: Call, *, body: dict[str, Any]) -> Reply:
         """Move the clock forward; what falls due happens on the way."""

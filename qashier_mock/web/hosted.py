@@ -104,7 +104,7 @@ class _Resource:
                 response.headers["allow"] = refused.allow
         except StoreUnavailable:
             response = _problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "This page has to rest for a moment", "Please try again shortly."
+                HTTPStatus.SERVICE_UNAVAILABLE, "This page is unavailable for a moment", "Please try again shortly."
             )
         except ClientDisconnect:
             return

@@ -155,7 +155,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
     told = {event.id: event for event in events}
     profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"])
     return AccountSnapshot(
-        clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"], is_new=not sessions),
+        clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"]),
         profile=profile,
         drawn=body["counter"],
         sessions=list(sessions.values()),

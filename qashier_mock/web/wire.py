@@ -227,7 +227,7 @@ _OUTCOMES = {
 
 
 def parse_clock(body: Json) -> tuple[int | None, bool | None]:
-    """Where to set a clock (epoch seconds), and whether it is to stand; None leaves that as it is."""
+    """Where to set a clock (epoch seconds), and whether to freeze it; None leaves that as it is."""
     return body.get("now"), body.get("frozen")
 
 

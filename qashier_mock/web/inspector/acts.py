@@ -106,7 +106,7 @@ class Acts:
                 raise RequestInvalid("No session of this account is open, so none can expire.")
             await clocks.advance(account, to=max(now, deadline))
         else:
-            raise RequestInvalid(f"The clock has no button {move!r}.")
+            raise RequestInvalid(f"The clock has no move {move!r}.")
         return await self._back(request)
 
     async def add_endpoint(self, request: Request) -> Response:

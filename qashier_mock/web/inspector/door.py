@@ -41,7 +41,7 @@ class Door:
         try:
             response = await self._answer(request)
         except _NotFromHere as error:
-            response = problem(HTTPStatus.FORBIDDEN, "Not from here", str(error))
+            response = problem(HTTPStatus.FORBIDDEN, "Access refused", str(error))
         except (ApiError, Refused) as error:
             response = problem(HTTPStatus.UNPROCESSABLE_ENTITY, "That did not work", str(error))
         except StoreUnavailable as error:
