@@ -11,7 +11,6 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Final, TypeVar
 
-from qashier_mock.core.advice import SIGNATURE_HINT
 from qashier_mock.core.delivery import ATTEMPT_TIMEOUT, Attempt, ClaimedDelivery, Delivery, attempt_of
 from qashier_mock.core.errors import ObjectNotFound
 from qashier_mock.core.model import AccountId, Event, WebhookEndpoint
@@ -390,7 +389,10 @@ def _hint(status: int, claimed: ClaimedDelivery) -> str | None:
         return None
     if claimed.delivery.is_missigned:
         return "refused; a bad_signature rule signed it with another key on purpose"
-    return f"refused; {SIGNATURE_HINT}"
+    return (
+        "refused; check the endpoint's secret, and verify the signature over the body's bytes as they came, before "
+        "they are parsed: JSON that was parsed and written again has other bytes"
+    )
 
 
 def _as_text(error: Exception) -> str:

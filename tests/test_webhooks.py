@@ -200,10 +200,18 @@ def test_a_refused_signature_tells_that_the_raw_body_is_signed(client: Client, r
     assert (attempt["status"], attempt["outcome"]) == (status, "failed")
     assert "over the body's bytes as they came" in attempt["error"]
     (advice,) = [each for each in client.data("advice") if each["kind"] == "webhook_never_acknowledged"]
-    assert (
-        f"It answered {status}: check the endpoint's secret, and verify the signature over the body's bytes"
-        in advice["message"]
-    )
+    assert f"It answered {status}: {attempt['error']}." in advice["message"]
+
+
+def test_nobody_is_told_to_check_a_secret_that_an_endpoint_has_not(client: Client, receiver: Receiver) -> None:
+    client.freeze()
+    client.subscribe(receiver.url)
+    receiver.answers.append(404)
+    paid(client)
+    (attempt,) = flush(client)
+    assert (attempt["status"], attempt["error"]) == (404, None)
+    (advice,) = [each for each in client.data("advice") if each["kind"] == "webhook_never_acknowledged"]
+    assert "secret" not in advice["message"]
 
 
 def test_a_refusal_of_a_forged_signature_says_that_it_was_forged_on_purpose(client: Client, receiver: Receiver) -> None:

@@ -27,12 +27,6 @@ _LOCAL_HOST: Final = re.compile(r"(.+\.)?localhost|127(\.\d{1,3}){3}|0\.0\.0\.0"
 """Names and addresses that never leave the machine: RFC 6761 for all below `localhost`, RFC 1122 for 127.0.0.0/8."""
 
 
-SIGNATURE_HINT: Final = (
-    "check the endpoint's secret, and verify the signature over the body's bytes as they came, before they are parsed: "
-    "JSON that was parsed and written again has other bytes"
-)
-"""What to tell somebody whose receiver refuses a signed webhook."""
-
 _INDEX: Final = re.compile(r"\[[0-9]+\]")
 
 _TEMPLATE: Final = re.compile(r"\{[A-Za-z_][\w.]*\}|%7B[A-Za-z_]\w*%7D", re.ASCII | re.IGNORECASE)
@@ -207,9 +201,7 @@ def about_webhooks(
 
 
 def _never_acknowledged(failed: Attempt) -> Advice:
-    hint = ""
-    if failed.status is not None and failed.status // 100 == 4:  # noqa: PLR2004 - the class of refusals
-        hint = f" It answered {failed.status}: {SIGNATURE_HINT}."
+    hint = "" if failed.status is None or failed.error is None else f" It answered {failed.status}: {failed.error}."
     return Advice(
         AdviceKind.WEBHOOK_NEVER_ACKNOWLEDGED,
         f"Webhook endpoint {failed.endpoint_id} has never answered 2xx. Answer 2xx at once and do the work afterwards; "

@@ -104,8 +104,8 @@ def open_session(
 def advance(session: CheckoutSession, trigger: Trigger, now: int) -> tuple[CheckoutSession, EventType | None]:
     """The session after `trigger`, and the type of the event to send, if any.
 
-    At and after `expires_at`, by the account's `now`, only `DEADLINE_PASSED` moves a session; before, any other trigger
-    but that (EXP-7).
+    At and after `expires_at`, by the account's `now`, only `DEADLINE_PASSED` moves a session; before it, every
+    trigger except that one (EXP-7).
 
     Raises:
         SessionNotOpen: The table has no such row, or the deadline says otherwise (EXP-2, EXP-3, EXP-5, PAY-2).

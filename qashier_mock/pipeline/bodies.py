@@ -106,6 +106,8 @@ class BodyParser:
     def parse(self, raw: bytes) -> tuple[Any, tuple[UnknownField, ...]]:
         """Return the value of a body that is not empty, and the fields that the schema does not name.
 
+        Of a name that comes twice in an object, the last counts.
+
         Raises:
             Refused: Not JSON, nested too deeply, or not valid.
         """
