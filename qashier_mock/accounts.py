@@ -145,7 +145,8 @@ class AccountService:
         """Every event so far, oldest first. Expires what is overdue before it looks."""
         await self._service.sweep(account)
         async with self._store.transaction(account, reading=True, long=True) as tx:
-            return await tx.events(session_id=session_id, event_type=event_type)
+            events = await tx.events(session_id=session_id)
+        return tuple([event for event in events if event_type in (None, event.type)])
 
     async def endpoints(self, account: AccountId) -> Sequence[WebhookEndpoint]:
         """Where the account's events are delivered."""
@@ -166,7 +167,7 @@ class AccountService:
             endpoint = WebhookEndpoint(await self._service.draw(tx, "we_"), url, types, secret)
             state = await tx.change()
             state.endpoints = (*state.endpoints, endpoint)
-            await tx.hold(endpoint.id)
+            await tx.hold([endpoint.id])
             return endpoint
 
     async def remove_endpoint(self, account: AccountId, endpoint_id: str) -> None:
@@ -213,7 +214,7 @@ class AccountService:
             rule = replace(rule, id=await self._service.draw(tx, "flt_"))
             state = await tx.change()
             state.faults = (*state.faults, rule)
-            await tx.hold(rule.id)
+            await tx.hold([rule.id])
             return rule
 
     async def remove_faults(self, account: AccountId, rule_id: str | None = None) -> None:
@@ -263,7 +264,6 @@ class AccountService:
     async def reset(self, account: AccountId) -> ClockReading:
         """Empty the account and set its clock to the machine's time. Ids that were given out do not come again."""
         async with self._store.transaction(account, long=True) as tx:
-            await tx.free(tx.state.ids())
             await tx.clear()
             return self._reading(tx)
 
@@ -334,8 +334,9 @@ async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
         await tx.remember(record)
     for event in snapshot.events:
         await tx.add_event(event)
-    state = await tx.change()  # their ids are reserved
+    state = await tx.change()
     state.endpoints, state.faults = tuple(snapshot.endpoints), tuple(snapshot.faults)
+    await tx.hold(state.ids())
     for delivery in snapshot.pending:
         await tx.put_delivery(delivery)
     for attempt in snapshot.attempts:

@@ -17,11 +17,10 @@ from typing import Any
 import pytest
 from judgement import Judge
 from mock_harness import NOW, Client, basket, drive
-from store_harness import ACCOUNTS, NOWHERE, VERSION_1_ROWS, Mock, Place, Play, a_long_life
+from store_harness import ACCOUNTS, FIRST_ROWS, NOWHERE, Mock, Place, Play, a_long_life, add_a_step
 
 from qashier_mock.accounts import AccountSnapshot
 from qashier_mock.app import MockApp, Settings
-from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.model import PaymentStatus, Profile, Status
@@ -29,9 +28,9 @@ from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores import database as unit_of_work
+from qashier_mock.stores import sqlite
 from qashier_mock.stores.base import Store, StoreUnavailable
-from qashier_mock.stores.rows import pack
-from qashier_mock.stores.schema import VERSION, VERSION_1
+from qashier_mock.stores.schema import FIRST, TABLES, VERSION
 from qashier_mock.stores.sqlite import SqliteStore
 
 pytest_plugins = ["store_fixtures"]
@@ -52,6 +51,16 @@ def test_a_file_that_is_in_use_is_refused(file: Path) -> None:
     drive(store.close())
     drive(store.open())
     drive(store.close())
+
+
+def test_a_file_from_before_the_first_release_is_refused(file: Path) -> None:
+    drive((store := SqliteStore(file)).open())
+    drive(store.close())
+    with sqlite3.connect(file) as database:
+        database.execute(f"PRAGMA user_version = {FIRST - 1}")
+    database.close()
+    with pytest.raises(StoreUnavailable, match=rf"before the first release \(schema {FIRST - 1}; .*a snapshot brings"):
+        drive(store.open())
 
 
 def test_a_file_of_a_newer_version_is_refused(file: Path) -> None:
@@ -156,13 +165,16 @@ def test_a_file_in_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
         drive(SqliteStore(tmp_path / "nowhere" / "mock.db").open())
 
 
-def test_a_file_of_an_older_version_is_upgraded_with_all_that_is_in_it(file: Path) -> None:
+def test_a_file_of_the_first_version_is_upgraded_with_all_that_is_in_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = add_a_step(monkeypatch, sqlite)
     with sqlite3.connect(file) as database:
-        for statement in VERSION_1:
+        for statement in TABLES:
             database.execute(statement.format(serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes="BLOB"))
-        for columns, *values in VERSION_1_ROWS:
+        for columns, *values in FIRST_ROWS:
             database.execute(f"INSERT INTO {columns} VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {FIRST}")
         database.execute(f"PRAGMA application_id = {0x51534D4B}")
     database.close()
     mock = Mock(SqliteStore(file))
@@ -177,7 +189,8 @@ def test_a_file_of_an_older_version_is_upgraded_with_all_that_is_in_it(file: Pat
     assert (attempt.delivery_id, attempt.url) == ("dlv_old", NOWHERE)
     drive(mock.store.close())
     with sqlite3.connect(file) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        assert database.execute("PRAGMA user_version").fetchone() == (version,)
+        assert database.execute("SELECT added FROM mock_accounts").fetchall() == [(None,)]
     database.close()
 
 
@@ -201,7 +214,10 @@ def test_every_query_finds_its_rows_through_an_index(file: Path, monkeypatch: py
             plan = [step for *_, step in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
             assert not [step for step in plan if step.startswith("SCAN")], (sql, plan)
             assert "LIMIT" not in sql or not [step for step in plan if "TEMP B-TREE" in step], (sql, plan)
-            assert "e.id = " not in sql or "SEARCH e USING INDEX mock_events_by_id (id=?)" in plan, (sql, plan)
+            assert "e.id = " not in sql or "SEARCH e USING INDEX mock_events_id (id=? AND account=?)" in plan, (
+                sql,
+                plan,
+            )
     database.close()
 
 
@@ -295,14 +311,14 @@ def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.
 
 
 @pytest.mark.asyncio
-async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_finds_what_a_reset_that_was_cut_off_has_left(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was decided, and some rows remain; they go when the account is reset again."""
     monkeypatch.setattr(unit_of_work, "_CHANGED_AT_ONCE", 2)
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     sessions = [await mock.create(key=f"key-{number}") for number in range(7)]
     others = await mock.create(TWO)
+    before = await mock.accounts.snapshot(ONE)
     resetting = asyncio.create_task(mock.accounts.reset(ONE))
     for _ in range(2):
         await asyncio.sleep(0)
@@ -310,59 +326,29 @@ async def test_a_reset_that_was_cut_off_is_finished_by_the_next_command(
     with pytest.raises(asyncio.CancelledError):
         await resetting
     await mock.store.close()
-    with sqlite3.connect(file) as database:
-        ((left,),) = database.execute("SELECT count(*) FROM mock_sessions").fetchall()
-    database.close()
-    assert 1 < left < 8
+    assert 1 < sessions_in(file) < 8
 
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     with pytest.raises(SessionNotFound):
         await mock.pay(sessions[-1])
+    assert await mock.service.find(sessions[-1].id) is None
     snapshot = await mock.accounts.snapshot(ONE)
     assert (snapshot.sessions, snapshot.records) == ([], [])
     assert (await mock.create()).id not in {each.id for each in sessions}
     assert (await mock.pay(others)).status is Status.COMPLETE
+    await mock.accounts.restore(ONE, before)
+    assert (await mock.accounts.snapshot(ONE)).sessions == sessions
+    await mock.accounts.reset(ONE)
     await mock.store.close()
+    assert sessions_in(file) == 1
 
 
-def test_a_reset_that_an_older_version_has_not_finished_is_finished(file: Path) -> None:
-    mock = Mock(SqliteStore(file))
-    drive(mock.store.open())
-    session = drive(mock.create())
-    drive(mock.store.close())
+def sessions_in(file: Path) -> int:
     with sqlite3.connect(file) as database:
-        database.execute("UPDATE mock_accounts SET head = ?", [pack(AccountState(is_clearing=True))])
-        database.execute("PRAGMA user_version = 5")
+        ((number,),) = database.execute("SELECT count(*) FROM mock_sessions").fetchall()
     database.close()
-    drive(mock.store.open())
-    with pytest.raises(SessionNotFound):
-        drive(mock.pay(session))
-    assert drive(mock.create()).sequence == 0
-    drive(mock.store.close())
-
-
-@pytest.mark.asyncio
-async def test_a_reset_that_cannot_be_finished_yet_holds_nobody_up(file: Path) -> None:
-    mock = Mock(SqliteStore(file))
-    store = mock.store
-    await store.open()
-    assert isinstance(store, SqliteStore)
-    assert store._database is not None
-    await mock.create()
-    store._database.execute(
-        """UPDATE mock_accounts SET head = replace(head, '"is_clearing":false', '"is_clearing":true')"""
-    )
-    assert store._rows is not None
-    store._rows.kept.clear()
-    store._database.execute("PRAGMA query_only = ON")
-    for command in (mock.accounts.reset(ONE), mock.create()):
-        with pytest.raises(StoreUnavailable):
-            await asyncio.wait_for(command, 10)
-    store._database.execute("PRAGMA query_only = OFF")
-    assert (await asyncio.wait_for(mock.create(TWO), 10)).sequence == 0
-    assert (await asyncio.wait_for(mock.create(), 10)).sequence == 1
-    await store.close()
+    return int(number)
 
 
 @pytest.mark.asyncio

@@ -9,6 +9,7 @@ import pytest
 from store_harness import ACCOUNTS
 from store_samples import ATTEMPT, DELIVERY, ENTRY, EVENT, SESSION, STATE
 
+from qashier_mock.core.account import AccountState
 from qashier_mock.stores import rows
 
 pytest_plugins = ["store_fixtures"]
@@ -34,7 +35,7 @@ def fields_left_out(value: Any) -> list[str]:
     ("value", "again"),
     [
         pytest.param(SESSION, rows.unpack_session(rows.pack_session(SESSION), ONE), id="session"),
-        pytest.param(STATE, rows.unpack_state(rows.pack(STATE)), id="state"),
+        pytest.param(STATE, rows.unpack(AccountState, rows.pack(STATE)), id="state"),
         pytest.param(DELIVERY, rows.unpack_delivery([rows.pack(DELIVERY)], ONE), id="delivery"),
         pytest.param(ATTEMPT, rows.unpack_attempt([rows.pack(ATTEMPT)], ONE), id="attempt"),
         pytest.param(

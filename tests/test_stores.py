@@ -81,7 +81,7 @@ async def test_a_command_waits_for_no_more_expiries_than_one_transaction_may_mak
 
     async def expired() -> list[str]:
         async with mock.store.transaction(ONE, reading=True) as tx:
-            return [event.session.id for event in await tx.events(event_type=EventType.EXPIRED)]
+            return [event.session.id for event in await tx.events() if event.type is EventType.EXPIRED]
 
     ids = [each.id for each in overdue]
     assert (await mock.create()).sequence == 10

@@ -40,7 +40,6 @@ class AccountState:
         attempts: How many attempts were added.
         delivery_due: The earliest `due` of a delivery that no process has claimed.
         move: The clock is being moved.
-        is_clearing: The account is being cleared or restored: old rows may be left to delete, or new ones to write.
     """
 
     profile: Profile = NEW
@@ -56,7 +55,6 @@ class AccountState:
     attempts: int = 0
     delivery_due: int | None = None
     move: ClockMove | None = None
-    is_clearing: bool = False
 
     def ids(self) -> set[str]:
         """The ids of the endpoints and of the fault rules."""
@@ -100,7 +98,7 @@ class AccountState:
 
     def wake_at(self, deadline: int | None, delivery_due: int | None) -> int | None:
         """When the account next has something due by the machine's clock, epoch seconds; 0: now, None: never."""
-        if self.is_clearing or (self.move is not None and self.move.worker is None):
+        if self.move is not None and self.move.worker is None:
             return 0
         due = deadline
         if due is None or (delivery_due is not None and delivery_due < due):

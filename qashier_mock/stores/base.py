@@ -14,7 +14,7 @@ from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, Status
 from qashier_mock.core.paging import Interval, ListQuery, Page, take
 
 ATTEMPTS_KEPT: Final = 10_000
@@ -107,10 +107,8 @@ class Transaction(Protocol):
 
     async def event(self, event_id: str) -> Event | None: ...
 
-    async def events(
-        self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
-    ) -> Sequence[Event]:
-        """Oldest first, at most so many; O(n) in the account's events."""
+    async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
+        """All, or those of a session; oldest first, at most so many; O(n) in the account's events."""
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """What is still to be delivered, or None."""
@@ -156,21 +154,21 @@ class Transaction(Protocol):
 
     # ids
 
-    async def hold(self, object_id: str) -> None:
-        """Remember whose the id of an endpoint or a fault rule is."""
+    async def hold(self, ids: Collection[str]) -> None:
+        """Say that endpoints or fault rules of the account have these ids, until it is cleared."""
 
     async def free(self, ids: Collection[str]) -> None:
-        """Forget whose the ids of endpoints and fault rules were that are gone: nobody draws them again."""
+        """Say that the endpoints or fault rules with these ids are gone."""
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         """Claim ids that were drawn elsewhere, or return the first that another account has.
 
-        What was claimed for an earlier snapshot and is not held is nobody's then.
-        An account has the ids of its sessions, events, endpoints, deliveries to come and fault rules.
+        An account has the ids of its sessions, events, endpoints, deliveries to come and fault rules. What it claimed
+        for an earlier snapshot is nobody's then.
         """
 
     async def is_taken(self, object_id: str) -> bool:
-        """Whether an id is that of a session of any account, or was held or reserved."""
+        """Whether an id is that of a session of any account, or was reserved."""
 
     async def clear(self) -> None:
         """Remove all that the account holds, its journal included, but `drawn` stays; O(n).

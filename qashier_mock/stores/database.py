@@ -23,7 +23,7 @@ from qashier_mock.stores.base import Transaction
 from qashier_mock.stores.journals import JournalWriter
 from qashier_mock.stores.rows import Row
 
-_TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed")
+_TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed", "ids")
 """Where an account has rows, besides its own and its journal."""
 
 _CHANGED_AT_ONCE: Final = 250
@@ -46,7 +46,7 @@ class AccountRow:
         if not found:
             return cls()
         ((number, head, wake_at),) = found
-        return cls(number, rows.unpack_state(head), wake_at)
+        return cls(number, rows.unpack(AccountState, head), wake_at)
 
 
 class Rows(Protocol):
@@ -121,12 +121,6 @@ class SqlUnit(Transaction):
         self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
         self.state = self.row.state
         self._number = self.row.number
-        if self.state.is_clearing:  # whoever did that died, or its store failed
-            try:
-                await self._delete_what_was()
-            except BaseException:
-                await self._rows.leave(self.account, None, is_sound=False)
-                raise
         return self
 
     async def __aexit__(
@@ -184,7 +178,7 @@ class SqlUnit(Transaction):
 
         Where others have their turn meanwhile, it is one transaction. Else what is written from here on stands under
         the negative of the account's number, and one commit makes that its number. A process that is killed before that
-        has done nothing; one that is killed after it leaves the rest to the next command on the account.
+        has done nothing. One that is killed after it leaves rows that nobody finds, until the account is cleared again.
         """
         state = await self.change()
         self.state = self.row.state = AccountState(drawn=state.drawn)
@@ -199,21 +193,12 @@ class SqlUnit(Transaction):
         self._batch = None
         self._journals.drop(self.account)
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
-        if not self._rows.suspends:
-            await self._rows.run("UPDATE mock_accounts SET no = -no WHERE no = ?", self.row.number)
-            self.row.number = self._number
-            self.state.is_clearing = True
+        before, self.row.number = self.row.number, self._number
+        if before != self._number:
+            await self._rows.run("UPDATE mock_accounts SET no = -no WHERE no = ?", before)
             await self._write_back()
             await self._pause()
-            await self._delete_what_was()
-
-    async def _delete_what_was(self) -> None:
-        """Delete what the account had before it was cleared; then its sessions can have their ids."""
-        await self._delete_all(-self._number)
-        some = f"SELECT id FROM mock_sessions WHERE account = ? AND {rows.IS_MARKED} LIMIT {_CHANGED_AT_ONCE}"
-        while await self._write(f"UPDATE mock_sessions SET {rows.UNMARK} WHERE id IN ({some}) RETURNING 1"):
-            await self._pause()
-        (await self.change()).is_clearing = False
+            await self._delete_all(before)
 
     async def _delete_all(self, number: int) -> None:
         for table in _TABLES:
@@ -244,7 +229,7 @@ class SqlUnit(Transaction):
         await self.lock()
         numbered = [(self._number, *each) for each in values]
         if self._batch is None:
-            return await self._rows.many(sql, numbered)
+            return await self._run_many(sql, numbered)
         if sql != self._batched:
             await self._write_batch()
         self._batched = sql
@@ -255,8 +240,11 @@ class SqlUnit(Transaction):
 
     async def _write_batch(self) -> None:
         batch, self._batch = self._batch or [], []
-        for begin in range(0, len(batch), _CHANGED_AT_ONCE):
-            await self._rows.many(self._batched, batch[begin : begin + _CHANGED_AT_ONCE])
+        await self._run_many(self._batched, batch)
+
+    async def _run_many(self, sql: str, values: Sequence[Row]) -> None:
+        for begin in range(0, len(values), _CHANGED_AT_ONCE):
+            await self._rows.many(sql, values[begin : begin + _CHANGED_AT_ONCE])
             await self._pause()
 
     async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:

@@ -19,7 +19,7 @@ from qashier_mock.core.account import AccountState
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import CAPACITY, JournalEntry
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.pipeline.garbage import let_go
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE, Transaction
@@ -149,24 +149,17 @@ class MemoryAccount(Transaction):
         event = self._store.events.get(event_id)
         return event if event is not None and event.account == self.account else None
 
-    async def events(
-        self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
-    ) -> Sequence[Event]:
-        if session_id is None and event_type is None:
+    async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
+        if session_id is None:
             return tuple(self._events[:most])
-        chosen = (
-            event
-            for event in self._events
-            if session_id in (None, event.session.id) and event_type in (None, event.type)
-        )
-        return tuple(islice(chosen, most))
+        return tuple(islice((event for event in self._events if event.session.id == session_id), most))
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         gone = {each.id for each in self._deliveries.values() if each.endpoint_id == endpoint_id}
         self._due = SortedList([each for each in self._due or () if each[1] not in gone])
         for delivery_id in gone:
             del self._deliveries[delivery_id]
-            del self._store.deliveries[delivery_id]
+            del self._store.ids[delivery_id]
             self._held.pop(delivery_id, None)
             self._claimed.pop(delivery_id, None)
 
@@ -176,7 +169,7 @@ class MemoryAccount(Transaction):
     async def put_delivery(self, delivery: Delivery) -> None:
         await self.remove_delivery(delivery.id)
         self._deliveries[delivery.id] = delivery
-        self._store.deliveries[delivery.id] = self.account
+        self._store.ids[delivery.id] = self.account
         if self._due is None:
             self._due = SortedList()
         self._due.add((delivery.due, delivery.id))
@@ -187,7 +180,7 @@ class MemoryAccount(Transaction):
         delivery = self._deliveries.pop(delivery_id, None)
         if delivery is None:
             return
-        del self._store.deliveries[delivery_id]
+        del self._store.ids[delivery_id]
         if delivery.is_held:
             del self._held[delivery_id]
         if delivery_id in self._claimed:
@@ -250,19 +243,18 @@ class MemoryAccount(Transaction):
 
     # ids
 
-    async def hold(self, object_id: str) -> None:
-        self._store.reserved[object_id] = self.account
+    async def hold(self, ids: Collection[str]) -> None:
+        self._store.ids.update(dict.fromkeys(ids, self.account))
 
     async def free(self, ids: Collection[str]) -> None:
         for each in ids:
-            if each not in self._reserved:
-                self._store.reserved.pop(each, None)
+            self._store.ids.pop(each, None)
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         for each in ids:
             if self._store.holder(each) not in (None, self.account):
                 return each
-        for each in self._reserved.difference(ids):  # of a snapshot that this one replaces
+        for each in self._reserved:  # of a snapshot that this one replaces
             if self._store.reserved.get(each) == self.account:
                 del self._store.reserved[each]
         self._reserved = frozenset(ids)
@@ -278,7 +270,8 @@ class MemoryAccount(Transaction):
         for event in self._events:
             del self._store.events[event.id]
         for delivery_id in self._deliveries:
-            del self._store.deliveries[delivery_id]
+            del self._store.ids[delivery_id]
+        await self.free(self.state.ids())
         had: list[list[Any]] = [
             self._sessions,
             [*self._records.values()],
@@ -301,10 +294,10 @@ class MemoryStore:
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}
         self._visitors: OrderedDict[AccountId, MemoryAccount] = OrderedDict()  # that had nothing yet when last seen
-        # Of all accounts, by id: what they have, and whose an endpoint, a rule or an id of a snapshot is or was.
+        # Of all accounts, by id: what they have, whose a delivery, an endpoint or a rule is, and who restored an id.
         self.sessions: dict[str, CheckoutSession] = {}
         self.events: dict[str, Event] = {}
-        self.deliveries: dict[str, AccountId] = {}
+        self.ids: dict[str, AccountId] = {}
         self.reserved: dict[str, AccountId] = {}
 
     def transaction(
@@ -348,12 +341,7 @@ class MemoryStore:
     def holder(self, object_id: str) -> AccountId | None:
         """The account that has an id now."""
         found = self.sessions.get(object_id) or self.events.get(object_id)
-        if found is not None:
-            return found.account
-        account = self.deliveries.get(object_id)
-        if account is None and (account := self.reserved.get(object_id)) is not None:
-            return account if object_id in self.transaction(account).state.ids() else None
-        return account
+        return self.ids.get(object_id) if found is None else found.account
 
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         found = self.transaction(account)

@@ -8,29 +8,18 @@ object, so that a field with a default can be added without a migration.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from dataclasses import is_dataclass
+from enum import EnumType
+from functools import cache, wraps
+from types import NoneType
+from typing import Any, Final, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
 
-from qashier_mock.core.account import AccountState, ClockMove
-from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
-from qashier_mock.core.delivery import Attempt, Delivery, Outcome
-from qashier_mock.core.faults import FaultAction, FaultRule
+from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
 from qashier_mock.core.journal import JournalEntry
-from qashier_mock.core.model import (
-    AccountClock,
-    AccountId,
-    CheckoutSession,
-    Event,
-    EventType,
-    LineItem,
-    PaymentStatus,
-    Profile,
-    Status,
-    WebhookEndpoint,
-)
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, LineItem, PaymentStatus, Status
 from qashier_mock.stores.base import StoreUnavailable
 
 Row = Sequence[Any]
@@ -60,61 +49,52 @@ def pack(value: object) -> str:
 
 
 @_reads
-def unpack_state(text: str) -> AccountState:
-    stored = orjson.loads(text)
-    profile = stored["profile"]
-    drawn = profile.pop("drawn", 0)  # where older versions kept it
-    return AccountState(
-        **{
-            "drawn": drawn,
-            **stored,
-            "profile": Profile(**{**profile, "clock": AccountClock(**profile["clock"])}),
-            "faults": tuple(
-                [FaultRule(**{**each, "action": FaultAction(each["action"])}) for each in stored["faults"]]
-            ),
-            "endpoints": tuple([_endpoint(each) for each in stored["endpoints"]]),
-            "advice": tuple([AdviceNote(**{**each, "advice": _advice(each["advice"])}) for each in stored["advice"]]),
-            "move": ClockMove(**stored["move"]) if stored.get("move") else None,
-        }
-    )
+def unpack(kind: Callable[..., R], text: str) -> R:
+    """What was packed into a text; `kind` is its dataclass. A field that the text does not have gets its default."""
+    value: R = _maker(kind)(orjson.loads(text))
+    return value
 
 
-def _endpoint(stored: dict[str, Any]) -> WebhookEndpoint:
-    return WebhookEndpoint(**{**stored, "types": tuple([EventType(name) for name in stored["types"]])})
+@cache
+def _maker(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value of a type from its JSON; `_same` where the JSON is the value."""
+    if isinstance(kind, EnumType):
+        return kind
+    if isinstance(kind, type) and is_dataclass(kind):
+        makers = {name: maker for name, hint in get_type_hints(kind).items() if (maker := _maker(hint)) is not _same}
+        return lambda stored: kind(
+            **{**stored, **{name: make(stored[name]) for name, make in makers.items() if name in stored}}
+        )
+    make = next((maker for each in get_args(kind) if (maker := _maker(each)) is not _same), _same)
+    if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Sequence):
+        return lambda stored: tuple([make(each) for each in stored])
+    if NoneType in get_args(kind) and make is not _same:
+        return lambda stored: None if stored is None else make(stored)
+    return _same
 
 
-def _advice(stored: dict[str, Any]) -> Advice:
-    return Advice(**{**stored, "kind": AdviceKind(stored["kind"])})
+def _same(stored: Any) -> Any:
+    return stored
 
 
 SESSION: Final = "id, sequence, status, payment_status, created, expires_at, body"
 """The columns of a session, as `unpack_session` reads and `pack_session` writes them."""
 
 
-IS_MARKED: Final = "id >= '+' AND id < ','"
-UNMARK: Final = "id = substr(id, 2)"
-"""Finds sessions that were packed as `marked`, and takes their mark away."""
-
-
-def pack_session(session: CheckoutSession, *, marked: bool = False) -> Row:
-    """A session as values of the columns `SESSION`.
-
-    Args:
-        session: The session.
-        marked: Its id stands in the table already, and gets a mark for as long as it does.
-    """
+def pack_session(session: CheckoutSession) -> Row:
+    """A session as values of the columns `SESSION`."""
     lines = [
         [line.name, line.description, line.currency, line.unit_amount, line.quantity] for line in session.line_items
     ]
     urls = [session.success_url, session.return_url, session.cancel_url, session.url]
     return (
-        f"+{session.id}" if marked else session.id,
+        session.id,
         session.sequence,
         session.status.value,
         session.payment_status.value,
         session.created,
         session.expires_at,
-        pack([session.currency, session.amount_total, *urls, lines]),
+        pack([session.currency, lines, session.amount_total, *urls]),
     )
 
 
@@ -130,22 +110,11 @@ def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> 
     session_id, sequence, status, payment_status, created, expires_at, body = row[:7]
     if then is not None:
         status, payment_status = then
-    currency, amount_total, success_url, return_url, cancel_url, url, lines = orjson.loads(body)
-    return CheckoutSession(
-        id=session_id,
-        account=account,
-        sequence=sequence,
-        currency=currency,
-        line_items=tuple([LineItem(*line) for line in lines]),
-        amount_total=amount_total,
-        created=created,
-        expires_at=expires_at,
-        status=Status(status),
-        payment_status=PaymentStatus(payment_status),
-        success_url=success_url,
-        return_url=return_url,
-        cancel_url=cancel_url,
-        url=url,
+    currency, lines, amount_total, *urls = orjson.loads(body)
+    line_items = tuple([LineItem(*line) for line in lines])
+    return CheckoutSession(  # in the order of its fields
+        *(session_id, account, sequence, currency, line_items, amount_total, created, expires_at),
+        *(Status(status), PaymentStatus(payment_status), *urls),
     )
 
 
@@ -157,42 +126,25 @@ def unpack_record(row: Row, account: AccountId) -> IdempotencyRecord:
 
 def pack_event(event: Event) -> str:
     """What an event has beside its own columns."""
-    return pack(
-        {
-            "created": event.created,
-            "status": event.session.status,
-            "payment_status": event.session.payment_status,
-            "request_id": event.request_id,
-            "idempotency_key": event.idempotency_key,
-        }
-    )
+    session = event.session
+    return pack([event.created, session.status, session.payment_status, event.request_id, event.idempotency_key])
 
 
 @_reads
 def unpack_event(row: Row, account: AccountId) -> Event:
     """An event from the columns `SESSION` of its session and then id, type and body."""
     event_id, event_type, body = row[7:10]
-    stored = orjson.loads(body)
-    return Event(
-        id=event_id,
-        type=EventType(event_type),
-        account=account,
-        created=stored["created"],
-        session=unpack_session(row, account, then=(stored["status"], stored["payment_status"])),
-        request_id=stored["request_id"],
-        idempotency_key=stored["idempotency_key"],
-    )
+    created, *then, request_id, idempotency_key = orjson.loads(body)
+    session = unpack_session(row, account, then=then)
+    return Event(event_id, EventType(event_type), account, created, session, request_id, idempotency_key)
 
 
-@_reads
 def unpack_delivery(row: Row, _account: AccountId) -> Delivery:
-    return Delivery(**orjson.loads(row[0]))
+    return unpack(Delivery, row[0])
 
 
-@_reads
 def unpack_attempt(row: Row, _account: AccountId) -> Attempt:
-    stored = orjson.loads(row[0])
-    return Attempt(**{**stored, "outcome": Outcome(stored["outcome"])})
+    return unpack(Attempt, row[0])
 
 
 def pack_entry(entry: JournalEntry) -> Row:
@@ -216,8 +168,5 @@ def unpack_entry(row: Row) -> JournalEntry:
 
 
 def as_text(object_id: str) -> str:
-    """An id as a database can hold it; what it cannot is no id of ours, and an empty text names nothing either."""
-    is_text = "\0" not in object_id and (
-        object_id.isascii() or not any("\ud800" <= each <= "\udfff" for each in object_id)
-    )
-    return object_id if is_text else ""
+    """An id as a database can hold it. Ids of ours are ASCII without NUL; the empty text names nothing."""
+    return object_id if object_id.isascii() and "\0" not in object_id else ""

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, Status
+from qashier_mock.core.model import AccountId, CheckoutSession, Event, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE
@@ -35,23 +35,24 @@ _SELECT_SESSIONS: Final = f"SELECT {SESSION} FROM mock_sessions WHERE account = 
 _SELECT_DELIVERIES: Final = "SELECT body FROM mock_deliveries WHERE account = ?"
 
 _SELECT_RECORDS: Final = f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status"
-_FROM_RECORDS: Final = "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id WHERE r.account = ?"
+_FROM_RECORDS: Final = (
+    "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id AND s.account = r.account WHERE r.account = ?"
+)
 
 _SELECT_EVENTS: Final = f"SELECT {_JOINED}, e.id, e.type, e.body"
-_FROM_EVENTS: Final = "FROM mock_events e JOIN mock_sessions s ON s.id = e.session_id WHERE e.account = ?"
-
-_SELECT_EVENT: Final = f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?".replace("e.account", "+e.account")
-"""The plus keeps SQLite from going through all events of the account: it does not know that an id is rarer."""
+_FROM_EVENTS: Final = (
+    "FROM mock_events e JOIN mock_sessions s ON s.id = e.session_id AND s.account = e.account WHERE e.account = ?"
+)
 
 _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
-_HOLD: Final = (
+_RESERVE: Final = (
     "INSERT INTO mock_reserved (account, id) VALUES (abs(?), ?) "
     "ON CONFLICT (id) DO UPDATE SET account = excluded.account"
 )
 
-_EXISTS: Final = "account IN (SELECT no FROM mock_accounts)"
-"""Leaves out what was written by, or left for, a long command that was cut off."""
+_WITH_IDS: Final = ("sessions", "events", "deliveries", "ids")
+"""The tables with ids that one account at most may have."""
 
 _FIRST_OPEN: Final = "FROM mock_sessions WHERE account = ? AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
@@ -67,7 +68,7 @@ class SqlTransaction(SqlUnit):
         return await self._first(rows.unpack_session, f"{_SELECT_SESSIONS} AND id = ?", rows.as_text(session_id))
 
     async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
-        packed = [rows.pack_session(session, marked=self._number != self.row.number) for session in sessions]
+        packed = [rows.pack_session(session) for session in sessions]
         if len(packed) == 1:
             await self._write(_INSERT_SESSION, *packed[0])
         elif packed:
@@ -175,19 +176,17 @@ class SqlTransaction(SqlUnit):
         state.ticks += 1
 
     async def event(self, event_id: str) -> Event | None:
-        return await self._first(rows.unpack_event, _SELECT_EVENT, rows.as_text(event_id))
+        return await self._first(
+            rows.unpack_event, f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?", rows.as_text(event_id)
+        )
 
-    async def events(
-        self, *, session_id: str | None = None, event_type: EventType | None = None, most: int | None = None
-    ) -> Sequence[Event]:
-        sql, values = f"{_SELECT_EVENTS}, e.place {_FROM_EVENTS}", []
-        if session_id is not None:
-            sql += " AND e.session_id = ?"
-            values.append(rows.as_text(session_id))
-        if event_type is not None:
-            sql += " AND e.type = ?"
-            values.append(event_type.value)
-        return await self._slices(rows.unpack_event, sql, "e.place", *values, most=most)
+    async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
+        sql = f"{_SELECT_EVENTS}, e.place {_FROM_EVENTS}"
+        if session_id is None:
+            return await self._slices(rows.unpack_event, sql, "e.place", most=most)
+        return await self._slices(
+            rows.unpack_event, f"{sql} AND e.session_id = ?", "e.place", rows.as_text(session_id), most=most
+        )
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         await self._write_back()  # what a process leaves that is killed from here on is not delivered to anybody
@@ -286,42 +285,31 @@ class SqlTransaction(SqlUnit):
 
     # ids
 
-    async def hold(self, object_id: str) -> None:
-        await self._write(_HOLD, object_id)
+    async def hold(self, ids: Collection[str]) -> None:
+        sql = "INSERT INTO mock_ids (account, id) VALUES (?, ?) ON CONFLICT (id, account) DO NOTHING"
+        await self._write_many(sql, [(each,) for each in ids])
 
     async def free(self, ids: Collection[str]) -> None:
-        await self._write_many("DELETE FROM mock_reserved WHERE account = abs(?) AND id = ?", [(each,) for each in ids])
+        await self._write_many("DELETE FROM mock_ids WHERE account = ? AND id = ?", [(each,) for each in ids])
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
         # Whoever else is at this point waits until this transaction has ended, and sees then what it has done.
         await self._rows.run("INSERT INTO mock_under_way (account, key) VALUES ('', 'reserve')")
         await self._rows.run("DELETE FROM mock_under_way WHERE account = '' AND key = 'reserve'")
-        held = ["", *self.state.ids()]
-        of_an_earlier_snapshot = f"account = ? AND id NOT IN ({_marks(held)})"
-        await self._delete_many("reserved", of_an_earlier_snapshot, abs(self._number), *held)
-        whose = list(ids)
-        for chunk in [whose[begin : begin + _CHUNK] for begin in range(0, len(whose), _CHUNK)]:
-            foreign = await self._foreign(f"id IN ({_marks(chunk)})", chunk)
-            for each in chunk:
-                if each in foreign:
-                    return each
-            await self._write_many(_HOLD, [(each,) for each in chunk])
+        wanted = list(ids)
+        for chunk in [wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK)]:
+            # What a long command that was cut off has left has no account.
+            are_they = f"account <> ? AND id IN ({_marks(chunk)}) AND account IN (SELECT no FROM mock_accounts)"
+            foreign: set[str] = set()
+            for table in _WITH_IDS:
+                foreign |= {row[0] for row in await self._all(f"SELECT id FROM mock_{table} WHERE {are_they}", *chunk)}
+            if foreign:
+                return next(each for each in chunk if each in foreign)
             await self._pause()
+        await self._delete_many("reserved", "account = ?", abs(self._number))
+        await self._write_many(_RESERVE, [(each,) for each in wanted])
         return None
-
-    async def _foreign(self, are_they: str, ids: Sequence[str]) -> set[str]:
-        """Those that other accounts have."""
-        found: set[str] = set()
-        for table in ("sessions", "events", "deliveries"):
-            sql = f"SELECT id FROM mock_{table} WHERE account <> ? AND {are_they} AND {_EXISTS}"
-            found |= {row[0] for row in await self._all(sql, *ids)}
-        sql = f"SELECT id, account FROM mock_reserved WHERE account <> abs(?) AND {are_they}"
-        for object_id, number in await self._all(sql, *ids):
-            ((head,),) = await self._rows.run("SELECT head FROM mock_accounts WHERE no IN (?, -?)", number, number)
-            if object_id in rows.unpack_state(head).ids():
-                found.add(object_id)
-        return found
 
     async def is_taken(self, object_id: str) -> bool:
         found = await self._rows.run(

@@ -29,11 +29,13 @@ from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
 from qashier_mock.stores.rows import Row, pack
-from qashier_mock.stores.schema import VERSION, newer, statements
+from qashier_mock.stores.schema import VERSION, statements
 from qashier_mock.stores.sql_store import SqlStore
 
 _APPLICATION_ID: Final = 0x51534D4B
 """Stands in the header of a file, so that another program's is not taken for one of ours."""
+
+_SETTINGS: Final = {"journal_mode": "WAL", "synchronous": "NORMAL", "cache_size": -65536, "temp_store": "MEMORY"}
 
 _ROWS_KEPT: Final = 10_000
 """Accounts whose rows are remembered; nobody else can change them in the file."""
@@ -64,8 +66,7 @@ class SqliteStore(SqlStore):
             with suppress(FileExistsError):  # it holds secrets, so that nobody else may read it
                 _DISK.close(_DISK.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             self._database = sqlite3.connect(self._path, isolation_level=None, timeout=0, cached_statements=256)
-            _lock(self._database, self._path)
-            _migrate(self._database)
+            _prepare(self._database, self._path)
             self._rows = _SqliteRows(self._path, self._database)
             await self._register("0")
             # As the file was free, every other process that has worked on it is gone.
@@ -110,32 +111,20 @@ class SqliteStore(SqlStore):
         return found
 
 
-def _lock(database: sqlite3.Connection, path: Path) -> None:
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    """Lock the file, and bring it to this version."""
     database.execute("PRAGMA locking_mode = EXCLUSIVE")
     (marked,) = database.execute("PRAGMA application_id").fetchone()
     (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables and marked != _APPLICATION_ID:
         raise StoreUnavailable(f"{path} is an SQLite file of another program; give --store another file.")
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > VERSION:
-        raise StoreUnavailable(newer(str(path), version))
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
-    database.execute("PRAGMA cache_size = -65536")
-    database.execute("PRAGMA temp_store = MEMORY")
+    steps = statements(str(path), version, serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes_="BLOB")
+    for name, value in _SETTINGS.items():
+        database.execute(f"PRAGMA {name} = {value}")
     database.execute("BEGIN EXCLUSIVE")
-    database.execute("COMMIT")
-
-
-def _migrate(database: sqlite3.Connection) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
-        return
-    database.execute("BEGIN")
-    for statement in statements(version, serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes_="BLOB"):
+    for statement in (*steps, f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"):
         database.execute(statement)
-    database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    database.execute(f"PRAGMA user_version = {VERSION}")
     database.execute("COMMIT")
 
 

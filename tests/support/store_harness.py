@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
+import pytest
 from mock_harness import NOW, order
 
 from qashier_mock.accounts import AccountService
@@ -22,6 +24,7 @@ from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock, SeededIds
 from qashier_mock.outgoing import Outgoing
 from qashier_mock.service import CheckoutService
+from qashier_mock.stores import schema
 from qashier_mock.stores.base import Store
 from qashier_mock.stores.factory import open_store
 from qashier_mock.stores.memory import MemoryStore
@@ -335,18 +338,18 @@ def a_long_life() -> list[Command]:
     ]
 
 
-VERSION_1_HEAD = (
-    '{"profile":{"clock":{"offset":0,"frozen_at":null},"strict":null,"seed":null,"drawn":3},"faults":[],'
+FIRST_HEAD = (
+    '{"profile":{"clock":{"offset":0,"frozen_at":null},"strict":null,"seed":null},"faults":[],'
     '"endpoints":[{"id":"we_1","url":"http://nowhere.example/hooks","types":["checkout.session.completed"],'
-    '"secret":"whsec"}],"advice":[],"sessions":1,"newest":1767225600,"deadline":null,"ticks":2,'
+    '"secret":"whsec"}],"advice":[],"drawn":3,"sessions":1,"newest":1767225600,"deadline":null,"ticks":2,'
     '"oldest_answer":1767225600,"attempts":0,"delivery_due":1767225600}'
 )
-VERSION_1_ROWS = (
-    ("mock_accounts (no, id, head, wake_at)", 1, "acct_one", VERSION_1_HEAD, NOW),
+FIRST_ROWS = (
+    ("mock_accounts (no, id, head, wake_at)", 1, "acct_one", FIRST_HEAD, NOW),
     (
         "mock_sessions (id, account, sequence, status, payment_status, created, expires_at, body)",
         *("cs_test_old", 1, 0, "complete", "paid", NOW, NOW + 86_400),
-        '["SGD",360,"https://s/t","https://s/o",null,"http://m/pay/cs_test_old",[["Kopi",null,"SGD",180,2]]]',
+        '["SGD",[["Kopi",null,"SGD",180,2]],360,"https://s/t","https://s/o",null,"http://m/pay/cs_test_old"]',
     ),
     (
         "mock_records (account, key, place, fingerprint, session_id, status, payment_status, answered_at)",
@@ -354,8 +357,7 @@ VERSION_1_ROWS = (
     ),
     (
         "mock_events (account, place, id, type, session_id, body)",
-        *(1, 1, "evt_old", "checkout.session.completed", "cs_test_old"),
-        '{"created":1767225600,"status":"complete","payment_status":"paid","request_id":null,"idempotency_key":null}',
+        *(1, 1, "evt_old", "checkout.session.completed", "cs_test_old", '[1767225600,"complete","paid",null,null]'),
     ),
     (
         "mock_deliveries (account, id, endpoint_id, due, is_held, body)",
@@ -363,7 +365,16 @@ VERSION_1_ROWS = (
         '{"id":"dlv_old","event_id":"evt_old","endpoint_id":"we_1","due":1767225600}',
     ),
 )
-"""What a server of schema 1 has left in its tables."""
+"""What a server of the first schema has left in its tables: every later version can read it."""
+
+
+def add_a_step(monkeypatch: pytest.MonkeyPatch, store: ModuleType) -> int:
+    """Let the module of a store be of a version with one step more; its number."""
+    step = ("ALTER TABLE mock_accounts ADD COLUMN added BIGINT",)
+    monkeypatch.setattr(schema, "STEPS", (*schema.STEPS, step))
+    for module in (schema, store):
+        monkeypatch.setattr(module, "VERSION", schema.FIRST + len(schema.STEPS) - 1)
+    return schema.VERSION
 
 
 async def until(claim: Callable[[], Awaitable[bool]]) -> None:

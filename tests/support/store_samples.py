@@ -99,7 +99,6 @@ STATE = AccountState(
     attempts=5,
     delivery_due=NOW + 2,
     move=ClockMove(6, stands=True),
-    is_clearing=True,
 )
 ENTRY = JournalEntry(
     "req_1", "retrieve", "GET", b"/checkout/\xff\0?x=1", 200, NOW, 0.25, "key 1", b"\xff\0", b'{"id": "\xc3\xa9"}'
