@@ -77,7 +77,7 @@ class Connections:
         """Prepare; nothing is connected yet. Answers are awaited for `timeout` real seconds.
 
         Raises:
-            ValueError: `base_url` is no http or https URL.
+            ValueError: `base_url` is not an http or https URL.
         """
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:

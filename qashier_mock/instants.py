@@ -29,7 +29,7 @@ def epoch_seconds(instant: datetime | float | str) -> int:
         try:
             instant = datetime.fromisoformat(instant)
         except ValueError:
-            raise ValueError(f"{instant!r} is no time in ISO 8601, like 2026-01-01T00:00:00Z") from None
+            raise ValueError(f"{instant!r} is not a time in ISO 8601, like 2026-01-01T00:00:00Z") from None
     if instant.tzinfo is None:
         raise ValueError(f"{instant.isoformat()} has no time zone, so it names no instant: add one, like Z for UTC")
     return int(instant.timestamp())

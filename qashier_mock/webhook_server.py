@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
     @staticmethod
     def _size(text: str, base: int) -> int:
         if not text.strip().isalnum():  # a sign, a blank or an underline would please `int`
-            raise ValueError(f"{text!r} is no length")
+            raise ValueError(f"{text!r} is not a length")
         return int(text, base)
 
     def _read(self, size: int, *, before: int = 0) -> bytes:

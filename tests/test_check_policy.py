@@ -77,7 +77,7 @@ def test_another_choice_is_blamed(demanded: dict[str, Any], other: dict[str, Any
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("status_rules = 1", "status_rules is no open choice"),
+        ("status_rules = 1", "status_rules is not an open choice"),
         ("status_rule = 200", "status_rule must be a status from 400 to 499, not 200"),
         ('idempotency_reuse = "maybe"', "idempotency_reuse must be replay or reject, not 'maybe'"),
         ('currencies = "SGD"', "currencies must be a list of codes"),

@@ -135,7 +135,7 @@ def test_a_wrong_argument_is_refused_and_the_nearest_named(arguments: list[str],
     [
         (
             {"QASHIER_MOCK_SERVE_PROT": "1"},
-            "QASHIER_MOCK_SERVE_PROT, which is no option; did you mean QASHIER_MOCK_SERVE_PORT",
+            "QASHIER_MOCK_SERVE_PROT, which is not an option; did you mean QASHIER_MOCK_SERVE_PORT",
         ),
         ({"QASHIER_MOCK_SERVE_PORT": "x"}, "QASHIER_MOCK_SERVE_PORT: invalid literal"),
         ({"QASHIER_MOCK_SERVE_LOUD": "perhaps"}, "QASHIER_MOCK_SERVE_LOUD must be true or false, not 'perhaps'"),
@@ -150,7 +150,10 @@ def test_a_wrong_variable_is_refused_and_the_nearest_named(env: Mapping[str, str
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[tool.qashier-mock.serve]\nprot = 1\n", "prot in [tool.qashier-mock.serve] is no option; did you mean port?"),
+        (
+            "[tool.qashier-mock.serve]\nprot = 1\n",
+            "prot in [tool.qashier-mock.serve] is not an option; did you mean port?",
+        ),
         (
             "[tool.qashier-mock.serv]\nport = 1\n",
             "[tool.qashier-mock.serv] names no command; did you mean serve?",
@@ -203,7 +206,7 @@ def test_a_url_has_a_scheme_and_a_host(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "ftp://a", "http://", "http:///a", "http://a b", "http://a/b c", "//a"])
 def test_what_is_no_url_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no http or https URL"):
+    with pytest.raises(ValueError, match="is not an http or https URL"):
         http_url(text)
 
 
@@ -313,8 +316,8 @@ def test_loopback_is_an_address_or_localhost() -> None:
     [
         (["--port", "65536"], "the port must be a whole number from 0 to 65535"),
         (["--seed", "-1"], "the seed must be a whole number"),
-        (["--log-format", "xml"], "'xml' is none of text, json"),
-        (["--webhook-url", "nonsense"], "no http or https URL"),
+        (["--log-format", "xml"], "'xml' is not one of text, json"),
+        (["--webhook-url", "nonsense"], "not an http or https URL"),
         (["--public-url", "https://a?b"], "query"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1:4010"),
         (["--webhook-secret-file", "/nonexistent"], "--webhook-secret-file cannot be read"),
@@ -457,7 +460,7 @@ def test_spec_prints_the_public_document_as_it_was_written(capsys: pytest.Captur
 def test_spec_refuses_a_format_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec", "--format", "xml"]) == 2
     assert main(["spec", "--openapi", "2.0"]) == 2
-    assert "'2.0' is none of 3.0, 3.1" in capsys.readouterr().err
+    assert "'2.0' is not one of 3.0, 3.1" in capsys.readouterr().err
 
 
 # the control API from a shell
@@ -498,7 +501,7 @@ def test_a_shell_triggers_a_sample_event(shell: Callable[..., Any], event: str) 
         (["pay", "cs_test_nothing"], "session_not_found"),
         (["pay"], "required: ID"),
         (["advance", "tomorrow"], "is not a duration"),
-        (["trigger", "checkout.session.opened"], "is none of checkout.session.completed"),
+        (["trigger", "checkout.session.opened"], "is not one of checkout.session.completed"),
         (["advance", "-1h"], "-1h: a clock only moves forward"),
     ],
 )

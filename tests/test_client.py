@@ -108,7 +108,7 @@ def test_lengths_and_instants_become_seconds() -> None:
     for timeless in (datetime(1970, 1, 2), "1970-01-02T00:00:00"):  # noqa: DTZ001 - that it has no zone is the point
         with pytest.raises(ValueError, match="1970-01-02T00:00:00 has no time zone"):
             epoch_seconds(timeless)
-    with pytest.raises(ValueError, match="'noon' is no time in ISO 8601"):
+    with pytest.raises(ValueError, match="'noon' is not a time in ISO 8601"):
         epoch_seconds("noon")
 
 

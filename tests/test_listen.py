@@ -159,4 +159,4 @@ def test_completion_works_in_zsh(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_completion_of_another_shell_names_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
-    assert "is none of bash, zsh, fish" in capsys.readouterr().err
+    assert "is not one of bash, zsh, fish" in capsys.readouterr().err

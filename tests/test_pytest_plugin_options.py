@@ -52,7 +52,7 @@ def test_the_marker_configures_the_account_and_the_closest_one_has_the_last_word
     [
         ("frozenat=1", "*does not take frozenat; did you mean frozen_at?*"),
         ("True", "*does not take True; it takes strict, seed, frozen_at, each by its name*"),
-        ("frozen_at='noon'", "*frozen_at: 'noon' is no time in ISO 8601*"),
+        ("frozen_at='noon'", "*frozen_at: 'noon' is not a time in ISO 8601*"),
         ("frozen_at='2026-01-01'", "*has no time zone*"),
         ("seed=-1", "*seed*"),
     ],

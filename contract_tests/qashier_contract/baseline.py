@@ -80,7 +80,7 @@ def read(path: Path) -> tuple[Known, ...]:
 def _entry(path: Path, number: int, entry: object) -> Known:
     where = f"{path}, entry {number}"
     if not isinstance(entry, dict):
-        raise BaselineError(f"{where} is no table")
+        raise BaselineError(f"{where} is not a table")
     if odd := sorted(set(entry) - _KNOWN_KEYS):
         raise BaselineError(f"{where}: {odd[0]} is not understood; there are {', '.join(sorted(_KNOWN_KEYS))}")
     clause, expires = entry.get("clause"), entry.get("expires")

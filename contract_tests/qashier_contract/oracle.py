@@ -169,7 +169,7 @@ def _url_faults(path: str, url: Json) -> Iterator[Fault]:
     if not url or len(url) > URL_MOST:
         yield Fault("CRE-19", path, f"{len(url)} characters")
     if not URL.fullmatch(url):
-        yield Fault("CRE-15", path, f"{as_words(url, most=60)} is no absolute http(s) URL")
+        yield Fault("CRE-15", path, f"{as_words(url, most=60)} is not an absolute http(s) URL")
 
 
 def _expiry_faults(expires_at: Json, earliest: int | None, latest: int | None) -> Iterator[Fault]:
@@ -256,7 +256,7 @@ def _integer_faults(holder: Mapping[str, Json], name: str, path: str, least: int
     elif isinstance(value, float) and value.is_integer() and least <= value <= most:
         yield _open(path, "whether 2.0 is an integer")
     elif isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        yield Fault("CRE-11", path, f"{as_words(value, most=40)} is no integer from {least} to {most}")
+        yield Fault("CRE-11", path, f"{as_words(value, most=40)} is not an integer from {least} to {most}")
 
 
 def _text_faults(holder: Mapping[str, Json], name: str, path: str, most: int) -> Iterator[Fault]:

@@ -42,7 +42,7 @@ def read_policy(path: Path) -> Policy:
     """A policy from a TOML file.
 
     Raises:
-        CheckError: It cannot be read, or names what is no open choice.
+        CheckError: It cannot be read, or names what is not an open choice.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -50,7 +50,7 @@ def read_policy(path: Path) -> Policy:
         raise CheckError(f"{path}: {error}") from error
     known = {entry.name for entry in fields(Policy)}
     if unknown := sorted(set(table) - known):
-        raise CheckError(f"{path}: {unknown[0]} is no open choice; there are {', '.join(sorted(known))}")
+        raise CheckError(f"{path}: {unknown[0]} is not an open choice; there are {', '.join(sorted(known))}")
     for name, value in table.items():
         if not _is_choice(name, value):
             wanted = " or ".join(_CHOICES[name]) if name in _CHOICES else _WANTED[name.partition("_")[0]]

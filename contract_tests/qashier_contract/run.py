@@ -115,7 +115,7 @@ class Run:
 
     def __init__(self, target_url: str, settings: Settings) -> None:
         if origin_of(target_url) is None:
-            raise CheckError(f"{target_url} is no http(s) URL")
+            raise CheckError(f"{target_url} is not an http(s) URL")
         keys = settings.keys
         if any(key.startswith("sk_live_") for key in keys) and not settings.allow_live:
             raise LiveKeyRefused("a live key moves real money: use a test key, or say --allow-live")

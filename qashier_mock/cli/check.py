@@ -30,7 +30,7 @@ _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)/(s|m)")
 def _rate(text: str) -> float:
     found = _RATE.fullmatch(text)
     if found is None or float(found[1]) <= 0:
-        raise ValueError(f"{text!r} is no rate; write it like 20/s or 300/m")
+        raise ValueError(f"{text!r} is not a rate; write it like 20/s or 300/m")
     return float(found[1]) / (60 if found[2] == "m" else 1)
 
 

@@ -71,7 +71,7 @@ def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str
     """What the options of a command are to the checker, by the names that it has for them.
 
     Raises:
-        CheckError: The policy cannot be read, or names what is no open choice.
+        CheckError: The policy cannot be read, or names what is not an open choice.
         CommandError: A file with a key cannot be read.
     """
     from qashier_contract.policy import read_policy  # noqa: PLC0415
@@ -126,7 +126,7 @@ def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
     if report.interrupted:
         return INTERRUPTED
     if report.verdict.value == "not exercised":
-        raise CommandError("nothing was tested; what stands above says why")
+        raise CommandError("nothing was tested; the lines above say why")
     if report.verdict.value == "failed":
         return FAILED
     if report.crashes:

@@ -179,7 +179,7 @@ def _from_environment(command: str, options: Sequence[Option], environ: Mapping[
             continue
         option = by_name.get(name)
         if option is None:
-            raise CommandError(f"the environment has {name}, which is no option{_nearest(name, by_name)}")
+            raise CommandError(f"the environment has {name}, which is not an option{_nearest(name, by_name)}")
         flag = _WORDS.get(text.strip().lower(), text) if option.is_flag else text
         found[option.key] = _configured(option, text.split() if option.is_repeatable else flag, name)
     return found
@@ -213,7 +213,7 @@ def _from_file(command: str, options: Sequence[Option], folder: Path) -> dict[st
         option = by_name.get(str(name).replace("_", "-"))
         where = f"{path}: {name} in [tool.qashier-mock.{command}]"
         if option is None:
-            raise CommandError(f"{where} is no option{_nearest(str(name), by_name)}")
+            raise CommandError(f"{where} is not an option{_nearest(str(name), by_name)}")
         found[option.key] = _configured(option, value, where)
     return found
 

@@ -43,7 +43,7 @@ def choice(text: str, *, of: Sequence[str]) -> str:
         ValueError: It is none of them.
     """
     if text not in of:
-        raise ValueError(f"{text!r} is none of {', '.join(of)}")
+        raise ValueError(f"{text!r} is not one of {', '.join(of)}")
     return text
 
 
@@ -100,7 +100,7 @@ def http_url(text: str) -> str:
         raise ValueError("a URL here has no user name or password")
     match = _HTTP_URL.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r} is no http or https URL")
+        raise ValueError(f"{text!r} is not an http or https URL")
     if match[3] is not None and not 1 <= int(match[3]) <= _LAST_PORT:
         raise ValueError(f"the port of {text!r} is not from 1 to {_LAST_PORT}")
     return text

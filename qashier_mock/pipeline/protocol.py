@@ -53,7 +53,7 @@ LINGER_S: Final = 2.0
 LINGER_LIMIT: Final = 8 * 1024 * 1024
 """Bytes that a refused client may still send: closing before it stops would reset the connection under the answer."""
 
-NOT_HTTP: Final = "This is no valid HTTP/1.1 request; check the request line, the header lines and the length."
+NOT_HTTP: Final = "This is not a valid HTTP/1.1 request; check the request line, the header lines and the length."
 NO_METHOD: Final = "No method of HTTP begins the request line; write `GET /path HTTP/1.1`, the method in capitals."
 TOO_LARGE: Final = f"The request line and the headers, or the trailers, exceed {HEADER_LIMIT} bytes; send less."
 CUT_SHORT: Final = "The connection was closed before the request was complete; check Content-Length, or the last chunk."

@@ -138,7 +138,7 @@ class ForwardingProxy:
     def __init__(self, target_url: str, seen: Callable[[Seen], None]) -> None:
         origin = origin_of(target_url)
         if origin is None:
-            raise ValueError(f"{target_url} is no http(s) URL")
+            raise ValueError(f"{target_url} is not an http(s) URL")
         self.origin: Origin = origin
         self.target_url = target_url.rstrip("/")
         self._prefix = path_of(self.target_url).rstrip("/").encode("ascii", "replace")
