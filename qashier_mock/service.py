@@ -40,7 +40,7 @@ from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
-from qashier_mock.core.sources import Clock, IdSource
+from qashier_mock.core.sources import Clock, SeededIds
 from qashier_mock.overdue import (
     EXPIRED_AT_ONCE,
     current_session,
@@ -70,7 +70,7 @@ class CheckoutService:
         store: Store,
         *,
         clock: Clock,
-        ids: IdSource,
+        ids: SeededIds,
         policy: Policy,
         public_url: Callable[[], str],
         common_endpoints: Sequence[WebhookEndpoint] = (),

@@ -21,7 +21,7 @@ from qashier_mock.bugs.traffic import Answer, Layer, Traffic
 from qashier_mock.core.model import AccountId, CheckoutSession, EventType
 from qashier_mock.core.paging import ListQuery, Page
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
-from qashier_mock.core.sources import IdSource
+from qashier_mock.core.sources import SeededIds
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Hooks
 from qashier_mock.service import CheckoutService
@@ -65,7 +65,7 @@ class Parts:
     hooks: Hooks = field(init=False)
     api: ApiHandlers = field(init=False)
     control: ControlHandlers = field(init=False)
-    ids: IdSource = field(init=False)
+    ids: SeededIds = field(init=False)
     methods: list[tuple[PartName, str, Wrapper]] = field(default_factory=list)
     transactions: dict[str, list[Wrapper]] = field(default_factory=dict)
     document: list[Callable[[Json], None]] = field(default_factory=list)

@@ -1,12 +1,13 @@
-"""Where time and ids come from, as protocols, and the two sources that need nothing from the machine.
+"""Where time and ids come from, and the two sources that need nothing from the machine.
 
 The machine's clock and its randomness are chosen in `app.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Protocol
+from typing import TypeAlias
 
 from qashier_mock.core.model import AccountId
 
@@ -14,24 +15,8 @@ _DIGEST = 12
 _CHANCE_BITS = 53
 
 
-class Clock(Protocol):
-    """The machine's time."""
-
-    def __call__(self) -> int:
-        """Whole seconds since the Unix epoch; never less than it returned before."""
-
-
-class IdSource(Protocol):
-    """Draws ids and chances from a seed."""
-
-    def new_id(self, prefix: str, account: AccountId, counter: int, seed: int | None) -> str:
-        """The id that follows from the seed (None: the source's own), the account and its counter (CRE-10)."""
-
-    def request_id(self) -> str:
-        """A `Request-Id`, never the same twice (HTTP-1)."""
-
-    def chance(self, account: AccountId, counter: int, seed: int | None) -> float:
-        """A number in [0, 1) that follows from the seed, the account and its counter."""
+Clock: TypeAlias = Callable[[], int]
+"""The machine's time: whole seconds since the Unix epoch, never less than it returned before."""
 
 
 class ManualClock:
@@ -58,16 +43,16 @@ class SeededIds:
         self._request_prefix = "req_" + _digest(f"{self._seed}/request/{process}")[:10]
 
     def new_id(self, prefix: str, account: AccountId, counter: int, seed: int | None) -> str:
-        """`prefix` and 24 hexadecimal digits."""
+        """`prefix` and 24 digits that follow from the seed (None: the source's own), account and counter (CRE-10)."""
         return prefix + _digest(f"{self._seed if seed is None else seed}/{account}/{counter}")
 
     def request_id(self) -> str:
-        """`req_`, ten digits of this source and a count."""
+        """A `Request-Id`, never the same twice: `req_`, ten digits of this source and a count (HTTP-1)."""
         self._requests += 1
         return f"{self._request_prefix}{self._requests:08x}"
 
     def chance(self, account: AccountId, counter: int, seed: int | None) -> float:
-        """53 bits of a keyed hash, as a fraction."""
+        """A number in [0, 1) that follows from seed, account and counter."""
         digest = _digest(f"{self._seed if seed is None else seed}/chance/{account}/{counter}")
         return (int(digest[:16], 16) >> (64 - _CHANCE_BITS)) / (1 << _CHANCE_BITS)
 
