@@ -89,7 +89,7 @@ class Dispatcher:
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
         self._tell: Callable[[Attempt], None] | None = None
-        self._before_work: Callable[[AccountId], Awaitable[None]] = _nothing
+        self._before_work: Callable[[AccountId], Awaitable[None]] | None = None
         service.on_due(self.wake)
 
     def before_work(self, step: Callable[[AccountId], Awaitable[None]]) -> None:
@@ -151,7 +151,7 @@ class Dispatcher:
 
     async def _see_to(self, account: AccountId) -> None:
         try:
-            if self._store.look_every is not None:
+            if self._store.look_every is not None and self._before_work is not None:
                 await self._before_work(account)
             await self._service.sweep_some(account)
             await self._start_due(account)
@@ -411,7 +411,3 @@ async def _retry_until_stored(step: Callable[[], Awaitable[T]]) -> T:
         except StoreUnavailable:
             delay = next(delays, delay)
             await asyncio.sleep(delay)
-
-
-async def _nothing(_account: AccountId) -> None:
-    return None

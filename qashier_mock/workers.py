@@ -215,15 +215,11 @@ class _Worker:
         await app.open()
         server = make_server(app)
 
-        def stop() -> None:
-            # Told more than once, as when a terminal tells the whole group and the parent passes it on, it is the same.
-            server.stop()
-
         def parent_has_died() -> None:
             loop.remove_reader(self._parent_pipe)
-            stop()
+            server.stop()
 
-        on_stop_signals(stop)
+        on_stop_signals(server.stop)  # a terminal may tell it the whole group, and the parent once more
         loop = asyncio.get_running_loop()
         loop.add_reader(self._parent_pipe, parent_has_died)
         serving = await server.begin(self._listener)

@@ -140,14 +140,10 @@ def _overview() -> str:
     lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: qashier-mock COMMAND [OPTIONS]",
-            "",
-            "A stateful mock of Qashier Checkout Sessions, and a checker of their contract.",
-            "",
+            "usage: qashier-mock COMMAND [OPTIONS]\n",
+            "A stateful mock of Qashier Checkout Sessions, and a checker of their contract.\n",
             *lines,
-            "",
-            "qashier-mock COMMAND --help tells a command's options. --version prints the version.",
-            f"{TRACEBACK} shows where an internal error happened.",
-            "",
+            "\nqashier-mock COMMAND --help tells a command's options. --version prints the version.",
+            f"{TRACEBACK} shows where an internal error happened.\n",
         ]
     )

@@ -28,11 +28,7 @@ EXAMPLES: Final = "examples"
 
 
 def _ca_file(text: str) -> Path:
-    """A file with certificates of authorities.
-
-    Raises:
-        ValueError: It cannot be read, or holds none.
-    """
+    """A file with certificates of authorities."""
     import ssl  # noqa: PLC0415 - only with --webhook-ca
 
     try:
@@ -45,11 +41,7 @@ def _ca_file(text: str) -> Path:
 
 
 def _origin(text: str) -> str:
-    """An origin that browsers send: scheme, host and perhaps a port, or `*`.
-
-    Raises:
-        ValueError: It is neither.
-    """
+    """An origin that browsers send: scheme, host and perhaps a port, or `*`."""
     if text != "*" and (base_url(text) != text or text.count("/") > 2):  # noqa: PLR2004 - those of ://
         raise ValueError(f"{text!r} is not an origin; one looks like http://localhost:3000")
     return text

@@ -146,15 +146,9 @@ def name_fields(fields: Iterable[tuple[str, str | None]]) -> str:
 def about_urls(params: CreateSession) -> list[Advice]:
     """Advice about the URLs of a create."""
     found = [INSECURE_URL] if is_insecure(params.success_url) else []
-    for name, url in (
-        ("success_url", params.success_url),
-        ("return_url", params.return_url),
-        ("cancel_url", params.cancel_url),
-    ):
-        if url is None or ("{" not in url and "%" not in url):
-            continue
-        template = _TEMPLATE.search(url)
-        if template is not None:
+    for name in ("success_url", "return_url", "cancel_url"):
+        url: str | None = getattr(params, name)
+        if url is not None and ("{" in url or "%" in url) and (template := _TEMPLATE.search(url)):
             found.append(_template_in_url(name, template.group()))
     return found
 

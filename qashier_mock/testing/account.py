@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from threading import RLock
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from qashier_mock import answers
 from qashier_mock.client import FaultRule, MockAccount
@@ -18,10 +18,11 @@ from qashier_mock.core.credentials import account_of
 from qashier_mock.receiver import WebhookReceiver
 from qashier_mock.testing.config import QashierMockConfig
 from qashier_mock.testing.report import sections
-from qashier_mock.testing.threads import in_a_thread
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
+
+T = TypeVar("T")
 
 
 class QashierMock(MockAccount):
@@ -267,6 +268,13 @@ class QashierMock(MockAccount):
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return text
+
+
+async def in_a_thread(work: Callable[[], T]) -> T:
+    """Do `work`, which waits for the mock, in a thread, while the caller's event loop goes on."""
+    from anyio.to_thread import run_sync  # noqa: PLC0415 - whoever awaits has an event loop already
+
+    return await run_sync(work, abandon_on_cancel=True)
 
 
 def _runs_in_a_task() -> bool:

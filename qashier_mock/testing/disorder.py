@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from qashier_mock.client import MockAccount
-from qashier_mock.testing.threads import in_a_thread
+from qashier_mock.testing.account import in_a_thread
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True

@@ -77,12 +77,11 @@ def create_pages(service: CheckoutService, *, observe: Observe | None = None) ->
 class _Refused(Exception):
     """A refused request; becomes a page that says why."""
 
-    def __init__(self, status: HTTPStatus, title: str, text: str, *, allow: str | None = None) -> None:
+    def __init__(self, status: HTTPStatus, title: str, text: str) -> None:
         super().__init__(title)
         self.status = status
         self.title = title
         self.text = text
-        self.allow = allow
 
 
 class _Resource:
@@ -100,8 +99,6 @@ class _Resource:
             response = await self._answer(request)
         except _Refused as refused:
             response = _problem(refused.status, refused.title, refused.text)
-            if refused.allow is not None:
-                response.headers["allow"] = refused.allow
         except StoreUnavailable:
             response = _problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "This page is unavailable for a moment", "Please try again shortly."
@@ -118,12 +115,10 @@ class _Resource:
             raise _unknown_session()
         handler = self._handlers.get(request.method)
         if handler is None:
-            raise _Refused(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "This page cannot be used that way",
-                "It is opened with GET and answered with POST.",
-                allow=", ".join(self._handlers),
-            )
+            how = "It is opened with GET and answered with POST."
+            response = _problem(HTTPStatus.METHOD_NOT_ALLOWED, "This page cannot be used that way", how)
+            response.headers["allow"] = ", ".join(self._handlers)
+            return response
         return await handler(request)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -83,17 +83,26 @@ def _endpoint_to_json(endpoint: WebhookEndpoint) -> wire.Json:
     return {**wire.endpoint_to_json(endpoint), "signed": endpoint.secret is not None}
 
 
+_DELIVERY: Final[Mapping[str, str]] = {
+    "id": "id",
+    "event": "event_id",
+    "endpoint": "endpoint_id",
+    "due": "due",
+    "number": "number",
+    "held": "is_held",
+    "dropped": "is_dropped",
+    "missigned": "is_missigned",
+}
+"""The fields of a delivery, by their JSON names."""
+
+
 def _delivery_to_json(delivery: Delivery) -> wire.Json:
-    return {
-        "id": delivery.id,
-        "event": delivery.event_id,
-        "endpoint": delivery.endpoint_id,
-        "due": delivery.due,
-        "number": delivery.number,
-        "held": delivery.is_held,
-        "dropped": delivery.is_dropped,
-        "missigned": delivery.is_missigned,
-    }
+    return {name: getattr(delivery, field) for name, field in _DELIVERY.items()}
+
+
+def _delivery(stored: wire.Json, events: Mapping[str, Event], index: int) -> Delivery:
+    _held(events, stored["event"], f"deliveries[{index}].event")
+    return Delivery(**{field: stored[name] for name, field in _DELIVERY.items()})
 
 
 def _stored_session_to_json(session: CheckoutSession) -> wire.Json:
@@ -153,10 +162,9 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
         for index, each in enumerate(body["events"])
     ]
     told = {event.id: event for event in events}
-    profile = Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"])
     return AccountSnapshot(
         clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"]),
-        profile=profile,
+        profile=Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"]),
         drawn=body["counter"],
         sessions=list(sessions.values()),
         records=[_record(each, sessions, index) for index, each in enumerate(body["idempotency"])],
@@ -165,19 +173,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
             WebhookEndpoint(each["id"], each["url"], wire.parse_types(each["types"]))
             for each in body["webhook_endpoints"]
         ],
-        pending=[
-            Delivery(
-                id=each["id"],
-                event_id=_held(told, each["event"], f"deliveries[{index}].event").id,
-                endpoint_id=each["endpoint"],
-                due=each["due"],
-                number=each["number"],
-                is_held=each["held"],
-                is_dropped=each["dropped"],
-                is_missigned=each["missigned"],
-            )
-            for index, each in enumerate(body["deliveries"])
-        ],
+        pending=[_delivery(each, told, index) for index, each in enumerate(body["deliveries"])],
         attempts=[wire.parse_attempt(each) for each in body["attempts"]],
         faults=[wire.parse_fault(each) for each in body["faults"]],
         advice=[

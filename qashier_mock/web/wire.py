@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from hashlib import blake2b
 from io import BytesIO
 from sys import intern
@@ -298,18 +299,8 @@ def parse_attempt(body: Json) -> Attempt:
 
 def parse_fault(body: Json) -> FaultRule:
     """A fault rule; one that is being made has no id yet and was never applied."""
-    return FaultRule(
-        id=body.get("id", ""),
-        action=FaultAction(body["action"]),
-        operation=body.get("operation"),
-        webhook=body.get("webhook"),
-        seconds=body.get("seconds") or 0,
-        status=body.get("status"),
-        retry_after=body.get("retry_after"),
-        times=body.get("times"),
-        probability=body.get("probability"),
-        applied=body.get("applied", 0),
-    )
+    said = {each.name: body[each.name] for each in fields(FaultRule) if body.get(each.name) is not None}
+    return FaultRule(**{"id": "", **said, "action": FaultAction(body["action"])})
 
 
 def fault_to_json(rule: FaultRule) -> Json:
