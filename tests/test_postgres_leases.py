@@ -85,7 +85,7 @@ async def test_a_process_that_was_taken_for_dead_does_not_undo_what_another_did(
         await until(is_claimed)
         assert isinstance(other.store, PostgresStore)
         assert isinstance(one.store, PostgresStore)
-        await other.store.release_worker(one.store.worker)
+        await other.store.release_workers(f"no = {one.store.worker}")
         async with other.store.transaction(ONE) as tx:
             (stolen,) = await tx.claim_deliveries(NOW, 9)
         release.set()

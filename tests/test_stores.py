@@ -328,7 +328,7 @@ async def test_journals_of_ever_new_visitors_are_neither_counted_nor_kept_for_go
     lasting: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of accounts that have anything are kept."""
-    monkeypatch.setattr("qashier_mock.stores.sql_store._COUNTED", 10)
+    monkeypatch.setattr("qashier_mock.stores.journals._COUNTED", 10)
     mock = Mock(lasting.store())
     store = mock.store
     assert isinstance(store, SqlStore)
@@ -341,7 +341,7 @@ async def test_journals_of_ever_new_visitors_are_neither_counted_nor_kept_for_go
     kept = [visitors.index(each) for each in visitors if await store.journal(each)]
     assert kept == [0, 21, 22, 23, 24, 25, 26, 27, 28, 29]
     assert await store.journal(ONE) == (ENTRY,)
-    assert len(store._unpruned) == 10
+    assert len(store._journals._unpruned) == 10
     await store.close()
 
 

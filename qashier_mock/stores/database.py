@@ -9,7 +9,7 @@ that is `Rows`, which each store implements; the statements are the same, with `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
@@ -20,7 +20,6 @@ from qashier_mock.core.errors import ApiError
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import Transaction
-from qashier_mock.stores.journals import JournalWriter
 from qashier_mock.stores.rows import Row
 
 _TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed", "ids")
@@ -70,9 +69,6 @@ class Rows(Protocol):
     async def commit(self) -> None:
         """End the transaction, if there is one."""
 
-    async def roll_back(self) -> None:
-        """Undo the transaction, if there is one."""
-
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
         """Begin a unit of work: the account's row, and whether it is locked. See `Store.transaction`."""
 
@@ -104,7 +100,7 @@ class SqlUnit(Transaction):
     account: AccountId
     worker: int
     _rows: Rows
-    _journals: JournalWriter
+    _drop_journal: Callable[[AccountId], None]  # that still waits to be written
     _reading: bool
     _long: bool
     row: AccountRow = field(init=False)
@@ -191,7 +187,7 @@ class SqlUnit(Transaction):
     async def _end_clearing(self) -> None:
         await self._write_batch()
         self._batch = None
-        self._journals.drop(self.account)
+        self._drop_journal(self.account)
         await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
         before, self.row.number = self.row.number, self._number
         if before != self._number:

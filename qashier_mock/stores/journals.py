@@ -1,15 +1,18 @@
-"""Journals on their way into a database."""
+"""The journals in a database. They are written a little later, so that no request waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from qashier_mock.core.journal import JournalEntry
+from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
+from qashier_mock.stores import rows
 from qashier_mock.stores.base import StoreUnavailable
+from qashier_mock.stores.database import Rows
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +25,32 @@ _WRITE_AGAIN_AFTER: Final = 1.0
 _MOST_WAITING: Final = 10_000
 """Requests that wait to be written, at most."""
 
-Entries = Sequence[tuple[AccountId, JournalEntry]]
+_PRUNE_AFTER: Final = 250
+"""Entries that a journal may hold beyond its capacity until the oldest are removed."""
+
+_COUNTED: Final = 2_000
+"""Journals of which it is known how much they have grown. Of those beyond, the one that has stood still for longest is
+cut to its capacity, and dropped where the account has nothing else: ever new keys must not fill the disk."""
+
+_DROP: Final = "DELETE FROM mock_journal WHERE account = ? AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)"
+_CUT: Final = (
+    "DELETE FROM mock_journal WHERE account = ? AND no <= "
+    "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)"
+)
+_INSERT: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
+_SELECT: Final = "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?"
 
 
-class JournalWriter:
-    """Writes journals a little later, so that no request waits for it."""
+class Journals:
+    """The journals of all accounts."""
 
-    def __init__(self, write: Callable[[Entries], Awaitable[None]]) -> None:
-        """Have entries written by `write`, many at a time."""
-        self._write = write
+    def __init__(self, way_in: Callable[[], AbstractAsyncContextManager[Rows]]) -> None:
+        self._way_in = way_in
         self._waiting: list[tuple[AccountId, JournalEntry]] = []
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._is_failing = False
+        self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
 
     def add(self, account: AccountId, entry: JournalEntry) -> None:
         """Write that later. When too many wait already, the oldest is not remembered."""
@@ -45,10 +61,40 @@ class JournalWriter:
             self._task = asyncio.get_running_loop().create_task(self._write_later())
 
     def drop(self, account: AccountId) -> None:
-        """Write nothing of that account."""
+        """Write nothing of that account that waits."""
         self._waiting = [each for each in self._waiting if each[0] != account]
 
-    async def flush(self) -> None:
+    async def read(self, account: AccountId, most: int) -> Sequence[JournalEntry]:
+        """See `Store.journal`."""
+        await self._flush()
+        async with self._way_in() as way_in:
+            found = await way_in.run(_SELECT, account, most)
+        return tuple([rows.unpack_entry(row) for row in reversed(found)])
+
+    async def close(self) -> None:
+        """Stop writing, once all that waits is written."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        try:
+            await self._flush()
+        except StoreUnavailable as error:
+            _log.warning("the store is gone before it was closed, and requests are missing in the journal: %s", error)
+
+    async def _write_later(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(_WRITE_AGAIN_AFTER if self._is_failing else _WRITE_EVERY)
+            try:
+                await self._flush()
+            except StoreUnavailable as error:
+                if not self._is_failing:
+                    _log.warning("requests are missing in the journal until the store can be used again: %s", error)
+                self._is_failing = True
+            except Exception:  # noqa: BLE001 - a request that cannot be written must not keep the next from it
+                _log.exception("requests are missing in the journal")
+
+    async def _flush(self) -> None:
         """Write all that waits; whoever wants to read waits for what is being written, too."""
         async with self._turn:
             entries, self._waiting = self._waiting, []
@@ -61,22 +107,20 @@ class JournalWriter:
                 raise
             self._is_failing = False
 
-    async def close(self) -> None:
-        """Stop writing, once all that waits is written."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        await self.flush()
+    async def _write(self, entries: Sequence[tuple[AccountId, JournalEntry]]) -> None:
+        async with self._way_in() as way_in:
+            await way_in.begin()
+            await way_in.many(_INSERT, [(account, *rows.pack_entry(entry)) for account, entry in entries])
+            await self._prune([account for account, _ in entries], way_in)
+            await way_in.commit()
 
-    async def _write_later(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(_WRITE_AGAIN_AFTER if self._is_failing else _WRITE_EVERY)
-            try:
-                await self.flush()
-            except StoreUnavailable as error:
-                if not self._is_failing:
-                    _log.warning("requests are missing in the journal until the store can be used again: %s", error)
-                self._is_failing = True
-            except Exception:  # noqa: BLE001 - a request that cannot be written must not keep the next from it
-                _log.exception("requests are missing in the journal")
+    async def _prune(self, written: Sequence[AccountId], way_in: Rows) -> None:
+        for account in written:
+            self._unpruned[account] = self._unpruned.pop(account, 0) + 1
+        beyond = list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]
+        grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
+        for account in {*grown, *beyond}:
+            if account in beyond:
+                await way_in.run(_DROP, account, account)
+            await way_in.run(_CUT, account, account, CAPACITY)
+            del self._unpruned[account]

@@ -118,7 +118,7 @@ class PostgresStore(SqlStore):
     async def _refuse_unusable(self) -> None:
         """Refuse a database that cannot hold every text, and a pooler that shares connections between transactions."""
         async with _PostgresRows(self._pool) as one, _PostgresRows(self._pool) as other:
-            encoding = one.parameter("server_encoding")
+            ((encoding,),) = await one.run("SHOW server_encoding")
             if encoding not in {"UTF8", "SQL_ASCII"}:
                 raise StoreUnavailable(
                     f"{self._where} has the encoding {encoding}, which cannot hold every text. Make another one: "
@@ -132,7 +132,6 @@ class PostgresStore(SqlStore):
                     f"{self._where} is behind a pooler that gives each transaction another connection. Connect to the "
                     "database itself, or set the pooler to pool_mode = session."
                 )
-            await other.roll_back()
 
     async def _migrate(self) -> None:
         for wait in (0.2, 0.4, 0.6, 0.8, None):
@@ -165,9 +164,9 @@ class PostgresStore(SqlStore):
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
             self._beating = None
-            await self._close_journals()
+            await self._journals.close()
             try:
-                await self.release_worker(self.worker)
+                await self.release_workers(f"no = {self.worker}")
             except StoreUnavailable as error:
                 _log.warning("the store is gone before it was closed: %s", error)
         await self._close_connections()
@@ -203,7 +202,7 @@ class PostgresStore(SqlStore):
         # After the database was gone nobody's sign of life is fresh: those that live get the time to give one first.
         since = self._regular_since
         if since is not None and asyncio.get_running_loop().time() - since >= self._alive_for:
-            await self._release_dead_workers(f"alive_until < {_NOW}")
+            await self.release_workers(f"alive_until < {_NOW}")
         return await super().due_accounts(machine_now)
 
     # transactions
@@ -255,8 +254,19 @@ class _PostgresRows:
             if has_turn and self._turn is not None:
                 self._turn.release()
             if isinstance(error, TimeoutError):
-                raise StoreUnavailable(f"{self._pool.where} is too slow.") from None
+                raise StoreUnavailable(f"{self._pool.where} does not keep up with the commands.") from None
             raise
+
+    async def give_back(self, *, is_sound: bool) -> None:
+        """Undo what was not committed, and give the connection back, unless it is broken."""
+        if is_sound and not self._connection.closed and self._is_within():
+            try:
+                await self.run("ROLLBACK")
+            except StoreUnavailable:
+                is_sound = False  # the database undoes it when the connection ends
+        if self._turn is not None:
+            self._turn.release()
+        await self._pool.give(self._connection, is_sound=is_sound)
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -265,20 +275,20 @@ class _PostgresRows:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.give_back(is_sound=kind is None)
 
-    async def give_back(self, *, is_sound: bool) -> None:
-        """Undo what was not committed, and give the connection back, unless it is broken."""
-        if is_sound and not self._connection.closed:
-            try:
-                await self.roll_back()
-            except StoreUnavailable:
-                is_sound = False  # the database undoes it when the connection ends
-        if self._turn is not None:
-            self._turn.release()
-        await self._pool.give(self._connection, is_sound=is_sound)
+    async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
+        await self.connect()
+        try:
+            if not reading:
+                return await self.lock(account, AccountRow()), True
+            if long:
+                await self.run(_BEGIN_ONE_MOMENT)
+            return AccountRow.of(await self.run(READ_ACCOUNT, account)), False
+        except BaseException as error:
+            await self.give_back(is_sound=isinstance(error, Exception))
+            raise
 
-    def parameter(self, name: str) -> str | None:
-        """What the database said about itself."""
-        return self._connection.info.parameter_status(name)
+    async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
+        await self.give_back(is_sound=is_sound)
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
         try:
@@ -306,25 +316,6 @@ class _PostgresRows:
         if self._is_within():
             await self.run("COMMIT")
 
-    async def roll_back(self) -> None:
-        if self._is_within():
-            await self.run("ROLLBACK")
-
-    async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
-        await self.connect()
-        try:
-            if reading:
-                if long:
-                    await self.run(_BEGIN_ONE_MOMENT)
-                return AccountRow.of(await self.run(READ_ACCOUNT, account)), False
-            return await self.lock(account, AccountRow()), True
-        except BaseException as error:
-            await self.give_back(is_sound=isinstance(error, Exception))
-            raise
-
-    async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
-        await self.give_back(is_sound=is_sound)
-
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:  # noqa: ARG002 - it may have changed since
         await self.begin()
         left_ms = max(int((self._deadline - asyncio.get_running_loop().time()) * 1000), 100)
@@ -334,23 +325,20 @@ class _PostgresRows:
             await self.run(f"SET LOCAL lock_timeout = '{left_ms}ms'")
         locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
         if not locked:
-            await self.run(
-                "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
-                account,
-                pack(AccountState()),
-            )
+            new = pack(AccountState())
+            await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONFLICT DO NOTHING", account, new)
             locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
         return AccountRow.of(locked)
 
     async def _claim(self, account: AccountId, key: str) -> None:
         """Say that this key is under way, to nobody but those who ask for it: the row is gone with the transaction."""
+        await self.run("SET LOCAL lock_timeout = '1ms'")
         try:
-            await self._connection.execute("SET LOCAL lock_timeout = '1ms'")
-            await self._connection.execute("INSERT INTO mock_under_way (account, key) VALUES (%s, %s)", (account, key))
-        except psycopg.errors.LockNotAvailable:
-            raise IdempotencyKeyInUse from None
-        except psycopg.Error as error:
-            raise self._pool.translated(error) from error
+            await self.run("INSERT INTO mock_under_way (account, key) VALUES (?, ?)", account, key)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise IdempotencyKeyInUse from None
+            raise
         await self.run("DELETE FROM mock_under_way WHERE account = ? AND key = ?", account, key)
 
 

@@ -1,4 +1,4 @@
-"""What every store on an SQL database does in the same way: journals, who works on it, and what is due.
+"""What every store on an SQL database does in the same way: who works on it, and what is due.
 
 Each process registers as a worker, and says again and again that it lives, where others may work on the same database.
 What a process has claimed when it dies (deliveries that it was attempting, a clock that it was moving) is anybody's
@@ -9,7 +9,6 @@ again, as soon as another one notices.
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,31 +17,18 @@ from typing import Final
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
-from qashier_mock.stores.base import DUE_AT_ONCE, StoreUnavailable
+from qashier_mock.stores.base import DUE_AT_ONCE
 from qashier_mock.stores.database import Rows
-from qashier_mock.stores.journals import Entries, JournalWriter
+from qashier_mock.stores.journals import Journals
 from qashier_mock.stores.sql import SqlTransaction
-
-_log = logging.getLogger(__name__)
-
-_PRUNE_AFTER: Final = 250
-"""Entries that a journal may hold beyond its capacity until the oldest are removed."""
-
-_COUNTED: Final = 2_000
-"""Journals of which it is known how much they have grown. Of those beyond, the one that has stood still for longest is
-cut to its capacity, and dropped where the account has nothing else: ever new keys must not fill the disk."""
 
 _HANDED_OUT_FOR: Final = 5
 """Seconds until an account is due again that was handed out as due and not seen to."""
 
-_DROP_JOURNAL: Final = (
-    "DELETE FROM mock_journal WHERE account = ? AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)"
+_CLAIMED_BY: Final = (
+    "SELECT id FROM mock_accounts WHERE mover = ? UNION "
+    "SELECT a.id FROM mock_deliveries d JOIN mock_accounts a ON a.no = d.account WHERE d.worker = ?"
 )
-_CUT_JOURNAL: Final = (
-    "DELETE FROM mock_journal WHERE account = ? AND no <= "
-    "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)"
-)
-_INSERT_ENTRY: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
 
 
 class SqlStore(ABC):
@@ -57,14 +43,13 @@ class SqlStore(ABC):
     def __init__(self) -> None:
         self.incarnation = ""
         self.worker = 0
-        self._journals = JournalWriter(self._write_journals)
-        self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
+        self._journals = Journals(self.rows)
 
     # what differs from database to database
 
     @abstractmethod
     def rows(self) -> AbstractAsyncContextManager[Rows]:
-        """A way in for statements that are each a transaction of their own, or that begin one themselves."""
+        """A way in for statements that are each a transaction of their own, or that begin one and commit it."""
 
     @abstractmethod
     def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> Rows:
@@ -74,7 +59,7 @@ class SqlStore(ABC):
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> SqlTransaction:
         rows_ = self._rows_of(account, reading=reading, key=key)
-        return SqlTransaction(account, self.worker, rows_, self._journals, reading, long)
+        return SqlTransaction(account, self.worker, rows_, self._journals.drop, reading, long)
 
     # workers
 
@@ -85,27 +70,17 @@ class SqlStore(ABC):
         self.worker = worker
         self.incarnation = str(worker)
 
-    async def _release_dead_workers(self, dead: str) -> None:
-        """Make anybody's again what workers have claimed for whom the condition `dead` holds."""
+    async def release_workers(self, which: str) -> None:
+        """Make anybody's again what the workers have claimed for whom a condition holds, and forget them."""
         async with self.rows() as rows_:
-            found = await rows_.run(f"SELECT no FROM mock_workers WHERE {dead}")
-        for (worker,) in found:
-            await self.release_worker(worker)
-
-    async def release_worker(self, worker: int) -> None:
-        """Make anybody's again what one worker has claimed, and forget it."""
-        async with self.rows() as rows_:
-            claimed = await rows_.run(
-                "SELECT id FROM mock_accounts WHERE mover = ? UNION "
-                "SELECT a.id FROM mock_deliveries d JOIN mock_accounts a ON a.no = d.account WHERE d.worker = ?",
-                worker,
-                worker,
-            )
-        for (account,) in claimed:
-            async with self.transaction(AccountId(account)) as tx:
-                await tx.release(worker)
-        async with self.rows() as rows_:
-            await rows_.run("DELETE FROM mock_workers WHERE no = ?", worker)
+            found = await rows_.run(f"SELECT no FROM mock_workers WHERE {which}")
+            claimed = [(worker, await rows_.run(_CLAIMED_BY, worker, worker)) for (worker,) in found]
+        for worker, accounts in claimed:
+            for (account,) in accounts:
+                async with self.transaction(AccountId(account)) as tx:
+                    await tx.release(worker)
+            async with self.rows() as rows_:
+                await rows_.run("DELETE FROM mock_workers WHERE no = ?", worker)
 
     # questions about all accounts
 
@@ -138,38 +113,4 @@ class SqlStore(ABC):
         self._journals.add(account, entry)
 
     async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
-        await self._journals.flush()
-        async with self.rows() as rows_:
-            found = await rows_.run(
-                "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?",
-                account,
-                most,
-            )
-        return tuple([rows.unpack_entry(row) for row in reversed(found)])
-
-    async def _close_journals(self) -> None:
-        try:
-            await self._journals.close()
-        except StoreUnavailable as error:
-            _log.warning("the store is gone before it was closed, and requests are missing in the journal: %s", error)
-
-    async def _write_journals(self, entries: Entries) -> None:
-        async with self.rows() as rows_:
-            await rows_.begin()
-            try:
-                await rows_.many(_INSERT_ENTRY, [(account, *rows.pack_entry(entry)) for account, entry in entries])
-                await self._prune([account for account, _ in entries], rows_)
-                await rows_.commit()
-            finally:
-                await rows_.roll_back()
-
-    async def _prune(self, written: Sequence[AccountId], rows_: Rows) -> None:
-        for account in written:
-            self._unpruned[account] = self._unpruned.pop(account, 0) + 1
-        beyond = list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]
-        grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
-        for account in {*grown, *beyond}:
-            if account in beyond:
-                await rows_.run(_DROP_JOURNAL, account, account)
-            await rows_.run(_CUT_JOURNAL, account, account, CAPACITY)
-            del self._unpruned[account]
+        return await self._journals.read(account, most)

@@ -19,11 +19,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
@@ -45,16 +45,22 @@ _DISK: Final = SimpleNamespace(open=os.open, close=os.close, stat=os.stat)
 
 
 class SqliteStore(SqlStore):
-    """Every account, in a file: see `Store`."""
+    """Every account, in a file: see `Store`. It is its own way in, see `Rows`.
+
+    A transaction begins with the first change; what only reads needs none.
+    """
 
     name = "sqlite"
+    suspends = False
 
     def __init__(self, path: Path) -> None:
         """Keep state in the file at `path`, which is made if there is none. Nothing is opened yet."""
         super().__init__()
         self._path = path
         self._database: sqlite3.Connection | None = None
-        self._rows: _SqliteRows | None = None
+        self._inode = self._size = 0
+        self._kept: dict[AccountId, AccountRow] = {}  # as the file has them
+        self._long: dict[AccountId, asyncio.Event] = {}  # long commands, and what ends with each
 
     async def open(self) -> None:
         """Lock the file, bring it to this version, and take over what the process before has left.
@@ -66,110 +72,96 @@ class SqliteStore(SqlStore):
             with suppress(FileExistsError):  # it holds secrets, so that nobody else may read it
                 _DISK.close(_DISK.open(self._path, os.O_CREAT | os.O_EXCL, 0o600))
             self._database = sqlite3.connect(self._path, isolation_level=None, timeout=0, cached_statements=256)
-            _prepare(self._database, self._path)
-            self._rows = _SqliteRows(self._path, self._database)
+            self._prepare(self._database)
+            self._inode, self._size = _DISK.stat(self._path).st_ino, 0
             await self._register("0")
             # As the file was free, every other process that has worked on it is gone.
-            await self._release_dead_workers(f"no <> {self.worker}")
-        except (OSError, sqlite3.Error) as error:
-            await self._close_file()
+            await self.release_workers(f"no <> {self.worker}")
+        except (OSError, sqlite3.Error, StoreUnavailable) as error:
+            self._close_file()
+            if isinstance(error, StoreUnavailable):
+                raise
             raise StoreUnavailable(_told(self._path, error)) from error
-        except StoreUnavailable:
-            await self._close_file()
-            raise
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Lock the file, and bring it to this version."""
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        (marked,) = database.execute("PRAGMA application_id").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and marked != _APPLICATION_ID:
+            raise StoreUnavailable(f"{self._path} is an SQLite file of another program; give --store another file.")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        steps = statements(str(self._path), version, serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes_="BLOB")
+        for name, value in _SETTINGS.items():
+            database.execute(f"PRAGMA {name} = {value}")
+        database.execute("BEGIN EXCLUSIVE")
+        for statement in (*steps, f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"):
+            database.execute(statement)
+        database.execute("COMMIT")
 
     async def close(self) -> None:
         if self._database is not None:
-            await self._close_journals()
-            await self._close_file()
+            await self._journals.close()
+            self._close_file()
 
-    async def _close_file(self) -> None:
-        database, self._database, self._rows = self._database, None, None
+    def _close_file(self) -> None:
+        database, self._database = self._database, None
+        self._kept.clear()
         if database is not None:
             with suppress(sqlite3.Error):  # a file that is damaged or gone cannot be tidied up either
                 database.close()
 
-    def _open_rows(self) -> _SqliteRows:
-        if self._rows is None:
-            raise StoreUnavailable(f"{self._path} is not open.")
-        return self._rows
-
-    def rows(self) -> AbstractAsyncContextManager[_SqliteRows]:
-        return nullcontext(self._open_rows())
-
-    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> _SqliteRows:  # noqa: ARG002
-        return self._open_rows()  # a transaction never suspends, so that no key is ever under way
-
     def is_faultless(self, account: AccountId) -> bool:
-        row = self._rows.kept.get(account) if self._rows is not None else None
+        row = self._kept.get(account)
         return row is not None and not row.state.faults
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         found = await super().due_accounts(machine_now)
         for account in found:
-            self._open_rows().kept.pop(account, None)
+            self._kept.pop(account, None)
         return found
 
+    # the way in
 
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    """Lock the file, and bring it to this version."""
-    database.execute("PRAGMA locking_mode = EXCLUSIVE")
-    (marked,) = database.execute("PRAGMA application_id").fetchone()
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and marked != _APPLICATION_ID:
-        raise StoreUnavailable(f"{path} is an SQLite file of another program; give --store another file.")
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    steps = statements(str(path), version, serial="INTEGER PRIMARY KEY AUTOINCREMENT", bytes_="BLOB")
-    for name, value in _SETTINGS.items():
-        database.execute(f"PRAGMA {name} = {value}")
-    database.execute("BEGIN EXCLUSIVE")
-    for statement in (*steps, f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {VERSION}"):
-        database.execute(statement)
-    database.execute("COMMIT")
+    @asynccontextmanager
+    async def rows(self) -> AsyncIterator[Self]:
+        try:
+            yield self
+        finally:
+            self._roll_back()
 
+    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> Self:  # noqa: ARG002
+        return self  # a transaction never suspends, so that no key is ever under way
 
-class _SqliteRows:
-    """See `Rows`. A transaction begins with the first change; what only reads needs none.
-
-    Attributes:
-        kept: Rows of accounts as the file has them.
-    """
-
-    suspends = False
-
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
-        self._path = path
-        self._database = database
-        self._name = str(path)
-        self._number = _DISK.stat(path).st_ino
-        self._size = 0
-        self.kept: dict[AccountId, AccountRow] = {}
-        self._long: dict[AccountId, asyncio.Event] = {}  # long commands, and what ends with each
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise StoreUnavailable(f"{self._path} is not open.")
+        return self._database
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
         try:
-            return self._database.execute(sql, values).fetchall()
+            return self._opened().execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
     async def many(self, sql: str, values: Sequence[Row]) -> None:
         try:
-            self._database.executemany(sql, values)
+            self._opened().executemany(sql, values)
         except sqlite3.Error as error:
             raise self._translated(error) from error
 
     async def begin(self) -> None:
-        if not self._database.in_transaction:
+        if not self._opened().in_transaction:
             await self.run("BEGIN")
 
     async def commit(self) -> None:
-        if self._database.in_transaction:
+        if self._opened().in_transaction:
             self._check_file()
             await self.run("COMMIT")
 
-    async def roll_back(self) -> None:
-        """Undo what was done; where even that fails, the file undoes it when it is opened next."""
-        if self._database.in_transaction:
+    def _roll_back(self) -> None:
+        """Undo what was not committed; where even that fails, the file undoes it when it is opened next."""
+        if self._database is not None and self._database.in_transaction:
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
 
@@ -177,7 +169,7 @@ class _SqliteRows:
         while (other := self._long.get(account)) is not None:
             await other.wait()
         # Taken away for as long as it may be changed: it is put back only as the file has it.
-        row = self.kept.pop(account, None) or AccountRow.of(await self.run(READ_ACCOUNT, account))
+        row = self._kept.pop(account, None) or AccountRow.of(await self.run(READ_ACCOUNT, account))
         if long:
             self._long[account] = asyncio.Event()
         return row, False
@@ -190,27 +182,27 @@ class _SqliteRows:
         return row
 
     async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
-        await self.roll_back()
+        self._roll_back()
         if (long := self._long.pop(account, None)) is not None:
             long.set()
         if row is not None:
-            if len(self.kept) >= _ROWS_KEPT:
-                self.kept.clear()
-            self.kept[account] = row
+            if len(self._kept) >= _ROWS_KEPT:
+                self._kept.clear()
+            self._kept[account] = row
 
     def _check_file(self) -> None:
         """Refuse to go on with a file that was deleted, replaced or cut; SQLite itself would not notice."""
         try:
-            now = _DISK.stat(self._name)
+            now = _DISK.stat(self._path)
         except OSError:
             what = "deleted or moved"
         else:
-            if now.st_ino == self._number and now.st_size >= self._size:
+            if now.st_ino == self._inode and now.st_size >= self._size:
                 self._size = now.st_size
                 return
-            what = "replaced" if now.st_ino != self._number else "cut"
+            what = "replaced" if now.st_ino != self._inode else "cut"
         raise StoreUnavailable(
-            f"{self._name} was {what} while it was served. Nothing is kept any more: restart the server."
+            f"{self._path} was {what} while it was served. Nothing is kept any more: restart the server."
         )
 
     def _translated(self, error: sqlite3.Error) -> Exception:
