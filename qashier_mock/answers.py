@@ -5,7 +5,7 @@ Plain JSON objects at run time. Times are epoch seconds of the account's clock, 
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 EventType = Literal["checkout.session.completed", "checkout.session.expired"]
 
@@ -145,22 +145,19 @@ class Advice(TypedDict):
     count: int
 
 
-class _FaultRequired(TypedDict):
+class Fault(TypedDict):
+    """A rule about calls or webhooks that go wrong, and how often it has applied."""
+
     id: str
     action: str
     applied: int
-
-
-class Fault(_FaultRequired, total=False):
-    """A rule about calls or webhooks that go wrong, and how often it has applied."""
-
-    operation: str
-    webhook: str
-    seconds: float
-    status: int
-    retry_after: int
-    times: int
-    probability: float
+    operation: NotRequired[str]
+    webhook: NotRequired[str]
+    seconds: NotRequired[float]
+    status: NotRequired[int]
+    retry_after: NotRequired[int]
+    times: NotRequired[int]
+    probability: NotRequired[float]
 
 
 class Settings(TypedDict):

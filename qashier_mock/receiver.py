@@ -57,6 +57,17 @@ class _Wait:
     found: _Arrival | None = None
     is_given_up: bool = False
 
+    def __post_init__(self) -> None:
+        types = get_args(answers.EventType)
+        if self.event_type is not None and self.event_type not in types:
+            near = get_close_matches(self.event_type, types, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the types are {' and '.join(types)}"
+            raise ValueError(f"no webhook has the type {self.event_type!r}; {hint}")
+
+    def wants(self, event: answers.Event) -> bool:
+        """Whether the caller waits for that."""
+        return self.event_type in {None, event.get("type")} and self.session_id in {None, _session_of(event)}
+
     def __str__(self) -> str:
         what = self.event_type or "webhook"
         return what if self.session_id is None else f"{what} of {self.session_id}"
@@ -153,7 +164,7 @@ class WebhookReceiver:
             WebhookTimeout: It did not arrive in time.
             ValueError: There is no such type.
         """
-        return self._wait(_wait(event_type, session), timeout)
+        return self._wait(_Wait(event_type, session), timeout)
 
     async def await_for(
         self,
@@ -165,7 +176,7 @@ class WebhookReceiver:
         """`wait_for` for a test whose event loop has to go on meanwhile, under asyncio and Trio alike."""
         from anyio.to_thread import run_sync  # noqa: PLC0415 - whoever awaits has an event loop already
 
-        wait = _wait(event_type, session)
+        wait = _Wait(event_type, session)
         try:
             return await run_sync(self._wait, wait, timeout, abandon_on_cancel=True)
         finally:
@@ -244,7 +255,7 @@ class WebhookReceiver:
         """Whether a caller has got what it waits for, or never will."""
         if wait.is_given_up:
             return True
-        meant = (each for each in self._arrivals if not each.is_claimed and _is_meant(each.event, wait))
+        meant = (each for each in self._arrivals if not each.is_claimed and wait.wants(each.event))
         wait.found = next(meant, None)
         if wait.found is not None:
             wait.found.is_claimed = True
@@ -265,19 +276,6 @@ class WebhookReceiver:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.url or 'no address'}, {len(self._arrivals)} received>"
-
-
-def _wait(event_type: str | None, session_id: str | None) -> _Wait:
-    types = get_args(answers.EventType)
-    if event_type is not None and event_type not in types:
-        near = get_close_matches(event_type, types, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the types are {' and '.join(types)}"
-        raise ValueError(f"no webhook has the type {event_type!r}; {hint}")
-    return _Wait(event_type, session_id)
-
-
-def _is_meant(event: answers.Event, wait: _Wait) -> bool:
-    return wait.event_type in {None, event.get("type")} and wait.session_id in {None, _session_of(event)}
 
 
 def _session_of(event: Mapping[str, Any]) -> str | None:

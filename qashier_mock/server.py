@@ -48,9 +48,9 @@ class Server(uvicorn.Server):
     Uvicorn itself looks ten times a second whether it is to stop, and sleeps as long again before it has.
     """
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, app: MockApp) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._app = app
         self._is_ready = asyncio.Event()
         self._stop_requested = asyncio.Event()
 
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
 
         To be called in the thread of the event loop.
         """
-        self._on_stop()
+        self._app.is_closing = True
         self.should_exit = True
         self.force_exit = self.force_exit or force
         self._stop_requested.set()
@@ -123,11 +123,7 @@ def make_server(app: MockApp) -> Server:
         ssl_certfile=None if tls is None else tls[0],
         ssl_keyfile=None if tls is None else tls[1],
     )
-
-    def close() -> None:
-        app.is_closing = True
-
-    return Server(config, close)
+    return Server(config, app)
 
 
 def new_event_loop(store: Store | None = None) -> asyncio.AbstractEventLoop:

@@ -82,11 +82,11 @@ class TestLoading:
         schema: dict[str, Any] = {"type": "object", "properties": {}}
         schema["properties"]["again"] = schema
         with pytest.raises(Unsupported, match="contains itself"):
-            translate(schema, "here", request=True)
+            translate(schema, "here")
 
     def test_a_schema_that_is_none_is_refused(self) -> None:
         with pytest.raises(Unsupported, match="must be an object, not true"):
-            translate(True, "here", request=True)
+            translate(True, "here")
 
     def test_a_missing_handler_is_told(self) -> None:
         handlers = echoes(TINY)

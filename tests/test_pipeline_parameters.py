@@ -204,6 +204,6 @@ class TestRequiredAndDefault:
     ],
 )
 def test_a_schema_says_what_it_takes(schema: dict[str, Any], value: Any, message: str) -> None:
-    compiled = Schema(translate(schema, "here", request=True))
+    compiled = Schema(translate(schema, "here"))
     assert not compiled.is_valid(value)
     assert message in compiled.refusal(value, "x").message

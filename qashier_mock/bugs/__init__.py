@@ -45,22 +45,14 @@ class UnknownBug(ValueError):
 
 
 def find(name: str) -> Bug:
-    """The defect of that name.
-
-    Raises:
-        UnknownBug: There is none.
-    """
+    """The defect of that name; raises `UnknownBug` where there is none."""
     if name not in BUGS:
         raise UnknownBug(name)
     return BUGS[name]
 
 
 def parts_with(names: Iterable[str]) -> Parts:
-    """The parts of an app with these defects, for the app to compose; one named twice counts once.
-
-    Raises:
-        UnknownBug: One of the names is not known.
-    """
+    """The parts of an app with these defects, for the app to compose; one named twice counts once."""
     parts = Parts()
     for bug in [find(name) for name in dict.fromkeys(names)]:
         bug.apply(parts)

@@ -18,14 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A known defect.
-
-    Attributes:
-        name: What `--bug` calls it.
-        clause: The one clause that it breaks.
-        summary: How it shows from outside.
-        apply: Puts it into the parts of one app.
-    """
+    """A known defect: what `--bug` calls it, the clause that it breaks, how it shows from outside, and its change."""
 
     name: str
     clause: str

@@ -11,7 +11,8 @@ import orjson
 from starlette import requests
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qashier_mock.pipeline.scope import ABORT, RESPOND
+from qashier_mock.pipeline.scope import RESPOND
+from qashier_mock.pipeline.sending import hang_up
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -138,7 +139,7 @@ class Traffic:
         try:
             answer = await respond(request)
         except HungUp:
-            await _hang_up(scope, receive)
+            await hang_up(scope, receive)
             return
         answer.measure()
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
@@ -166,12 +167,3 @@ async def _ask(app: ASGIApp, scope: Scope, receive: Receive, request: Request) -
     changed = {"query_string": request.query, "headers": request.headers, "extensions": extensions}
     await app({**scope, **changed}, replay, collect)
     return answer
-
-
-async def _hang_up(scope: Scope, receive: Receive) -> None:
-    extensions = scope.get("extensions") or {}
-    if ABORT not in extensions:
-        raise ConnectionError("a defect closes the connection, and the server has no way to do so")
-    extensions[ABORT]()
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -12,11 +12,7 @@ from qashier_mock.cli import CommandError
 
 
 def needs_contract(command: str) -> None:
-    """Refuse to go on without the packages of the extra `contract`.
-
-    Raises:
-        CommandError: One is missing; the message says what to install.
-    """
+    """Refuse to go on without the packages of the extra `contract`, and say what to install."""
     missing = [name for name in ("hypothesis", "schemathesis") if not find_spec(name)]
     if missing:
         raise CommandError(

@@ -92,11 +92,7 @@ def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str
 
 
 def make_folders(files: Sequence[tuple[str, Path]]) -> None:
-    """Make the folders of reports, before a long run rather than after it.
-
-    Raises:
-        CommandError: A report cannot be written there.
-    """
+    """Make the folders of reports, before a long run rather than after it."""
     for name, path in files:
         with writing(f"the {name} report", path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,11 +102,7 @@ def make_folders(files: Sequence[tuple[str, Path]]) -> None:
 
 
 def finish(report: Report, files: Sequence[tuple[str, Path]]) -> int:
-    """Write the reports, print the summary, and give the exit code.
-
-    Raises:
-        CommandError: A report cannot be written, or nothing was tested.
-    """
+    """Write the reports, print the summary, and give the exit code."""
     from qashier_contract.report import terminal, write  # noqa: PLC0415
 
     for name, path in files:

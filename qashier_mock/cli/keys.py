@@ -18,11 +18,7 @@ KEY_FILE: Final = Option(
 
 
 def read_key(file: str) -> str:
-    """The key that a file holds.
-
-    Raises:
-        CommandError: The file cannot be read, or holds nothing.
-    """
+    """The key that a file holds."""
     key = text_of(file, "the key file").strip()
     if not key:
         raise CommandError(f"the key file {file} is empty")

@@ -30,9 +30,6 @@ class Option:
 
     Attributes:
         name: As on the command line, without the dashes.
-        help: What it does.
-        short: A letter, if it has a short form.
-        metavar: What stands for its value in the help.
         default: Its value when nobody says anything; an empty tuple for a repeatable one.
         written: Value to text, as it could be typed.
         parse: Text to value; raises ValueError with a message that says what would be right.

@@ -35,14 +35,7 @@ OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the checker said of one mock.
-
-    Attributes:
-        name: The defect; empty for the correct mock.
-        clause: What it breaks.
-        reported: The clauses that failed.
-        seconds: How long it took.
-    """
+    """What the checker said of one mock: the defect (empty for the correct mock), its clause, those that failed."""
 
     name: str
     clause: str

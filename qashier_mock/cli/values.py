@@ -52,11 +52,7 @@ def host(text: str) -> str:
 
 
 def text_of(file: str, what: str) -> str:
-    """The text of a file; `what` names it in a refusal.
-
-    Raises:
-        CommandError: It cannot be read.
-    """
+    """The text of a file; `what` names it in a refusal."""
     try:
         return Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

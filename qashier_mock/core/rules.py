@@ -21,14 +21,7 @@ Advance: TypeAlias = Callable[[CheckoutSession, Trigger, int], tuple[CheckoutSes
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What decides, apart from who asks.
-
-    Attributes:
-        open_session: The new session of a create (`lifecycle.open_session`).
-        advance: What a trigger does to a session (`lifecycle.advance`).
-        decide: What a request with an idempotency key does (`idempotency.decide`).
-        after_attempt: What is still to be delivered after an attempt (`delivery.after_attempt`).
-    """
+    """What decides, apart from who asks."""
 
     open_session: Callable[..., CheckoutSession] = lifecycle.open_session
     advance: Advance = lifecycle.advance

@@ -88,12 +88,12 @@ def create_pipeline(
             operation.
     """
     found = Handlers(handlers)
-    app = CompiledApp(hooks, pages or {}, max_body=max_body, judge=judge, timer=timer)
+    foreign = Pages(pages or {}, [base_path for _, base_paths in documents for base_path in base_paths])
+    app = CompiledApp(hooks, foreign, max_body=max_body, judge=judge, timer=timer)
     for source, base_paths in documents:
         document = Document.load(source)
         app.add_api(document.specification(), resolver=found.resolver, base_paths=tuple(base_paths))
     found.check_all_used()
-    app.finish()
 
     @contextlib.asynccontextmanager
     async def within(_: Any) -> AsyncIterator[None]:
@@ -119,27 +119,24 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     def __init__(
         self,
         hooks: Hooks,
-        pages: Mapping[str, ASGIApp | None],
+        pages: Pages,
         *,
         max_body: int,
         judge: Judge | None,
         timer: Callable[[], float],
     ) -> None:
         self._hooks = hooks
-        self._foreign = pages
+        self._pages = pages
         self._max_body = max_body
         self._delays = Delays()
         self._timer = timer
         self._router = Router()
         self._static = self._router.static
-        self._base_paths: list[str] = []
-        self._pages = Pages({}, ())
         self._judge = judge
         self.operations: list[CompiledOperation] = []
 
     def add_api(self, specification: Any, *, resolver: Any = None, base_paths: Sequence[str] = ("",), **_: Any) -> None:
         """Compile every operation of a document."""
-        self._base_paths.extend(base_paths)
         for path, item in specification["paths"].items():
             for method in item:
                 if method not in METHODS:
@@ -157,10 +154,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         """
         (parser,) = (each.body for each in self.operations if each.operation_id == operation_id and each.body)
         return parser.parse(orjson.dumps(body))[0]
-
-    def finish(self) -> None:
-        """Compile what needs all documents to be known."""
-        self._pages = Pages(self._foreign, self._base_paths)
 
     async def __call__(  # noqa: C901 - one request from top to bottom reads best in one place
         self, scope: Scope, receive: Receive, send: Send

@@ -95,7 +95,7 @@ class BodyParser:
         schema = content[MEDIA_TYPE.decode()]["schema"]
         # Connexion's operation model hangs the whole document into the schema; every reference is resolved already.
         bare = {key: value for key, value in schema.items() if key != "components"}
-        source = translate(bare, f"{where}, body", request=True)
+        source = translate(bare, f"{where}, body")
         self._schema = Schema(source)
         self._walker = compile_walker(source)
         closed = close(source)

@@ -39,7 +39,7 @@ class Scalar:
 
     def __init__(self, name: str, schema: Mapping[str, Any], *, where: str, required: bool) -> None:
         """Compile the schema of a parameter; messages of the loader say `where` it stands."""
-        source = translate(schema, where, request=True)
+        source = translate(schema, where)
         self.kind = source.get("type")
         if self.kind not in ("string", "integer", "boolean"):
             raise Unsupported(f"{where}: a parameter must be a string, an integer or a boolean, not {self.kind!r}")

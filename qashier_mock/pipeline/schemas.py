@@ -45,18 +45,14 @@ class Unsupported(ValueError):
     """A document uses something that this pipeline would silently get wrong."""
 
 
-def translate(schema: Any, where: str, *, request: bool) -> JSON:
-    """Return the Draft 4 schema of an OpenAPI 3.0 schema whose references have been resolved.
+def translate(schema: Any, where: str, above: tuple[int, ...] = ()) -> JSON:
+    """Return the Draft 4 schema of what is sent to us, from an OpenAPI 3.0 schema whose references have been resolved.
 
-    Messages say `where` it stands. In the schema of a `request`, `readOnly` is refused.
+    Messages say `where` it stands; `above` are the schemas around it.
 
     Raises:
         Unsupported: A keyword or format that is not enforced here, or a schema that contains itself.
     """
-    return _translate(schema, where, request, ())
-
-
-def _translate(schema: Any, where: str, request: bool, above: tuple[int, ...]) -> JSON:  # noqa: FBT001
     if not isinstance(schema, dict):
         raise Unsupported(f"{where}: a schema must be an object, not {wording.quote(schema)}")
     if id(schema) in above:
@@ -64,9 +60,9 @@ def _translate(schema: Any, where: str, request: bool, above: tuple[int, ...]) -
     above = (*above, id(schema))
     out: JSON = {}
     for key, value in schema.items():
-        _check_keyword(key, value, f"{where}.{key}", request=request)
+        _check_keyword(key, value, f"{where}.{key}")
         if key in ASSERTIONS and key != "nullable":
-            out[key] = _translate_value(key, value, f"{where}.{key}", request, above)
+            out[key] = _translate_value(key, value, f"{where}.{key}", above)
         elif key == "x-must-be":
             out[key] = value
     if schema.get("nullable"):
@@ -74,22 +70,22 @@ def _translate(schema: Any, where: str, request: bool, above: tuple[int, ...]) -
     return out
 
 
-def _translate_value(key: str, value: Any, at: str, request: bool, above: tuple[int, ...]) -> Any:  # noqa: FBT001
+def _translate_value(key: str, value: Any, at: str, above: tuple[int, ...]) -> Any:
     if key == "properties":
-        return {name: _translate(sub, f"{at}.{name}", request, above) for name, sub in value.items()}
+        return {name: translate(sub, f"{at}.{name}", above) for name, sub in value.items()}
     if key in {"allOf", "anyOf", "oneOf"}:
-        return [_translate(sub, f"{at}[{i}]", request, above) for i, sub in enumerate(value)]
+        return [translate(sub, f"{at}[{i}]", above) for i, sub in enumerate(value)]
     if key in {"items", "not"} or (key == "additionalProperties" and isinstance(value, dict)):
-        return _translate(value, at, request, above)
+        return translate(value, at, above)
     return value
 
 
-def _check_keyword(key: str, value: Any, at: str, *, request: bool) -> None:
+def _check_keyword(key: str, value: Any, at: str) -> None:
     if key not in ASSERTIONS and key not in ANNOTATIONS and not key.startswith("x-"):
         raise Unsupported(f"{at}: the keyword {key!r} is not supported")
     if key == "format" and value not in FORMATS:
         raise Unsupported(f"{at}: the format {value!r} is not enforced; write a pattern instead")
-    if key == "readOnly" and value and request:
+    if key == "readOnly" and value:
         raise Unsupported(f"{at}: readOnly is not supported in what is sent to the server")
 
 

@@ -23,10 +23,6 @@ DRAIN_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an unwanted body that are read and discarded. Some clients send all before they read."""
 
 
-class Dropped(ConnectionError):
-    """Raised where a fault drops the connection and the server cannot do that."""
-
-
 class Headers:
     """The headers of a request. Looking one up is one step, unless a header was sent twice."""
 
@@ -141,17 +137,20 @@ async def cut_short(transmit: Transmit, answer: Answer, scope: Scope, receive: R
     """Close the connection without an answer, or in the middle of it.
 
     Raises:
-        Dropped: The server cannot hang up on purpose.
+        ConnectionError: The server cannot hang up on purpose.
     """
-    extensions = scope.get("extensions") or {}
-    if ABORT not in extensions:
-        raise Dropped("the server cannot close a connection on purpose")
-    if transmit is Transmit.TRUNCATED:
+    if transmit is Transmit.TRUNCATED and CLOSE in (scope.get("extensions") or {}):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         half = answer.body[: len(answer.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        extensions[CLOSE]()
-    else:
-        extensions[ABORT]()
+    await hang_up(scope, receive, CLOSE if transmit is Transmit.TRUNCATED else ABORT)
+
+
+async def hang_up(scope: Scope, receive: Receive, how: str = ABORT) -> None:
+    """Close the connection, at once or after what has been written (`CLOSE`)."""
+    extensions = scope.get("extensions") or {}
+    if how not in extensions:
+        raise ConnectionError("the server cannot close a connection on purpose")
+    extensions[how]()
     while (await receive())["type"] != "http.disconnect":
         pass
