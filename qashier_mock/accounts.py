@@ -288,7 +288,7 @@ class AccountService:
                 )
 
     async def restore(self, account: AccountId, snapshot: AccountSnapshot) -> None:
-        """Replace all that this account has by a snapshot that `check_snapshot` has passed; all or nothing.
+        """Replace all that this account has by a snapshot that does not contradict itself; all or nothing.
 
         Raises:
             IdTaken: An id in it belongs to another account.

@@ -16,7 +16,7 @@ import orjson
 from qashier_mock.bugs.parts import Command, Inner, Json, Listing, Parts, Wrapper, without_cursor
 from qashier_mock.bugs.table import Change, several
 from qashier_mock.bugs.traffic import Answer, HungUp, Request, Respond
-from qashier_mock.core.errors import CursorUnknown, RequestInvalid, SessionNotFound
+from qashier_mock.core.errors import ApiError, CursorUnknown, RequestInvalid, SessionNotFound
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import AccountId, CheckoutSession, CreateSession, Event, EventType, PaymentStatus, Status
 from qashier_mock.core.paging import ListQuery, Page
@@ -225,6 +225,24 @@ def command(name: str) -> Callable[[Callable[[Command], Awaitable[object]]], Cha
     return changed
 
 
+def refused(name: str, *errors: type[ApiError]) -> Callable[[Callable[[Command], Awaitable[object]]], Change]:
+    """Do something where a command is refused with one of these errors; what it returns is answered instead."""
+
+    def changed(instead: Callable[[Command], Awaitable[object]]) -> Change:
+        async def answer(asked: Command) -> object:
+            try:
+                return await asked.do()
+            except errors:
+                found = await instead(asked)
+                if found is None:
+                    raise
+                return found
+
+        return command(name)(answer)
+
+    return changed
+
+
 Blame = tuple[str, str] | None
 """The path to blame and words; None where there is no reason to refuse."""
 
@@ -300,17 +318,14 @@ def unknown_id(operation: str, status: int, payload: Callable[[str], Json] | Non
 def foreign_cursor(*, is_known: bool, shows_nothing: bool = False) -> Change:
     """Take a cursor for none, or for an empty page, where another account has its session; or, where nobody has it."""
 
-    async def list_sessions(asked: Command) -> object:
+    async def instead(asked: Command) -> Page | None:
         query = asked.subject
-        try:
-            return await asked.do()
-        except CursorUnknown:
-            found = await asked.parts.service.find(query.starting_after or query.ending_before)
-            if (found is not None) is not is_known:
-                raise
+        found = await asked.parts.service.find(query.starting_after or query.ending_before)
+        if (found is not None) is not is_known:
+            return None
         return Page((), has_more=False) if shows_nothing else await asked.do(subject=without_cursor(query))
 
-    return command("list_sessions")(list_sessions)
+    return refused("list_sessions", CursorUnknown)(instead)
 
 
 # rules

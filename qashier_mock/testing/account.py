@@ -46,8 +46,7 @@ class QashierMock(MockAccount):
         self._lock = RLock()
         self._receiver: WebhookReceiver | None = None
         self._is_receiver_asked_for = False
-        self._endpoints: list[str] = []
-        self._elsewhere: set[str] = set()  # endpoints that neither our receiver nor a bridge answers
+        self._endpoints: dict[str, bool] = {}  # which of them neither our receiver nor a bridge answers
         self._bridges: list[WebhookReceiver] = []
         self._secrets = {api_key}
         self._kept_report: dict[str, str] | None = None
@@ -97,9 +96,7 @@ class QashierMock(MockAccount):
             if not isinstance(url, str):
                 url = self._bridge_to(url, path)
             endpoint = super().deliver_webhooks_to(url, secret=secret, types=types)
-            self._endpoints.append(endpoint["id"])
-            if not self._bridges or url != self._bridges[-1].url:
-                self._elsewhere.add(endpoint["id"])
+            self._endpoints[endpoint["id"]] = not self._bridges or url != self._bridges[-1].url
             if secret is not None:
                 self._secrets.add(secret)
             return endpoint
@@ -130,9 +127,7 @@ class QashierMock(MockAccount):
 
     def _refuse_to_block(self) -> None:
         """Refuse to wait for deliveries in a task of the event loop that may have to answer them."""
-        if not any(endpoint in self._elsewhere for endpoint in self._endpoints):
-            return
-        if not _runs_in_a_task():
+        if not any(self._endpoints.values()) or not _runs_in_a_task():
             return
         raise RuntimeError(
             "this waits for webhooks, and blocks the event loop that may have to answer them: await its twin instead "
@@ -166,14 +161,16 @@ class QashierMock(MockAccount):
             except BaseException:
                 receiver.close()
                 raise
-            self._endpoints.append(endpoint["id"])
+            self._endpoints[endpoint["id"]] = False
             self._secrets.add(receiver.secret)
             self._receiver = receiver
         return self._receiver
 
     def _end_receiver(self) -> None:
         if self._receiver is not None:
-            self.stop_delivering_to(self._endpoints.pop(0))
+            endpoint_id = next(iter(self._endpoints))
+            del self._endpoints[endpoint_id]
+            self.stop_delivering_to(endpoint_id)
             self._receiver.close()
             self._receiver = None
 
@@ -223,7 +220,7 @@ class QashierMock(MockAccount):
             self._endpoints.clear()
             if self._receiver is not None:
                 endpoint = super().deliver_webhooks_to(self._receiver.url, secret=self._receiver.secret)
-                self._endpoints.append(endpoint["id"])
+                self._endpoints[endpoint["id"]] = False
             return clock
 
     def close(self) -> None:

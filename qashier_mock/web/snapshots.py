@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from qashier_mock.accounts import AccountSnapshot, ClockReading
+from qashier_mock.accounts import AccountSnapshot, ClockReading, check_snapshot
 from qashier_mock.core.advice import Advice, AdviceKind, AdviceNote
 from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SnapshotInvalid
@@ -144,7 +144,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
     """A snapshot to put into `account`.
 
     Raises:
-        SnapshotInvalid: It refers to a session or event that it does not have, or has something twice.
+        SnapshotInvalid: It contradicts itself, refers to what it does not have, or has something twice.
     """
     for part, name in _NAMES_OF_PARTS.items():
         _refuse_repeated(part, [each[name] for each in body[part]])
@@ -162,7 +162,7 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
         for index, each in enumerate(body["events"])
     ]
     told = {event.id: event for event in events}
-    return AccountSnapshot(
+    snapshot = AccountSnapshot(
         clock=ClockReading(now=body["clock"]["now"], frozen=body["clock"]["frozen"]),
         profile=Profile(strict=body["settings"]["strict"], seed=body["settings"]["seed"]),
         drawn=body["counter"],
@@ -187,6 +187,8 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
         ],
         unconfirmed=body["unconfirmed"],
     )
+    check_snapshot(snapshot)
+    return snapshot
 
 
 _NAMES_OF_PARTS: Mapping[str, str] = {

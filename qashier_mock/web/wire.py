@@ -77,19 +77,11 @@ def parse_list_query(
     starting_after: str | None = None,
     ending_before: str | None = None,
     status: str | None = None,
-    created_gt: int | None = None,
-    created_gte: int | None = None,
-    created_lt: int | None = None,
-    created_lte: int | None = None,
+    **bounds: int,
 ) -> ListQuery:
     """The parameters of a list; `created_gt` is `created[gt]` (LIS-9)."""
-    return ListQuery(
-        limit=limit,
-        starting_after=starting_after,
-        ending_before=ending_before,
-        status=None if status is None else Status(status),
-        created=CreatedRange.of(gt=created_gt, gte=created_gte, lt=created_lt, lte=created_lte),
-    )
+    created = CreatedRange.of(**{name.removeprefix("created_"): bound for name, bound in bounds.items()})
+    return ListQuery(limit, starting_after, ending_before, None if status is None else Status(status), created)
 
 
 def fingerprint(operation: str, session_id: str, body: Any) -> bytes:
