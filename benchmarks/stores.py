@@ -116,7 +116,7 @@ class Load:
                 for _ in range(begin, min(size, begin + step)):
                     session = self._session(account, state.sessions, state.drawn)
                     state.drawn += 1
-                    await tx.add_sessions([session])
+                    await tx.add_session(session)
                     await tx.remember(self._record(session))
                     self.sessions.append((account, session.id))
 

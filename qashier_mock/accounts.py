@@ -50,9 +50,6 @@ MOST_ENDPOINTS: Final = 100
 MOST_FAULTS: Final = 1_000
 """Fault rules of an account, at most: each call and each webhook looks through them."""
 
-_ADDED_AT_ONCE: Final = 1_000
-"""Sessions of a snapshot that are written at once."""
-
 _SESSION_BYTES: Final = 600
 """Bytes of JSON that a session takes in a snapshot, about."""
 
@@ -328,8 +325,8 @@ def _check_room(had: Sequence[object], most: int, what: str) -> None:
 
 
 async def _fill(tx: Transaction, snapshot: AccountSnapshot) -> None:
-    for begin in range(0, len(snapshot.sessions), _ADDED_AT_ONCE):
-        await tx.add_sessions(snapshot.sessions[begin : begin + _ADDED_AT_ONCE])
+    for session in snapshot.sessions:
+        await tx.add_session(session)
     for record in snapshot.records:
         await tx.remember(record)
     for event in snapshot.events:

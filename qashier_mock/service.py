@@ -136,7 +136,7 @@ class CheckoutService:
                     now=now,
                     pay_url=self._public_url() + "/pay/",
                 )
-                await tx.add_sessions([session])
+                await tx.add_session(session)
             except ApiError as error:
                 error.advice = advice
                 raise

@@ -141,7 +141,7 @@ async def test_what_failed_on_the_way_has_not_happened(lasting: Place) -> None:
     async def fail() -> None:
         async with mock.store.transaction(ONE) as tx:
             await tx.replace_session(session, dataclasses.replace(session, status=Status.COMPLETE))
-            await tx.add_sessions([dataclasses.replace(session, id="cs_test_other", sequence=1)])
+            await tx.add_session(dataclasses.replace(session, id="cs_test_other", sequence=1))
             (await tx.change()).drawn = 99
             raise ZeroDivisionError
 
@@ -346,13 +346,13 @@ async def test_journals_of_ever_new_visitors_are_neither_counted_nor_kept_for_go
 
 
 @pytest.mark.asyncio
-async def test_many_sessions_at_once_are_as_one_after_the_other(store: Store) -> None:
+async def test_sessions_are_counted_and_kept_in_the_order_of_their_creation(store: Store) -> None:
     sessions = [
         dataclasses.replace(SESSION, id=f"cs_test_{number}", sequence=number, status=Status.OPEN) for number in range(3)
     ]
     async with store.transaction(ONE) as tx:
-        await tx.add_sessions([])
-        await tx.add_sessions(sessions)
+        for session in sessions:
+            await tx.add_session(session)
         assert tx.state.sessions == 3
         assert tx.state.deadline == SESSION.expires_at
     async with store.transaction(ONE, reading=True) as tx:

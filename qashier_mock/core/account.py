@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qashier_mock.core.advice import Advice, AdviceNote
@@ -60,13 +60,12 @@ class AccountState:
         """The ids of the endpoints and of the fault rules."""
         return {each.id for each in self.endpoints} | {each.id for each in self.faults}
 
-    def note_sessions(self, added: Iterable[CheckoutSession]) -> None:
-        """Count sessions that were added, in order."""
-        for session in added:
-            self.sessions = session.sequence + 1
-            self.newest = session.created
-            if session.is_open and (self.deadline is None or session.expires_at < self.deadline):
-                self.deadline = session.expires_at
+    def note_session(self, session: CheckoutSession) -> None:
+        """Count a session that was added."""
+        self.sessions = session.sequence + 1
+        self.newest = session.created
+        if session.is_open and (self.deadline is None or session.expires_at < self.deadline):
+            self.deadline = session.expires_at
 
     def note_advice(self, advice: Advice, request_id: str | None, at: int, *, count: int = 1) -> bool:
         """Remember an advice, earned `count` times more; True when its subject is new to the account."""

@@ -62,8 +62,8 @@ class Transaction(Protocol):
     async def session(self, session_id: str) -> CheckoutSession | None:
         """This account's session, or None."""
 
-    async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
-        """Add sessions at the end of the order of creation; `sequence` goes on from `state.sessions`."""
+    async def add_session(self, session: CheckoutSession) -> None:
+        """Add a session at the end of the order of creation; its `sequence` is `state.sessions`."""
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         """Put a changed session in the place of what it was."""

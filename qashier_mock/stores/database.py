@@ -58,7 +58,7 @@ class Rows(Protocol):
     suspends: bool
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
-        """Run a statement; the rows that it finds or returns."""
+        """Run a statement; return the rows that it finds or returns."""
 
     async def many(self, sql: str, values: Sequence[Row]) -> None:
         """Run a statement with each of the values."""
@@ -67,7 +67,7 @@ class Rows(Protocol):
         """Begin a transaction, unless there is one."""
 
     async def commit(self) -> None:
-        """End the transaction, if there is one."""
+        """Commit the transaction, if there is one."""
 
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
         """Begin a unit of work: the account's row, and whether it is locked. See `Store.transaction`."""
@@ -75,17 +75,16 @@ class Rows(Protocol):
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         """Begin a transaction, and lock the account's row, which is made if there is none.
 
-        Returns:
-            The row as it is then; `row` is how it was read before.
+        Returns the row as it is now; `row` is how it was read before.
         """
 
     async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:
-        """End a unit of work: undo what was not committed, and give back what it was done with.
+        """End a unit of work: undo what was not committed.
 
         Args:
             account: Whose unit of work it was.
             row: The account's row as it was committed, None if nothing was.
-            is_sound: What failed, if anything did, was a command and not the way it got here.
+            is_sound: Whether the connection can be used again: at most a command has failed.
         """
 
 
@@ -211,14 +210,14 @@ class SqlUnit(Transaction):
 
     # statements whose first value is the number under which the account's rows stand
 
-    async def _write(self, sql: str, *values: Any) -> list[Row]:
-        """Change rows; those that the statement returns, unless it has to wait for others like it."""
+    async def _write(self, sql: str, *values: Any) -> None:
+        """Change rows; once the account is cleared, many at a time."""
+        if self._batch is not None:
+            return await self._write_many(sql, [values])
         if not self._is_locked:
             await self.lock()
-        if self._batch is None:
-            return await self._rows.run(sql, self._number, *values)
-        await self._write_many(sql, [values])
-        return []
+        await self._rows.run(sql, self._number, *values)
+        return None
 
     async def _write_many(self, sql: str, values: Sequence[Row]) -> None:
         """Change rows, once for each of the values."""
@@ -247,9 +246,8 @@ class SqlUnit(Transaction):
         """Add a row of the account; where there is one with the same `replacing`, put it in its place."""
         await self._write(_insertion(table, tuple(values), replacing), *values.values())
 
-    async def _delete(self, table: str, where: str = "", *values: Any) -> None:
+    async def _delete(self, table: str, where: str, *values: Any) -> None:
         await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
-        self._is_due_known = self._is_due_known and table != "deliveries"
 
     async def _delete_many(self, table: str, where: str, *values: Any) -> None:
         """Delete rows that may be very many; a long command lets others have their turn meanwhile."""

@@ -81,14 +81,13 @@ class MemoryAccount(Transaction):
         session = self._store.sessions.get(session_id)
         return session if session is not None and session.account == self.account else None
 
-    async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
-        for session in sessions:
-            self._sessions.append(session)
-            self._store.sessions[session.id] = session
-            self._by_status[session.status].add(session.sequence)
-            if session.is_open:
-                heappush(self._deadlines, (session.expires_at, session.sequence))
-        self.state.note_sessions(sessions)
+    async def add_session(self, session: CheckoutSession) -> None:
+        self._sessions.append(session)
+        self._store.sessions[session.id] = session
+        self._by_status[session.status].add(session.sequence)
+        if session.is_open:
+            heappush(self._deadlines, (session.expires_at, session.sequence))
+        self.state.note_session(session)
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         self._sessions[session.sequence] = session
@@ -129,8 +128,8 @@ class MemoryAccount(Transaction):
     async def forget(self, until: int) -> None:
         old: list[str] = []
         # Looked through once: a dict finds its first value late when many are gone.
-        for key, record in self._records.items():
-            if record.answered_at > until or len(old) == FORGOTTEN_AT_ONCE:
+        for key, record in islice(self._records.items(), FORGOTTEN_AT_ONCE):
+            if record.answered_at > until:
                 break
             old.append(key)
         for key in old:
@@ -153,15 +152,6 @@ class MemoryAccount(Transaction):
         if session_id is None:
             return tuple(self._events[:most])
         return tuple(islice((event for event in self._events if event.session.id == session_id), most))
-
-    async def remove_deliveries(self, endpoint_id: str) -> None:
-        gone = {each.id for each in self._deliveries.values() if each.endpoint_id == endpoint_id}
-        self._due = SortedList([each for each in self._due or () if each[1] not in gone])
-        for delivery_id in gone:
-            del self._deliveries[delivery_id]
-            del self._store.ids[delivery_id]
-            self._held.pop(delivery_id, None)
-            self._claimed.pop(delivery_id, None)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         return self._deliveries.get(delivery_id)
@@ -188,6 +178,10 @@ class MemoryAccount(Transaction):
         elif self._due is not None:
             self._due.remove((delivery.due, delivery_id))
 
+    async def remove_deliveries(self, endpoint_id: str) -> None:
+        for each in [each.id for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
+            await self.remove_delivery(each)
+
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
         if not self._due:
             return ()
@@ -213,14 +207,12 @@ class MemoryAccount(Transaction):
     async def pending_deliveries(self) -> Sequence[Delivery]:
         return tuple(self._deliveries.values())
 
-    def release(self) -> None:
+    async def release(self) -> None:
         """Take back every claim: whoever made them is gone."""
         if self.state.move is not None:
             self.state.move.worker = None
-        for delivery_id in self._claimed:
-            assert self._due is not None  # noqa: S101 - what is claimed was due
-            self._due.add((self._deliveries[delivery_id].due, delivery_id))
-        self._claimed = {}
+        for each in [*self._claimed]:
+            await self.put_delivery(self._deliveries[each])
 
     async def add_attempt(self, attempt: Attempt) -> None:
         if self._attempts is None:
@@ -314,10 +306,7 @@ class MemoryStore:
     def _visitor(self, account: AccountId) -> MemoryAccount:
         """An account that is not known to have anything; of those that have nothing only the latest are kept."""
         found = self._visitors.pop(account, None) or MemoryAccount(account, self)
-        if not found.is_new():
-            self._accounts[account] = found
-            return found
-        self._visitors[account] = found
+        (self._visitors if found.is_new() else self._accounts)[account] = found
         if len(self._visitors) > _VISITORS_KEPT:
             oldest, forgotten = self._visitors.popitem(last=False)
             if not forgotten.is_new():
@@ -363,7 +352,7 @@ class MemoryStore:
 
     async def open(self) -> None:
         for account in self._every():
-            account.release()
+            await account.release()
 
     async def close(self) -> None:
         return None

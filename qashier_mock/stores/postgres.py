@@ -178,25 +178,20 @@ class PostgresStore(SqlStore):
     # signs of life
 
     async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
+        sign = (
+            f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {_NOW} + {self._lease_ms}) "
+            "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until"
+        )
         while True:
             await asyncio.sleep(min(_BEAT_EVERY, self._alive_for / 5))
             try:
                 async with _PostgresRows(self._heart) as rows_:
-                    await rows_.run(
-                        f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {_NOW} + ?) "
-                        "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until",
-                        self.worker,
-                        self._lease_ms,
-                    )
+                    await rows_.run(sign, self.worker)
+                self._regular_since = self._regular_since or asyncio.get_running_loop().time()
             except StoreUnavailable:
                 self._regular_since = None
-                continue
             except Exception:  # noqa: BLE001 - the next one may get through
                 _log.exception("no sign of life could be given")
-                continue
-            if self._regular_since is None:
-                self._regular_since = loop.time()
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         # After the database was gone nobody's sign of life is fresh: those that live get the time to give one first.

@@ -121,7 +121,7 @@ def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> 
 def unpack_record(row: Row, account: AccountId) -> IdempotencyRecord:
     """A record from the columns `SESSION` of its session and then key, fingerprint, answered_at and both statuses."""
     key, fingerprint, answered_at, *then = row[7:12]
-    return IdempotencyRecord(key, bytes(fingerprint), unpack_session(row, account, then=then), answered_at)
+    return IdempotencyRecord(key, fingerprint, unpack_session(row, account, then=then), answered_at)
 
 
 def pack_event(event: Event) -> str:
@@ -160,11 +160,10 @@ def pack_entry(entry: JournalEntry) -> Row:
 @_reads
 def unpack_entry(row: Row) -> JournalEntry:
     """A request from the columns body, path, request and response of the journal."""
-    body, path, *contents = row
+    body, path, request, response = row
     stored = orjson.loads(body)
-    stored["advice"] = tuple(stored.get("advice", ()))
-    request, response = [None if each is None else bytes(each) for each in contents]
-    return JournalEntry(**stored, path=bytes(path), request_body=request, response_body=response)
+    stored["advice"] = tuple(stored["advice"])
+    return JournalEntry(**stored, path=path, request_body=request, response_body=response)
 
 
 def as_text(object_id: str) -> str:

@@ -19,6 +19,7 @@ from qashier_mock.stores.database import SqlUnit
 from qashier_mock.stores.rows import SESSION
 
 T = TypeVar("T")
+Unpack = Callable[[rows.Row, AccountId], T]
 
 _CHUNK: Final = 500
 """Values that one statement lists at most."""
@@ -29,20 +30,20 @@ _SLICE: Final = 250
 _PRUNE_EVERY: Final = 100
 """Attempts that are added before those that are too many are removed."""
 
+# The last columns of a query say in which order `_slices` goes through what it finds.
 _JOINED: Final = ", ".join(f"s.{column}" for column in SESSION.split(", "))
-
-_SELECT_SESSIONS: Final = f"SELECT {SESSION} FROM mock_sessions WHERE account = ?"
-_SELECT_DELIVERIES: Final = "SELECT body FROM mock_deliveries WHERE account = ?"
-
-_SELECT_RECORDS: Final = f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status"
-_FROM_RECORDS: Final = (
+_SESSIONS: Final = f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?"
+_RECORDS: Final = (
+    f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status, r.place, r.key "
     "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id AND s.account = r.account WHERE r.account = ?"
 )
-
-_SELECT_EVENTS: Final = f"SELECT {_JOINED}, e.id, e.type, e.body"
-_FROM_EVENTS: Final = (
+_EVENTS: Final = (
+    f"SELECT {_JOINED}, e.id, e.type, e.body, e.place "
     "FROM mock_events e JOIN mock_sessions s ON s.id = e.session_id AND s.account = e.account WHERE e.account = ?"
 )
+_DELIVERIES: Final = "SELECT body, due, id FROM mock_deliveries WHERE account = ?"
+
+_FIRST_OPEN: Final = " AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
 _INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -50,11 +51,6 @@ _RESERVE: Final = (
     "INSERT INTO mock_reserved (account, id) VALUES (abs(?), ?) "
     "ON CONFLICT (id) DO UPDATE SET account = excluded.account"
 )
-
-_WITH_IDS: Final = ("sessions", "events", "deliveries", "ids")
-"""The tables with ids that one account at most may have."""
-
-_FIRST_OPEN: Final = "FROM mock_sessions WHERE account = ? AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
 
 class SqlTransaction(SqlUnit):
@@ -65,15 +61,11 @@ class SqlTransaction(SqlUnit):
     # sessions
 
     async def session(self, session_id: str) -> CheckoutSession | None:
-        return await self._first(rows.unpack_session, f"{_SELECT_SESSIONS} AND id = ?", rows.as_text(session_id))
+        return await self._first(rows.unpack_session, f"{_SESSIONS} AND id = ?", rows.as_text(session_id))
 
-    async def add_sessions(self, sessions: Sequence[CheckoutSession]) -> None:
-        packed = [rows.pack_session(session) for session in sessions]
-        if len(packed) == 1:
-            await self._write(_INSERT_SESSION, *packed[0])
-        elif packed:
-            await self._write_many(_INSERT_SESSION, packed)
-        (await self.change()).note_sessions(sessions)
+    async def add_session(self, session: CheckoutSession) -> None:
+        await self._write(_INSERT_SESSION, *rows.pack_session(session))
+        (await self.change()).note_session(session)
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         state = await self.change()
@@ -89,42 +81,35 @@ class SqlTransaction(SqlUnit):
         if not changed:
             raise RuntimeError(f"session {session.id} is no longer {before.status}, although its account is locked")
         if before.is_open and not session.is_open and state.deadline == session.expires_at:
-            state.deadline = await self._number_in(f"SELECT expires_at {_FIRST_OPEN}")
+            state.deadline = await self._one(f"SELECT expires_at FROM mock_sessions WHERE account = ?{_FIRST_OPEN}")
 
     async def overdue(self, now: int) -> CheckoutSession | None:
         for _ in range(2):  # without a lock first, and then as things stand with one
             if self.state.deadline is None or self.state.deadline > now:
                 return None
             await self.lock()
-        return await self._first(rows.unpack_session, f"SELECT {SESSION} {_FIRST_OPEN}")
+        return await self._first(rows.unpack_session, _SESSIONS + _FIRST_OPEN)
 
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
-        order = "DESC" if interval.newest_first else "ASC"
         of_status, value = ("", ()) if status is None else (" AND status = ?", (status.value,))
-        return await self._every(
-            rows.unpack_session,
-            f"{_SELECT_SESSIONS}{of_status} AND sequence >= ? AND sequence < ? ORDER BY sequence {order} LIMIT ?",
-            *value,
-            interval.first,
-            interval.end,
-            limit,
-        )
+        order = "DESC" if interval.newest_first else "ASC"
+        sql = f"{_SESSIONS} AND sequence >= ? AND sequence < ?{of_status} ORDER BY sequence {order} LIMIT ?"
+        return await self._every(rows.unpack_session, sql, interval.first, interval.end, *value, limit)
 
     async def _first_since(self, created: int) -> int:
-        found = await self._number_in(
+        found = await self._one(
             "SELECT sequence FROM mock_sessions WHERE account = ? AND created >= ? ORDER BY created, sequence LIMIT 1",
             created,
         )
         return self.state.sessions if found is None else found
 
     async def sessions(self) -> Sequence[CheckoutSession]:
-        sql = f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?"
-        return await self._slices(rows.unpack_session, sql, "sequence")
+        return await self._slices(rows.unpack_session, _SESSIONS, "sequence")
 
     # idempotency
 
     async def recall(self, key: str) -> IdempotencyRecord | None:
-        return await self._first(rows.unpack_record, f"{_SELECT_RECORDS} {_FROM_RECORDS} AND r.key = ?", key)
+        return await self._first(rows.unpack_record, f"{_RECORDS} AND r.key = ?", key)
 
     async def remember(self, record: IdempotencyRecord) -> None:
         state = await self.change()
@@ -150,15 +135,12 @@ class SqlTransaction(SqlUnit):
         state = await self.change()
         some = f"SELECT key FROM mock_records WHERE account = ? AND answered_at <= ? LIMIT {FORGOTTEN_AT_ONCE}"
         await self._delete("records", f" AND key IN ({some})", self._number, until)
-        state.oldest_answer = await self._number_in(
+        state.oldest_answer = await self._one(
             "SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1"
         )
 
     async def records(self) -> Sequence[IdempotencyRecord]:
-        def placed(row: rows.Row, account: AccountId) -> tuple[int, IdempotencyRecord]:
-            return row[-2], rows.unpack_record(row, account)
-
-        found = await self._slices(placed, f"{_SELECT_RECORDS}, r.place, r.key {_FROM_RECORDS}", "r.key")
+        found = await self._slices(lambda row, account: (row[-2], rows.unpack_record(row, account)), _RECORDS, "r.key")
         return tuple([record for _, record in sorted(found, key=itemgetter(0))])
 
     # events and their delivery
@@ -176,25 +158,16 @@ class SqlTransaction(SqlUnit):
         state.ticks += 1
 
     async def event(self, event_id: str) -> Event | None:
-        return await self._first(
-            rows.unpack_event, f"{_SELECT_EVENTS} {_FROM_EVENTS} AND e.id = ?", rows.as_text(event_id)
-        )
+        return await self._first(rows.unpack_event, f"{_EVENTS} AND e.id = ?", rows.as_text(event_id))
 
     async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
-        sql = f"{_SELECT_EVENTS}, e.place {_FROM_EVENTS}"
         if session_id is None:
-            return await self._slices(rows.unpack_event, sql, "e.place", most=most)
-        return await self._slices(
-            rows.unpack_event, f"{sql} AND e.session_id = ?", "e.place", rows.as_text(session_id), most=most
-        )
-
-    async def remove_deliveries(self, endpoint_id: str) -> None:
-        await self._write_back()  # what a process leaves that is killed from here on is not delivered to anybody
-        await self._delete_many("deliveries", "account = ? AND endpoint_id = ?", self._number, endpoint_id)
-        self._is_due_known = False
+            return await self._slices(rows.unpack_event, _EVENTS, "e.place", most=most)
+        of_session = f"{_EVENTS} AND e.session_id = ?"
+        return await self._slices(rows.unpack_event, of_session, "e.place", rows.as_text(session_id), most=most)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
-        return await self._first(rows.unpack_delivery, f"{_SELECT_DELIVERIES} AND id = ?", delivery_id)
+        return await self._first(rows.unpack_delivery, f"{_DELIVERIES} AND id = ?", delivery_id)
 
     async def put_delivery(self, delivery: Delivery) -> None:
         await self._insert(
@@ -211,6 +184,12 @@ class SqlTransaction(SqlUnit):
 
     async def remove_delivery(self, delivery_id: str) -> None:
         await self._delete("deliveries", " AND id = ?", delivery_id)
+        self._is_due_known = False
+
+    async def remove_deliveries(self, endpoint_id: str) -> None:
+        await self._write_back()  # a process that is killed from here on delivers none of them any more
+        await self._delete_many("deliveries", "account = ? AND endpoint_id = ?", self._number, endpoint_id)
+        self._is_due_known = False
 
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
         await self.lock()
@@ -234,7 +213,7 @@ class SqlTransaction(SqlUnit):
 
     async def next_delivery_due(self) -> int | None:
         if not self._is_due_known:
-            due = await self._number_in(
+            due = await self._one(
                 "SELECT due FROM mock_deliveries WHERE account = ? AND worker IS NULL ORDER BY due, id LIMIT 1"
             )
             (await self.change()).delivery_due = due
@@ -246,14 +225,13 @@ class SqlTransaction(SqlUnit):
         return await self._deliveries(where, endpoint_id)
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
-        sql = "SELECT body, due, id FROM mock_deliveries WHERE account = ?"
-        return await self._slices(rows.unpack_delivery, sql, "due, id")
+        return await self._slices(rows.unpack_delivery, _DELIVERIES, "due, id")
 
     async def _deliveries(self, where: str, *values: Any) -> Sequence[Delivery]:
-        return await self._every(rows.unpack_delivery, _SELECT_DELIVERIES + where, *values)
+        return await self._every(rows.unpack_delivery, _DELIVERIES + where, *values)
 
     async def release(self, worker: int) -> None:
-        """Make what a process that is gone has claimed of this account anybody's again."""
+        """Take back what a process that is gone has claimed of this account, so that any other may claim it."""
         state = await self.change()
         await self._write("UPDATE mock_deliveries SET worker = NULL WHERE account = ? AND worker = ?", worker)
         self._is_due_known = False
@@ -271,8 +249,6 @@ class SqlTransaction(SqlUnit):
         sql = "SELECT body, place FROM mock_attempts WHERE account = ? AND place >= ?"
         return await self._slices(rows.unpack_attempt, sql, "place", max(after, self.state.attempts - ATTEMPTS_KEPT))
 
-    # advice
-
     async def unconfirmed(self) -> Collection[str]:
         sql = "SELECT session_id FROM mock_unconfirmed WHERE account = ?"
         return await self._slices(lambda row, _account: str(row[0]), sql, "session_id")
@@ -286,11 +262,12 @@ class SqlTransaction(SqlUnit):
     # ids
 
     async def hold(self, ids: Collection[str]) -> None:
-        sql = "INSERT INTO mock_ids (account, id) VALUES (?, ?) ON CONFLICT (id, account) DO NOTHING"
-        await self._write_many(sql, [(each,) for each in ids])
+        for each in ids:
+            await self._insert("ids", replacing="id", id=each)
 
     async def free(self, ids: Collection[str]) -> None:
-        await self._write_many("DELETE FROM mock_ids WHERE account = ? AND id = ?", [(each,) for each in ids])
+        for each in ids:
+            await self._delete("ids", " AND id = ?", each)
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
@@ -302,7 +279,7 @@ class SqlTransaction(SqlUnit):
             # What a long command that was cut off has left has no account.
             are_they = f"account <> ? AND id IN ({_marks(chunk)}) AND account IN (SELECT no FROM mock_accounts)"
             foreign: set[str] = set()
-            for table in _WITH_IDS:
+            for table in ("sessions", "events", "deliveries", "ids"):
                 foreign |= {row[0] for row in await self._all(f"SELECT id FROM mock_{table} WHERE {are_they}", *chunk)}
             if foreign:
                 return next(each for each in chunk if each in foreign)
@@ -319,17 +296,13 @@ class SqlTransaction(SqlUnit):
         )
         return bool(found)
 
-    async def _slices(
-        self, unpack: Callable[[rows.Row, AccountId], T], sql: str, by: str, *values: Any, most: int | None = None
-    ) -> Sequence[T]:
-        """What a query finds, in the order of its last columns; a long command lets others have their turn meanwhile.
+    # what queries find
 
-        Args:
-            unpack: Makes a value of a row.
-            sql: A query of the account's rows, as far as its condition.
-            by: The last columns, in which no two rows are the same.
-            values: For the marks in the query.
-            most: Rows at most.
+    async def _slices(self, unpack: Unpack[T], sql: str, by: str, *values: Any, most: int | None = None) -> Sequence[T]:
+        """What a query finds, `most` rows at most; a long command lets others have their turn meanwhile.
+
+        The query goes as far as its condition. `by` names its last columns, by which the rows are ordered; no two rows
+        have the same values there.
         """
         size = _SLICE if most is None else most
         found: list[T] = []
@@ -344,14 +317,14 @@ class SqlTransaction(SqlUnit):
             last = some[-1][-len(by.split(", ")) :]
             await asyncio.sleep(0)
 
-    async def _every(self, unpack: Callable[[rows.Row, AccountId], T], sql: str, *values: Any) -> Sequence[T]:
+    async def _every(self, unpack: Unpack[T], sql: str, *values: Any) -> Sequence[T]:
         return tuple([unpack(row, self.account) for row in await self._all(sql, *values)])
 
-    async def _first(self, unpack: Callable[[rows.Row, AccountId], T], sql: str, *values: Any) -> T | None:
+    async def _first(self, unpack: Unpack[T], sql: str, *values: Any) -> T | None:
         found = await self._all(sql, *values)
         return unpack(found[0], self.account) if found else None
 
-    async def _number_in(self, sql: str, *values: Any) -> int | None:
+    async def _one(self, sql: str, *values: Any) -> int | None:
         """The one number that a query finds, or None."""
         found = await self._all(sql, *values)
         return found[0][0] if found else None
