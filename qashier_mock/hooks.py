@@ -29,7 +29,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.livelog import LiveLog, SeenRequest
 from qashier_mock.machine import steady
-from qashier_mock.pipeline.exchange import Call, Fault, UnroutedRequest
+from qashier_mock.pipeline.exchange import Call, Fault
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.reply import Reply, Transmit
 from qashier_mock.service import CheckoutService
@@ -104,7 +104,7 @@ class AppHooks:
 
     def intercept(self, call: Call) -> Awaitable[Fault | None] | None:
         """What the account's fault rules do to this call; the control API has none, and answers no stranger's page."""
-        if call.operation.path.startswith(_CONTROL):
+        if call.template.startswith(_CONTROL):
             check_origin(call.headers, is_local=self.is_local, public_host=self.public_host, allowed=self._cors)
             return None
         if self._store.is_faultless(call.principal):
@@ -114,7 +114,7 @@ class AppHooks:
     async def _planned(self, call: Call) -> Fault | None:
         key = call.headers.get(b"idempotency-key")
         if key is None or self._policy.idempotency_in_flight != "conflict":
-            rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
+            rule = await self._accounts.fault_of_call(call.principal, call.operation_id)
             return None if rule is None else self._fault(rule)
         # The key is noted before the store is asked: another request with it would slip through meanwhile.
         now, held = steady(), (call.principal, key.strip())
@@ -122,7 +122,7 @@ class AppHooks:
         is_first = self._delayed.setdefault(held, (call.request_id, math.inf))[0] == call.request_id
         until = now
         try:
-            rule = await self._accounts.fault_of_call(call.principal, call.operation.operation_id)
+            rule = await self._accounts.fault_of_call(call.principal, call.operation_id)
             if rule is not None and rule.action is FaultAction.DELAY:
                 until = steady() + rule.seconds
         finally:
@@ -215,7 +215,8 @@ class AppHooks:
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
         """Write the journal, and put new advice into a header.
 
-        The journal leaves out calls of the control API and calls without an account; the live log shows them.
+        The journal leaves out calls of the control API and calls without an account; the live log shows them. It has
+        requests for unknown paths: its reader may look for a mistyped one.
         """
         advice: Sequence[Advice] = call.context or ()
         is_sent = reply.transmit is not Transmit.DROPPED
@@ -225,18 +226,21 @@ class AppHooks:
         if self.live is not None:
             hint = self.hints.get(call.principal, "")
             self.live.tell(SeenRequest(call.method, path, status, duration_ms, _what_is_wrong(reply), advice, hint))
-        if call.principal is None or call.operation.path.startswith(_CONTROL):
+        if call.template.startswith(_CONTROL):
+            return ()
+        account = call.principal if call.operation_id else self._account_of_unrouted(call)
+        if account is None:
             return ()
         key = call.headers.get(b"idempotency-key")
         self._store.record(
-            call.principal,
+            account,
             JournalEntry(
                 call.request_id,
-                call.operation.operation_id,
+                call.operation_id or None,
                 call.method,
                 path,
                 status,
-                self._service.time_of(call.principal),
+                self._service.time_of(account),
                 duration_ms,
                 None if key is None else key.decode("latin-1"),
                 cut(call.raw_body),
@@ -250,41 +254,20 @@ class AppHooks:
         """Write a request for a session's hosted page into the journal, for the inspector."""
         raw_path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
         path = _target(raw_path, request.scope["query_string"])
-        hint = self.hints.get(account, "")
-        seen = SeenRequest(request.method, path, status, (steady() - began) * 1000, account=hint)
-        self._note(account, seen, request_id="", operation=PAGE)
-
-    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
-        """Write a request to an unknown path into the journal: its reader may look for a mistyped path."""
-        path = _target(unrouted.path, unrouted.query)
-        duration_ms = (steady() - unrouted.started) * 1000
-        seen = SeenRequest(unrouted.method, path, reply.status, duration_ms, _what_is_wrong(reply))
-        account = None
-        if not unrouted.path.startswith(_CONTROL.encode()):
-            with suppress(ApiError):
-                account = self.authenticate(unrouted.authorization)
-        key = unrouted.headers.get(b"idempotency-key")
-        self._note(account, seen, request_id=unrouted.request_id, operation=None, key=key, body=cut(body))
-
-    def _note(
-        self,
-        account: AccountId | None,
-        seen: SeenRequest,
-        *,
-        request_id: str,
-        operation: str | None,
-        key: bytes | None = None,
-        body: bytes | None = None,
-    ) -> None:
-        """Show what was no call of the API on the live log, and write it into its account's journal."""
+        duration_ms = (steady() - began) * 1000
         if self.live is not None:
-            self.live.tell(seen)
-        if account is not None:
-            at, told = self._service.time_of(account), None if key is None else key.decode("latin-1")
-            entry = JournalEntry(
-                request_id, operation, seen.method, seen.path, seen.status, at, seen.duration_ms, told, None, body
-            )
-            self._store.record(account, entry)
+            hint = self.hints.get(account, "")
+            self.live.tell(SeenRequest(request.method, path, status, duration_ms, account=hint))
+        at = self._service.time_of(account)
+        entry = JournalEntry("", PAGE, request.method, path, status, at, duration_ms, None, None, None)
+        self._store.record(account, entry)
+
+    def _account_of_unrouted(self, call: Call) -> AccountId | None:
+        """Whose request it is, if it has a key."""
+        authorization = call.headers.get(b"authorization")
+        with suppress(ApiError):
+            return self.authenticate(() if authorization is None else (authorization,))
+        return None
 
 
 _CONTROL: Final = "/_mock/"

@@ -88,7 +88,7 @@ def document() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ours(document: dict[str, Any]) -> Any:
     async def handler(call: Call, **_: Any) -> Reply:
-        return Reply(200, {"operation": call.operation.operation_id})
+        return Reply(200, {"operation": call.operation_id})
 
     return create_pipeline([(document, [""])], dict.fromkeys(operations(document), handler), KeyHooks())
 

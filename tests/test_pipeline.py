@@ -127,9 +127,9 @@ class TestOrder:
         assert (hooks.seen, hooks.authorizations) == ([], [])
         (nowhere, reply, body), (refused, _, _) = hooks.unrouted
         assert (nowhere.method, nowhere.path, nowhere.query) == ("GET", b"/nowhere", b"x=%20")
-        assert (list(nowhere.authorization), nowhere.headers[b"x-a"]) == ([KEY], b"b")
+        assert (nowhere.headers[b"authorization"], nowhere.headers[b"x-a"]) == (KEY, b"b")
         assert (reply.status, b"path_unknown" in body, nowhere.request_id) == (404, True, "req_1")
-        assert (refused.method, list(refused.authorization)) == ("DELETE", [])
+        assert (refused.method, b"authorization" in refused.headers) == ("DELETE", False)
 
     def test_an_admission_hook_refuses_after_validation(self, app: Any) -> None:
         assert ask(app, "GET", "/things/refused-by-admit").status == 401

@@ -64,7 +64,7 @@ class TestReplies:
         app = build(hooks, timer=lambda: 12.5)
         ask(app, "GET", "/v1/things")
         ((call, _, _),) = hooks.seen
-        assert (call.operation.method, call.operation.path) == ("GET", "/things")
+        assert (call.operation_id, call.template) == ("list_things", "/things")
         assert call.started == 12.5
 
     @pytest.mark.parametrize(

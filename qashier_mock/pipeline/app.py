@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from qashier_mock.pipeline import bodies, wording
 from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.document import Document
-from qashier_mock.pipeline.exchange import Call, Fault, Hooks, UnroutedRequest
+from qashier_mock.pipeline.exchange import Call, Fault, Hooks
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
 from qashier_mock.pipeline.garbage import garbage_left
 from qashier_mock.pipeline.handlers import Handlers
@@ -178,10 +179,10 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             await self._refuse(error, request_id, scope, receive, send, started=started)
             return
         headers = Headers(scope["headers"])
-        call = Call(operation, request_id, started, None, method, raw_path, scope["query_string"], headers.one, {})
-        extra: Sequence[tuple[bytes, bytes]] = ()
+        query, name = scope["query_string"], operation.operation_id
+        call = Call(name, operation.path, request_id, started, None, method, raw_path, query, headers.one, {})
         try:
-            reply = await self._answer(call, values, headers, receive)
+            reply = await self._answer(operation, call, values, headers, receive)
             body = encode(reply)
         except bodies.ClientGone:
             return
@@ -206,40 +207,46 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         await send_in_pieces(Answer(reply.status, header_list(reply, body, request_id, extra), body), send)
 
     async def _answer(
-        self, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive, *, is_faulted: bool = False
+        self,
+        operation: CompiledOperation,
+        call: Call,
+        values: Sequence[bytes],
+        headers: Headers,
+        receive: Receive,
+        *,
+        is_faulted: bool = False,
     ) -> Reply:
         """Return the reply to a call, or raise an error for `render_error`."""
-        operation, hooks = call.operation, self._hooks
+        hooks = self._hooks
         if operation.is_secured and not is_faulted:
             call.principal = hooks.authenticate(headers.all(b"authorization"))
             planned = hooks.intercept(call)
             fault = None if planned is None else await planned
             if fault is not None:
-                return await self._apply_fault(fault, call, values, headers, receive)
+                perform = partial(self._answer, operation, call, values, headers, receive, is_faulted=True)
+                return await self._apply_fault(fault, call, perform)
         if operation.body is not None:
             limit = operation.max_body or self._max_body
             call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
             if call.raw_body or operation.body.required:
                 bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))
-        self._parse(call, values, headers)
-        if call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
+        self._parse(operation, call, values, headers)
+        if operation.body is not None and call.raw_body is not None and len(call.raw_body) > bodies.LARGE:
             with garbage_left(len(call.raw_body)):
-                await self._parse_large(call)
+                call.arguments["body"], call.unknown_fields = await operation.body.parse_large(call.raw_body)
                 hooks.admit(call)
                 return await operation.handler(call, **call.arguments)
         hooks.admit(call)
         return await operation.handler(call, **call.arguments)
 
-    async def _apply_fault(
-        self, fault: Fault, call: Call, values: Sequence[bytes], headers: Headers, receive: Receive
-    ) -> Reply:
+    async def _apply_fault(self, fault: Fault, call: Call, perform: Callable[[], Awaitable[Reply]]) -> Reply:
         """Return the reply to a call that has a fault planned."""
         if fault.delay_s:
             await self._delays.hold(fault.delay_s)
         reply = fault.reply or Reply(503)
         if fault.perform:
             try:
-                done = await self._answer(call, values, headers, receive, is_faulted=True)
+                done = await perform()
             except bodies.ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001 - the one error door
@@ -250,9 +257,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         return reply
 
     @staticmethod
-    def _parse(call: Call, values: Sequence[bytes], headers: Headers) -> None:
-        """Parse and validate parameters and body; a large body is left to `_parse_large`."""
-        operation = call.operation
+    def _parse(operation: CompiledOperation, call: Call, values: Sequence[bytes], headers: Headers) -> None:
+        """Parse and validate parameters and body; a large body is parsed later, in pieces."""
         arguments: dict[str, Any] = {}
         for index, value in enumerate(values):
             scalar = operation.path_parameters[index]
@@ -266,11 +272,6 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             elif not call.raw_body and operation.body.required:
                 raise bodies.missing()
         call.arguments = arguments
-
-    @staticmethod
-    async def _parse_large(call: Call) -> None:
-        if call.operation.body is not None and call.raw_body is not None:
-            call.arguments["body"], call.unknown_fields = await call.operation.body.parse_large(call.raw_body)
 
     async def _serve_unrouted(
         self, raw_path: bytes, request_id: str, scope: Scope, receive: Receive, send: Send, *, started: float
@@ -287,7 +288,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         try:
             return self._hooks.render_error(error, call)
         except Exception as unknown:  # noqa: BLE001 - whatever it is, the client gets an answer
-            log_unexpected(unknown, call.operation.operation_id if call else "-", call.request_id if call else "-")
+            log_unexpected(unknown, call.operation_id if call else "-", call.request_id if call else "-")
         hidden = Refused(Reason.INTERNAL_ERROR, "The mock has failed; its log tells how. Please report it.")
         try:
             return self._hooks.render_error(hidden, call)
@@ -312,9 +313,8 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         if started is not None:
             path = scope.get("raw_path") or quote(scope["path"]).encode()
             method, query = scope["method"], scope["query_string"]
-            authorization = headers.all(b"authorization")
-            unrouted = UnroutedRequest(request_id, started, method, path, query, headers.one, authorization)
-            self._hooks.observe_unrouted(unrouted, reply, body)
+            call = Call("", path.decode("latin-1"), request_id, started, None, method, path, query, headers.one, {})
+            self._hooks.observe(call, reply, body)
         answer = Answer(reply.status, header_list(reply, body, request_id, ()), body)
         await send_beside_body(answer, headers, scope, receive, send)
 

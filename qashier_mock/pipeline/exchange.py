@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qashier_mock.pipeline.reply import Reply, Transmit
 
 if TYPE_CHECKING:
-    from qashier_mock.pipeline.operations import CompiledOperation
     from qashier_mock.pipeline.unknown import UnknownField
 
 
@@ -39,10 +38,12 @@ class Fault:
 
 @dataclasses.dataclass(slots=True)
 class Call:
-    """One request of an operation.
+    """One request.
 
     Attributes:
-        operation: What the document says of it.
+        operation_id: Of its operation; empty where no operation takes the path or the method. Then nobody was
+            authenticated, and nothing is parsed.
+        template: The path of the operation, as in `/things/{id}`; without one, as received.
         request_id: Sent back as Request-Id.
         started: When it came, in seconds of the timer that the pipeline was given.
         principal: What `Hooks.authenticate` returned; None on an operation with `security: []`, and until then.
@@ -57,7 +58,8 @@ class Call:
         context: For hooks and handlers to leave each other what they know of the call.
     """
 
-    operation: CompiledOperation
+    operation_id: str
+    template: str
     request_id: str
     started: float
     principal: Any
@@ -69,25 +71,6 @@ class Call:
     raw_body: bytes | None = None
     unknown_fields: tuple[UnknownField, ...] = ()
     context: Any = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class UnroutedRequest:
-    """A request without an operation: its path is unknown, or the path does not have its method.
-
-    Attributes:
-        authorization: The value of every Authorization header, in order.
-
-    The others are as in `Call`.
-    """
-
-    request_id: str
-    started: float
-    method: str
-    path: bytes
-    query: bytes
-    headers: Mapping[bytes, bytes]
-    authorization: Sequence[bytes]
 
 
 class Hooks(Protocol):
@@ -116,10 +99,7 @@ class Hooks(Protocol):
         """
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """Run once a call has its reply, before it is sent; return further headers for it.
+        """Run once a request has its reply, before it is sent; return further headers for the reply of an operation.
 
         `reply.transmit` says how much of it will be sent, and `call.principal` is None where nobody was authenticated.
         """
-
-    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
-        """Run once a request without an operation has its reply, before it is sent. It is not authenticated."""

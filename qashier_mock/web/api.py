@@ -58,7 +58,7 @@ def _request(
     call: Call, key: str | None, session_id: str, body: dict[str, Any] | None, about_it: Sequence[Advice] = ()
 ) -> RequestRef:
     """The request behind a POST, with the advice about it."""
-    fingerprint = b"" if key is None else wire.fingerprint(call.operation.operation_id, session_id, body)
+    fingerprint = b"" if key is None else wire.fingerprint(call.operation_id, session_id, body)
     advice = [MISSING_KEY] if key is None else []
     if call.unknown_fields:
         advice += [unknown_field(field.path, field.nearest) for field in call.unknown_fields]

@@ -16,7 +16,7 @@ from typing import Any, Self
 import orjson
 
 from qashier_mock.pipeline.app import create_pipeline
-from qashier_mock.pipeline.exchange import Call, Fault, UnroutedRequest
+from qashier_mock.pipeline.exchange import Call, Fault
 from qashier_mock.pipeline.protocol import make_protocol
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.reply import Reply
@@ -178,7 +178,7 @@ def tiny(change: Callable[[dict[str, Any]], object] | None = None) -> dict[str, 
 
 async def echo(call: Call, **arguments: Any) -> Reply:
     """Answer with what arrived."""
-    return Reply(200, {"operation": call.operation.operation_id, "arguments": arguments})
+    return Reply(200, {"operation": call.operation_id, "arguments": arguments})
 
 
 def echoes(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Hooks:
 
     fault: Fault | None = None
     seen: list[tuple[Call, Reply, bytes]] = dataclasses.field(default_factory=list)
-    unrouted: list[tuple[UnroutedRequest, Reply, bytes]] = dataclasses.field(default_factory=list)
+    unrouted: list[tuple[Call, Reply, bytes]] = dataclasses.field(default_factory=list)
     authorizations: list[list[bytes]] = dataclasses.field(default_factory=list)
     intercepted: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     ids: Any = dataclasses.field(default_factory=lambda: itertools.count(1))
@@ -235,11 +235,8 @@ class Hooks:
         raise error
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
-        self.seen.append((call, reply, body))
+        (self.seen if call.operation_id else self.unrouted).append((call, reply, body))
         return ((b"x-observed", b"yes"),)
-
-    def observe_unrouted(self, unrouted: UnroutedRequest, reply: Reply, body: bytes) -> None:
-        self.unrouted.append((unrouted, reply, body))
 
 
 @dataclasses.dataclass(frozen=True)
