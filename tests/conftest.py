@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,10 @@ _KEYS = itertools.count()
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """Three on two cores: a third of the tests' time is waiting, for servers that start and for what must not come."""
+    """Two on each core: half of the tests' time is waiting, for servers that start and for what must not come."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None  # it is read by whoever comes after this
-    return (os.cpu_count() or 1) * 3 // 2
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(trylast=True)  # whatever else puts them into an order
@@ -189,6 +190,22 @@ def server() -> Iterator[MockServer]:
 
     with MockServer() as server:
         yield server
+
+
+@pytest.fixture
+def no_second_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run opens sessions within one second of a clock that it cannot move: for what judges no list by its times."""
+    from qashier_contract.drive.scenarios import listing
+
+    monkeypatch.setattr(listing, "SECOND_S", 0.0)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children hear SIGINT: in the background of a script it is ignored, and they would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

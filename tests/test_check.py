@@ -165,6 +165,7 @@ def test_an_assumed_clause_that_is_broken_is_a_warning_unless_strict() -> None:
     assert report.verdict is Verdict.WARNED
 
 
+@pytest.mark.usefixtures("no_second_is_awaited")
 def test_without_control_api_nothing_is_passed_that_was_not_exercised() -> None:
     report = checked("no control", only=["EXP-7", "IDM-4", "EXP-3", "RET-1"])
     assert report["EXP-7"].verdict is Verdict.NOT_EXERCISED
@@ -224,6 +225,7 @@ def test_a_target_that_refuses_basic_is_tried_with_bearer() -> None:
     assert report["AUTH-2"].verdict is Verdict.FAILED
 
 
+@pytest.mark.usefixtures("no_second_is_awaited")
 @pytest.mark.parametrize("end", [None, KeyboardInterrupt, ZeroDivisionError])
 @pytest.mark.parametrize("quirk", ["no control", "replay creates in silence"])
 def test_nothing_is_left_open(quirk: str, end: type[BaseException] | None) -> None:

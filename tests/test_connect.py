@@ -143,6 +143,7 @@ def shifted(quirk: str, seconds: int, *, date: bool) -> Any:
     return send
 
 
+@pytest.mark.usefixtures("no_second_is_awaited")
 @pytest.mark.parametrize("seconds", [-900, 900])
 def test_a_clock_that_is_off_is_not_accused_where_its_date_agrees(seconds: int) -> None:
     report = check(
@@ -152,6 +153,7 @@ def test_a_clock_that_is_off_is_not_accused_where_its_date_agrees(seconds: int) 
     assert any("The target's clock is" in note for note in report.notes)
 
 
+@pytest.mark.usefixtures("no_second_is_awaited")
 def test_a_clock_that_is_off_is_accused_where_its_date_says_otherwise() -> None:
     report = check(
         IN_PROCESS, transport=shifted("no control", 900, date=False), seed=1, only=["CRE-4"], drivers=touching
@@ -180,6 +182,8 @@ def test_a_refused_endpoint_is_why_there_were_no_webhooks() -> None:
 
 def test_webhooks_that_never_arrive_come_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(webhooks, "_GLANCE_S", 0.05)
+    monkeypatch.setattr(webhooks, "_LAG_S", 0.1)
     with serving() as url:
         # Somebody else's port: as from inside a container, our receiver is not where it says that it is.
         report = check(

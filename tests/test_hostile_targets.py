@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, pairwise
 from pathlib import Path
@@ -168,14 +168,6 @@ def test_a_target_that_never_answers_takes_no_longer(max_time_s: int) -> None:
 MOMENTS: Final = 200 if IN_FULL else 2
 
 
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """Let children hear SIGINT: in the background of a script it is ignored, and they would inherit that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def at_work_s(pid: int) -> float:
     """A clock that stands while a process is ready and has no processor: what other work there is does not count."""
     return time.monotonic() - int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
@@ -183,7 +175,7 @@ def at_work_s(pid: int) -> float:
 
 @pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not tell what it takes")
-@pytest.mark.usefixtures("_interruptible")
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_ctrl_c_ends_a_run_within_a_second_and_its_clean_up(
     moment: int, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
@@ -296,6 +288,7 @@ def test_nothing_is_left_in_the_working_folder_which_may_be_read_only(tmp_path: 
 # ── what a target sends is never what ends a run ────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.usefixtures("no_second_is_awaited")
 @pytest.mark.parametrize("url", ["http://a b/", "http://h:99999/", "http://[::1", "http://\ud800/", "javascript:x", ""])
 def test_a_bad_address_of_a_page_breaks_cre_9_and_nothing_else_ends(url: str) -> None:
     carry = within("no control")
@@ -347,6 +340,7 @@ def test_a_page_that_begins_what_does_not_end_is_read_all_the_same() -> None:
     assert page.forms == []  # as in a browser, for which the rest is a comment
 
 
+@pytest.mark.usefixtures("no_second_is_awaited")
 @pytest.mark.parametrize("press", ["form", "link"])
 def test_nothing_is_sent_to_another_host(press: str) -> None:
     carry = within("no control")

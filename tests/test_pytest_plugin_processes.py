@@ -139,6 +139,7 @@ def test_a_test_that_leaves_a_mess_leaves_neither_thread_nor_port(pytester: pyte
         assert_free(url)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_test_run_leaves_neither_thread_nor_port(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -150,11 +151,7 @@ def test_an_interrupted_test_run_leaves_neither_thread_nor_port(pytester: pytest
             threading.Event().wait()
         """
     )
-    # Where this run was put in the background, SIGINT is ignored, which a process inherits.
-    start = (
-        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(pytest.main())"
-    )
-    arguments = ["-c", start, "-s", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin"]
+    arguments = ["-m", "pytest", "-s", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin"]
     urls: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-u", *arguments],
@@ -304,6 +301,7 @@ def test_the_wheel_is_all_that_a_project_needs(fresh_python: Path, tmp_path: Pat
 # Looking at a failure afterwards
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_after_a_failure_the_mock_is_kept_until_ctrl_c(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(qashier_mock): assert qashier_mock.create_session()['status'] == 'paid'")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "qashier_mock.pytest_plugin"]

@@ -8,12 +8,19 @@ import pytest
 from qashier_contract import CheckError, Verdict, check, replay
 from qashier_contract.history import History
 from qashier_contract.report import write
+from qashier_contract.trace import sending
 from qashier_contract.trace.file import Trace
 
 from qashier_mock.cli import main
 from tests.targets import directed, serving, touching, within
 
 IN_PROCESS = "http://127.0.0.1"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_has_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target lists an event at once, and no clause here is about how soon."""
+    monkeypatch.setattr(sending, "_SETTLING_S", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ def test_a_client_and_a_receiver_that_hang_do_not_keep_a_server_from_stopping(mo
         connect(b"POST /checkout/sessions HTTP/1.1\r\nhost: x\r\ncontent-le")
         authorization = b64encode(b"sk_test_a:")
         connect(
-            b"POST /_mock/v1/events/%b/deliver HTTP/1.1\r\nhost: x\r\nauthorization: Basic %b\r\n\r\n"
+            b"POST /_mock/v1/events/%b/deliver HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic %b\r\n\r\n"
             % (event["id"].encode(), authorization)
         )
         stack.enter_context(receiver.accept()[0])

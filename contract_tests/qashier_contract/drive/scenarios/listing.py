@@ -12,6 +12,9 @@ from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
 from qashier_contract.values import is_integer
 
+SECOND_S: Final = 1.05
+"""After so long another second has begun."""
+
 
 class _Nine(NamedTuple):
     """Nine sessions in three seconds, a third of each status; the oldest first."""
@@ -31,7 +34,7 @@ def _open_nine(context: RunContext) -> _Nine | None:
         if context.can(Capability.CLOCK):
             context.account.advance((1, 2, 5)[group])
         elif group:
-            context.target.pace.sleep(1.05)  # a target whose clock nobody can move: its seconds have to pass
+            context.target.pace.sleep(SECOND_S)  # nobody can move the clock of the target: its seconds have to pass
         for place in range(3):
             session = context.open(context.line(100 * group + place, 1 + place))
             opened.append(session)
