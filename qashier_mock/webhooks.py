@@ -334,7 +334,8 @@ class Dispatcher:
     ) -> Attempt:
         """Record the result of an attempt, and plan the next one."""
         delivery = claimed.delivery
-        is_pending = await tx.delivery(delivery.id) is not None
+        is_claimed = await tx.is_claimed(delivery.id)
+        is_pending = is_claimed is not None
         later = (
             self._rules.after_attempt(delivery, started_at=claimed.started_at, status=status) if is_pending else None
         )
@@ -346,7 +347,7 @@ class Dispatcher:
         await tx.add_attempt(attempt)
         if later is None:
             await tx.remove_delivery(delivery.id)
-        elif await tx.is_claimed(delivery.id):
+        elif is_claimed:
             await tx.put_delivery(later)
         # else another process considered this process dead, and its own attempt decides what comes next
         for held in await tx.held_deliveries(claimed.endpoint.id):

@@ -210,7 +210,7 @@ async def one_endpoint_is_told(parts: Parts, inner: Inner, tx: Any, delivery: De
 @defect("EVT-6", changes.transaction("put_delivery"))
 async def first_attempt_waits(_parts: Parts, inner: Inner, tx: Any, delivery: Delivery) -> None:
     """The first attempt to deliver is made five minutes after the event."""
-    is_new = delivery.number == 0 and await tx.delivery(delivery.id) is None
+    is_new = delivery.number == 0 and await tx.is_claimed(delivery.id) is None
     await inner(replace(delivery, due=delivery.due + 300) if is_new else delivery)
 
 

@@ -110,9 +110,6 @@ class Transaction(Protocol):
     async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
         """All, or those of a session; oldest first, at most so many; O(n) in the account's events."""
 
-    async def delivery(self, delivery_id: str) -> Delivery | None:
-        """What is still to be delivered, or None."""
-
     async def put_delivery(self, delivery: Delivery) -> None:
         """Add a delivery, or change one; nobody attempts it from here on."""
 
@@ -127,8 +124,8 @@ class Transaction(Protocol):
         They are this process's to attempt until it puts or removes them. When it dies, anyone may claim them again.
         """
 
-    async def is_claimed(self, delivery_id: str) -> bool:
-        """Whether the delivery is this process's to attempt."""
+    async def is_claimed(self, delivery_id: str) -> bool | None:
+        """Whether the delivery is this process's to attempt; None where there is no such delivery any more."""
 
     async def is_attempted_elsewhere(self) -> bool:
         """Whether another process has deliveries of the account to attempt."""

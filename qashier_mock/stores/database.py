@@ -113,9 +113,8 @@ class SqlUnit(Transaction):
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
-        self.row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
-        self.state = self.row.state
-        self._number = self.row.number
+        row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
+        self._use(row)
         return self
 
     async def __aexit__(
@@ -139,11 +138,12 @@ class SqlUnit(Transaction):
     async def lock(self) -> AccountState:
         """The state, locked."""
         if not self._is_locked:
-            self.row = await self._rows.lock(self.account, self.row)
-            self.state = self.row.state
-            self._number = self.row.number
+            self._use(await self._rows.lock(self.account, self.row))
             self._is_locked = True
         return self.state
+
+    def _use(self, row: AccountRow) -> None:
+        self.row, self.state, self._number = row, row.state, row.number
 
     async def change(self) -> AccountState:
         self._is_changed = True

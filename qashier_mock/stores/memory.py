@@ -153,9 +153,6 @@ class MemoryAccount(Transaction):
             return tuple(self._events[:most])
         return tuple(islice((event for event in self._events if event.session.id == session_id), most))
 
-    async def delivery(self, delivery_id: str) -> Delivery | None:
-        return self._deliveries.get(delivery_id)
-
     async def put_delivery(self, delivery: Delivery) -> None:
         await self.remove_delivery(delivery.id)
         self._deliveries[delivery.id] = delivery
@@ -191,8 +188,8 @@ class MemoryAccount(Transaction):
             self._claimed[each[1]] = None
         return tuple(self._deliveries[delivery_id] for _, delivery_id in chosen)
 
-    async def is_claimed(self, delivery_id: str) -> bool:
-        return delivery_id in self._claimed
+    async def is_claimed(self, delivery_id: str) -> bool | None:
+        return delivery_id in self._claimed if delivery_id in self._deliveries else None
 
     async def is_attempted_elsewhere(self) -> bool:
         return False
@@ -264,13 +261,8 @@ class MemoryAccount(Transaction):
         for delivery_id in self._deliveries:
             del self._store.ids[delivery_id]
         await self.free(self.state.ids())
-        had: list[list[Any]] = [
-            self._sessions,
-            [*self._records.values()],
-            self._events,
-            [*self._deliveries.values()],
-            self._deadlines,
-        ]
+        had: list[list[Any]] = [self._sessions, self._events, self._deadlines]
+        had += [[*self._records.values()], [*self._deliveries.values()]]
         self._empty(drawn=self.state.drawn)
         let_go(had)
 

@@ -58,11 +58,7 @@ class Pool:
             await connection.close()
 
     async def take(self) -> Connection:
-        """A connection, to be given back.
-
-        Raises:
-            StoreUnavailable: None can be made.
-        """
+        """A connection, to be given back. Raises `StoreUnavailable` where none can be made."""
         if not self._is_open:
             raise StoreUnavailable(f"{self.where} is not open.")
         await self._free.acquire()
@@ -78,14 +74,13 @@ class Pool:
             raise
 
     async def _connect(self) -> Connection:
+        # A process that stands still, as in a debugger, must not keep an account locked for ever.
+        most_ms = int(LONGEST_WAIT * 1000)
+        limits = f"SET lock_timeout = {most_ms}; SET idle_in_transaction_session_timeout = {2 * most_ms}"
         try:
             connection: Connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, **self._options)
             try:
-                # A process that stands still, as in a debugger, must not keep an account locked for ever.
-                await connection.execute(f"SET lock_timeout = '{int(LONGEST_WAIT * 1000)}ms'".encode())
-                await connection.execute(
-                    f"SET idle_in_transaction_session_timeout = '{int(2 * LONGEST_WAIT)}s'".encode()
-                )
+                await connection.execute(limits.encode())
             except BaseException:
                 await connection.close()
                 raise
@@ -121,9 +116,7 @@ class Pool:
     def _grant(self, told: str) -> str:
         """The statement that gives the role what it lacks."""
         if "for table" in told or "for sequence" in told:
-            schema = "ALL TABLES IN SCHEMA public"
-            return (
-                f"GRANT ALL ON {schema} TO {self._role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {self._role};"
-            )
+            every = f"IN SCHEMA public TO {self._role};"
+            return f"GRANT ALL ON ALL TABLES {every} GRANT ALL ON ALL SEQUENCES {every}"
         found = re.search(r"for schema (\w+)", told)
         return f"GRANT USAGE, CREATE ON SCHEMA {found[1] if found else 'public'} TO {self._role};"

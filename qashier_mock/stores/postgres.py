@@ -220,23 +220,13 @@ class _PostgresRows:
     suspends = True
 
     def __init__(self, pool: Pool, *, key: str | None = None, turn: asyncio.Lock | None = None) -> None:
-        """Work with a connection of `pool`, which `connect` takes.
-
-        Args:
-            pool: Where the connection comes from.
-            key: An idempotency key that nobody else may have under way.
-            turn: Others on the same account, to be waited for.
-        """
+        """Work with a connection of `pool`. Nobody else may have `key` under way; `turn` is to be waited for."""
         self._pool = pool
         self._key = key
         self._turn = turn
 
     async def connect(self) -> None:
-        """Wait for the others on the account and for a connection.
-
-        Raises:
-            StoreUnavailable: That takes too long, or none can be made.
-        """
+        """Wait for the others on the account and for a connection; `StoreUnavailable` where that takes too long."""
         await have_a_task()
         self._deadline = asyncio.get_running_loop().time() + LONGEST_WAIT
         has_turn = False

@@ -166,9 +166,6 @@ class SqlTransaction(SqlUnit):
         of_session = f"{_EVENTS} AND e.session_id = ?"
         return await self._slices(rows.unpack_event, of_session, "e.place", rows.as_text(session_id), most=most)
 
-    async def delivery(self, delivery_id: str) -> Delivery | None:
-        return await self._first(rows.unpack_delivery, f"{_DELIVERIES} AND id = ?", delivery_id)
-
     async def put_delivery(self, delivery: Delivery) -> None:
         await self._insert(
             "deliveries",
@@ -205,8 +202,9 @@ class SqlTransaction(SqlUnit):
         claimed = [rows.unpack_delivery(row, self.account) for row in found]
         return sorted(claimed, key=attrgetter("due", "id"))
 
-    async def is_claimed(self, delivery_id: str) -> bool:
-        return bool(await self._deliveries(" AND id = ? AND worker = ?", delivery_id, self.worker))
+    async def is_claimed(self, delivery_id: str) -> bool | None:
+        found = await self._all("SELECT worker FROM mock_deliveries WHERE account = ? AND id = ?", delivery_id)
+        return found[0][0] == self.worker if found else None
 
     async def is_attempted_elsewhere(self) -> bool:
         return bool(await self._deliveries(" AND worker IS NOT NULL AND worker <> ? LIMIT 1", self.worker))

@@ -1,11 +1,10 @@
 """State in one SQLite file: it survives a restart and a crash, and one process works on it.
 
-The file is used through the standard library and inline: a statement takes microseconds, and a thread to wait for it
-would take longer than that. So a transaction never suspends, as in memory, and each command is atomic on the one event
-loop. Only a long one does, and commands on its account wait for it: it reads, deletes and writes some hundred rows at a
-time, and has no transaction of the file open in between. What it writes in the place of an account it keeps beside it
-first, so that one commit decides. The file is locked for as long as it is open, which also saves the index of the log
-that readers in other processes would need.
+The file is used inline, through the standard library: a statement takes microseconds, less than handing it to a
+thread. So a transaction never suspends, as in memory, and each command is atomic on the one event loop. Only a long
+command lets others have their turn, and commands on its account wait for it: it reads, deletes and writes some hundred
+rows at a time, with no transaction open in between. What it writes in the place of an account stands beside that first,
+so that one commit decides. The file stays locked while it is open; that also saves the index of the log.
 
 Durability: the log is written before a command is answered (WAL), and not forced to the disk each time (`synchronous`
 NORMAL). What was acknowledged survives the death of the process at any moment, because the system holds what was
