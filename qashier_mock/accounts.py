@@ -98,12 +98,7 @@ class AccountService:
     """Everything about accounts except what happens to their checkout sessions."""
 
     def __init__(
-        self,
-        store: Store,
-        service: CheckoutService,
-        *,
-        clock: Clock,
-        refuses_webhooks_to: Callable[[str], str | None],
+        self, store: Store, service: CheckoutService, *, clock: Clock, refuses_webhooks_to: Callable[[str], str | None]
     ) -> None:
         """Work on `store`, beside `service`; `refuses_webhooks_to` says why a URL may not be delivered to, or None."""
         self._store = store

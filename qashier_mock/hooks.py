@@ -81,9 +81,8 @@ class AppHooks:
         self._cors = frozenset(cors) - {"*"}
         self.hints: dict[AccountId, str] = dict(_KNOWN_HINTS)
         self.live: LiveLog | None = None
-        self._delayed: dict[
-            tuple[AccountId, bytes], tuple[str, float]
-        ] = {}  # keys under way: of which request, until when
+        # Keys under way: of which request, until when.
+        self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}
         self.new_request_id = ids.request_id
         self._logged_at: dict[str, float] = {}  # reasons why the store could not be used, and when each was last logged
 
@@ -296,9 +295,7 @@ _REFUSALS: Final[Mapping[Reason, tuple[str, ErrorKind]]] = {
 
 def _what_is_wrong(reply: Reply) -> str:
     """What a refusal tells a person; empty where nothing is wrong."""
-    if reply.status < _CLIENT_ERRORS or not isinstance(reply.payload, dict):
-        return ""
-    return wire.message_of_error(reply.payload)
+    return "" if reply.status < _CLIENT_ERRORS else wire.message_of_error(reply.payload)
 
 
 def _target(path: bytes, query: bytes) -> bytes:

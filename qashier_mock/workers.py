@@ -184,13 +184,13 @@ class _Workers:
                 os.close(each)
 
 
+@dataclass(slots=True)
 class _Worker:
     """One worker, in its own process."""
 
-    def __init__(self, listener: Listener, reports: int, parent_pipe: int) -> None:
-        self._listener = listener
-        self._start_reports = reports
-        self._parent_pipe = parent_pipe
+    _listener: Listener
+    _start_reports: int
+    _parent_pipe: int
 
     def run(self, make_app: Callable[[], MockApp], prepare: Prepare | None) -> NoReturn:
         """Serve, and end the process; nothing of the parent's is ever run here."""

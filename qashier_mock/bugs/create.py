@@ -159,8 +159,7 @@ def _refused_total(is_refused: Callable[[int], bool], words: str) -> Change:
 row("CRE-1", "idempotency-key-required", "A create without Idempotency-Key is refused.",
     changes.refused_create(lambda _body, key: None if key else ("Idempotency-Key", "Send an Idempotency-Key."),
                            "parameter_missing"))
-row("CRE-1", "create-answers-a-stub",
-    "A create answers with `id`, `object` and `url` alone; the rest has to be retrieved.",
+row("CRE-1", "create-answers-a-stub", "A create answers `id`, `object` and `url` alone; the rest must be retrieved.",
     changes.reply(CREATE, lambda session: [session.pop(name) for name in session.keys() - {"id", "object", "url"}]))
 row("CRE-1", "times-with-fractions", "`created` and `expires_at` of a session are numbers with a fraction.",
     changes.sessions(lambda session: session.update(
@@ -190,23 +189,19 @@ row("CRE-5", "default-life-a-second-short", "Without `expires_at` a session expi
 row("CRE-6", "given-expiry-to-the-minute", "A given `expires_at` is rounded down to the minute.",
     changes.opened(lambda session, params: replace(
         session, expires_at=session.expires_at // 60 * 60 if params.expires_at else session.expires_at)))
-row("CRE-6", "given-expiry-ignored",
-    "A given `expires_at` is checked and then forgotten: every session lives for 24 hours.",
+row("CRE-6", "given-expiry-ignored", "A given `expires_at` is checked, then forgotten: a session lives for 24 hours.",
     changes.opened(lambda session, _params: replace(session, expires_at=session.created + LONGEST_LIFE)))
 row("CRE-7", "expiry-from-1799", "An `expires_at` 1,799 seconds after creation is accepted.",
     _lives(shortest=SHORTEST_LIFE - 1))
-row("CRE-7", "expiry-from-1801",
-    "An `expires_at` 1,800 seconds after creation is refused: the bound itself is left out.",
+row("CRE-7", "expiry-from-1801", "An `expires_at` 1,800 seconds after creation is refused: the bound is left out.",
     _lives(shortest=SHORTEST_LIFE + 1))
 row("CRE-7", "expiry-until-86401", "An `expires_at` 86,401 seconds after creation is accepted.",
     _lives(longest=LONGEST_LIFE + 1))
-row("CRE-7", "expiry-until-86399",
-    "An `expires_at` 86,400 seconds after creation is refused: the bound itself is left out.",
+row("CRE-7", "expiry-until-86399", "An `expires_at` 86,400 seconds after creation is refused: the bound is left out.",
     _lives(longest=LONGEST_LIFE - 1))
 row("CRE-7", "expiry-in-the-past", "An `expires_at` before now is accepted: only the upper bound is checked.",
     _lives(shortest=-(2**40)))
-row("CRE-8", "urls-normalised",
-    "The host of `success_url` and `return_url` comes back in lower case, and a bare one with a slash.",
+row("CRE-8", "urls-normalised", "The host of a URL comes back in lower case, and a bare one with a slash.",
     _kept_urls(_normalised))
 row("CRE-8", "url-fragments-cut", "`success_url` and `return_url` come back without their fragment.",
     _kept_urls(lambda url: url.partition("#")[0]))
@@ -221,8 +216,7 @@ row("CRE-10", "ids-in-plain-base64", "The id of a session may hold `/` and `+`, 
     _drawn(lambda _account, drawn: "cs_test_" + b64encode(bytes.fromhex(drawn.removeprefix("cs_test_"))).decode()))
 row("CRE-11", "quantity-in-quotes", 'A quantity in quotes is taken for a number: `"2"` is accepted.',
     changes.create_field(_QUANTITY, _of(_unquoted, str)))
-row("CRE-11", "fractions-cut-off",
-    "The fraction of a `unit_amount` or a quantity is cut off: 12.5 is accepted as 12.",
+row("CRE-11", "fractions-cut-off", "The fraction of a `unit_amount` or a quantity is cut off: 12.5 is accepted as 12.",
     changes.create_field(_AMOUNT, _of(_cut_off, float)), changes.create_field(_QUANTITY, _of(_cut_off, float)))
 row("CRE-11", "true-is-one", "`true` is accepted as a quantity of 1 and a `unit_amount` of 1.",
     *(changes.create_field(path, lambda value: 1 if value is True else None) for path in (_QUANTITY, _AMOUNT)))
@@ -243,8 +237,7 @@ row("CRE-12", "currency-trimmed", "A currency with blanks around it is accepted.
     changes.create_field(_CURRENCY, _of(str.strip, str)))
 row("CRE-12", "currency-of-any-letters", "Any three capital letters are accepted as a currency: `ZZZ`.",
     changes.schema("schemas.CurrencyCode", enum=None, pattern="^[A-Z]{3}$"))
-row("CRE-13", "mixed-currencies-accepted",
-    "Lines of several currencies are accepted and added up as if they were the first one's.",
+row("CRE-13", "mixed-currencies-accepted", "Lines of several currencies are added up as if they were the first one's.",
     _first_currency_counts(lambda _lines: True))
 row("CRE-13", "third-currency-not-compared",
     "Only the first two lines must have the same currency; a third of another one is accepted.",
@@ -253,8 +246,7 @@ row("CRE-14", "line-101-accepted", "A create of 101 lines is accepted: off by on
     changes.schema(LINES, maxItems=101))
 row("CRE-14", "line-100-refused", "A create of 100 lines is refused: the bound itself is left out.",
     changes.schema(LINES, maxItems=99))
-row("CRE-14", "further-lines-dropped",
-    "A create of more than 100 lines is accepted, and those after the hundredth are dropped.",
+row("CRE-14", "further-lines-dropped", "A create of over 100 lines is accepted; those after the 100th are dropped.",
     changes.create_field("line_items", _of(lambda lines: lines[:100], list)))
 row("CRE-15", "scripts-accepted-as-urls", "A URL of any scheme is accepted, `javascript:` included.",
     _more_urls("^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$"))
@@ -274,8 +266,7 @@ row("CRE-16", "currency-optional", "A price without a currency is accepted, in S
     changes.create_field(_CURRENCY, default="SGD"))
 row("CRE-17", "cancel-url-required", "A create without `cancel_url` is refused.",
     changes.schema(BODY, required=["line_items", "success_url", "return_url", "cancel_url"]))
-row("CRE-18", "null-counts-as-left-out",
-    "An explicit null for `cancel_url`, `expires_at` or a description is accepted as if it were left out.",
+row("CRE-18", "null-counts-as-left-out", "A null `cancel_url`, `expires_at` or description counts as left out.",
     *(changes.create_field(path, _of(lambda _null: OUT, type(None)))
       for path in ("cancel_url", "expires_at", _DESCRIPTION)))
 row("CRE-18", "numbers-as-names", "A number is accepted as the name of a product, and becomes text.",
@@ -290,20 +281,17 @@ row("CRE-19", "long-description-cut", "A description of more than 1,000 characte
     changes.create_field(_DESCRIPTION, _of(lambda text: text[:1_000], str)))
 row("CRE-19", "empty-name-accepted", "An empty name is accepted.",
     changes.schema("schemas.ProductData.properties.name", minLength=0))
-row("CRE-19", "name-measured-in-bytes",
-    "A name of 250 characters is refused where it has more than 250 bytes in UTF-8.",
+row("CRE-19", "name-measured-in-bytes", "A name of 250 characters is refused if it has more than 250 bytes in UTF-8.",
     changes.refused_create(_long_name))
 row("CRE-19", "long-urls-accepted", "A URL of more than 2,048 characters is accepted.",
     changes.schema(URL, maxLength=8_192))
 row("CRE-19", "urls-above-255-refused", "A URL of more than 255 characters is refused: the column is not wider.",
     changes.schema(URL, maxLength=255))
-row("AMT-1", "total-without-quantities",
-    "The total of a session adds up the prices of one piece each; the amounts of the lines are right.",
+row("AMT-1", "total-without-quantities", "The total adds up the prices of one piece each; the lines are right.",
     _total(lambda lines: sum(line.unit_amount for line in lines)))
 row("AMT-1", "total-without-the-last-line", "The total of a session of several lines leaves the last one out.",
     _total(lambda lines: sum(line.amount_total for line in lines[: max(1, len(lines) - 1)])))
-row("AMT-2", "line-amount-of-one-piece",
-    "The amount of a line is that of one piece, whatever its quantity; the total is the sum of that.",
+row("AMT-2", "line-amount-of-one-piece", "The amount of a line is that of one piece; the total is the sum of those.",
     _line_amounts(lambda amount, quantity: amount // quantity))
 row("AMT-2", "line-amount-with-tax", "A tax of 9 % is added to the amount of each line, and so to the total.",
     _line_amounts(lambda amount, _quantity: amount + amount * 9 // 100))
@@ -319,8 +307,7 @@ row("AMT-4", "lines-cut-at-ten", "A session shows its first ten lines only.",
     _shown_lines(lambda lines: lines.__delitem__(slice(10, None))))
 row("AMT-5", "line-without-description-is-blank", "The `description` of a line is empty where the product has none.",
     _each_line(lambda line: replace(line, description=line.description or "")))
-row("AMT-5", "line-described-by-its-name",
-    "The `description` of a line is the name of the product, though it has a description.",
+row("AMT-5", "line-described-by-its-name", "A line's `description` is the product's name, even where it has its own.",
     _each_line(lambda line: replace(line, description=None)))
 row("AMT-5", "description-cut-at-100", "The `description` of a line is cut at 100 characters.",
     _each_line(lambda line: replace(line, description=line.label[:100])))
@@ -336,14 +323,11 @@ row("AMT-6", "free-session-refused", "A create with a total of 0 is refused.",
     _refused_total(lambda total: not total, "The total must be at least 1."))
 row("AMT-7", "amounts-are-floats", "Amounts are JSON numbers with a decimal point: 1250.0.",
     _line_amounts(lambda amount, _quantity: float(amount)))
-row("AMT-7", "amounts-in-single-precision",
-    "Amounts went through a float of 32 bits: large ones are off by a few.",
+row("AMT-7", "amounts-in-single-precision", "Amounts went through a float of 32 bits: large ones are off by a few.",
     _line_amounts(lambda amount, _quantity: int(*struct.unpack("f", struct.pack("f", amount)))))
-row("AMT-7", "amounts-wrap-at-32-bits",
-    "The amount of a line from 2,147,483,648 on turns negative, and the total with it.",
+row("AMT-7", "amounts-wrap-at-32-bits", "Line amounts from 2,147,483,648 on turn negative, and the total with them.",
     _line_amounts(lambda amount, _quantity: (amount + 2**31) % 2**32 - 2**31))
-row("AMT-7", "large-total-refused",
-    "A create with a total of 2,147,483,648 or more is refused: the column is not wider.",
+row("AMT-7", "large-total-refused", "A create with a total from 2,147,483,648 on is refused: the column is not wider.",
     _refused_total(lambda total: total >= 2**31, "The total must be below 2147483648."))
 # fmt: on
 

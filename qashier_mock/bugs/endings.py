@@ -130,8 +130,7 @@ row("EXP-3", "complete-session-can-be-expired", "Expiring a complete session suc
                  lambda session: (replace(session, status=Status.EXPIRED), None)))
 row("EXP-4", "expiring-an-unknown-id-is-a-conflict", "Expiring an unknown id is answered with 409 instead of 404.",
     changes.unknown_id(EXPIRE, 409))
-row("EXP-4", "expiring-an-unknown-id-succeeds",
-    "Expiring an unknown id is answered with 200: it is not open, after all.",
+row("EXP-4", "expiring-an-unknown-id-succeeds", "Expiring an unknown id is answered with 200, as it is not open.",
     changes.unknown_id(EXPIRE, 200, lambda session_id: {
         "id": session_id, "object": "checkout.session", "status": "expired"}))
 row("EXP-5", "expired-session-can-be-paid", "Paying an expired session succeeds and completes it.",
@@ -139,8 +138,7 @@ row("EXP-5", "expired-session-can-be-paid", "Paying an expired session succeeds 
                  lambda session: (replace(_paid(session), status=Status.COMPLETE), None)))
 row("EXP-6", "expired-page-still-sells", "The hosted page of an expired session looks as if it were open.",
     _page_still_sells(Status.EXPIRED))
-row("EXP-6", "expired-page-says-unavailable",
-    "The hosted page of an expired session says that it is unavailable, and nothing of expired.",
+row("EXP-6", "expired-page-says-unavailable", "The page of an expired session says unavailable, and not expired.",
     _page_text(Status.EXPIRED, b"expired", b"unavailable"))
 row("EXP-7", "expires-a-second-late", "At `expires_at` a session is still open; a second later it is expired.",
     _deadlines_seen_at(-1))
@@ -156,8 +154,7 @@ row("PAY-1", "complete-but-unpaid", "A payment makes a session complete, and lea
                  lambda session: (replace(session, status=Status.COMPLETE), EventType.COMPLETED)))
 row("PAY-1", "card-leads-to-return-url", "After paying by card on the page the customer goes to `return_url`.",
     _page_leads_to(CARD, lambda session: session.return_url))
-row("PAY-1", "success-url-with-the-id",
-    "After paying by card on the page the customer goes to `success_url` with the id of the session appended.",
+row("PAY-1", "success-url-with-the-id", "After a payment by card `success_url` has the id of the session appended.",
     _page_leads_to(CARD, lambda session: f"{session.success_url}?session_id={quote(session.id)}"))
 row("PAY-2", "paying-twice-succeeds", "Paying a complete session succeeds again.",
     changes.move(Status.COMPLETE, Trigger.PAYMENT_SUCCEEDED, lambda session: (session, None)))
@@ -173,19 +170,15 @@ row("PAY-3", "canceled-payment-expires", "A cancelled payment makes a session ex
                  lambda session: (replace(session, status=Status.EXPIRED), EventType.EXPIRED)))
 row("PAY-4", "back-link-missing", "The open page has no way back, though there is a `cancel_url`.",
     changes.page_sessions(lambda session: replace(session, cancel_url=None)))
-row("PAY-4", "back-link-without-cancel-url",
-    "The open page of a session without `cancel_url` has a way back, to `return_url`.",
+row("PAY-4", "back-link-without-cancel-url", "Without `cancel_url` the open page has a way back, to `return_url`.",
     changes.page_sessions(lambda session: replace(session, cancel_url=session.cancel_url or session.return_url)))
 row("PAY-4", "back-link-to-success-url", "The way back of the open page leads to `success_url`.",
     changes.page_sessions(lambda session: replace(session, cancel_url=session.cancel_url and session.success_url)))
-row("PAY-5", "authorise-leads-to-success-url",
-    "After authorising on the page of the payment method the customer goes to `success_url`.",
+row("PAY-5", "authorise-leads-to-success-url", "Authorising at the payment method leads the customer to `success_url`.",
     _page_leads_to(AUTHORISE, lambda session: session.success_url))
-row("PAY-5", "cancel-leads-to-cancel-url",
-    "After cancelling on the page of the payment method the customer goes to `cancel_url`.",
+row("PAY-5", "cancel-leads-to-cancel-url", "After cancelling at the payment method the customer goes to `cancel_url`.",
     _page_leads_to(CANCEL, lambda session: session.cancel_url or session.success_url))
-row("PAY-6", "opening-the-page-pays",
-    "Opening the hosted page of a session, without pressing anything, completes it.",
+row("PAY-6", "opening-the-page-pays", "Opening the hosted page of a session, without pressing anything, completes it.",
     _when_opened(Trigger.PAYMENT_SUCCEEDED))
 row("PAY-6", "head-of-the-page-pays", "A HEAD request for the hosted page of a session completes it.",
     _when_opened(Trigger.PAYMENT_SUCCEEDED, method="HEAD"))

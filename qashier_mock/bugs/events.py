@@ -131,8 +131,7 @@ def _decoded(body: bytes, secret: str) -> str:
 # fmt: off
 row("EVT-1", "event-id-without-prefix", "The id of an event does not begin with `evt_`.",
     changes.events(lambda event: event.update(id=event["id"].removeprefix("evt_"))))
-row("EVT-1", "event-id-of-its-type",
-    "The id of an event is made of its type alone: all completions have the same one, and so have all expiries.",
+row("EVT-1", "event-id-of-its-type", "The id of an event is made of its type alone: all completions share one.",
     changes.events(lambda event: event.update(id=f"evt_{event['type'].replace('.', '')}")))
 row("EVT-1", "api-version-left-out", "An event has no `api_version`.",
     changes.events(lambda event: event.pop("api_version")))
@@ -140,11 +139,9 @@ row("EVT-1", "event-created-in-milliseconds", "`created` of an event counts mill
     changes.events(lambda event: event.update(created=event["created"] * 1000)))
 row("EVT-2", "expiry-told-as-completion", "The event of an expired session has the type `checkout.session.completed`.",
     changes.event_kept(lambda event: replace(event, type=EventType.COMPLETED)))
-row("EVT-2", "no-event-when-time-is-over",
-    "A session that expires by the clock sends no event; one that is expired by request does.",
+row("EVT-2", "no-event-when-time-is-over", "Expiry by the clock sends no event; expiry by request does.",
     _no_event_if(lambda _after, trigger: trigger is Trigger.DEADLINE_PASSED))
-row("EVT-2", "no-event-for-free-sessions",
-    "Completing a session with a total of 0 sends no event: nothing was paid, so no payment hook runs.",
+row("EVT-2", "no-event-for-free-sessions", "Completing a session with a total of 0 sends no event: nobody paid.",
     _no_event_if(lambda after, _trigger: is_free(after) and after.status is Status.COMPLETE))
 row("EVT-3", "event-shows-the-session-before", "`data.object` is the session before the change: open, and not paid.",
     changes.event_kept(lambda event: replace(event, session=replace(
@@ -152,17 +149,14 @@ row("EVT-3", "event-shows-the-session-before", "`data.object` is the session bef
         payment_status=event.session.payment_status if is_free(event.session) else PaymentStatus.UNPAID))))
 row("EVT-3", "event-without-lines", "`data.object` has no lines.",
     changes.events(lambda event: event["data"]["object"]["line_items"].update(data=[])))
-row("EVT-4", "expire-event-names-no-request",
-    "The event of an expire by request has a null `request.id` and `request.idempotency_key`.",
+row("EVT-4", "expire-event-names-no-request", "The event of an expire has a null `request.id` and `idempotency_key`.",
     changes.event_kept(lambda event: replace(event, request_id=None, idempotency_key=None)))
-row("EVT-4", "customer-event-names-a-request",
-    "The event of a payment names a request, though the customer caused it.",
+row("EVT-4", "customer-event-names-a-request", "The event of a payment names a request, though the customer caused it.",
     changes.event_kept(lambda event: replace(event, request_id=f"req_{event.id.removeprefix('evt_')}")
                        if event.type is EventType.COMPLETED else event))
 row("EVT-4", "event-forgets-the-key", "`request.idempotency_key` of an event is null, though the expire had a key.",
     changes.event_kept(lambda event: replace(event, idempotency_key=None)))
-row("EVT-5", "declined-payment-tells",
-    "A failed payment sends `checkout.session.expired`, though the session stays open.",
+row("EVT-5", "declined-payment-tells", "A failed payment sends `checkout.session.expired`; the session stays open.",
     changes.move(Status.OPEN, Trigger.PAYMENT_FAILED, lambda session: (session, EventType.EXPIRED)))
 row("EVT-6", "no-retry", "A delivery that fails is not tried again.", _retry(lambda *_: None))
 row("EVT-6", "two-retries", "A delivery that fails is given up after the second retry.",
@@ -171,8 +165,7 @@ row("EVT-6", "first-retry-after-an-hour", "The first retry comes an hour after t
     _retry(lambda later, *_: later and replace(later, due=later.due + 3_600)))
 row("EVT-6", "retries-every-minute", "Retries come each minute; their delays do not grow.",
     _retry(lambda later, _delivery, started_at, _status: later and replace(later, due=started_at + 60)))
-row("EVT-6", "any-answer-is-success",
-    "An endpoint that answers, whatever it says, is not tried again: a 500 counts as received.",
+row("EVT-6", "any-answer-is-success", "An endpoint that answers at all is not tried again: a 500 counts as received.",
     _retry(lambda later, _delivery, _started_at, status: later if status is None else None))
 row("EVT-6", "retry-with-another-id", "A retry carries an event id of its own.",
     _message(lambda inner, delivery, event, endpoint: inner(
@@ -184,8 +177,7 @@ row("EVT-7", "signature-in-hex", "The signature is written in hexadecimal digits
     _signature(lambda body, secret: b64decode(sign(body, secret)).hex()))
 row("EVT-7", "signature-for-urls", "The signature is written in the base64 of URLs, without padding.",
     _signature(lambda body, secret: urlsafe_b64encode(b64decode(sign(body, secret))).rstrip(b"=").decode()))
-row("EVT-7", "signature-over-another-body",
-    "The signature is over the event written as JSON once more, with blanks that the body does not have.",
+row("EVT-7", "signature-over-another-body", "The signature is over the event as JSON with blanks that the body lacks.",
     _signature(lambda body, secret: sign(json.dumps(json.loads(body)).encode(), secret)))
 row("EVT-7", "signature-by-sha1", "The signature is an HMAC by SHA-1.",
     _signature(lambda body, secret: _hmac(secret.encode(), body, hashlib.sha1)))

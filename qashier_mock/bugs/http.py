@@ -120,8 +120,7 @@ row("AUTH-2", "basic-refused-on-writes", "HTTP Basic is taken for GET; a POST wi
     _refused_scheme(lambda asked, scheme: asked.method == "POST" and scheme == b"basic"))
 row("AUTH-3", "bearer-refused", "A bearer token is answered with 401; only HTTP Basic is taken.",
     _refused_scheme(lambda _asked, scheme: scheme == b"bearer"))
-row("AUTH-3", "bearer-is-another-account",
-    "The account is taken from the whole header, so that the same key as a bearer token finds none of its sessions.",
+row("AUTH-3", "bearer-is-another-account", "The account follows from the whole header: a bearer token has another one.",
     _authorization(lambda _asked, scheme, key: b"Bearer " + key + b"_bearer"
                    if scheme == b"bearer" and key.startswith(b"sk_test_") else None))
 row("AUTH-4", "bad-credentials-are-a-bad-request", "Credentials that are no key are answered with 400 instead of 401.",
@@ -135,8 +134,7 @@ row("AUTH-4", "blank-key-accepted", "HTTP Basic with an empty user name is accep
                    if scheme == b"basic" and value and _user_and_password(value) == (b"", b"") else None))
 row("AUTH-4", "anything-is-a-key", "Whatever stands where the key belongs is accepted as one, and gets an account.",
     _authorization(_any_key))
-row("AUTH-4", "scheme-ignored",
-    "The last word of Authorization is the key, whatever scheme stands before it, and also without one.",
+row("AUTH-4", "scheme-ignored", "The last word of Authorization is the key, whatever scheme stands before it, or none.",
     _authorization(_last_word))
 row("AUTH-5", "retrieve-across-accounts", "Retrieve looks for the id alone: any account gets any session.",
     changes.command("retrieve")(_as_the_owner))
@@ -156,8 +154,7 @@ row("HTTP-2", "retrieve-without-media-type", "The answer of retrieve has no Cont
 row("HTTP-2", "unknown-path-in-html", "An unknown path is answered by the web server's own 404 page, in HTML.",
     changes.answer_if(lambda _asked, answered: answered.error.get("code") == "not_found",
                       header=(CONTENT_TYPE, b"text/html"), body=lambda _body: _NOT_FOUND))
-row("HTTP-2", "list-behind-a-guard",
-    "A page of sessions begins with the line that guards against JSON hijacking, and is not JSON any more.",
+row("HTTP-2", "list-behind-a-guard", "A page of sessions begins with a guard against JSON hijacking: it is not JSON.",
     changes.answer_if(
         lambda asked, answered: asked.is_list and answered.status == 200, body=lambda body: b")]}',\n" + body))
 row("HTTP-4", "allow-names-one-method", "The Allow of a 405 names one method, though the path has two.",
@@ -167,8 +164,7 @@ row("HTTP-3", "error-without-words", "The body of an answer of 4xx is an empty o
     changes.error_body(lambda _asked, _error: {}))
 row("HTTP-3", "error-is-a-string", "The body of an answer of 4xx is a JSON string instead of an object.",
     changes.error_body(lambda _asked, error: error["message"]))
-row("HTTP-3", "every-error-blames-line-items",
-    "Whatever field of a create is wrong or missing, `param` says line_items.",
+row("HTTP-3", "every-error-blames-line-items", "Whatever field of a create is wrong or missing, `param` is line_items.",
     changes.error_body(lambda asked, error: {
         "error": {**error, **({"param": "line_items"} if asked.is_create and "param" in error else {})}}))
 row("HTTP-3", "every-error-blames-the-first-line", "Whichever line of a create is wrong, `param` names the first one.",
@@ -176,8 +172,7 @@ row("HTTP-3", "every-error-blames-the-first-line", "Whichever line of a create i
         "error": {**error, **({"param": _LINE.sub("[0]", error["param"])} if "param" in error else {})}}))
 row("HTTP-3", "refused-list-without-words", "The body of a refused list is an empty object; other refusals are right.",
     changes.error_body(lambda asked, error: {} if asked.is_list else {"error": error}))
-row("HTTP-4", "any-media-type-accepted",
-    "The media type of a create is not looked at: JSON labelled as a form opens a session.",
+row("HTTP-4", "any-media-type-accepted", "A create's media type is ignored: JSON labelled as a form opens a session.",
     changes.request_header(CONTENT_TYPE, b"application/json", lambda asked: asked.is_create))
 row("HTTP-4", "charset-refused", "A create as `application/json; charset=utf-8` is answered with 415.",
     changes.request_header(CONTENT_TYPE, b"text/plain", lambda asked: b";" in (asked.header(CONTENT_TYPE) or b"")))
@@ -194,12 +189,10 @@ row("HTTP-4", "too-large-is-a-bad-request", "A body above the limit is answered 
     changes.refusal("body_too_large", 400))
 row("HTTP-4", "too-large-hangs-up", "For a body above the limit the connection is closed without an answer.",
     changes.hang_up(lambda asked: len(asked.body) > _MAX_BODY))
-row("HTTP-5", "refused-media-type-opens-a-session",
-    "A create with another media type is answered with 415, and yet a list shows the session.",
+row("HTTP-5", "refused-media-type-opens-a-session", "A create of another media type gets 415, and yet opens a session.",
     _done_all_the_same(CONTENT_TYPE, b"application/json",
                        lambda asked, answered: asked.is_create and answered.status == 415))
-row("HTTP-5", "refused-key-expires",
-    "An expire whose Idempotency-Key is too long is answered with 400, and yet the session is expired.",
+row("HTTP-5", "refused-key-expires", "An expire with too long an Idempotency-Key gets 400, yet expires the session.",
     _done_all_the_same(b"idempotency-key", None,
                        lambda asked, answered: asked.is_expire and answered.error.get("param") == "Idempotency-Key"))
 row("HTTP-6", "crash-on-broken-json", "A body that is not JSON is answered with 500.",
@@ -210,18 +203,15 @@ row("HTTP-6", "crash-on-long-ids", "An id of more than 255 characters is answere
     changes.crash(lambda asked: any(len(segment) > 255 for segment in asked.path.split("/"))))
 row("HTTP-6", "crash-on-huge-integers", "An integer beyond 64 bits in a body is answered with 500.",
     changes.crash(lambda asked: _BEYOND_64_BITS.search(asked.body)))
-row("HTTP-6", "crash-on-emoji",
-    "A character of four bytes in UTF-8, which the database's text cannot hold, is answered with 500.",
+row("HTTP-6", "crash-on-emoji", "A character of four bytes, which the database cannot hold, is answered with 500.",
     changes.crash(lambda asked: _FOUR_BYTES.search(asked.body)))
 row("HTTP-6", "crash-on-nested-filters", "A bound with a key too many (`created[gte][x]=1`) is answered with 500.",
     changes.crash(lambda asked: _TWO_KEYS.search(asked.query)))
 row("HTTP-6", "crash-on-invalid-utf8", "A body that is not UTF-8 is answered with 500.",
     changes.crash(lambda asked: not _is(bytes.decode, asked.body)))
-row("HTTP-6", "hang-up-on-deep-nesting",
-    "For a body of more than 500 arrays, one within the other, the connection is closed without an answer.",
+row("HTTP-6", "hang-up-on-deep-nesting", "For more than 500 nested arrays the connection is closed without an answer.",
     changes.hang_up(lambda asked: asked.body.count(b"[") > 500 or asked.body.count(b"{") > 1000))
-row("AUTH-5", "cursor-of-another-account",
-    "A cursor may name another account's session: the answer is 200 with a page from the top.",
+row("AUTH-5", "cursor-of-another-account", "A cursor may name another account's session: the page is the first.",
     changes.foreign_cursor(is_known=True))
 # fmt: on
 

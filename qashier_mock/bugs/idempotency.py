@@ -94,8 +94,7 @@ def _wins_anyway(name: str, *, over: Collection[Status] = tuple(Status)) -> Chan
 
 
 # fmt: off
-row("CON-1", "expire-beside-a-payment",
-    "An expire that finds a session open succeeds, though a payment completes it at the same time.",
+row("CON-1", "expire-beside-a-payment", "An expire that finds a session open succeeds, though a payment completes it.",
     _wins_anyway("expire", over=[Status.COMPLETE]))
 row("CON-1", "two-expires-at-once", "Of two expires at the same time both succeed.", _wins_anyway("expire"))
 row("CON-1", "two-payments-at-once", "Of two payments at the same time both succeed.", _wins_anyway("apply"))
@@ -112,18 +111,15 @@ row("IDM-3", "long-keys-cut", "A key of more than 255 characters is accepted, an
     changes.request(lambda asked: asked.set_header(KEY, (asked.header(KEY) or b"")[:255] or None)))
 row("IDM-4", "key-forgotten-after-an-hour", "A key is forgotten after an hour.", _remembered_for(3_600))
 row("IDM-4", "key-never-forgotten", "A key is remembered for ever.", _remembered_for(2**40))
-row("IDM-4", "key-forgotten-a-second-late",
-    "A key is still remembered 86,400 seconds after its first answer, and forgotten a second later.",
+row("IDM-4", "key-forgotten-a-second-late", "A key is forgotten 86,401 seconds after its first answer.",
     _remembered_for(MEMORY + 1))
 row("IDM-4", "key-forgotten-a-second-early", "A key is forgotten 86,399 seconds after its first answer.",
     _remembered_for(MEMORY - 1))
-row("IDM-8", "refusal-remembered",
-    "A refusal is remembered like a success: the same key gets it again, however right the request has become.",
+row("IDM-8", "refusal-remembered", "A refusal is remembered: the key gets it again, however right the request is now.",
     _after_refusal(_repeated))
 row("IDM-8", "refusal-uses-the-key-up", "A key that a refused request had is answered with 409 from then on.",
     _after_refusal(lambda parts, _first: parts.refusal(IdempotencyKeyReused())))
-row("IDM-9", "keys-per-operation",
-    "Create and expire have keys of their own: an expire with the key of a create expires the session.",
+row("IDM-9", "keys-per-operation", "Create and expire have their own keys: an expire with a create's key expires.",
     _create_under(lambda key: f"create {key}"))
 # fmt: on
 

@@ -122,8 +122,7 @@ def _beside_a_cursor(change: Callable[[ListQuery], ListQuery]) -> Change:
 
 
 # fmt: off
-row("RET-1", "retrieve-shows-the-default-expiry",
-    "Retrieve shows `expires_at` 24 hours after `created`, whatever the create answered.",
+row("RET-1", "retrieve-shows-the-default-expiry", "Retrieve shows `expires_at` 24 hours after creation, always.",
     changes.reply(RETRIEVE, lambda session: session.update(expires_at=session["created"] + LONGEST_LIFE)))
 row("RET-2", "unknown-id-is-a-bad-request", "Retrieving an unknown id is answered with 400 instead of 404.",
     changes.unknown_id(RETRIEVE, 400))
@@ -171,16 +170,14 @@ row("LIS-6", "ending-before-inclusive", "The page before a cursor ends with the 
     changes.query(lambda asked: asked, cursor=lambda asked: -(asked.ending_before is not None)))
 row("LIS-6", "ending-before-oldest-first", "The page before a cursor is oldest first, as it was read.",
     changes.page(lambda shown, asked: replace(shown, sessions=shown.sessions[::-1]) if asked.ending_before else shown))
-row("LIS-7", "has-more-on-a-full-page",
-    "`has_more` is true for each page of exactly `limit` entries, also when it is the last one.",
+row("LIS-7", "has-more-on-a-full-page", "`has_more` is true for each page of exactly `limit` entries, even the last.",
     changes.page(lambda shown, asked: replace(shown, has_more=len(shown.sessions) == asked.limit)))
 row("LIS-7", "has-more-never-backwards", "`has_more` is false for each page before a cursor.",
     changes.page(lambda shown, asked: replace(shown, has_more=shown.has_more and not asked.ending_before)))
 row("LIS-8", "complete-includes-expired", "`status=complete` also finds expired sessions: whatever is not open.",
     _kept_if(lambda session, status: session.status is status
              or (status is Status.COMPLETE and session.status is Status.EXPIRED)))
-row("LIS-8", "complete-means-paid",
-    "`status=complete` leaves out sessions with a total of 0, because nobody paid them.",
+row("LIS-8", "complete-means-paid", "`status=complete` leaves out sessions with a total of 0: nobody paid them.",
     _kept_if(lambda session, status: session.status is status
              and not (status is Status.COMPLETE and is_free(session))))
 row("LIS-8", "status-filter-ignored", "The filter `status` finds the sessions of every status.",
@@ -204,8 +201,7 @@ row("LIS-12", "cursor-drops-the-status", "Where a cursor is given, the filter `s
     _beside_a_cursor(lambda asked: replace(asked, status=None)))
 row("LIS-12", "cursor-drops-the-interval", "Where a cursor is given, the bounds of `created` are ignored.",
     _beside_a_cursor(lambda asked: replace(asked, created=CreatedRange())))
-row("LIS-12", "filtered-cursor-starts-over",
-    "A cursor that the filters leave out marks no place: the page is the first one.",
+row("LIS-12", "filtered-cursor-starts-over", "A cursor that the filters leave out is ignored: the page is the first.",
     _filtered_cursor(lambda asked: asked.from_the_top().page()))
 row("LIS-13", "unknown-cursor-ignored", "A cursor that names no session is ignored: the page is the first one.",
     changes.foreign_cursor(is_known=False))
@@ -216,8 +212,7 @@ row("LIS-14", "entries-without-lines", "An entry of a list has no lines.",
 row("LIS-14", "entries-never-paid", "An entry of a list shows a paid session as `unpaid`.",
     changes.entries(lambda session: session.update(
         payment_status="unpaid" if session["payment_status"] == "paid" else session["payment_status"])))
-row("LIS-15", "status-filter-unknown-accepted",
-    "A `status` that is none of the three is ignored: the list has the sessions of every status.",
+row("LIS-15", "status-filter-unknown-accepted", "A `status` that is none of the three is ignored instead of refused.",
     _ignored(lambda name, value: name == "status" and value != "" and value not in set(Status)))
 row("LIS-15", "status-filter-empty-accepted", "An empty `status` is ignored instead of refused.",
     _ignored(lambda name, value: name == "status" and not value))

@@ -46,9 +46,7 @@ def _listen(text: str) -> str:
 
 
 TARGET: Final = Option(
-    name="url",
-    parse=http_url,
-    help="where /checkout/sessions is, such as https://staging.example/v3/payment/qpay",
+    name="url", parse=http_url, help="where /checkout/sessions is, such as https://staging.example/v3/payment/qpay"
 )
 OPTIONS: Final = (
     Repeatable(
@@ -113,13 +111,7 @@ OPTIONS: Final = (
 
 def run(_name: str, arguments: Sequence[str]) -> int:
     """Check a target; 0 when no clause failed, 1 when one did, 2 when nothing was tested, 130 when interrupted."""
-    options = parse(
-        "check",
-        "Check an implementation against the contract.",
-        OPTIONS,
-        arguments,
-        positionals=(TARGET,),
-    )
+    options = parse("check", "Check an implementation against the contract.", OPTIONS, arguments, positionals=(TARGET,))
     needs_contract("check")
     if options.update_baseline and options.baseline is None:
         raise CommandError("--update-baseline needs --baseline FILE, the file to write")

@@ -18,10 +18,7 @@ DECIMALS: Final[Mapping[str, int]] = {
         0,
     ),
     # Metals, bond market units, drawing rights and the list's own two codes have no minor unit: they count in wholes.
-    **dict.fromkeys(
-        ("XAG", "XAU", "XBA", "XBB", "XBC", "XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"),
-        0,
-    ),
+    **dict.fromkeys(("XAG", "XAU", "XBA", "XBB", "XBC", "XBD", "XDR", "XPD", "XPT", "XSU", "XTS", "XUA", "XXX"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
     **dict.fromkeys(("CLF", "UYW"), 4),
 }

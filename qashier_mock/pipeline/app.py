@@ -37,14 +37,13 @@ from qashier_mock.pipeline.routing import Pages, Router
 from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.pipeline.sending import (
     PIECE,
-    Answer,
     Headers,
+    answer_of,
     closes_on_a_body,
     cut_short,
     drain,
     encode,
     header_block,
-    header_list,
     send_beside_body,
     send_in_pieces,
 )
@@ -118,13 +117,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     shell: ASGIApp
 
     def __init__(
-        self,
-        hooks: Hooks,
-        pages: Pages,
-        *,
-        max_body: int,
-        judge: Judge | None,
-        timer: Callable[[], float],
+        self, hooks: Hooks, pages: Pages, *, max_body: int, judge: Judge | None, timer: Callable[[], float]
     ) -> None:
         self._hooks = hooks
         self._pages = pages
@@ -191,20 +184,18 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             body = encode(reply)
         extra = self._hooks.observe(call, reply, body)
         if self._judge is not None and reply.transmit is not Transmit.DROPPED:
-            self._judge(operation, reply, body, header_list(reply, body, request_id, extra))
+            self._judge(operation, reply, body, answer_of(reply, body, request_id, extra).headers)
         if reply.transmit is not Transmit.WHOLE:
-            answer = Answer(reply.status, header_list(reply, body, request_id, extra), body)
-            await cut_short(reply.transmit, answer, scope, receive, send)
+            await cut_short(reply.transmit, answer_of(reply, body, request_id, extra), scope, receive, send)
             return
         if call.raw_body is None and headers.announce_body():
-            answer = Answer(reply.status, header_list(reply, body, request_id, extra), body)
-            await send_beside_body(answer, headers, scope, receive, send)
+            await send_beside_body(answer_of(reply, body, request_id, extra), headers, scope, receive, send)
             return
         respond = (scope.get("extensions") or {}).get(RESPOND)
         if respond is not None and method != "HEAD" and len(body) <= PIECE:
             await respond(reply.status, header_block(reply, body, request_id, extra), body)
             return
-        await send_in_pieces(Answer(reply.status, header_list(reply, body, request_id, extra), body), send)
+        await send_in_pieces(answer_of(reply, body, request_id, extra), send)
 
     async def _answer(
         self,
@@ -315,8 +306,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             method, query = scope["method"], scope["query_string"]
             call = Call("", path.decode("latin-1"), request_id, started, None, method, path, query, headers.one, {})
             self._hooks.observe(call, reply, body)
-        answer = Answer(reply.status, header_list(reply, body, request_id, ()), body)
-        await send_beside_body(answer, headers, scope, receive, send)
+        await send_beside_body(answer_of(reply, body, request_id), headers, scope, receive, send)
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = is_gone = False

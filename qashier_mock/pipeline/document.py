@@ -131,17 +131,14 @@ def _read_yaml(source: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
     def load(name: str) -> dict[str, Any]:
         sources[name] = source.with_name(name).read_bytes()
-        return _object(yaml.load(sources[name], loader), name)  # noqa: S506 - both loaders are safe ones
+        content = yaml.load(sources[name], loader)  # noqa: S506 - both loaders are safe ones
+        if not isinstance(content, dict):
+            raise Unsupported(f"{name}: an OpenAPI document is an object")
+        # YAML has integer keys (`200:`), JSON has not.
+        read: dict[str, Any] = orjson.loads(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS))
+        return read
 
     try:
         return bundle(load(source.name), load), sources
     except ValueError as error:
         raise Unsupported(f"{source.name}: {error}") from error
-
-
-def _object(content: Any, name: str) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise Unsupported(f"{name}: an OpenAPI document is an object")
-    written = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)  # YAML has integer keys (`200:`), JSON has not
-    read: dict[str, Any] = orjson.loads(written)
-    return read

@@ -34,12 +34,7 @@ class Refused(Exception):
     """
 
     def __init__(
-        self,
-        reason: Reason,
-        message: str,
-        *,
-        param: str | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
+        self, reason: Reason, message: str, *, param: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()
     ) -> None:
         super().__init__(message)
         self.reason = reason

@@ -66,14 +66,12 @@ def encode(reply: Reply) -> bytes:
     return payload if type(payload) is bytes else orjson.dumps(payload)
 
 
-def header_list(
-    reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]
-) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a reply, Content-Length and Request-Id among them."""
-    stamp = (b"request-id", request_id.encode())
-    if not body and reply.status == NO_CONTENT:
-        return [stamp, *reply.headers, *extra]
-    return [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), stamp, *reply.headers, *extra]
+def answer_of(reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
+    """Return a reply with all its headers, Content-Length and Request-Id among them."""
+    headers = [(b"request-id", request_id.encode()), *reply.headers, *extra]
+    if body or reply.status != NO_CONTENT:
+        headers = [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), *headers]
+    return Answer(reply.status, headers, body)
 
 
 def header_block(reply: Reply, body: bytes, request_id: str, extra: Sequence[tuple[bytes, bytes]]) -> bytes:

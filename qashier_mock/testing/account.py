@@ -33,11 +33,7 @@ class QashierMock(MockAccount):
     """
 
     def __init__(
-        self,
-        connections: Connections,
-        api_key: str,
-        config: QashierMockConfig,
-        on_close: Callable[[QashierMock], None],
+        self, connections: Connections, api_key: str, config: QashierMockConfig, on_close: Callable[[QashierMock], None]
     ) -> None:
         """Name an account; nothing is sent yet."""
         super().__init__(connections.base_url, api_key, connections=connections)

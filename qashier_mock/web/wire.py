@@ -170,10 +170,9 @@ def internal_error_to_json(message: str) -> Json:
     return {"error": {"type": "api_error", "code": "internal_error", "message": message}}
 
 
-def message_of_error(envelope: Json) -> str:
-    """What an envelope tells a person."""
-    error = envelope.get("error", {})
-    return str(error.get("message", ""))
+def message_of_error(envelope: Any) -> str:
+    """What an envelope tells a person; empty for what is none."""
+    return str(envelope.get("error", {}).get("message", "")) if isinstance(envelope, dict) else ""
 
 
 # the control API
