@@ -28,12 +28,12 @@ from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Call, Fault, Hooks
 from qashier_mock.pipeline.framework import METHODS, ConnexionMiddleware, LifespanMiddleware, Resolver, SpecMiddleware
 from qashier_mock.pipeline.garbage import garbage_left
-from qashier_mock.pipeline.handlers import Handlers
 from qashier_mock.pipeline.logs import log_unexpected
-from qashier_mock.pipeline.operations import CompiledOperation, compile_operation
+from qashier_mock.pipeline.operations import CompiledOperation, compile_operation, handlers_by_name
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.reply import Reply, Transmit
 from qashier_mock.pipeline.routing import Pages, Router
+from qashier_mock.pipeline.schemas import Unsupported
 from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.pipeline.sending import (
     PIECE,
@@ -87,13 +87,21 @@ def create_pipeline(
         Unsupported: A document uses what is not done here, has an operation without a handler, or a handler has no
             operation.
     """
-    found = Handlers(handlers)
+    named = handlers_by_name(handlers)
+
+    def find(operation_id: str) -> Any:
+        if operation_id not in named:
+            raise Unsupported(f"no handler is named {operation_id!r}")
+        return named[operation_id]
+
     foreign = Pages(pages or {}, [base_path for _, base_paths in documents for base_path in base_paths])
     app = CompiledApp(hooks, foreign, max_body=max_body, judge=judge, timer=timer)
     for source, base_paths in documents:
-        document = Document.load(source)
-        app.add_api(document.specification(), resolver=found.resolver, base_paths=tuple(base_paths))
-    found.check_all_used()
+        specification = Document.load(source).specification()
+        app.add_api(specification, resolver=Resolver(function_resolver=find), base_paths=tuple(base_paths))
+    idle = sorted(named.keys() - {operation.operation_id for operation in app.operations})
+    if idle:
+        raise Unsupported(f"no operation is named {', '.join(map(repr, idle))}, but there is a handler of that name")
 
     @contextlib.asynccontextmanager
     async def within(_: Any) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from qashier_mock.pipeline.bodies import BodyParser
@@ -21,6 +21,15 @@ OPERATION_KEYS: Final = frozenset(
         "callbacks", "deprecated", "security", "servers",
     }
 )  # fmt: skip
+
+
+def handlers_by_name(owners: object | Sequence[object]) -> Mapping[str, Any]:
+    """Return what mappings hold, and the public coroutine functions of other objects; the first of a name counts."""
+    found: dict[str, Any] = {}
+    for owner in owners if isinstance(owners, Sequence) else [owners]:
+        members = owner if isinstance(owner, Mapping) else dict(inspect.getmembers(owner, inspect.iscoroutinefunction))
+        found = {**members, **found}
+    return {name: handler for name, handler in found.items() if not name.startswith("_")}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -264,15 +264,7 @@ _ATTEMPT: Final[Mapping[str, str]] = {
     "type": "event_type",
     "session": "session_id",
     "endpoint": "endpoint_id",
-    "url": "url",
-    "number": "number",
-    "at": "at",
-    "due": "due",
-    "status": "status",
-    "error": "error",
-    "duration_ms": "duration_ms",
-    "next_try": "next_try",
-    "outcome": "outcome",
+    **{name: name for name in ("url", "number", "at", "due", "status", "error", "duration_ms", "next_try", "outcome")},
 }
 """The fields of an attempt, by their JSON names."""
 
