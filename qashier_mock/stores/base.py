@@ -30,9 +30,9 @@ DUE_AT_ONCE: Final = 100
 class Transaction(Protocol):
     """One account's unit of work.
 
-    Costs are O(log n) in what the account holds, plus what is returned, unless a method says otherwise. What there is
-    one of for each account (profile, counters, endpoints, rules, advice) is its `state`: it has been read when the
-    transaction begins, and is changed after `change()` only.
+    A method costs O(log n) in what the account holds, plus what it returns, unless it says otherwise. What an account
+    has one of (profile, counters, endpoints, rules, advice) is its `state`. It is there when the transaction begins;
+    call `change()` before you change it.
 
     Attributes:
         account: Whose.
@@ -66,7 +66,7 @@ class Transaction(Protocol):
         """Add a session at the end of the order of creation; its `sequence` is `state.sessions`."""
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
-        """Put a changed session in the place of what it was."""
+        """Replace a session by what it has become."""
 
     async def overdue(self, now: int) -> CheckoutSession | None:
         """The open session with the earliest `expires_at`, if that is at or before `now`."""
@@ -111,38 +111,38 @@ class Transaction(Protocol):
         """All, or those of a session; oldest first, at most so many; O(n) in the account's events."""
 
     async def put_delivery(self, delivery: Delivery) -> None:
-        """Add a delivery, or change one; nobody attempts it from here on."""
+        """Add or replace a delivery; no process has claimed it then."""
 
     async def remove_delivery(self, delivery_id: str) -> None: ...
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
-        """Remove what is still to be delivered to an endpoint that is gone; O(n) in what is to be delivered."""
+        """Remove what is still to be delivered to an endpoint; O(n) in all that is to be delivered."""
 
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
-        """Those that are due at or before `now` and that nobody attempts, earliest first, at most `limit`.
+        """Claim deliveries that are due at or before `now` and not claimed: at most `limit`, earliest first.
 
-        They are this process's to attempt until it puts or removes them. When it dies, anyone may claim them again.
+        They are this process's to attempt until it puts or removes them. When it dies, any process may claim them.
         """
 
     async def is_claimed(self, delivery_id: str) -> bool | None:
-        """Whether the delivery is this process's to attempt; None where there is no such delivery any more."""
+        """Whether this process has claimed the delivery; None where it is no longer there."""
 
     async def is_attempted_elsewhere(self) -> bool:
-        """Whether another process has deliveries of the account to attempt."""
+        """Whether another process has claimed deliveries of the account."""
 
     async def next_delivery_due(self) -> int | None:
-        """The earliest `due` of a delivery that nobody attempts."""
+        """The earliest `due` of a delivery that is not claimed."""
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        """What is held at an endpoint until something else was attempted there, and that nobody attempts."""
+        """Deliveries to an endpoint that are held (see `Delivery.is_held`) and not claimed."""
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
-        """All that is still to be delivered; O(n) in that."""
+        """All that is still to be delivered, claimed or not; O(n)."""
 
     async def add_attempt(self, attempt: Attempt) -> None: ...
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
-        """The last 10,000, oldest first, without the first `after` that were ever added."""
+        """The last 10,000, oldest first; without the first `after` of all that were ever added."""
 
     async def unconfirmed(self) -> Collection[str]:
         """Ids of sessions that have ended with a webhook and were not retrieved since."""
@@ -152,43 +152,43 @@ class Transaction(Protocol):
     # ids
 
     async def hold(self, ids: Collection[str]) -> None:
-        """Say that endpoints or fault rules of the account have these ids, until it is cleared."""
+        """Note the ids of endpoints or fault rules of the account; clearing it forgets them."""
 
     async def free(self, ids: Collection[str]) -> None:
-        """Say that the endpoints or fault rules with these ids are gone."""
+        """Forget the ids of endpoints or fault rules that are gone."""
 
     async def reserve(self, ids: Collection[str]) -> str | None:
-        """Claim ids that were drawn elsewhere, or return the first that another account has.
+        """Reserve the ids of a snapshot in place of those of an earlier one, so that nobody draws them.
 
-        An account has the ids of its sessions, events, endpoints, deliveries to come and fault rules. What it claimed
-        for an earlier snapshot is nobody's then.
+        Returns the first that another account has, and reserves nothing then. An account has the ids of its sessions,
+        events, endpoints, fault rules and pending deliveries.
         """
 
     async def is_taken(self, object_id: str) -> bool:
-        """Whether an id is that of a session of any account, or was reserved."""
+        """Whether an id is reserved, or that of a session of any account."""
 
     async def clear(self) -> None:
-        """Remove all that the account holds, its journal included, but `drawn` stays; O(n).
+        """Remove all that the account holds, its journal included; `state.drawn` stays. O(n).
 
-        Long commands only, which may read nothing more of the account after that.
+        For long commands only. They may write after that, but read nothing of the account.
         """
 
 
 class Store(Protocol):
     """All accounts. A command works inside `async with store.transaction(account)`.
 
-    Leaving a transaction commits it, also by an `ApiError`: a refusal is an answer, and what the command did before it
-    (expiring what was overdue) stays done. Any other exception rolls it back, as far as the store can. Whatever cannot
-    be done because the store is gone, full or otherwise unable raises `StoreUnavailable`, and nothing was done; only
-    where a connection breaks while it commits, nobody can say whether it did.
+    Leaving a transaction commits it. So does an `ApiError`: a refusal is an answer, and what the command did before
+    (expiring what was overdue) stays done. Any other exception rolls it back; memory cannot do that. A store that is
+    gone, full or otherwise unable raises `StoreUnavailable`, and nothing was done. Only where a connection breaks while
+    it commits, nobody can say whether that was done.
 
     Attributes:
         name: What `health` shows.
-        look_every: Seconds after which to look at `due_accounts` again, because other processes, living or dead, may
-            have left something there. None: nobody else works on this store.
-        incarnation: Once it is open, a text that no other process has or had that worked on what it keeps; empty where
-            nothing outlives the process.
-        needs_selector: Whether its driver needs an event loop that watches sockets, which Windows' usual one does not.
+        look_every: Seconds between two looks at `due_accounts`, for what other processes, living or dead, have left
+            there. None: no other process works on this store.
+        incarnation: A text of this process that no other one has or had on what the store keeps; known once it is
+            open, empty where nothing outlives the process.
+        needs_selector: Whether its driver needs an event loop that watches sockets, unlike Windows' usual one.
     """
 
     name: str
@@ -203,12 +203,12 @@ class Store(Protocol):
 
         Args:
             account: Whose.
-            reading: The command reads, and others need not wait for it; what it writes in the end all the same it
-                decides after this store has told it (`overdue`, `change`).
+            reading: The command reads, and others need not wait for it. If it writes after all, it decides that on
+                what `overdue` or `change` returns.
             long: The command reads all that the account has, or clears it. What it reads belongs to one moment, and
-                commands on other accounts have their turn meanwhile, however much that is.
-            key: An idempotency key: raises `IdempotencyKeyInUse` where a transaction with the same key is under way,
-                instead of waiting for that.
+                commands on other accounts have their turn meanwhile.
+            key: An idempotency key. Where a transaction with that key is under way, this one does not wait for it but
+                raises `IdempotencyKeyInUse`.
         """
 
     def is_faultless(self, account: AccountId) -> bool:
@@ -230,15 +230,14 @@ class Store(Protocol):
         """The last requests, at most so many, oldest first."""
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
-        """Accounts that have something waiting for time, and when that is due by the machine's clock.
+        """Accounts with something that waits for its time, and when that is due by the machine's clock.
 
-        A store with `look_every` gives those that are due, `DUE_AT_ONCE` at a time, and each to one process only for a
-        few seconds: whoever got it sees to it, and if that one dies another will. Any other store gives all:
-        O(accounts).
+        A store with `look_every` returns those that are due, at most `DUE_AT_ONCE`, and each of them to one process
+        only for a few seconds: should that process die, another gets it. Any other store returns all; O(accounts).
         """
 
     async def open(self) -> None:
-        """Get ready. Raises `StoreUnavailable` when it cannot."""
+        """Get ready. Raises `StoreUnavailable` where that fails."""
 
     async def close(self) -> None: ...
 

@@ -229,7 +229,7 @@ class SqlTransaction(SqlUnit):
         return await self._every(rows.unpack_delivery, _DELIVERIES + where, *values)
 
     async def release(self, worker: int) -> None:
-        """Take back what a process that is gone has claimed of this account, so that any other may claim it."""
+        """Release what a process that is gone has claimed of this account."""
         state = await self.change()
         await self._write("UPDATE mock_deliveries SET worker = NULL WHERE account = ? AND worker = ?", worker)
         self._is_due_known = False

@@ -1,8 +1,7 @@
 """What every store on an SQL database does in the same way: who works on it, and what is due.
 
-Each process registers as a worker, and says again and again that it lives, where others may work on the same database.
-What a process has claimed when it dies (deliveries that it was attempting, a clock that it was moving) is anybody's
-again, as soon as another one notices.
+Each process registers as a worker; where several share a database, each renews its lease. When one dies, the next
+that notices releases what that one had claimed: deliveries under way, a clock on the move.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
@@ -38,7 +37,7 @@ class SqlStore(ABC):
     look_every: float | None = 1.0
     needs_selector = False
     skipping_locked = ""
-    """What a query ends with that locks what it finds, and leaves out what others have locked."""
+    """The end of a query that locks the rows it finds, and leaves out those that others have locked."""
 
     def __init__(self) -> None:
         self.incarnation = ""
@@ -71,7 +70,7 @@ class SqlStore(ABC):
         self.incarnation = str(worker)
 
     async def release_workers(self, which: str) -> None:
-        """Make anybody's again what the workers have claimed for whom a condition holds, and forget them."""
+        """Release what some workers have claimed, and forget them; `which` is a condition on `mock_workers`."""
         async with self.rows() as rows_:
             found = await rows_.run(f"SELECT no FROM mock_workers WHERE {which}")
             claimed = [(worker, await rows_.run(_CLAIMED_BY, worker, worker)) for (worker,) in found]
