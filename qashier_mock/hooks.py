@@ -31,7 +31,7 @@ from qashier_mock.livelog import LiveLog, SeenRequest
 from qashier_mock.machine import steady
 from qashier_mock.pipeline.exchange import Call, Fault
 from qashier_mock.pipeline.refusal import Reason, Refused
-from qashier_mock.pipeline.reply import Reply, Transmit
+from qashier_mock.pipeline.reply import DROPPED, Reply, Transmit
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store, StoreUnavailable
 from qashier_mock.web import wire
@@ -218,7 +218,7 @@ class AppHooks:
         requests for unknown paths: its reader may look for a mistyped one.
         """
         advice: Sequence[Advice] = call.context or ()
-        is_sent = reply.transmit is not Transmit.DROPPED
+        is_sent = reply.transmit is not DROPPED
         path = _target(call.path, call.query)
         status = reply.status if is_sent else None
         duration_ms = (steady() - call.started) * 1000

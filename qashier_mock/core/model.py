@@ -19,7 +19,8 @@ T = TypeVar("T")
 def value(noun: type[T]) -> type[T]:
     """A dataclass for values of which a request makes many. mypy keeps them from being changed.
 
-    Where Python does that, too (`frozen=True`), it takes three times as long to make one.
+    Where Python does that, too (`frozen=True`), it takes three times as long to make one. By the names of its fields it
+    takes twice as long as by their order.
     """
     return dataclass(slots=True, unsafe_hash=True)(noun)
 
@@ -30,6 +31,10 @@ class Status(StrEnum):
     OPEN = "open"
     COMPLETE = "complete"
     EXPIRED = "expired"
+
+
+OPEN: Final = Status.OPEN
+"""Each request asks for it, and Python 3.11 takes as long for a member of an enum as for three calls."""
 
 
 class PaymentStatus(StrEnum):
@@ -105,7 +110,7 @@ class CheckoutSession:
     @property
     def is_open(self) -> bool:
         """Whether it can still be paid or expired."""
-        return self.status is Status.OPEN
+        return self.status is OPEN
 
 
 @value

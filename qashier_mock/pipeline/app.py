@@ -31,7 +31,7 @@ from qashier_mock.pipeline.garbage import garbage_left
 from qashier_mock.pipeline.logs import log_unexpected
 from qashier_mock.pipeline.operations import CompiledOperation, compile_operation, handlers_by_name
 from qashier_mock.pipeline.refusal import Reason, Refused
-from qashier_mock.pipeline.reply import Reply, Transmit
+from qashier_mock.pipeline.reply import DROPPED, WHOLE, Reply
 from qashier_mock.pipeline.routing import Pages, Router
 from qashier_mock.pipeline.schemas import Unsupported
 from qashier_mock.pipeline.scope import RESPOND
@@ -191,9 +191,9 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             reply = self._render(error, call)
             body = encode(reply)
         extra = self._hooks.observe(call, reply, body)
-        if self._judge is not None and reply.transmit is not Transmit.DROPPED:
+        if self._judge is not None and reply.transmit is not DROPPED:
             self._judge(operation, reply, body, answer_of(reply, body, request_id, extra).headers)
-        if reply.transmit is not Transmit.WHOLE:
+        if reply.transmit is not WHOLE:
             await cut_short(reply.transmit, answer_of(reply, body, request_id, extra), scope, receive, send)
             return
         if call.raw_body is None and headers.announce_body():
@@ -251,7 +251,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
             except Exception as error:  # noqa: BLE001 - the one error door
                 done = self._render(error, call)
             reply = fault.reply or done
-        if fault.transmit is not Transmit.WHOLE:
+        if fault.transmit is not WHOLE:
             reply = dataclasses.replace(reply, transmit=fault.transmit)
         return reply
 

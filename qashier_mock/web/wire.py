@@ -50,25 +50,15 @@ LIST_URL = "/checkout/sessions"
 
 
 def parse_create(body: Json) -> CreateSession:
-    return CreateSession(
-        line_items=tuple([parse_line(line) for line in body["line_items"]]),
-        success_url=body["success_url"],
-        return_url=body["return_url"],
-        cancel_url=body.get("cancel_url"),
-        expires_at=body.get("expires_at"),
-    )
+    lines = tuple([parse_line(line) for line in body["line_items"]])
+    return CreateSession(lines, body["success_url"], body["return_url"], body.get("cancel_url"), body.get("expires_at"))
 
 
 def parse_line(line: Json) -> LineItem:
     price = line["price_data"]
     product = price["product_data"]
-    return LineItem(
-        name=product["name"],
-        description=product.get("description"),
-        currency=intern(price["currency"]),  # one text for all lines: there may be a million of them
-        unit_amount=price["unit_amount"],
-        quantity=line["quantity"],
-    )
+    currency = intern(price["currency"])  # one text for all lines: there may be a million of them
+    return LineItem(product["name"], product.get("description"), currency, price["unit_amount"], line["quantity"])
 
 
 def parse_list_query(
