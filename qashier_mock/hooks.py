@@ -130,17 +130,9 @@ class AppHooks:
         return None if rule is None else self._fault(rule)
 
     def _fault(self, rule: FaultRule) -> Fault:
-        match rule.action:
-            case FaultAction.DELAY:
-                return Fault(delay_s=rule.seconds)
-            case FaultAction.DROP:
-                return Fault(transmit=Transmit.DROPPED, perform=False)
-            case FaultAction.TRUNCATE:
-                return Fault(transmit=Transmit.TRUNCATED)
-            case FaultAction.LOSE_ANSWER:
-                return Fault(transmit=Transmit.DROPPED)
-            case _:
-                return Fault(reply=self._scripted(rule), perform=False)
+        if rule.action is FaultAction.DELAY:
+            return Fault(delay_s=rule.seconds)
+        return _FAULTS.get(rule.action) or Fault(reply=self._scripted(rule), perform=False)
 
     def _scripted(self, rule: FaultRule) -> Reply:
         status = rule.status or 503
@@ -159,9 +151,8 @@ class AppHooks:
             error = RequestInvalid(f"Refused, {why}", code=_SCRIPTED_CODES.get(status, "parameter_invalid"))
         retry_after = rule.retry_after if rule.retry_after is not None else (1 if status == _TOO_MANY else None)
         headers = () if retry_after is None else ((b"retry-after", b"%d" % retry_after),)
-        if error.kind is ErrorKind.UNAUTHENTICATED:
-            headers = (*headers, _CHALLENGE)
-        return Reply(status, wire.error_to_json(error), headers)
+        refusal = self.render_error(error, None)
+        return Reply(status, refusal.payload, (*headers, *refusal.headers))
 
     def admit(self, call: Call) -> None:
         """Refuse unknown fields of a body, and a key whose request is held up by a fault, where the policy says so."""
@@ -274,6 +265,11 @@ _ADVICE: Final = b"qashier-mock-advice"
 _TOO_MANY: Final = 429
 _CLIENT_ERRORS: Final = 400
 _SERVER_ERRORS: Final = 500
+_FAULTS: Final = {
+    FaultAction.DROP: Fault(transmit=Transmit.DROPPED, perform=False),
+    FaultAction.TRUNCATE: Fault(transmit=Transmit.TRUNCATED),
+    FaultAction.LOSE_ANSWER: Fault(transmit=Transmit.DROPPED),
+}
 _SCRIPTED_CODES: Final = {404: "not_found", 413: "body_too_large", 415: "media_type_unsupported"}
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="qashier", charset="utf-8", Bearer realm="qashier"')
 _WHERE_THINGS_ARE: Final = (

@@ -154,17 +154,11 @@ def _converter(option: Option) -> Callable[[str], Any]:
     return convert
 
 
-_SERVICE_LINK: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
-_SERVICE_PORT: Final = re.compile(r"(tcp|udp|sctp)://.+")
-
-
-def _is_service_link(name: str, value: str) -> bool:
-    """Whether a variable tells of a service named like us: Kubernetes and Docker set those in every container.
-
-    A service `qashier-mock-serve` has `QASHIER_MOCK_SERVE_PORT=tcp://10.0.0.1:4010` and more of that kind; `name` is
-    that without our prefix.
-    """
-    return _SERVICE_LINK.fullmatch(name) is not None or (name == "PORT" and _SERVICE_PORT.fullmatch(value) is not None)
+_SERVICE_LINK: Final = re.compile(
+    r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|PORT=(tcp|udp|sctp)://."
+)
+"""A variable, without our prefix, that Kubernetes and Docker set for a service that is named like us, such as
+`QASHIER_MOCK_SERVE_PORT=tcp://10.0.0.1:4010` for `qashier-mock-serve`."""
 
 
 def _from_environment(command: str, options: Sequence[Option], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -172,7 +166,7 @@ def _from_environment(command: str, options: Sequence[Option], environ: Mapping[
     by_name = {prefix + option.key.upper(): option for option in options}
     found: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(prefix) or _is_service_link(name.removeprefix(prefix), text):
+        if not name.startswith(prefix) or _SERVICE_LINK.match(f"{name.removeprefix(prefix)}={text}"):
             continue
         option = by_name.get(name)
         if option is None:

@@ -38,10 +38,7 @@ TEST_CARDS: Final[Mapping[str, Trigger]] = {
 }
 """Card numbers that can be typed. Any other is refused."""
 
-DECISION: Final[Mapping[str, Trigger]] = {
-    "authorise": Trigger.PAYMENT_SUCCEEDED,
-    "cancel": Trigger.PAYMENT_CANCELED,
-}
+DECISION: Final[Mapping[str, Trigger]] = {"authorise": Trigger.PAYMENT_SUCCEEDED, "cancel": Trigger.PAYMENT_CANCELED}
 """What the field `decision` of the payment method's forms may say."""
 
 _MAX_FORM_BYTES: Final = 8 * 1024

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -147,7 +148,9 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
         SnapshotInvalid: It contradicts itself, refers to what it does not have, or has something twice.
     """
     for part, name in _NAMES_OF_PARTS.items():
-        _refuse_repeated(part, [each[name] for each in body[part]])
+        for value, count in Counter(each[name] for each in body[part]).items():
+            if count > 1:
+                raise SnapshotInvalid(f"it has {value} twice", part)
     sessions = {each["id"]: _stored_session(each, account, sequence) for sequence, each in enumerate(body["sessions"])}
     events = [
         Event(
@@ -192,22 +195,10 @@ def parse_snapshot(body: wire.Json, account: AccountId) -> AccountSnapshot:
 
 
 _NAMES_OF_PARTS: Mapping[str, str] = {
-    "sessions": "id",
     "idempotency": "key",
-    "events": "id",
-    "webhook_endpoints": "id",
-    "deliveries": "id",
-    "faults": "id",
+    **dict.fromkeys(("sessions", "events", "webhook_endpoints", "deliveries", "faults"), "id"),
 }
 """The lists of a snapshot whose entries must differ, and the field in which they must."""
-
-
-def _refuse_repeated(part: str, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise SnapshotInvalid(f"it has {name} twice", part)
-        seen.add(name)
 
 
 def restored_to_json(snapshot: AccountSnapshot, body: wire.Json) -> wire.Json:
