@@ -36,7 +36,9 @@ from tests.targets import DEFECTS, directed, serving, touching, within
 
 CONCURRENT = {"CON-1", "CON-2", "IDM-6"}
 # What shows on a socket only: requests that overlap, and a body that arrives in chunks.
-ON_A_SOCKET = {defect for defect, clause in DEFECTS.items() if clause in CONCURRENT} | {"chunks lost"}
+ON_A_SOCKET = {defect for defect, clause in DEFECTS.items() if clause in CONCURRENT} | {
+    *("chunks lost", "chunks of any number"),
+}
 IN_FULL = os.environ.get("QASHIER_SOAK") == "full"
 LATE_SCENARIOS = {
     *("AMT-5", "AUTH-2", "CRE-1", "CRE-8", "CRE-11", "CRE-12", "CRE-14", "CRE-15", "CRE-16", "CRE-19", "EVT-6"),
@@ -464,6 +466,61 @@ def test_a_page_shows_the_total_and_each_line(words: str) -> None:
     assert verdict("PAY-7", page_that_says(words)) is False
 
 
+def test_a_session_that_ended_an_hour_ago_may_be_gone_from_replays_and_as_a_cursor() -> None:
+    for hour, keeps in ((3_600, True), (3_599, False)):
+        story = Story()
+        session = story.opened("a")
+        keyed = {"account": 0, "headers": (("Idempotency-Key", "k"),)}
+        story.add("POST", "/checkout/sessions/a/expire", 200, {**session, "status": "expired"}, **keyed)
+        story.add("GET", "/_mock/v1/clock", 200, {"now": NOW, "frozen": True})
+        story.add("PUT", "/_mock/v1/clock", 200, {"now": NOW + hour, "frozen": True}, {"now": NOW + hour})
+        story.add("POST", "/checkout/sessions/a/expire", 404, {}, **keyed)
+        story.add("GET", "/checkout/sessions?ending_before=a", 422, {})
+        assert (verdict("IDM-5", story) is not False) is keeps
+        assert (verdict("LIS-6", story) is not False) is keeps
+
+
+def test_an_id_may_have_every_sign_that_a_path_takes_as_it_is() -> None:
+    story = Story()
+    story.opened("sg:a@b")
+    assert verdict("CRE-10", story) is True
+    story.opened("a/b")
+    assert verdict("CRE-10", story) is False
+
+
+def test_a_refusal_may_blame_a_field_that_no_document_names() -> None:
+    for blamed, is_right in (("line_items[0].price_data.product_data.colour", True), ("success_url", False)):
+        story = Story()
+        product = {"colour": "red"} if is_right else {}
+        line = {"price_data": {"currency": "SGD", "product_data": product, "unit_amount": 1}, "quantity": 1}
+        body = {"line_items": [line], "success_url": "https://s.example/", "return_url": "https://s.example/"}
+        refusal = {"error": {"message": "Have another look.", "param": blamed}}
+        story.add("POST", "/checkout/sessions", 400, refusal, body, account=0)
+        assert verdict("HTTP-3", story) is is_right
+
+
+def test_who_pays_twice_may_be_thanked_twice() -> None:
+    story = led_on_from_a_page("https://s.example/a")
+    second = story.exchanges[-1]
+    reply = Reply(status=303, headers=(("location", "https://s.example/a"),), body=b"")
+    story.exchanges[-1] = replace(second, reply=reply, sent_ns=second.sent_ns - 2_000_000)
+    assert verdict("CON-1", story) is True
+    story.add("POST", "/checkout/sessions/a/expire", 200, {}, account=0, sent_ns=second.sent_ns - 2_000_000)
+    assert verdict("CON-1", story) is False
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '<input readonly value="2"><textarea readonly>Kopi</textarea><button>Pay 3.60</button>',
+        '<li>2 x Kopi</li><input type=submit value="Pay SGD 3.60">',
+    ],
+)
+def test_what_a_page_shows_may_stand_in_its_fields(words: str) -> None:
+    assert verdict("PAY-7", page_that_says(words)) is True
+    assert verdict("PAY-7", page_that_says(words.replace("value", "type=hidden value"))) is False
+
+
 def page_that_says(words: str) -> Story:
     """A session over two cups of Kopi for 360, and its open page."""
     story = Story(Capability.PAGE)
@@ -471,6 +528,32 @@ def page_that_says(words: str) -> Story:
     shown = story.add("GET", "https://pay.example/a", 200, {}, account=None, page_of="a", page_act="view")
     reply = Reply(status=200, headers=(("content-type", "text/html"),), body=words.encode())
     story.exchanges[-1] = replace(shown, reply=reply)
+    return story
+
+
+def test_a_customer_is_followed_though_another_press_comes_between() -> None:
+    assert verdict("PAY-1", led_on_from_a_page("/done", "https://s.example/a")) is True
+    assert verdict("PAY-1", led_on_from_a_page("/done", "https://s.example/other")) is False
+
+
+def test_a_customer_who_was_still_being_led_on_when_the_run_ended_is_not_missed_at_the_shop() -> None:
+    assert verdict("PAY-1", led_on_from_a_page("/done")) is None
+    assert verdict("PAY-1", led_on_from_a_page(*["/done"] * 6)) is False
+
+
+def led_on_from_a_page(*locations: str) -> Story:
+    """A session that is paid on its page, twice at once, and where the first press led to."""
+    story = Story(Capability.PAGE)
+    story.opened("a")
+    url, asked = "https://pay.example/a", {"account": None, "page_of": "a"}
+    for number, location in enumerate(locations):
+        method, act = ("GET", "pay-card, led on") if number else ("POST", "pay-card")
+        sent = story.add(method, url, 303, {}, page_act=act, **asked)
+        reply = Reply(status=303, headers=(("location", location),), body=b"")
+        story.exchanges[-1] = replace(sent, reply=reply)
+        url = f"https://pay.example{location}"
+        if not number:
+            story.add("POST", "https://pay.example/a", 200, {}, page_act="pay-card", **asked)
     return story
 
 

@@ -366,6 +366,7 @@ def test_a_host_that_nobody_knows_is_said(transport: HttpTransport) -> None:
         (b"POST /hook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         b'4;x\r\n{"id\r\n5\r\n": 1}\r\n0\r\nA: b\r\n\r\n'),
         b'POST /hook HTTP/1.0\r\nContent-Length: 9\r\n\r\n{"id": 1}',
+        b'POST http://127.0.0.1/hook HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"id": 1}',
         b'POST /hook?x HTTP/1.1\r\nhost: x\r\nEXPECT: 100-continue\r\ncontent-length: 9\r\n\r\n{"id": 1}',
     ],
     ids=map(str, count()),
@@ -383,6 +384,15 @@ def test_a_webhook_is_received_however_it_is_framed(request_bytes: bytes) -> Non
     (delivery,) = recorder.deliveries
     assert delivery.body == b'{"id": 1}'  # what was signed
     assert delivery.json == {"id": 1}
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET", "OPTIONS"])
+def test_who_looks_whether_the_receiver_is_there_delivers_nothing(transport: HttpTransport, method: str) -> None:
+    recorder = Recorder()
+    with Receiver(recorder) as receiver:
+        receiver.add("hook", 0, None, lambda _: 500)
+        assert carried(transport, f"{receiver.url}/hook", method).status == 200
+    assert recorder.deliveries == []
 
 
 def test_the_receiver_takes_several_webhooks_on_one_connection_and_survives_nonsense() -> None:

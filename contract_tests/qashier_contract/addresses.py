@@ -9,6 +9,8 @@ from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 _PORTS: Final = {"http": 80, "https": 443}
+MOST_REDIRECTS: Final = 5
+"""How many redirects of a page a customer is led on by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
+from qashier_contract.document import currencies as active_currencies
 from qashier_contract.errors import KeyRefused, NotTheApi, TargetUnreachable
 from qashier_contract.history import SESSIONS_PATH, Capability, Credentials, Exchange, Operation, Recorder, Terms
 from qashier_contract.target import Account, Key, Target
@@ -82,7 +84,9 @@ class Connection:
         self._find_one_clock()
         self._stop_clocks()
         self.target.scenario = "first session"
-        for code in currencies:
+        # Where nobody said what may be charged, it may be any.
+        others = sorted(active_currencies() - {*CURRENCIES}) if currencies is CURRENCIES else []
+        for code in chain(currencies, others):
             exchange = open_in(code)
             if not _is_of_the_api(exchange) and not self._is_known:
                 raise NotTheApi(
@@ -92,9 +96,12 @@ class Connection:
             if exchange.succeeded:
                 self.currency = code
                 break
+            if not exchange.refused:
+                others.clear()
         else:
             self.currency = currencies[0]
-            self.notes.append(f"No session could be opened in {', '.join(currencies)}.")
+            tried = ", ".join(currencies) + (" or any other currency" if others else "")
+            self.notes.append(f"No session could be opened in {tried}.")
         self.second_currency = next(code for code in (*currencies, *CURRENCIES) if code != self.currency)
 
     def explain_webhooks(self) -> str | None:

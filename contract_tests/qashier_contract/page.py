@@ -25,6 +25,8 @@ class Page(HTMLParser):
 
     _ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
     """The `data-testid` of what a customer presses in a form."""
+    _UNREAD = frozenset({"checkbox", "color", "file", "hidden", "image", "password", "radio"})
+    """Inputs whose value nobody reads."""
     _SILENT = frozenset({"script", "style", "noscript"})
     _INERT = frozenset({"iframe", "noembed", "noframes", "template", "textarea", "title", "xmp"})
     """What a browser takes for text, or keeps for later: nobody sees or presses what is in there."""
@@ -42,8 +44,8 @@ class Page(HTMLParser):
         self.links: list[str] = []
         """Where links and forms lead to that only ask, absolute."""
         self.forms: list[dict[str, str]] = []
-        """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, and what it sends unasked as
-        `field:NAME`."""
+        """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, whether it has `other` buttons
+        than those of `_ACTS`, and what it sends unasked as `field:NAME`."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
         self.has_script = False
@@ -53,6 +55,8 @@ class Page(HTMLParser):
         self._hidden = 0
         self._form: int | None = None
         self._base = url
+        self._is_typed = False
+        """Whether the inert element holds text that its customer reads."""
         self._inert: list[str] = []
         """The inert element that is open, as often as it is nested."""
         self._stack: list[tuple[str, bool]] = []
@@ -98,17 +102,18 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         self._part_words(tag)
-        if self._inert or tag in self._INERT:
-            if not self._inert or tag == self._inert[-1] == "template":
-                self._inert.append(tag)
-            return
-        while self._stack and self._ends(tag, self._stack[-1][0]):
-            self._pop()
         hides = (
             tag in self._SILENT
             or "hidden" in attributes
             or "display:none" in attributes.get("style", "").replace(" ", "")
         )
+        if self._inert or tag in self._INERT:
+            if not self._inert or tag == self._inert[-1] == "template":
+                self._is_typed = tag == "textarea" and not hides
+                self._inert.append(tag)
+            return
+        while self._stack and self._ends(tag, self._stack[-1][0]):
+            self._pop()
         self.has_script = self.has_script or tag == "script"
         if tag == "form":
             self._form = len(self.forms)
@@ -119,8 +124,7 @@ class Page(HTMLParser):
             is_hidden = "yes" if hides or self._hidden else ""
             self.forms.append({"action": action, "method": method, "id": attributes.get("id", ""), "hidden": is_hidden})
         self._resolve(tag, attributes)
-        if tag == "input" and self._form is not None and self._is_sent(attributes):
-            self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
+        self._take(tag, attributes, hides=hides)
         if "data-testid" in attributes:
             owner = {"form": str(self._form)} if self._form is not None else {}
             if "form" in attributes:
@@ -130,6 +134,17 @@ class Page(HTMLParser):
             self._stack.append((tag, hides))
             self._open[tag] += 1
             self._hidden += hides
+
+    def _take(self, tag: str, attributes: dict[str, str], *, hides: bool) -> None:
+        """Note what a field shows, and what its form sends."""
+        kind = attributes.get("type", "text" if tag == "input" else "submit").lower()
+        if tag == "input" and kind not in self._UNREAD and not self._hidden and not hides:
+            self._words.extend((attributes.get("value", ""), ""))
+        if tag == "input" and self._form is not None and self._is_sent(attributes):
+            self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
+        is_button = tag in {"button", "input"} and kind in {"submit", "image"}
+        if is_button and self._form is not None and attributes.get("data-testid") not in self._ACTS:
+            self.forms[self._form]["other"] = "yes"
 
     def _resolve(self, tag: str, attributes: dict[str, str]) -> None:
         """Make the addresses of an element absolute, and note where it leads."""
@@ -172,7 +187,7 @@ class Page(HTMLParser):
         self._is_one_word = tag == "wbr"
 
     def handle_data(self, data: str) -> None:
-        if self._hidden or self._inert:
+        if self._hidden or (self._inert and not self._is_typed):
             return
         if self._words and (self._is_one_word or (self._words[-1][-1:].isalpha() and data[:1].isalpha())):
             data = self._words.pop() + data
@@ -198,9 +213,9 @@ class Page(HTMLParser):
 
     @staticmethod
     def _joined(base: str, reference: str) -> str:
-        """Where a reference on a page leads; itself, if that is nowhere."""
+        """Where a reference on a page leads, blanks around it aside; itself, if that is nowhere."""
         try:
-            return urljoin(base, reference)
+            return urljoin(base, reference.strip())
         except ValueError:
             return reference
 

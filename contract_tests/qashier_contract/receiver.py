@@ -264,7 +264,9 @@ class Receiver:
 
     def _receive(self, method: str, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> int:
         received_ns = time.monotonic_ns()
-        if path == _SINK:
+        if path.lower().startswith("http://"):  # a whole URL, which every server has to take
+            path = "/" + path.partition("//")[2].partition("/")[2]
+        if path == _SINK or (method != "POST" and not body):  # a look whether anybody is there delivers nothing
             return 200
         with self._news:
             # A query of the endpoint has to come along; one that a target adds is left open.

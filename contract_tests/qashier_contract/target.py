@@ -20,7 +20,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
-from qashier_contract.addresses import is_same_host, joined
+from qashier_contract.addresses import MOST_REDIRECTS, is_same_host, joined, origin_of
 from qashier_contract.history import (
     CLOSED_IDLE,
     CONTROL_PATH,
@@ -199,8 +199,10 @@ class Target:
         """
         request = Request(method=method, path=url, headers=tuple(headers), body=body)
         draft = replace(_DRAFT, request=request, page_of=session_id, page_act=act, page_from=seen)
-        cookies = "; ".join(f"{name}={value}" for name, value in self._cookies[session_id].items())
-        sent = [*headers, ("Cookie", cookies)] if cookies else headers
+        origin = [("Origin", str(origin_of(url)))] if method == "POST" else []
+        sent = [*headers, ("Accept", "text/html, */*;q=0.8"), ("Accept-Language", "en"), *origin]
+        if cookies := "; ".join(f"{name}={value}" for name, value in self._cookies[session_id].items()):
+            sent.append(("Cookie", cookies))
         return self._until_answered(draft, _as_a_browser_asks(url), sent, body)
 
     def _until_answered(
@@ -451,14 +453,16 @@ class Account:
     def _led_on(self, exchange: Exchange) -> Exchange:
         """Follow redirects on the same host; the shop's own pages are never opened."""
         session_id, act = str(exchange.page_of), f"{exchange.page_act}, led on"
-        for _ in range(5):
-            location = exchange.reply.header("location") if exchange.reply is not None else None
-            if location is None or exchange.reply is None or not 300 <= exchange.reply.status < 400:
+        for _ in range(MOST_REDIRECTS):
+            reply, asked, seen = exchange.reply, exchange.request, exchange.number
+            location = reply.header("location") if reply is not None and 300 <= reply.status < 400 else None
+            url = None if location is None else joined(asked.path, location)
+            if reply is None or url is None or not is_same_host(url, asked.path):
                 break
-            url = joined(exchange.request.path, location)
-            if url is None or not is_same_host(url, exchange.request.path):
-                break
-            exchange = self.target.visit("GET", url, session_id, act)
+            if reply.status not in {307, 308}:  # by those the same request goes there
+                asked = replace(asked, method="GET", headers=(), body=None)
+            sent, body = asked.headers, asked.body
+            exchange = self.target.visit(asked.method, url, session_id, act, seen=seen, headers=sent, body=body)
         return exchange
 
     def _post(

@@ -70,6 +70,17 @@ def unseen(name: str) -> Tampering:
     return request(change)
 
 
+def unset(name: str, value: str) -> Tampering:
+    """A header that is not seen where it has this value."""
+
+    def change(_: Reference, seen: Request) -> Request:
+        if seen.headers.get(name) == value:
+            del seen.headers[name]
+        return seen
+
+    return request(change)
+
+
 def hangs_up(is_too_much: Any) -> Tampering:
     """No answer to a request, if `is_too_much(request)`."""
 
@@ -569,6 +580,7 @@ NARROW_DEFECTS: Final = {
     "refused expire says nothing": Defect("HTTP-3", wordless("POST", f"{LIST}/[^/]+/expire")),
     "authorization in lower case unseen": Defect("AUTH-2", unseen("Authorization")),
     "idempotency key in lower case unseen": Defect("IDM-1", unseen("Idempotency-Key")),
+    "key 0 taken for none": Defect("IDM-1", unset("Idempotency-Key", "0")),
     "media type in lower case unseen": Defect("HTTP-4", unseen("Content-Type")),
     "hangs up on url of 2048": Defect("HTTP-6", hangs_up(lambda seen: re.search(rb'"https?://[^"]{2036}', seen.body))),
     "hangs up on name of 250": Defect("HTTP-6", hangs_up(lambda seen: b'"' + b"n" * 250 + b'"' in seen.body)),

@@ -81,7 +81,7 @@ def refuses_others(inner: Inner, account: Account, body: Any) -> Session:
 
 def refuses_others_of_lines(inner: Inner, holder: Any, path: str, required: Any) -> Any:
     names = {"price_data", "quantity", "currency", "product_data", "unit_amount", "name", "description"}
-    if isinstance(holder, dict) and not path.endswith("product_data") and (extra := holder.keys() - names):
+    if isinstance(holder, dict) and (extra := holder.keys() - names):
         raise invalid(f"There is no {min(extra)}.", min(extra))
     return inner(holder, path, required)
 
@@ -241,6 +241,43 @@ def behind_a_redirect(inner: Inner, account: Account, session: Session, step: st
     return answer
 
 
+def elsewhere(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """What is sent to the page has to be sent to another address, by the same method."""
+    if seen.method == "POST" and not seen.query:
+        return Answer(307, {"Location": f"{seen.path}?again=1"}, "")
+    answer: Answer = inner(account, session, step, seen)
+    return answer
+
+
+def confirmed(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """What is pressed has to be confirmed on a page of its own."""
+    act = dict(parse_qsl(seen.body.decode())).get("act", "")
+    if seen.method != "POST" or step or session["status"] != "open" or act.startswith("sure-"):
+        again = replace(seen, body=seen.body.replace(b"act=sure-", b"act="))
+        answer: Answer = inner(account, session, step, again)
+        return answer
+    button = f"<button data-testid=pay-{act}>Yes</button>"
+    form = f"<form method=post action={seen.path}><input type=hidden name=act value=sure-{act}>{button}</form>"
+    return Answer(200, {}, f"<html><body>Are you sure?{form}</body></html>")
+
+
+def back_by_a_button(text: str) -> str:
+    """The way back is a button of a form that pays, and the total stands in a field that cannot be changed."""
+    text = re.sub("^<p>(.*?)</p>", r'<input readonly value="\1">', text)
+    link = re.search("<a data-testid=back.*?</a>", text)
+    button = "<button name=act value=back>Back</button></form>"
+    return text.replace(link[0], "").replace("</form>", button, 1) if link else text
+
+
+def to_browsers(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """Pages are for who asks for HTML, and forms for who says from where they come."""
+    asks = "text/html" in str(seen.headers.get("Accept"))
+    if not asks or (seen.method == "POST" and seen.headers.get("Origin") != inner.server.base):
+        return Answer(403, {}, "Forbidden")
+    answer: Answer = inner(account, session, step, seen)
+    return answer
+
+
 def changing() -> Tampering:
     """Properties that no document names, other ones in each answer, a replayed one too."""
     numbers = count(1)
@@ -345,6 +382,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "extra properties": shown(more_properties),
     "unknown fields refused": both(wrapped("create", refuses_others), wrapped("object", refuses_others_of_lines)),
     "short ids": fresh(short_ids),
+    "one unusual currency": setting(currencies=frozenset({"KWD"})),
     "one currency": setting(currencies=frozenset({"MYR"})),
     "clock 9 s off": replaced("new_account", lambda: Account(offset_s=9)),
     "429 now and then": fresh(now_and_then),
@@ -372,6 +410,11 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "a new token with each page": wrapped("page", partial(with_token, is_renewed=True)),
     "to the method by GET": result("drawn", to_the_method_by_get),
     "pages behind a redirect": wrapped("page_of", behind_a_redirect),
+    "pages that send a form elsewhere": wrapped("page_of", elsewhere),
+    "pages for browsers alone": wrapped("page_of", to_browsers),
+    "a way back by a button": result("drawn", back_by_a_button),
+    "blanks around addresses": result("drawn", lambda text: re.sub('(href|action)="', r'\1=" \n', text)),
+    "pages that ask again": wrapped("page_of", confirmed),
     "pages beside a script": result("viewed", lambda text: f"<script>count()</script>{text}"),
     "inert forms on every page": result("drawn", lambda text: INERT + text),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
@@ -437,6 +480,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "ended sessions go after an hour",
         "a new token with each page",
         "pages behind a redirect",
+        "pages that send a form elsewhere",
         "a way back by a link of its own",
     ),
     "delays": (
@@ -446,10 +490,13 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "old events to a new endpoint",
         "pages beside a script",
         "pages in Latin-1",
+        "blanks around addresses",
+        "pages for browsers alone",
     ),
+    "one unusual currency": ("one unusual currency",),
     "limits": ("429 now and then", "one clock for all accounts", "one currency"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
-    "no events": ("no events",),
+    "no events": ("no events", "pages that ask again", "a way back by a button"),
     "no control": ("no control",),
 }
 """Servers that have several quirks at once, none of which takes away what another is about; later ones are outside."""

@@ -90,11 +90,13 @@ def _crossings(ledger: Ledger, observed: ObservedSession) -> list[Exchange]:
 
 
 def _ops(ledger: Ledger, observed: ObservedSession, exchange: Exchange) -> list[Op]:
-    call, end = exchange.sent_ns, exchange.received_ns
+    call, end = exchange.sent_ns, ledger.end_of(exchange).received_ns
     if exchange.operation is Operation.PAGE:
         # From the payment method's page the customer comes back whatever became of the payment (PAY-5).
+        # Who presses twice may be thanked twice: that is no second payment.
         paid = exchange.page_act == "pay-card" and ledger.leads_on(observed, exchange)
-        return [Op(call, end, Saw.ENDED, "complete") if paid else Op(call, NEVER, Saw.UNKNOWN, "complete")]
+        thanked = [Op(call, end, Saw.TERMINAL, "complete")] if paid else []
+        return [Op(call, NEVER, Saw.UNKNOWN, "complete"), *thanked]
     if exchange.operation is Operation.CLOCK:
         return [Op(call, NEVER, Saw.UNKNOWN, "expired")]
     if exchange.operation is Operation.RETRIEVE:

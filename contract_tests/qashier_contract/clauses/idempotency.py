@@ -165,7 +165,8 @@ def _fresh(ledger: Ledger, again: Exchange, first: Exchange, reason: str, *evide
 @clause("IDM-5", 'Replaying a successful expire returns that success, not "already expired".', source=PUBLIC)
 def an_expire_is_replayed_as_it_was(ledger: Ledger) -> Findings:
     for first, again, forgotten in ledger.repeats():
-        if forgotten is False and first.operation is Operation.EXPIRE and _same_request(first, again):
+        is_gone = again.status == 404 and ledger.may_lack(again.request.session_id, again)
+        if forgotten is False and first.operation is Operation.EXPIRE and _same_request(first, again) and not is_gone:
             yield from _same_answer(ledger, again, first, "the key was used for it before")
 
 

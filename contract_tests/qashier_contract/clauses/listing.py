@@ -37,7 +37,7 @@ def _refused(ledger: Ledger) -> Iterator[tuple[Exchange, oracle.Query, str]]:
         query = parse_query(exchange)
         if isinstance(query, str) or exchange.succeeded or exchange.is_lost:
             continue
-        if ledger.is_strange(query.cursor, exchange):
+        if ledger.is_strange(query.cursor, exchange) or ledger.may_lack(query.cursor, exchange):
             continue
         filtered = [name for name, value in (("LIS-8", query.status), ("LIS-9", query.created)) if value]
         cursors = [name for name, value in (("LIS-5", query.starting_after), ("LIS-6", query.ending_before)) if value]

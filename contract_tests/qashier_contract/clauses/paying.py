@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from qashier_contract import oracle
-from qashier_contract.addresses import is_same_host, parts_of
+from qashier_contract.addresses import MOST_REDIRECTS, is_same_host, parts_of
 from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, Findings, clause
 from qashier_contract.clauses.telling import told_once
 from qashier_contract.clauses.writes import (
@@ -25,7 +25,7 @@ from qashier_contract.clauses.writes import (
 )
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
-from qashier_contract.ledger import Ledger, ObservedSession, act_of, lines_of
+from qashier_contract.ledger import Ledger, ObservedSession, act_of, leads_to, lines_of
 from qashier_contract.page import Page, as_followed, destination, page_of
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
@@ -94,7 +94,8 @@ def _another_try(ledger: Ledger) -> Findings:
             yield expect(Contains(controls, "pay-card"), "it may be tried again", observed.born, *failed)
     works = any(ledger.leads_on(observed, p) for observed, p, _ in presses(ledger, "open") if p.page_act == "pay-card")
     for observed, press, _ in presses(ledger, "open"):
-        if works and press.page_act == "pay-card" and failures_before(observed, press):
+        is_judged = works and press.page_act == "pay-card" and not _is_cut_off(ledger, observed, press)
+        if is_judged and failures_before(observed, press):
             evidence = story_before(observed, press)
             yield expect(
                 _sent_on(ledger, observed, ledger.end_of(press), "success_url"), "it may be tried again", *evidence
@@ -137,12 +138,16 @@ def the_open_page_has_a_way_back(ledger: Ledger) -> Findings:
 
 
 def _may_lead_on(page: Page, session_id: str) -> bool:
-    """Whether a page has a link of its own for the session, which may lead the customer back: nobody followed it."""
+    """Whether a page has a link or a button of its own for the session, which may lead the customer back.
+
+    Nobody followed it.
+    """
     here, to_method = page.url.partition("#")[0], page.tests.get("pay-redirect", {})
     known = {here, to_method.get("href"), to_method.get("formaction")}
     if "form" in to_method:
         known.add(page.forms[int(to_method["form"])]["action"])
     leads_on = [link for link in page.links if link not in known and link.partition("#")[0] != here]
+    leads_on += [form["action"] for form in page.forms_to_pay(session_id) if form.get("other")]
     return any(is_same_host(link, here) and session_id in link for link in leads_on)
 
 
@@ -165,7 +170,7 @@ def the_customer_comes_back(ledger: Ledger) -> Findings:
         wanted = observed.first.get("return_url")
         if press.page_act == "cancel" and isinstance(wanted, str):
             end = ledger.end_of(press)
-            if _is_sent_on(end):
+            if _is_sent_on(end) and not _is_cut_off(ledger, observed, press):
                 reason, evidence = "the customer gave up", (observed.born, press)
                 yield expect(_sent_on(ledger, observed, end, "return_url"), reason, *evidence)
                 yield from unchanged(ledger, observed, press, state, reason)
@@ -183,7 +188,12 @@ def _at_the_method(ledger: Ledger) -> Findings:
             reason = "the payment method has a page of its own"
             if end.status in _NO_PAGE:
                 yield expect(StatusIs(end, NO_ERROR), reason, *evidence)
-            elif page is not None and not page.has_script and "pay-redirect" in page.tests:
+            elif (
+                page is not None
+                and not page.has_script
+                and "pay-redirect" in page.tests
+                and not _asks_for_more(ledger, observed, press)
+            ):
                 control = sorted(_AT_METHOD & page.tests.keys())[:1] or sorted(_AT_METHOD)[:1]
                 yield expect(Contains(At(end, Part.CONTROLS), control[0]), reason, *evidence)
 
@@ -282,6 +292,8 @@ def paid_on_page(ledger: Ledger, act: str) -> Findings:
     for observed, press, state in tries:
         end, evidence = ledger.end_of(press), story_before(observed, press)
         is_sent_on = isinstance(observed.first.get(name), str) and _is_sent_on(end)
+        if _is_cut_off(ledger, observed, press) or (not works and _asks_for_more(ledger, observed, press)):
+            continue
         if is_sent_on:
             yield expect(_sent_on(ledger, observed, end, name), "the customer has paid", *evidence)
         elif works and end.refused:
@@ -289,6 +301,23 @@ def paid_on_page(ledger: Ledger, act: str) -> Findings:
         after = oracle.step(state, oracle.Act.PAYMENT_SUCCEEDED)
         if is_sent_on and after is not None:
             yield from unchanged(ledger, observed, press, after, "the customer has paid")
+
+
+def _asks_for_more(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:
+    """Whether what was pressed leads to another page of the session that has a form: to confirm it, say."""
+    shown = page_of(ledger.end_of(press))
+    seen = next((page_of(e) for e in ledger.history.of(Operation.PAGE) if e.number == press.page_from), None)
+    is_another = shown is not None and seen is not None and shown.tests.keys() != seen.tests.keys()
+    return shown is not None and is_another and bool(shown.forms_to_pay(observed.id))
+
+
+def _is_cut_off(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:
+    """Whether the run ended before a redirect that stays with the page was followed."""
+    journey, there = ledger.journey_of(press), leads_to(ledger.end_of(press))
+    if there is None or len(journey) > MOST_REDIRECTS:
+        return False
+    shops = [str(observed.first.get(name)) for name in ("success_url", "return_url")]
+    return is_same_host(there, press.request.path) and not any(is_same_host(there, shop) for shop in shops)
 
 
 def _is_sent_on(end: Exchange) -> bool:

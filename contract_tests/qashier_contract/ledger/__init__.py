@@ -16,7 +16,7 @@ from qashier_contract.ledger.endings import Ending, Endings
 from qashier_contract.ledger.keys import Keys
 from qashier_contract.ledger.lists import Listing, Lists, entries_of, is_odd_filter, parse_query
 from qashier_contract.ledger.replays import Replays
-from qashier_contract.ledger.sessions import CHANGING, ObservedSession, Sessions, act_of, documented, lasting
+from qashier_contract.ledger.sessions import CHANGING, ObservedSession, Sessions, act_of, documented, lasting, leads_to
 from qashier_contract.ledger.states import States
 
 
@@ -42,8 +42,10 @@ class Ledger:
         self.may_be_replay, self.repeats = replays.may_be, replays.repeats
         self.attributed_clauses = self._creations.attributed_clauses
         self.refused_causes = self._creations.refused_causes
-        self.end_of, self.leads_on = self._sessions.end_of, states.leads_on
-        self.initial, self.state_before, self.may_be_gone = states.initial, states.before, states.may_be_gone
+        self.journey_of, self.end_of = self._sessions.journey_of, self._sessions.end_of
+        self.leads_on = states.leads_on
+        self.initial, self.state_before = states.initial, states.before
+        self.may_be_gone, self.may_lack = states.may_be_gone, states.may_lack
         self.following_read, self.preceding_read = states.following_read, states.preceding_read
         self.is_tied, self.is_quiet = self._lists.is_tied, self._lists.is_quiet
         self.is_strange, self.may_have_ended_unseen = self._lists.is_strange, states.may_have_ended_unseen
@@ -94,6 +96,7 @@ __all__ = [
     "entries_of",
     "is_odd_filter",
     "lasting",
+    "leads_to",
     "lines_of",
     "parse_query",
 ]

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
+from urllib.parse import urldefrag
 
 from qashier_contract import oracle
+from qashier_contract.addresses import joined
 from qashier_contract.document import named
 from qashier_contract.history import Exchange, History, Operation
 from qashier_contract.values import Json, is_integer
@@ -48,6 +50,16 @@ def act_of(exchange: Exchange) -> oracle.Act | None:
         return oracle.Act.EXPIRE_REQUESTED
     outcome = exchange.request.json
     return _OUTCOMES.get(outcome.get("outcome", "")) if isinstance(outcome, dict) else None
+
+
+def leads_to(exchange: Exchange) -> str | None:
+    """Where a redirect leads, absolute; None if it leads nowhere."""
+    location = exchange.reply.header("location") if exchange.reply is not None else None
+    return None if location is None else joined(exchange.request.path, location)
+
+
+def _is_at(exchange: Exchange, url: str) -> bool:
+    return urldefrag(url)[0] == urldefrag(exchange.request.path)[0]
 
 
 @dataclass(slots=True, eq=False)
@@ -128,12 +140,16 @@ class Sessions:
                 journeys[exchange.page_of].append(exchange)
         return journeys
 
+    def journey_of(self, press: Exchange) -> Sequence[Exchange]:
+        """What was pressed, and the redirects that followed. Another press may be under way at the same time."""
+        journey = [press]
+        for later in self.journeys.get(press.page_of or "", ()):
+            last, there = journey[-1], leads_to(journey[-1])
+            follows = later.page_from in {None, last.number} and later.page_act == f"{press.page_act}, led on"
+            if later.number > last.number and follows and there is not None and _is_at(later, there):
+                journey.append(later)
+        return journey
+
     def end_of(self, press: Exchange) -> Exchange:
         """The last exchange of the redirects that followed what was pressed."""
-        end = press
-        for later in self.journeys.get(press.page_of or "", ()):
-            if later.number > end.number:
-                if later.page_act != f"{press.page_act}, led on":
-                    break
-                end = later
-        return end
+        return self.journey_of(press)[-1]

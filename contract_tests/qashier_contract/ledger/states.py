@@ -72,12 +72,13 @@ class States:
         for write in observed.writes:
             if write is exchange or exchange.is_before(write):
                 continue
-            if write.overlaps(exchange) or write.sent_ns <= busy_until_ns:
+            until_ns = self._sessions.end_of(write).received_ns
+            if until_ns >= exchange.sent_ns or write.sent_ns <= busy_until_ns:
                 return None
             state = self._after_write(observed, state, write)
             if state is None:
                 return None
-            busy_until_ns = max(busy_until_ns, write.received_ns)
+            busy_until_ns = max(busy_until_ns, until_ns)
         return self._by_clock(observed, state, exchange)
 
     def initial(self, observed: ObservedSession) -> oracle.State:
@@ -161,6 +162,11 @@ class States:
         if now is None:
             return False
         return any(moment is None or now >= moment + KEPT_S for moment in (*moments, observed.expires_at))
+
+    def may_lack(self, session_id: str | None, exchange: Exchange) -> bool:
+        """Whether a target may keep a session no more that a request names."""
+        named = self._sessions.by_id.get(session_id or "")
+        return named is not None and self.may_be_gone(named, exchange)
 
     def may_have_ended_unseen(self, first: Mapping[str, Json], second: Mapping[str, Json]) -> bool:
         """Whether a session may have ended between two views of it by what nobody recorded."""

@@ -10,6 +10,7 @@ from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, of_two_currencies, without
 from qashier_contract.history import Capability, Credentials
+from qashier_contract.target import Account
 from qashier_contract.values import Json
 
 _SIGNS: Final = "".join(sign for sign in map(chr, range(33, 127)) if not sign.isalnum())
@@ -120,10 +121,19 @@ def _similar(key: str, number: str) -> Iterator[str]:
     yield from (number, f"0{number}", f"{number}.0")
 
 
+def _shortest(context: RunContext, account: Account) -> None:
+    """Keys that some languages take for none. They are nobody's only in an account that is new."""
+    account.clock()
+    for key in ("0", "false", "null"):
+        body = context.body()
+        account.create(body, key=key)
+        account.create(body, key=key)
+
+
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=85,
+    requests=92,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")
@@ -138,6 +148,8 @@ def keys_of_every_kind(context: RunContext) -> None:
     for similar in _similar(key, f"{context.nonce}000"):
         account.create(context.body(), key=similar)
     account.create(body, key=key)
+    if context.keys_are_free:
+        _shortest(context, context.made_up_account())
     # What became of the session does not free its key.
     used = context.key()
     if context.open(key=used).expire() is not None:
