@@ -36,7 +36,7 @@ class MemoryAccount(Transaction):
     """
 
     __slots__ = (
-        "_attempts", "_by_status", "_deadlines", "_deliveries", "_due", "_events", "_held",
+        "_attempts", "_by_status", "_claimed", "_deadlines", "_deliveries", "_due", "_events", "_held",
         "_records", "_reserved", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
     )  # fmt: skip
     worker = 0
@@ -56,6 +56,7 @@ class MemoryAccount(Transaction):
         self._events: list[Event] = []
         self._deliveries: dict[str, Delivery] = {}
         self._due: SortedList | None = None  # of (due, delivery id), without those that are claimed
+        self._claimed: dict[str, None] = {}  # ids of deliveries that are
         self._held: dict[str, None] = {}  # ids of deliveries that are held, as they were put
         self._attempts: deque[Attempt] | None = None
         self._unconfirmed: dict[str, None] = {}
@@ -167,9 +168,12 @@ class MemoryAccount(Transaction):
         if delivery is None:
             return
         del self._store.ids[delivery_id]
-        self._held.pop(delivery_id, None)
-        if self._due is not None:
-            self._due.discard((delivery.due, delivery_id))
+        if delivery.is_held:
+            del self._held[delivery_id]
+        if delivery_id in self._claimed:
+            del self._claimed[delivery_id]
+        elif self._due is not None:
+            self._due.remove((delivery.due, delivery_id))
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         for each in [each.id for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
@@ -181,14 +185,11 @@ class MemoryAccount(Transaction):
         chosen = list(islice(self._due.irange(None, (now + 1, "")), limit))
         for each in chosen:
             self._due.remove(each)
-        return tuple([self._deliveries[delivery_id] for _, delivery_id in chosen])
-
-    def _is_due(self, delivery: Delivery) -> bool:
-        return self._due is not None and (delivery.due, delivery.id) in self._due
+            self._claimed[each[1]] = None
+        return tuple(self._deliveries[delivery_id] for _, delivery_id in chosen)
 
     async def is_claimed(self, delivery_id: str) -> bool | None:
-        delivery = self._deliveries.get(delivery_id)
-        return None if delivery is None else not self._is_due(delivery)
+        return delivery_id in self._claimed if delivery_id in self._deliveries else None
 
     async def is_attempted_elsewhere(self) -> bool:
         return False
@@ -197,18 +198,18 @@ class MemoryAccount(Transaction):
         return self._due[0][0] if self._due else None
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        held = [self._deliveries[delivery_id] for delivery_id in self._held]
-        return tuple([each for each in held if each.endpoint_id == endpoint_id and self._is_due(each)])
+        held = [self._deliveries[delivery_id] for delivery_id in self._held if delivery_id not in self._claimed]
+        return tuple([each for each in held if each.endpoint_id == endpoint_id])
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
         return tuple(self._deliveries.values())
 
-    def release(self) -> None:
+    async def release(self) -> None:
         """Release every claim: whoever made them is gone."""
         if self.state.move is not None:
             self.state.move.worker = None
-        if self._due is not None:
-            self._due = SortedList([(each.due, each.id) for each in self._deliveries.values()])
+        for each in [*self._claimed]:
+            await self.put_delivery(self._deliveries[each])
 
     async def add_attempt(self, attempt: Attempt) -> None:
         if self._attempts is None:
@@ -343,7 +344,7 @@ class MemoryStore:
 
     async def open(self) -> None:
         for account in self._every():
-            account.release()
+            await account.release()
 
     async def close(self) -> None:
         return None
