@@ -38,22 +38,18 @@ __all__ = [
     "create_app",
 ]
 
-_HOMES = {
-    "MockAccount": "client",
-    "MockApp": "app",
-    "MockError": "connections",
-    "MockRefused": "connections",
-    "MockServer": "server",
-    "MockUnreachable": "connections",
-    "QashierMock": "testing",
-    "QashierMockServer": "testing",
-    "Settings": "app",
-    "WebhookReceiver": "receiver",
-    "create_app": "app",
+_NAMES_BY_HOME = {
+    "app": {"MockApp", "Settings", "create_app"},
+    "client": {"MockAccount"},
+    "connections": {"MockError", "MockRefused", "MockUnreachable"},
+    "receiver": {"WebhookReceiver"},
+    "server": {"MockServer"},
+    "testing": {"QashierMock", "QashierMockServer"},
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    for home, names in _NAMES_BY_HOME.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -302,9 +302,8 @@ class MockAccount:
                 webhook = "*"
             else:
                 operation = "*"
-        about = _said(action=action, operation=operation, webhook=webhook)
-        how = _said(seconds=seconds, status=status, retry_after=retry_after, times=times, probability=probability)
-        return self._make_rule({**about, **how})
+        what = _said(action=action, operation=operation, webhook=webhook, seconds=seconds, status=status)
+        return self._make_rule({**what, **_said(retry_after=retry_after, times=times, probability=probability)})
 
     def _make_rule(self, body: Mapping[str, Any]) -> FaultRule:
         return FaultRule(self, self.call("POST", "/_mock/v1/faults", body))
@@ -376,11 +375,7 @@ class MockAccount:
 
 
 def _id_of(session: str | Mapping[str, Any]) -> str:
-    """The id of a session, given itself or its id.
-
-    Raises:
-        TypeError: It is neither.
-    """
+    """The id of a session, given itself or its id."""
     session_id = session.get("id") if isinstance(session, Mapping) else session
     if not isinstance(session_id, str):
         raise TypeError(f"give a session as the API answered with it, or its id, not {session!r:.200}")
@@ -388,11 +383,7 @@ def _id_of(session: str | Mapping[str, Any]) -> str:
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse a misspelt field. One that resembles no known field is sent, for the API's own word on it.
-
-    Raises:
-        TypeError: A field resembles a known one.
-    """
+    """Refuse a misspelt field. One that resembles no known field is sent, for the API's own word on it."""
     from difflib import get_close_matches  # noqa: PLC0415 - needed only where something may be wrong
 
     for name in fields.keys() - set(_CREATE_FIELDS):

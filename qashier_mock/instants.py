@@ -6,11 +6,7 @@ from datetime import datetime, timedelta
 
 
 def whole_seconds(seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> int:
-    """A length of time in seconds.
-
-    Raises:
-        ValueError: It is negative, or not a whole number of seconds.
-    """
+    """A length of time in seconds; ValueError where it is negative, or not a whole number of them."""
     total = timedelta(seconds=seconds, minutes=minutes, hours=hours, days=days).total_seconds()
     if total < 0 or total != int(total):
         raise ValueError(f"a clock moves forward by whole seconds, not by {total:g}")
@@ -18,11 +14,7 @@ def whole_seconds(seconds: float = 0, minutes: float = 0, hours: float = 0, days
 
 
 def epoch_seconds(instant: datetime | float | str) -> int:
-    """An instant in whole epoch seconds.
-
-    Raises:
-        ValueError: It has no time zone, or is not a time.
-    """
+    """An instant in whole epoch seconds; ValueError where it has no time zone, or is not a time."""
     if isinstance(instant, int | float):
         return int(instant)
     if isinstance(instant, str):

@@ -310,7 +310,12 @@ class Dispatcher:
         """Make the call; return the status of the answer, if any, and an error text, if any."""
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT):
-                return await self._post(claimed)
+                refusal = self._refuses(claimed.endpoint.url)
+                if refusal is not None:
+                    return None, refusal
+                body, headers = self.message(claimed.delivery, claimed.event, claimed.endpoint)
+                status = await self._send(claimed.endpoint.url, body, headers)
+                return status, _hint(status, claimed)
         except TimeoutError:
             return None, f"no answer within {ATTEMPT_TIMEOUT:.0f} seconds"
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the event has not arrived and is tried again
@@ -374,14 +379,6 @@ class Dispatcher:
         if endpoint is None or endpoint.secret is None:
             return None
         return sign(self.render(event), endpoint.secret, encoding=self._policy.signature_encoding)
-
-    async def _post(self, claimed: ClaimedDelivery) -> tuple[int | None, str | None]:
-        refusal = self._refuses(claimed.endpoint.url)
-        if refusal is not None:
-            return None, refusal
-        body, headers = self.message(claimed.delivery, claimed.event, claimed.endpoint)
-        status = await self._send(claimed.endpoint.url, body, headers)
-        return status, _hint(status, claimed)
 
 
 def _hint(status: int, claimed: ClaimedDelivery) -> str | None:

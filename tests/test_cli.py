@@ -12,10 +12,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -37,9 +38,15 @@ OPTIONS = (
 )
 
 
-def parsed(*arguments: str, env: Mapping[str, str] | None = None, folder: Path | None = None) -> dict[str, Any]:
-    found = parse("serve", "", OPTIONS, arguments, environ=env or {}, folder=folder or Path("/nonexistent"))
-    return vars(found)
+def parse_alone(options: Sequence[Option], arguments: Sequence[str]) -> Any:
+    """The options of `serve` where neither environment nor file says anything."""
+    with patch.dict(os.environ, {}, clear=True), chdir("/"):
+        return parse("serve", "", options, arguments)
+
+
+def parsed(*arguments: str, env: Mapping[str, str] | None = None, folder: Path = Path("/")) -> dict[str, Any]:
+    with patch.dict(os.environ, env or {}, clear=True), chdir(folder):
+        return vars(parse("serve", "", OPTIONS, arguments))
 
 
 def configured(folder: Path, text: str, name: str = "qashier-mock.toml") -> Path:
@@ -259,12 +266,12 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 
 def settings(*arguments: str, secret: str | None = None) -> Any:
-    options = parse("serve", "", serve.OPTIONS, arguments, environ={}, folder=Path("/nonexistent"))
+    options = parse_alone(serve.OPTIONS, arguments)
     return serve._settings(options, secret)
 
 
 def test_serve_without_options_is_what_the_interface_says() -> None:
-    options = parse("serve", "", serve.OPTIONS, [], environ={}, folder=Path("/nonexistent"))
+    options = parse_alone(serve.OPTIONS, [])
     assert (options.host, options.port, options.log_format) == ("127.0.0.1", 4010, "text")
     assert settings() == Settings()
 

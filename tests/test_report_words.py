@@ -191,7 +191,7 @@ def test_again_is_one_line_that_gives_the_command_the_same_options() -> None:
         *("--baseline", "known's.toml", "--report", "json=x.json", "--seed", "3", "--no-allow-live"),
     ]
     positionals = (command.TARGET,)
-    options = parse("check", "", command.OPTIONS, typed, positionals=positionals, environ={})
+    options = parse("check", "", command.OPTIONS, typed, positionals=positionals)
     words = given(command.OPTIONS, options, without=("seed", "report"))
     words = ("qashier-mock", "check", "http://h/v3", "--seed", "7", *words)
     report = replace(report_of(broken("CRE-6", exchange(1))), command=words)
@@ -199,7 +199,7 @@ def test_again_is_one_line_that_gives_the_command_the_same_options() -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("again: ")]
     program, name, *arguments = shlex.split(line.removeprefix("again: "))
     assert (program, name) == ("qashier-mock", "check")
-    repeated = parse("check", "", command.OPTIONS, arguments, positionals=positionals, environ={})
+    repeated = parse("check", "", command.OPTIONS, arguments, positionals=positionals)
     assert vars(repeated) == {**vars(options), "report": (), "seed": 7}
     assert shlex.split(again(report, "CRE-6"))[-2:] == ["--only", "CRE-6"]
     assert "LIS-*" not in again(report, "CRE-6")

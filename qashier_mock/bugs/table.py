@@ -41,11 +41,7 @@ def several(*changes: Change) -> Change:
 
 
 def row(clause: str, name: str, summary: str, *changes: Change) -> None:
-    """Enter a known defect: see `Bug`. What it changes is said in the words of `bugs/changes.py`.
-
-    Raises:
-        ValueError: The name is taken, or the summary is empty.
-    """
+    """Enter a known defect: see `Bug`. What it changes is said in the words of `bugs/changes.py`."""
     if name in ENTERED or not summary:
         raise ValueError(f"two defects are called {name}, or it has no summary")
     ENTERED[name] = Bug(name, clause, summary, several(*changes))

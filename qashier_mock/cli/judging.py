@@ -68,12 +68,7 @@ _OF_THE_COMMAND: Final = frozenset({"baseline", "plan", "record", "report", "upd
 
 
 def settings(allowed: Sequence[Option], options: argparse.Namespace) -> dict[str, Any]:
-    """What the options of a command are to the checker, by the names that it has for them.
-
-    Raises:
-        CheckError: The policy cannot be read, or names what is not an open choice.
-        CommandError: A file with a key cannot be read.
-    """
+    """What the options of a command are to the checker, by the names that it has for them."""
     from qashier_contract.policy import read_policy  # noqa: PLC0415
 
     found: dict[str, Any] = {}

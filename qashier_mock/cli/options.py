@@ -81,13 +81,10 @@ def parse(
     arguments: Sequence[str],
     *,
     positionals: Sequence[Option] = (),
-    environ: Mapping[str, str] | None = None,
-    folder: Path | None = None,
 ) -> argparse.Namespace:
     """The options of a command, from what was typed behind its name and from the other three places.
 
-    No positional may be left out. The nearest configuration file is looked for from `folder` on, by default the working
-    directory.
+    No positional may be left out. The nearest configuration file is looked for from the working directory on.
 
     Raises:
         CommandError: An unknown name or an impossible value, wherever it stands.
@@ -102,8 +99,8 @@ def parse(
     if unknown:
         raise CommandError(f"{_unknown(unknown, options)} See {parser.prog} --help.")
     layers = [
-        _from_environment(command, options, os.environ if environ is None else environ),
-        _from_file(command, options, _working_folder() if folder is None else folder),
+        _from_environment(command, options, os.environ),
+        _from_file(command, options, _working_folder()),
     ]
     for option in options:
         if getattr(typed, option.key) is not None:

@@ -132,11 +132,12 @@ TOML = [(page, block.text) for page, text in PAGES.items() for block in blocks(t
 
 
 @pytest.mark.parametrize(("page", "text"), TOML, ids=range(len(TOML)))
-def test_a_configuration_is_understood(page: str, text: str, tmp_path: Path) -> None:
+def test_a_configuration_is_understood(page: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "[tool.qashier-mock" in text:
         (tmp_path / "qashier-mock.toml").write_text(text, "utf-8")
         table = tomllib.loads(text)["tool"]["qashier-mock"]["serve"]
-        options = parse("serve", "", OPTIONS, [], environ={}, folder=tmp_path)
+        monkeypatch.chdir(tmp_path)
+        options = parse("serve", "", OPTIONS, [])
         assert {name: getattr(options, name.replace("-", "_")) for name in table} == table
     else:
         assert Policy.parse(tomllib.loads(text)) == Policy(), "these are the defaults"
