@@ -6,20 +6,17 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from hashlib import sha256
 
 import orjson
 
 from qashier_mock.bugs import changes
-from qashier_mock.bugs.parts import Command, Inner, Parts
+from qashier_mock.bugs.parts import Command, Parts
 from qashier_mock.bugs.table import Change, defect, row, several
-from qashier_mock.bugs.traffic import Answer, Request, Respond
-from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange, SessionNotFound
+from qashier_mock.bugs.traffic import SESSIONS, Answer, Request, Respond
+from qashier_mock.core.errors import CurrencyMixed, ExpiresAtOutOfRange
 from qashier_mock.core.model import AccountId, CreateSession
 from qashier_mock.core.paging import Page
-from qashier_mock.pipeline.exchange import Call
-from qashier_mock.pipeline.reply import Reply
 
 AUTHORIZATION = b"authorization"
 CONTENT_TYPE = b"content-type"
@@ -242,29 +239,14 @@ def status_filter_across_accounts() -> Change:
     return several(changes.command("create")(create), changes.command("list_sessions")(list_sessions))
 
 
-class _Forbidden(SessionNotFound):
-    pass
-
-
-@defect("AUTH-5")
-def another_accounts_session_is_forbidden() -> Change:
+@defect("AUTH-5", changes.layer)
+async def another_accounts_session_is_forbidden(parts: Parts, respond: Respond, asked: Request) -> Answer:
     """Retrieve and expire of another account's session answer 403, which tells that it exists."""
-
-    async def guard(asked: Command) -> object:
-        found = await asked.parts.service.find(asked.subject)
-        if found is not None and found[0] != asked.account:
-            raise _Forbidden(asked.subject)
-        return await asked.do()
-
-    def render(_parts: Parts, inner: Inner, error: Exception, call: Call | None) -> Reply:
-        reply: Reply = inner(error, call)
-        return replace(reply, status=403) if isinstance(error, _Forbidden) else reply
-
-    return several(
-        changes.command("retrieve")(guard),
-        changes.command("expire")(guard),
-        changes.method("hooks", "render_error")(render),
-    )
+    answered = await respond(asked)
+    session_id = asked.path.removeprefix(f"{SESSIONS}/").removesuffix("/expire")
+    if answered.status == 404 and await parts.service.find(session_id) is not None:
+        answered.status = 403
+    return answered
 
 
 @defect("HTTP-1")
