@@ -172,7 +172,7 @@ class MockApp:
         api = ApiHandlers(self.service)
         folder = documents_folder()
         public = Document.of_file(folder / "qashier.yaml")
-        documents: list[tuple[Document | Path, tuple[str, ...]]] = [
+        documents: list[tuple[Document, tuple[str, ...]]] = [
             (public, ("", PRODUCTION_PREFIX)),
             (Document.of_file(folder / "control.yaml"), ("",)),
         ]

@@ -23,7 +23,7 @@ from qashier_mock.bugs.parts import Parts
 from qashier_mock.bugs.table import Change, defect
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
-from qashier_mock.pipeline.document import precompile
+from qashier_mock.pipeline.document import Document, precompile
 
 ROOT = Path(__file__).parents[1]
 CLAUSES = re.findall(r"^\| ([A-Z]+-[0-9]+) \|", (ROOT / "docs" / "contract.md").read_text("utf-8"), re.MULTILINE)
@@ -163,7 +163,7 @@ def test_a_defect_of_code_that_has_moved_is_an_error() -> None:
     parts = Parts()
     method("service", "price_of")(lambda _parts, inner: inner)(parts)
     with pytest.raises(AttributeError, match="price_of"):
-        parts.install(documents=[(Path(), ())], pages={}, ids=SeededIds(1), service=Mock().app.service)
+        parts.install(documents=[(Document({}), ())], pages={}, ids=SeededIds(1), service=Mock().app.service)
 
 
 def test_a_mock_without_defects_does_not_know_of_them() -> None:

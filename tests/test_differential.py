@@ -90,7 +90,7 @@ def ours(document: dict[str, Any]) -> Any:
     async def handler(call: Call, **_: Any) -> Reply:
         return Reply(200, {"operation": call.operation_id})
 
-    return create_pipeline([(document, [""])], dict.fromkeys(operations(document), handler), KeyHooks())
+    return create_pipeline([(Document(document), [""])], dict.fromkeys(operations(document), handler), KeyHooks())
 
 
 @pytest.fixture(scope="module")

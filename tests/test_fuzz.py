@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipeline_harness import KEY, TINY, Hooks, Wire, echoes, serving, tiny
 
 from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.document import Document
 
 SOAK_EXAMPLES = {"sample": 200, "full": 20_000}[os.environ.get("QASHIER_SOAK", "sample")]
 HEAD = b"Host: mock\r\nAuthorization: " + KEY + b"\r\n"
@@ -39,7 +40,7 @@ CHANGES = st.lists(
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     hooks = Hooks()
-    with serving(create_pipeline([(tiny(), ["", "/v1"])], echoes(TINY), hooks), hooks) as port:
+    with serving(create_pipeline([(Document(tiny()), ["", "/v1"])], echoes(TINY), hooks), hooks) as port:
         yield port
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline_harness import GOOD, TINY, Hooks, ask, build, echoes, operation, tiny
 
 from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.schemas import Schema
 from qashier_mock.pipeline.unknown import MAX_UNKNOWN, close
 
@@ -137,7 +138,7 @@ class TestBodies:
 
     def test_an_operation_may_have_a_limit_of_its_own(self) -> None:
         document = tiny(lambda d: operation(d, "/things", "post").update({"x-max-body": 20}))
-        app = create_pipeline([(document, [""])], echoes(TINY), Hooks(), max_body=10)
+        app = create_pipeline([(Document(document), [""])], echoes(TINY), Hooks(), max_body=10)
         assert ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(20)).status == 200
         refused = ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(21))
         assert (refused.status, refused.code) == (413, "body_too_large")

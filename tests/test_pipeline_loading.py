@@ -75,7 +75,7 @@ class TestLoading:
         document = tiny(change)
         handlers = {**echoes(TINY), "x": echo, "twice": echo}
         with pytest.raises(Unsupported, match=told):
-            create_pipeline([(document, [""])], handlers, Hooks())
+            create_pipeline([(Document(document), [""])], handlers, Hooks())
 
     def test_a_recursive_schema_is_refused(self) -> None:
         """References are resolved by then: the schema contains itself."""
@@ -145,7 +145,7 @@ class TestLoading:
         path = tmp_path / "tiny.json"
         path.write_bytes(orjson.dumps(TINY))
         assert ask(build(document=None, handlers=echoes(TINY)), "GET", "/health").status == 200
-        app = create_pipeline([(path, [""])], echoes(TINY), Hooks())
+        app = create_pipeline([(Document.load(path), [""])], echoes(TINY), Hooks())
         assert ask(app, "GET", "/health").status == 200
 
     @pytest.mark.parametrize("text", ["- a\n", "5\n"])

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from qashier_mock.pipeline import descriptors, protocol
 from qashier_mock.pipeline.app import create_pipeline
 from qashier_mock.pipeline.beginning import have_a_task
+from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Call, Fault
 from qashier_mock.pipeline.protocol import HEADER_LIMIT
 from qashier_mock.pipeline.reply import Reply, Transmit
@@ -100,7 +101,7 @@ HANDLERS = {
 
 def make_app(hooks: Hooks, **handlers: Any) -> Any:
     return create_pipeline(
-        [(tiny(), ["", "/v1"])], {**HANDLERS, **handlers}, hooks, pages={"/pay": streamed}, max_body=2_000_000
+        [(Document(tiny()), ["", "/v1"])], {**HANDLERS, **handlers}, hooks, pages={"/pay": streamed}, max_body=2_000_000
     )
 
 
@@ -662,7 +663,7 @@ class TestHangingUp:
     @pytest.mark.parametrize("perform", [True, False])
     def test_a_dropped_connection_ends_without_a_byte(self, perform: bool) -> None:  # noqa: FBT001
         hooks = Hooks(Fault(transmit=Transmit.DROPPED, perform=perform))
-        app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks)
+        app = create_pipeline([(Document(tiny()), [""])], echoes(TINY), hooks)
         with serving(app, hooks) as port:
             for request in (post(), post(BIG)):
                 with Wire(port) as wire, contextlib.suppress(ConnectionError):
@@ -673,7 +674,7 @@ class TestHangingUp:
 
     def test_a_truncated_answer_promises_more_than_it_sends(self) -> None:
         hooks = Hooks(Fault(transmit=Transmit.TRUNCATED))
-        app = create_pipeline([(tiny(), [""])], echoes(TINY), hooks)
+        app = create_pipeline([(Document(tiny()), [""])], echoes(TINY), hooks)
         with serving(app, hooks) as port, Wire(port) as wire:
             wire.send(GET)
             received = b""
@@ -690,7 +691,7 @@ def test_a_header_of_a_reply_holds_no_line_break(header: bytes) -> None:
         return Reply(200, {}, ((b"x-a", header),))
 
     hooks = Hooks()
-    app = create_pipeline([(tiny(), [""])], {**echoes(TINY), "get_thing": handler}, hooks)
+    app = create_pipeline([(Document(tiny()), [""])], {**echoes(TINY), "get_thing": handler}, hooks)
     with serving(app, hooks) as port, Wire(port) as wire:
         wire.send(GET)
         answer = wire.read()
@@ -702,7 +703,7 @@ def test_a_reply_without_content_has_no_length() -> None:
         return Reply(204)
 
     hooks = Hooks()
-    app = create_pipeline([(tiny(), [""])], {**echoes(TINY), "delete_thing": handler}, hooks)
+    app = create_pipeline([(Document(tiny()), [""])], {**echoes(TINY), "delete_thing": handler}, hooks)
     with serving(app, hooks) as port, Wire(port) as wire:
         wire.send(b"DELETE /things/a HTTP/1.1\r\n" + CREDENTIALS + b"Connection: close\r\n\r\n")
         received = b""

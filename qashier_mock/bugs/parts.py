@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
@@ -38,7 +37,7 @@ Inner: TypeAlias = Callable[..., Any]
 Wrapper: TypeAlias = Callable[..., Any]
 """Called as `wrapper(inner, *arguments)` in place of `inner(*arguments)`."""
 
-Documents: TypeAlias = list[tuple[Document | Path, tuple[str, ...]]]
+Documents: TypeAlias = list[tuple[Document, tuple[str, ...]]]
 PartName: TypeAlias = Literal["service", "accounts", "dispatcher", "hooks", "api", "control"]
 
 
@@ -95,9 +94,9 @@ class Parts:
         for part_name, method, wrapper in self.methods:
             part = getattr(self, part_name)
             setattr(part, method, partial(wrapper, getattr(part, method)))
-        source, self._bases = documents[0]
+        document, self._bases = documents[0]
         if self.document:
-            content = orjson.loads(orjson.dumps(Document.load(source).content))
+            content = orjson.loads(orjson.dumps(document.content))
             for change in self.document:
                 change(content)
             documents[0] = (Document(content, proven=True, name="qashier.yaml"), self._bases)

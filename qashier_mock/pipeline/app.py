@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -58,7 +57,7 @@ Judge = Callable[[CompiledOperation, Reply, bytes, Sequence[tuple[bytes, bytes]]
 
 
 def create_pipeline(
-    documents: Sequence[tuple[Document | Mapping[str, Any] | Path, Sequence[str]]],
+    documents: Sequence[tuple[Document, Sequence[str]]],
     handlers: object | Sequence[object],
     hooks: Hooks,
     *,
@@ -96,9 +95,8 @@ def create_pipeline(
 
     foreign = Pages(pages or {}, [base_path for _, base_paths in documents for base_path in base_paths])
     app = CompiledApp(hooks, foreign, max_body=max_body, judge=judge, timer=timer)
-    for source, base_paths in documents:
-        specification = Document.load(source).specification()
-        app.add_api(specification, resolver=Resolver(function_resolver=find), base_paths=tuple(base_paths))
+    for document, base_paths in documents:
+        app.add_api(document.specification(), resolver=Resolver(function_resolver=find), base_paths=tuple(base_paths))
     idle = sorted(named.keys() - {operation.operation_id for operation in app.operations})
     if idle:
         raise Unsupported(f"no operation is named {', '.join(map(repr, idle))}, but there is a handler of that name")

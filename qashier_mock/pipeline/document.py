@@ -40,17 +40,13 @@ class Document:
     name: str = "document"
 
     @classmethod
-    def load(cls, source: Document | Mapping[str, Any] | Path) -> Document:
-        """Load a document: a mapping, or a .yaml or .json file.
+    def load(cls, source: Path) -> Document:
+        """Load a .yaml or .json file.
 
         Raises:
             OSError: The file cannot be read.
             Unsupported: The file does not hold an object.
         """
-        if isinstance(source, Document):
-            return source
-        if not isinstance(source, Path):
-            return cls(source)
         precompiled = source.with_suffix(PRECOMPILED_SUFFIX)
         if precompiled.is_file():
             stored = orjson.loads(precompiled.read_bytes())

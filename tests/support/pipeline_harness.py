@@ -16,6 +16,7 @@ from typing import Any, Self
 import orjson
 
 from qashier_mock.pipeline.app import create_pipeline
+from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Call, Fault
 from qashier_mock.pipeline.protocol import make_protocol
 from qashier_mock.pipeline.refusal import Reason, Refused
@@ -403,7 +404,9 @@ GOOD = {"name": "Kopi"}
 
 def build(hooks: Hooks | None = None, handlers: Any = None, document: Any = None, **options: Any) -> Any:
     document = document or tiny()
-    return create_pipeline([(document, ["", "/v1"])], handlers or echoes(document), hooks or Hooks(), **options)
+    return create_pipeline(
+        [(Document(document), ["", "/v1"])], handlers or echoes(document), hooks or Hooks(), **options
+    )
 
 
 def replying(reply: Reply | Exception, operation: str = "get_thing") -> dict[str, Any]:
