@@ -500,7 +500,7 @@ def test_a_refusal_may_blame_a_field_that_no_document_names() -> None:
 
 
 def test_who_pays_twice_may_be_thanked_twice() -> None:
-    story = led_on_from_a_page("https://s.example/a")
+    story = led_on_from_a_page("https://s.example/a", presses=2)
     second = story.exchanges[-1]
     reply = Reply(status=303, headers=(("location", "https://s.example/a"),), body=b"")
     story.exchanges[-1] = replace(second, reply=reply, sent_ns=second.sent_ns - 2_000_000)
@@ -532,8 +532,22 @@ def page_that_says(words: str) -> Story:
 
 
 def test_a_customer_is_followed_though_another_press_comes_between() -> None:
-    assert verdict("PAY-1", led_on_from_a_page("/done", "https://s.example/a")) is True
-    assert verdict("PAY-1", led_on_from_a_page("/done", "https://s.example/other")) is False
+    story = led_on_from_a_page("/done", "https://s.example/a", presses=2)
+    assert story.ledger.end_of(story.exchanges[2]) is story.exchanges[-1]
+
+
+def test_what_comes_before_a_redirect_was_followed_may_come_before_the_payment() -> None:
+    """Who is sent elsewhere by 307 pays there."""
+    story = Story(Capability.PAGE)
+    story.opened("a")
+    asked: dict[str, Any] = {"account": None, "page_of": "a"}
+    sent = story.add("POST", "https://pay.example/a", 307, {}, page_act="pay-card", **asked)
+    story.exchanges[-1] = replace(sent, reply=Reply(status=307, headers=(("location", "/do"),), body=b""))
+    story.add("POST", "/checkout/sessions/a/expire", 200, {}, account=0)
+    shown = story.add("POST", "https://pay.example/do", 200, {}, page_act="pay-card, led on", **asked)
+    page = Reply(status=200, headers=(("content-type", "text/html"),), body=b"It is expired.")
+    story.exchanges[-1] = replace(shown, reply=page)
+    assert verdict("PAY-1", story) is not False
 
 
 def test_a_customer_who_was_still_being_led_on_when_the_run_ended_is_not_missed_at_the_shop() -> None:
@@ -541,8 +555,8 @@ def test_a_customer_who_was_still_being_led_on_when_the_run_ended_is_not_missed_
     assert verdict("PAY-1", led_on_from_a_page(*["/done"] * 6)) is False
 
 
-def led_on_from_a_page(*locations: str) -> Story:
-    """A session that is paid on its page, twice at once, and where the first press led to."""
+def led_on_from_a_page(*locations: str, presses: int = 1) -> Story:
+    """A session that is paid on its page, perhaps twice at once, and where the first press led to."""
     story = Story(Capability.PAGE)
     story.opened("a")
     url, asked = "https://pay.example/a", {"account": None, "page_of": "a"}
@@ -552,7 +566,7 @@ def led_on_from_a_page(*locations: str) -> Story:
         reply = Reply(status=303, headers=(("location", location),), body=b"")
         story.exchanges[-1] = replace(sent, reply=reply)
         url = f"https://pay.example{location}"
-        if not number:
+        if not number and presses > 1:
             story.add("POST", "https://pay.example/a", 200, {}, page_act="pay-card", **asked)
     return story
 

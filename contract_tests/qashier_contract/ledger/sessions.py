@@ -99,6 +99,7 @@ class Sessions:
 
     def __init__(self, history: History) -> None:
         self.history = history
+        self._followed: dict[int, list[Exchange]] = {}
 
     @cached_property
     def by_id(self) -> Mapping[str, ObservedSession]:
@@ -142,7 +143,11 @@ class Sessions:
 
     def journey_of(self, press: Exchange) -> Sequence[Exchange]:
         """What was pressed, and the redirects that followed. Another press may be under way at the same time."""
-        journey = [press]
+        if press.operation is not Operation.PAGE:
+            return [press]
+        if press.number in self._followed:
+            return self._followed[press.number]
+        journey = self._followed[press.number] = [press]
         for later in self.journeys.get(press.page_of or "", ()):
             last, there = journey[-1], leads_to(journey[-1])
             follows = later.page_from in {None, last.number} and later.page_act == f"{press.page_act}, led on"

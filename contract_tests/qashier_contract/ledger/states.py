@@ -70,9 +70,9 @@ class States:
         state: oracle.State | None = self.initial(observed)
         busy_until_ns = 0
         for write in observed.writes:
-            if write is exchange or exchange.is_before(write):
+            if write is exchange or self._until_ns(exchange) < write.sent_ns:
                 continue
-            until_ns = self._sessions.end_of(write).received_ns
+            until_ns = self._until_ns(write)
             if until_ns >= exchange.sent_ns or write.sent_ns <= busy_until_ns:
                 return None
             state = self._after_write(observed, state, write)
@@ -80,6 +80,10 @@ class States:
                 return None
             busy_until_ns = max(busy_until_ns, until_ns)
         return self._by_clock(observed, state, exchange)
+
+    def _until_ns(self, exchange: Exchange) -> int:
+        """When it was surely done: what is pressed on a page may take effect where that leads."""
+        return self._sessions.end_of(exchange).received_ns
 
     def initial(self, observed: ObservedSession) -> oracle.State:
         """How the session must have begun: by its request, or by what was shown where the request is odd."""
@@ -172,17 +176,20 @@ class States:
         """Whether a session may have ended between two views of it by what nobody recorded."""
         return self._shown is not None and first.get("status") == "open" != second.get("status")
 
-    @staticmethod
-    def is_alone(observed: ObservedSession, write: Exchange) -> bool:
+    def is_alone(self, observed: ObservedSession, write: Exchange) -> bool:
         """Whether no other write to the session was under way at the same time."""
-        return not any(other is not write and other.overlaps(write) for other in observed.writes)
+        return not any(
+            other.sent_ns <= self._until_ns(write) and write.sent_ns <= self._until_ns(other)
+            for other in observed.writes
+            if other is not write
+        )
 
     def following_read(self, observed: ObservedSession, write: Exchange) -> Exchange | None:
         """The first retrieve after a write with no other write in between, before the clock could interfere."""
         if not self.is_alone(observed, write):
             return None
         for read in observed.reads:
-            if not write.is_before(read):
+            if read.sent_ns <= self._until_ns(write):
                 continue
             if any(w is not write and write.sent_ns <= w.sent_ns < read.received_ns for w in observed.writes):
                 return None
