@@ -521,14 +521,27 @@ def test_what_a_page_shows_may_stand_in_its_fields(words: str) -> None:
     assert verdict("PAY-7", page_that_says(words.replace("value", "type=hidden value"))) is False
 
 
-def page_that_says(words: str) -> Story:
+def page_that_says(words: str, **asked: str) -> Story:
     """A session over two cups of Kopi for 360, and its open page."""
     story = Story(Capability.PAGE)
     story.opened("a")
+    born = story.exchanges[-1]
+    body = json.dumps({**born.request.json, **asked}).encode()
+    story.exchanges[-1] = replace(born, request=replace(born.request, body=body))
     shown = story.add("GET", "https://pay.example/a", 200, {}, account=None, page_of="a", page_act="view")
     reply = Reply(status=200, headers=(("content-type", "text/html"),), body=words.encode())
     story.exchanges[-1] = replace(shown, reply=reply)
     return story
+
+
+@pytest.mark.parametrize("click", ["location.href='{}'", "window.location.assign( '{}' ); return false"])
+def test_a_button_with_a_handler_may_be_the_way_back(click: str) -> None:
+    back = "https://s.example/basket?a=1"
+    for cancel_url, kept in ((back, True), (f"{back}&b=2", False)):
+        story = page_that_says(
+            f'<button type=button onclick="{click.format(back)}">Back</button>', cancel_url=cancel_url
+        )
+        assert verdict("PAY-4", story) is kept
 
 
 def test_a_customer_is_followed_though_another_press_comes_between() -> None:

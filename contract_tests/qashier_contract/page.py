@@ -45,7 +45,8 @@ class Page(HTMLParser):
         """Where links and forms lead to that only ask, absolute."""
         self.forms: list[dict[str, str]] = []
         """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, whether it has `other` buttons
-        than those of `_ACTS`, and what it sends unasked as `field:NAME`."""
+        than those of `_ACTS`, whether it `asks` for what has to be filled in, and what it sends unasked as
+        `field:NAME`."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
         self.has_script = False
@@ -142,6 +143,9 @@ class Page(HTMLParser):
             self._words.extend((attributes.get("value", ""), ""))
         if tag == "input" and self._form is not None and self._is_sent(attributes):
             self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
+        is_empty = "checked" not in attributes if kind in {"checkbox", "radio"} else not attributes.get("value")
+        if "required" in attributes and is_empty and self._form is not None:
+            self.forms[self._form]["asks"] = "yes"
         is_button = tag in {"button", "input"} and kind in {"submit", "image"}
         if is_button and self._form is not None and attributes.get("data-testid") not in self._ACTS:
             self.forms[self._form]["other"] = "yes"
@@ -155,6 +159,7 @@ class Page(HTMLParser):
             self._base = attributes["href"]
         if tag in {"a", "area"} and "href" in attributes:
             self.links.append(attributes["href"] or self._base)
+        self.links.extend(re.findall("""location[^"']*["'](https?://[^'"]*)["']""", attributes.get("onclick", "")))
 
     def handle_endtag(self, tag: str) -> None:
         self._part_words(tag)

@@ -261,6 +261,15 @@ def confirmed(inner: Inner, account: Account, session: Session, step: str, seen:
     return Answer(200, {}, f"<html><body>Are you sure?{form}</body></html>")
 
 
+def with_card_number(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """The page is shown again to who gave no number of a card, which a customer has to fill in."""
+    if seen.method == "POST" and b"act=card" in seen.body and b"number=4" not in seen.body:
+        seen = replace(seen, method="GET", body=b"")
+    answer: Answer = inner(account, session, step, seen)
+    field = '<input name=number required><button data-testid="pay-card">'
+    return replace(answer, content=str(answer.content).replace('<button data-testid="pay-card">', field))
+
+
 def back_by_a_button(text: str) -> str:
     """The way back is a button of a form that pays, and the total stands in a field that cannot be changed."""
     text = re.sub("^<p>(.*?)</p>", r'<input readonly value="\1">', text)
@@ -412,6 +421,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "pages behind a redirect": wrapped("page_of", behind_a_redirect),
     "pages that send a form elsewhere": wrapped("page_of", elsewhere),
     "pages for browsers alone": wrapped("page_of", to_browsers),
+    "pages that ask for a card": wrapped("page_of", with_card_number),
     "a way back by a button": result("drawn", back_by_a_button),
     "blanks around addresses": result("drawn", lambda text: re.sub('(href|action)="', r'\1=" \n', text)),
     "pages that ask again": wrapped("page_of", confirmed),
@@ -493,7 +503,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "blanks around addresses",
         "pages for browsers alone",
     ),
-    "one unusual currency": ("one unusual currency",),
+    "one unusual currency": ("one unusual currency", "pages that ask for a card"),
     "limits": ("429 now and then", "one clock for all accounts", "one currency"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button"),

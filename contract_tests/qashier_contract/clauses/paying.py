@@ -304,11 +304,13 @@ def paid_on_page(ledger: Ledger, act: str) -> Findings:
 
 
 def _asks_for_more(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:
-    """Whether what was pressed leads to another page of the session that has a form: to confirm it, say."""
+    """Whether a customer has more to do: to confirm it on another page of the session, or to fill in the form first."""
     shown = page_of(ledger.end_of(press))
     seen = next((page_of(e) for e in ledger.history.of(Operation.PAGE) if e.number == press.page_from), None)
-    is_another = shown is not None and seen is not None and shown.tests.keys() != seen.tests.keys()
-    return shown is not None and is_another and bool(shown.forms_to_pay(observed.id))
+    if shown is None or seen is None or not shown.forms_to_pay(observed.id):
+        return False
+    number = seen.tests.get(press.page_act or "", {}).get("form")
+    return shown.tests.keys() != seen.tests.keys() or (number is not None and "asks" in seen.forms[int(number)])
 
 
 def _is_cut_off(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:

@@ -124,7 +124,8 @@ class Sessions:
             key = exchange.request.idempotency_key
             if key is not None and len(key) > oracle.KEY_LENGTH and exchange.refused:
                 continue  # IDM-3: nothing was asked of the session
-            pressed = exchange.operation is Operation.PAGE and exchange.request.method == "POST"
+            is_sent = exchange.request.method == "POST" and not (exchange.page_act or "").endswith(", led on")
+            pressed = exchange.operation is Operation.PAGE and is_sent
             if exchange.operation in {Operation.EXPIRE, Operation.PAY} or pressed:
                 named.writes.append(exchange)
             read = exchange.operation is Operation.RETRIEVE and exchange.account == named.account
