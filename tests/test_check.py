@@ -71,12 +71,13 @@ def test_a_correct_implementation_keeps_every_clause(whole: Report) -> None:
 
 
 def test_every_clause_is_exercised_within_600_requests(whole: Report) -> None:
+    """Races aside: one whose requests did not meet, as on a busy machine, is held again."""
     history = whole.history
-    first = history.exchanges[:600]
-    number = first[-1].number
+    races = {driver.name for driver in every_driver() if driver.races}
+    number = [exchange.number for exchange in history.exchanges if exchange.scenario not in races][599]
     ledger = Ledger(
         History(
-            exchanges=first,
+            exchanges=tuple(exchange for exchange in history.exchanges if exchange.number <= number),
             deliveries=tuple(delivery for delivery in history.deliveries if delivery.number < number),
             endpoints=history.endpoints,
             terms=history.terms,
