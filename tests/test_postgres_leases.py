@@ -75,7 +75,7 @@ async def test_a_process_that_was_taken_for_dead_does_not_undo_what_another_did(
         return None, "too late"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one.dispatcher, "_post", slow)
+        patch.setattr(one.dispatcher, "_try", slow)
         flushing = asyncio.create_task(one.dispatcher.flush(ONE))
 
         async def is_claimed() -> bool:

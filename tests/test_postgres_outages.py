@@ -144,7 +144,7 @@ async def test_what_came_of_an_attempt_is_recorded_when_the_database_is_back(dat
 
         tasks: list[asyncio.Task[None]] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mock.dispatcher, "_post", answer)
+            patch.setattr(mock.dispatcher, "_try", answer)
             (attempt,) = await mock.dispatcher.flush(ONE)
         assert attempt.status == 200
         assert (await mock.accounts.snapshot(ONE)).pending == []

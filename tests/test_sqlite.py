@@ -59,7 +59,9 @@ def test_a_file_from_before_the_first_release_is_refused(file: Path) -> None:
     with sqlite3.connect(file) as database:
         database.execute(f"PRAGMA user_version = {FIRST - 1}")
     database.close()
-    with pytest.raises(StoreUnavailable, match=rf"before the first release \(schema {FIRST - 1}; .*a snapshot brings"):
+    with pytest.raises(
+        StoreUnavailable, match=rf"before the first release of .*\(schema {FIRST - 1}; .*a snapshot brings"
+    ):
         drive(store.open())
 
 

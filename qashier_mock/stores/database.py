@@ -29,6 +29,7 @@ _CHANGED_AT_ONCE: Final = 250
 """Rows that a long command writes or deletes at once: some 5 ms where they have many indexes."""
 
 READ_ACCOUNT: Final = "SELECT no, head, wake_at FROM mock_accounts WHERE id = ?"
+ADD_ACCOUNT: Final = "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
 
 
 @dataclass(slots=True)
@@ -108,8 +109,9 @@ class SqlUnit(Transaction):
     _is_locked: bool = field(init=False)
     _is_changed: bool = False
     _is_due_known: bool = True  # else the state's `delivery_due` has to be found again
-    _batch: list[Row] | None = None  # once the account is cleared: what is still to be written,
-    _batched: str = ""  # and the statement that does it
+    _is_cleared: bool = False
+    _waiting: list[Row] = field(default_factory=list)  # what is still to be written,
+    _writes: str = ""  # and the statement that does it
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
@@ -124,7 +126,8 @@ class SqlUnit(Transaction):
         try:
             if error is None or isinstance(error, ApiError):
                 error = None
-                if self._batch is not None:
+                await self._flush()
+                if self._is_cleared:
                     await self._end_clearing()
                 await self._write_back()
                 await self._rows.commit()
@@ -157,7 +160,7 @@ class SqlUnit(Transaction):
         wake_at = state.wake_at(state.deadline, delivery_due)
         if not self._is_changed and wake_at == self.row.wake_at:
             return
-        await self._rows.run(
+        await self._run(
             "UPDATE mock_accounts SET head = ?, wake_at = ?, mover = ? WHERE no = ?",
             rows.pack(state),
             wake_at,
@@ -180,17 +183,14 @@ class SqlUnit(Transaction):
         if not self._rows.suspends:
             self._number = -self.row.number
         await self._delete_all(self._number)
-        self._batch = []
-        self._is_due_known = True
+        self._is_cleared = self._is_due_known = True
 
     async def _end_clearing(self) -> None:
-        await self._write_batch()
-        self._batch = None
         self._drop_journal(self.account)
-        await self._rows.run("DELETE FROM mock_journal WHERE account = ?", self.account)
+        await self._run("DELETE FROM mock_journal WHERE account = ?", self.account)
         before, self.row.number = self.row.number, self._number
         if before != self._number:
-            await self._rows.run("UPDATE mock_accounts SET no = -no WHERE no = ?", before)
+            await self._run("UPDATE mock_accounts SET no = -no WHERE no = ?", before)
             await self._write_back()
             await self._pause()
             await self._delete_all(before)
@@ -208,38 +208,24 @@ class SqlUnit(Transaction):
             await asyncio.sleep(0)
             await self._rows.begin()
 
-    # statements whose first value is the number under which the account's rows stand
+    # statements
 
     async def _write(self, sql: str, *values: Any) -> None:
-        """Change rows; once the account is cleared, many at a time."""
-        if self._batch is not None:
-            return await self._write_many(sql, [values])
+        """Change rows of the account, together with others that the same statement changes."""
         if not self._is_locked:
             await self.lock()
-        await self._rows.run(sql, self._number, *values)
-        return None
+        if sql != self._writes or len(self._waiting) >= _CHANGED_AT_ONCE:
+            await self._flush()
+            self._writes = sql
+        self._waiting.append((self._number, *values))
 
-    async def _write_many(self, sql: str, values: Sequence[Row]) -> None:
-        """Change rows, once for each of the values."""
-        await self.lock()
-        numbered = [(self._number, *each) for each in values]
-        if self._batch is None:
-            return await self._run_many(sql, numbered)
-        if sql != self._batched:
-            await self._write_batch()
-        self._batched = sql
-        self._batch += numbered
-        if len(self._batch) >= _CHANGED_AT_ONCE:
-            await self._write_batch()
-        return None
-
-    async def _write_batch(self) -> None:
-        batch, self._batch = self._batch or [], []
-        await self._run_many(self._batched, batch)
-
-    async def _run_many(self, sql: str, values: Sequence[Row]) -> None:
-        for begin in range(0, len(values), _CHANGED_AT_ONCE):
-            await self._rows.many(sql, values[begin : begin + _CHANGED_AT_ONCE])
+    async def _flush(self) -> None:
+        """Write what is still to be written."""
+        values, self._waiting = self._waiting, []
+        if len(values) == 1:
+            await self._rows.run(self._writes, *values[0])
+        elif values:
+            await self._rows.many(self._writes, values)
             await self._pause()
 
     async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
@@ -253,14 +239,21 @@ class SqlUnit(Transaction):
         """Delete rows that may be very many; a long command lets others have their turn meanwhile."""
         await self.lock()
         if self._rows.suspends:
-            await self._rows.run(f"DELETE FROM mock_{table} WHERE {where}", *values)
+            await self._run(f"DELETE FROM mock_{table} WHERE {where}", *values)
             return
         some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {_CHANGED_AT_ONCE}"
-        while await self._rows.run(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
+        while await self._run(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
             await self._pause()
 
     async def _all(self, sql: str, *values: Any) -> list[Row]:
-        return await self._rows.run(sql, self._number, *values)
+        """What a statement finds whose first value is the number of the account."""
+        return await self._run(sql, self._number, *values)
+
+    async def _run(self, sql: str, *values: Any) -> list[Row]:
+        """Carry out a statement, after what is still to be written; the rows that it finds or returns."""
+        if self._waiting:
+            await self._flush()
+        return await self._rows.run(sql, *values)
 
 
 @lru_cache(maxsize=100)

@@ -32,7 +32,7 @@ from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
 from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
-from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
+from qashier_mock.stores.database import ADD_ACCOUNT, READ_ACCOUNT, AccountRow
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, statements
@@ -310,8 +310,7 @@ class _PostgresRows:
             await self.run(f"SET LOCAL lock_timeout = '{left_ms}ms'")
         locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
         if not locked:
-            new = pack(AccountState())
-            await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONFLICT DO NOTHING", account, new)
+            await self.run(ADD_ACCOUNT, account, pack(AccountState()))
             locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
         return AccountRow.of(locked)
 

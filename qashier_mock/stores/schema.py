@@ -87,15 +87,11 @@ def statements(where: str, version: int, *, serial: str, bytes_: str) -> list[st
     Raises:
         StoreUnavailable: A version that this one does not know has made it.
     """
-    if version > VERSION:
+    if version > VERSION or 0 < version < FIRST:
+        which = "a newer version" if version > VERSION else "a version before the first release"
         raise StoreUnavailable(
-            f"{where} was written by a newer version of qashier-mock (schema {version}; this one knows {VERSION}). "
-            "Upgrade qashier-mock, or give --store another place."
-        )
-    if 0 < version < FIRST:
-        raise StoreUnavailable(
-            f"{where} was written by a version of qashier-mock before the first release (schema {version}; this one "
-            f"reads {FIRST} and later). Give --store another place; a snapshot brings an account there."
+            f"{where} was written by {which} of qashier-mock (schema {version}; this one knows {FIRST} to {VERSION}). "
+            "Use that version, or give --store another place; a snapshot brings an account there."
         )
     steps = STEPS[max(0, version - FIRST + 1) :]
     return [each.replace("{serial}", serial).replace("{bytes}", bytes_) for step in steps for each in step]

@@ -69,7 +69,7 @@ class SqlTransaction(SqlUnit):
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
         state = await self.change()
-        changed = await self._rows.run(
+        changed = await self._run(
             "UPDATE mock_sessions SET status = ?, payment_status = ? WHERE account = ? AND id = ? AND status = ? "
             "RETURNING id",
             session.status.value,
@@ -194,7 +194,7 @@ class SqlTransaction(SqlUnit):
         if due is None or due > now:
             return ()
         self._is_due_known = False
-        found = await self._rows.run(
+        found = await self._run(
             "UPDATE mock_deliveries SET worker = ? WHERE account = ? AND id IN (SELECT id FROM mock_deliveries "
             "WHERE account = ? AND worker IS NULL AND due <= ? ORDER BY due, id LIMIT ?) RETURNING body",
             *(self.worker, self._number, self._number, now, limit),
@@ -270,8 +270,8 @@ class SqlTransaction(SqlUnit):
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
         # Whoever else is at this point waits until this transaction has ended, and sees then what it has done.
-        await self._rows.run("INSERT INTO mock_under_way (account, key) VALUES ('', 'reserve')")
-        await self._rows.run("DELETE FROM mock_under_way WHERE account = '' AND key = 'reserve'")
+        await self._run("INSERT INTO mock_under_way (account, key) VALUES ('', 'reserve')")
+        await self._run("DELETE FROM mock_under_way WHERE account = '' AND key = 'reserve'")
         wanted = list(ids)
         for chunk in [wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK)]:
             # What a long command that was cut off has left has no account.
@@ -283,11 +283,12 @@ class SqlTransaction(SqlUnit):
                 return next(each for each in chunk if each in foreign)
             await self._pause()
         await self._delete_many("reserved", "account = ?", abs(self._number))
-        await self._write_many(_RESERVE, [(each,) for each in wanted])
+        for each in wanted:
+            await self._write(_RESERVE, each)
         return None
 
     async def is_taken(self, object_id: str) -> bool:
-        found = await self._rows.run(
+        found = await self._run(
             "SELECT 1 FROM mock_sessions WHERE id = ? UNION ALL SELECT 1 FROM mock_reserved WHERE id = ?",
             object_id,
             object_id,

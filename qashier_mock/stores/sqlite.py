@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.stores.database import READ_ACCOUNT, AccountRow
+from qashier_mock.stores.database import ADD_ACCOUNT, READ_ACCOUNT, AccountRow
 from qashier_mock.stores.rows import Row, pack
 from qashier_mock.stores.schema import VERSION, statements
 from qashier_mock.stores.sql_store import SqlStore
@@ -176,7 +176,7 @@ class SqliteStore(SqlStore):
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         await self.begin()
         if not row.number:
-            await self.run("INSERT INTO mock_accounts (id, head) VALUES (?, ?)", account, pack(row.state))
+            await self.run(ADD_ACCOUNT, account, pack(row.state))
             ((row.number, *_),) = await self.run(READ_ACCOUNT, account)
         return row
 
