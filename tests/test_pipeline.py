@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_harness import KEY, Answer, Hooks, ask, build
+from pipeline_harness import KEY, Answer, Hooks, ask, build, limited
 
 from qashier_mock.pipeline.refusal import Refused
 
@@ -77,7 +77,7 @@ class TestRouting:
 class TestOrder:
     def test_refusals_come_in_the_order_of_the_contract(self) -> None:
         """Each step takes away the reason for one refusal; the next one then shows."""
-        app = build(max_body=10)
+        app = build(document=limited(10))
         wrong = b"[1,2,3,4,5,6]"
         text = [(b"content-type", b"text/plain"), (b"idempotency-key", b"")]
         steps: list[tuple[str, str, bytes, list[tuple[bytes, bytes]], bytes | None]] = [

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_harness import GOOD, TINY, Hooks, ask, build, echoes, operation, tiny
+from pipeline_harness import GOOD, Hooks, ask, build, limited
 
-from qashier_mock.pipeline.app import create_pipeline
-from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.schemas import Schema
 from qashier_mock.pipeline.unknown import MAX_UNKNOWN, close
 
@@ -131,21 +129,20 @@ class TestBodies:
         assert answer.json["arguments"] == {"body": {"name": "a"}}
 
     def test_a_body_in_pieces_is_counted(self) -> None:
-        app = build(max_body=20)
+        app = build(document=limited(20))
         assert ask(app, "POST", "/things", chunks=[b'{"name": "a"}', b" " * 7]).status == 200
         assert ask(app, "POST", "/things", chunks=[b'{"name": "a"}', b" " * 8]).status == 413
         assert ask(app, "POST", "/things", chunks=[b" " * 21]).status == 413
 
     def test_an_operation_may_have_a_limit_of_its_own(self) -> None:
-        document = tiny(lambda d: operation(d, "/things", "post").update({"x-max-body": 20}))
-        app = create_pipeline([(Document(document), [""])], echoes(TINY), Hooks(), max_body=10)
-        assert ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(20)).status == 200
-        refused = ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(21))
+        app = build(document=limited(3_000_000))
+        assert ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(3_000_000)).status == 200
+        refused = ask(app, "POST", "/things", body=b'{"name": "a"}'.ljust(3_000_001))
         assert (refused.status, refused.code) == (413, "body_too_large")
 
     @pytest.mark.parametrize("declared", [b"21", b"9" * 400])
     def test_a_body_announced_as_too_large_is_not_read(self, declared: bytes) -> None:
-        answer = ask(build(max_body=20), "POST", "/things", headers=[(b"content-length", declared)], chunks=[])
+        answer = ask(build(document=limited(20)), "POST", "/things", headers=[(b"content-length", declared)], chunks=[])
         assert (answer.status, answer.code) == (413, "body_too_large")
 
     @pytest.mark.parametrize("body", [b"garbage", b"x" * 3_000_000, b"{}"])

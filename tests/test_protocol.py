@@ -100,9 +100,7 @@ HANDLERS = {
 
 
 def make_app(hooks: Hooks, **handlers: Any) -> Any:
-    return create_pipeline(
-        [(Document(tiny()), ["", "/v1"])], {**HANDLERS, **handlers}, hooks, pages={"/pay": streamed}, max_body=2_000_000
-    )
+    return create_pipeline([(Document(tiny()), ["", "/v1"])], {**HANDLERS, **handlers}, hooks, pages={"/pay": streamed})
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY: Final = 2 * 1024 * 1024
+"""Bytes of a request body at most; an operation's `x-max-body` says otherwise."""
 
 Judge = Callable[[CompiledOperation, Reply, bytes, Sequence[tuple[bytes, bytes]]], None]
 """Raises for a reply (its operation, itself, its body, its headers) that the document does not describe."""
@@ -63,7 +64,6 @@ def create_pipeline(
     *,
     pages: Mapping[str, ASGIApp | None] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-    max_body: int = MAX_BODY,
     judge: Judge | None = None,
     timer: Callable[[], float] = time.perf_counter,
 ) -> CompiledApp:
@@ -78,7 +78,6 @@ def create_pipeline(
         pages: Foreign ASGI apps by path prefix (`/pay`); they get what no document has. The longest prefix wins, base
             paths of documents included. Their replies get a Request-Id too.
         lifespan: Called once at start; the context lasts as long as the app.
-        max_body: Bytes of a request body at most; an operation's `x-max-body` says otherwise.
         judge: Called with each reply that goes out; what it raises leaves the app. For tests.
         timer: Seconds, for `Call.started`.
 
@@ -94,7 +93,7 @@ def create_pipeline(
         return named[operation_id]
 
     foreign = Pages(pages or {}, [base_path for _, base_paths in documents for base_path in base_paths])
-    app = CompiledApp(hooks, foreign, max_body=max_body, judge=judge, timer=timer)
+    app = CompiledApp(hooks, foreign, judge=judge, timer=timer)
     for document, base_paths in documents:
         app.add_api(document.specification(), resolver=Resolver(function_resolver=find), base_paths=tuple(base_paths))
     idle = sorted(named.keys() - {operation.operation_id for operation in app.operations})
@@ -122,12 +121,9 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     shell: ASGIApp
 
-    def __init__(
-        self, hooks: Hooks, pages: Pages, *, max_body: int, judge: Judge | None, timer: Callable[[], float]
-    ) -> None:
+    def __init__(self, hooks: Hooks, pages: Pages, *, judge: Judge | None, timer: Callable[[], float]) -> None:
         self._hooks = hooks
         self._pages = pages
-        self._max_body = max_body
         self._delays = Delays()
         self._timer = timer
         self._router = Router()
@@ -223,7 +219,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 perform = partial(self._answer, operation, call, values, headers, receive, is_faulted=True)
                 return await self._apply_fault(fault, call, perform)
         if operation.body is not None:
-            limit = operation.max_body or self._max_body
+            limit = operation.max_body or MAX_BODY
             call.raw_body = await bodies.read(receive, headers.one.get(b"content-length"), limit)
             if call.raw_body or operation.body.required:
                 bodies.check_media_type(headers.all(b"content-type"), headers.all(b"content-encoding"))

@@ -423,6 +423,11 @@ def operation(document: dict[str, Any], path: str = "/things", method: str = "ge
     return found
 
 
+def limited(limit: int) -> dict[str, Any]:
+    """The tiny document, with a limit for the bodies of its creates."""
+    return tiny(lambda document: operation(document, "/things", "post").update({"x-max-body": limit}))
+
+
 def body_schema(document: dict[str, Any]) -> dict[str, Any]:
     content = operation(document, "/things", "post")["requestBody"]["content"]
     schema: dict[str, Any] = content["application/json"]["schema"]
