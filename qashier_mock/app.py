@@ -242,8 +242,8 @@ class MockApp:
                 live.tell(event)
 
         self.hooks.live = live
-        self.service.on_event(tell)
-        self.dispatcher.on_attempt(live.tell)
+        self.service.on_event = tell
+        self.dispatcher.on_attempt = live.tell
 
     def _public_url(self) -> str:
         return self.settings.public_url or self.address

@@ -35,7 +35,7 @@ class Clocks:
         self._dispatcher = dispatcher
         self._clock = clock
         self._moves: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
-        dispatcher.before_work(self.resume)
+        dispatcher.before_work = self.resume
 
     async def set(self, account: AccountId, *, to: int | None = None, frozen: bool | None = None) -> list[str]:
         """Set the account's clock: forward; back only while the account has no session.

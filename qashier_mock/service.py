@@ -92,18 +92,10 @@ class CheckoutService:
         self.advisor = Advisor(clock, strict=strict)
         self._rules = rules
         self._refuses_in_flight = policy.idempotency_in_flight == "conflict"
-        self._wake: Wake = lambda _account, _machine_instant: None
-        self._tell: Callable[[Event], None] | None = None
+        self.on_due: Wake = lambda _account, _machine_instant: None
+        self.on_event: Callable[[Event], None] | None = None  # called with each event that arises
         self._expired: dict[AccountId, dict[str, None]] = {}  # see `noting_expired`
         self._clocks: dict[AccountId, AccountClock] = {}  # as last seen; only of accounts whose clock was moved
-
-    def on_event(self, tell: Callable[[Event], None]) -> None:
-        """Call `tell` with each event that arises."""
-        self._tell = tell
-
-    def on_due(self, wake: Wake) -> None:
-        """Call `wake` whenever something will be due."""
-        self._wake = wake
 
     # the API
 
@@ -324,8 +316,8 @@ class CheckoutService:
             idempotency_key=None if request is None else request.idempotency_key,
         )
         await tx.add_event(event)
-        if self._tell is not None:
-            self._tell(event)
+        if self.on_event is not None:
+            self.on_event(event)
         await self.enqueue(tx, event, now)
 
     async def enqueue(self, tx: Transaction, event: Event, now: int) -> None:
@@ -365,7 +357,7 @@ class CheckoutService:
         """Wake whoever watches the time when this account next has something due."""
         wake_at = tx.state.wake_at(tx.next_deadline(), await tx.next_delivery_due())
         if wake_at is not None:
-            self._wake(tx.account, wake_at)
+            self.on_due(tx.account, wake_at)
 
     # inside a transaction
 

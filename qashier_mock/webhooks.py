@@ -88,13 +88,10 @@ class Dispatcher:
         self._agenda: list[tuple[int, AccountId]] = []
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
-        self._tell: Callable[[Attempt], None] | None = None
-        self._before_work: Callable[[AccountId], Awaitable[None]] | None = None
-        service.on_due(self.wake)
-
-    def before_work(self, step: Callable[[AccountId], Awaitable[None]]) -> None:
-        """Do `step` before each piece of background work on an account, where other processes share the store."""
-        self._before_work = step
+        self.on_attempt: Callable[[Attempt], None] | None = None  # called with each attempt that has ended
+        # Called before background work on an account, where other processes share the store.
+        self.before_work: Callable[[AccountId], Awaitable[None]] | None = None
+        service.on_due = self.wake
 
     # in the background
 
@@ -151,8 +148,8 @@ class Dispatcher:
 
     async def _see_to(self, account: AccountId) -> None:
         try:
-            if self._store.look_every is not None and self._before_work is not None:
-                await self._before_work(account)
+            if self._store.look_every is not None and self.before_work is not None:
+                await self.before_work(account)
             await self._service.sweep_some(account)
             await self._start_due(account)
             if self._room(account) <= 0:
@@ -345,8 +342,8 @@ class Dispatcher:
             self._rules.after_attempt(delivery, started_at=claimed.started_at, status=status) if is_pending else None
         )
         attempt = attempt_of(claimed, status, error, duration_ms, later)
-        if self._tell is not None:
-            self._tell(attempt)
+        if self.on_attempt is not None:
+            self.on_attempt(attempt)
         if not is_pending:  # the account was reset, or the endpoint removed, while the attempt was under way
             return attempt
         await tx.add_attempt(attempt)
@@ -369,10 +366,6 @@ class Dispatcher:
             secret = endpoint.secret + "!" * delivery.is_missigned
             headers[self._policy.signature_header] = sign(body, secret, encoding=self._policy.signature_encoding)
         return body, headers
-
-    def on_attempt(self, tell: Callable[[Attempt], None]) -> None:
-        """Call `tell` with each attempt that has ended."""
-        self._tell = tell
 
     def signature(self, event: Event, endpoint: WebhookEndpoint | None) -> str | None:
         """What an endpoint's deliveries of an event are signed with; None: it has no secret, or is gone."""

@@ -119,7 +119,7 @@ def test_restored_deliveries_are_still_to_be_made(harness: Harness) -> None:
     drive(harness.service.apply(ACCOUNT, session.id, Trigger.PAYMENT_SUCCEEDED))
     snapshot = drive(harness.accounts.snapshot(ACCOUNT))
     due: list[int] = []
-    harness.service.on_due(lambda _, instant: due.append(instant))
+    harness.service.on_due = lambda _, instant: due.append(instant)
     drive(harness.accounts.reset(ACCOUNT))
     drive(harness.accounts.restore(ACCOUNT, snapshot))
     assert due == [NOW]

@@ -189,7 +189,7 @@ class Alarm:
 
     def __init__(self, service: CheckoutService) -> None:
         self.set: list[tuple[str, int]] = []
-        service.on_due(lambda account, instant: self.set.append((account, instant)))
+        service.on_due = lambda account, instant: self.set.append((account, instant))
 
     def rung(self) -> list[int]:
         instants = [instant for _, instant in self.set]
