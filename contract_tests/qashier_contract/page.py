@@ -34,6 +34,8 @@ class Page(HTMLParser):
     """What does not part the letters around it: a customer reads `succ<em>essful</em>` as one word."""
     _ENDS_P = re.compile("address|article|aside|blockquote|div|dl|fieldset|footer|form|h[1-6r]|header|main|nav|ol|p|ul")
     """What ends a paragraph that was not ended: what begins a block of its own."""
+    _SENDS_ON = re.compile(r"""location[^"']*(["'])(https?:(?:\\.|(?!\1).)*)\1""")
+    """A handler of clicks that leads elsewhere."""
     _VOID = frozenset(
         {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
     )
@@ -159,7 +161,8 @@ class Page(HTMLParser):
             self._base = attributes["href"]
         if tag in {"a", "area"} and "href" in attributes:
             self.links.append(attributes["href"] or self._base)
-        self.links.extend(re.findall("""location[^"']*["'](https?://[^'"]*)["']""", attributes.get("onclick", "")))
+        for _, url in self._SENDS_ON.findall(attributes.get("onclick", "")):
+            self.links.append(re.sub(r"\\(.)", r"\1", url))
 
     def handle_endtag(self, tag: str) -> None:
         self._part_words(tag)

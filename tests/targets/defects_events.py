@@ -198,6 +198,9 @@ EVENT_DEFECTS: Final = {
             lambda inner, secret, body: inner(secret, json.dumps(json.loads(body), sort_keys=True).encode()),
         ),
     ),
+    "secret 0 taken for none": Defect(
+        "EVT-7", wrapped("webhook_headers", lambda inner, secret, body: inner(None if secret == "0" else secret, body))
+    ),
     "secret stripped": Defect("EVT-7", wrapped("signature", lambda inner, secret, body: inner(secret.strip(), body))),
 }
 

@@ -135,6 +135,12 @@ def any_bound(inner: Inner, query: str) -> dict[str, str]:
     return dict(inner("&".join(known)))
 
 
+def in_order(filters: dict[str, Any]) -> dict[str, Any]:
+    """The bounds of an interval that is none, the other way round."""
+    least, most = filters.get("gte", 0), filters.get("lte", 0)
+    return {**filters, "gte": most, "lte": least} if {"gte", "lte"} <= filters.keys() and least > most else filters
+
+
 READ_DEFECTS: Final = {
     "retrieve stale after expire": Defect("RET-1", wrapped("expire", stale_after_expire)),
     "retrieve rounds amounts": Defect(
@@ -194,6 +200,7 @@ READ_DEFECTS: Final = {
             lambda filters: without(*[bound for bound in BOUNDS if bound in filters][1:])(filters),
         ),
     ),
+    "bounds in any order": Defect("LIS-9", result("filters", in_order)),
     "empty list is 404": Defect("LIS-10", wrapped("list", none_is_404)),
     "walk skips": Defect("LIS-11", wrapped("list", skips)),
     "filter after limit": Defect("LIS-8", wrapped("chosen", limit_first)),

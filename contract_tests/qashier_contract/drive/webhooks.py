@@ -22,11 +22,11 @@ _SECRETS: Final = (
     "  péché ✓ with blanks \t\n",
     "0123abcdef456789",
     "c2VjcmV0" * 16,
-    "k",
+    "0",
     "clé",
     "C0FFEE99",
 )
-"""Secrets that an implementation might strip, decode (from base64, from hex), cut, encode otherwise, or find short."""
+"""Secrets that an implementation might strip, decode (base64, hex), cut, encode otherwise, or take for none."""
 _REFUSALS: Final = (500, 410, 302, DROP, 404, 503, 429, 301)
 """What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
 _TIMED: Final = (Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK)

@@ -94,7 +94,7 @@ def lists(context: RunContext) -> None:
 @driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
-    requests=65,
+    requests=66,
 )
 def lists_further(context: RunContext) -> None:
     account = context.account
@@ -112,6 +112,7 @@ def lists_further(context: RunContext) -> None:
     account.list(created_gte=middle, created_lte=middle, limit=3)
     account.list(created_gte=middle, created_lte=middle, limit=2)
     account.list(created_gt=middle, created_lt=middle)
+    account.list(created_gte=last, created_lte=start, limit=3)
     account.list(created_lte=0)
     account.list(created_gte=0, limit=3)
     # More than 31 bits have room for.
