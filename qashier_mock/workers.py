@@ -80,13 +80,9 @@ def run_workers(
 
 @dataclass(slots=True)
 class _Workers:
-    """The workers, as their parent sees them.
+    """The workers, as their parent sees them."""
 
-    Attributes:
-        is_stopping: They have been told to end.
-    """
-
-    is_stopping: bool = False
+    is_stopping: bool = False  # they have been told to end
     _alive: dict[int, int] = field(default_factory=dict)  # process id -> number of the worker
     _start_reports: int = -1  # where workers say how their start went
     _parent_pipe: int = -1  # closed by the system when this process dies, which is how the workers learn of it
@@ -117,11 +113,7 @@ class _Workers:
         listener.close()  # the workers have it; this process must not keep it open when they are gone
 
     def wait_until_ready(self) -> bool:
-        """Wait for every worker's report; whether all can answer, and nobody has asked to stop.
-
-        Raises:
-            WorkersFailed: One cannot.
-        """
+        """Wait for every worker's report; whether all can answer, and nobody has asked to stop."""
         missing = len(self._alive)
         with os.fdopen(self._start_reports, "r", encoding="utf-8") as reports:
             self._start_reports = -1
@@ -137,11 +129,7 @@ class _Workers:
         raise WorkersFailed("a worker has died while it started; its log says why")
 
     def watch(self) -> None:
-        """Wait until all have ended.
-
-        Raises:
-            WorkersFailed: Nobody told them to.
-        """
+        """Wait until all have ended, as they should once they were told to."""
         while self._alive and not self.is_stopping:
             pid, status = os.wait()
             self._log_exit(pid, status)

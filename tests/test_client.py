@@ -15,9 +15,8 @@ import requests
 from raw_server import raw_server, read_request
 
 from qashier_mock import MockServer
-from qashier_mock.client import MockAccount
+from qashier_mock.client import MockAccount, epoch_seconds, whole_seconds
 from qashier_mock.connections import Connections, MockRefused, MockUnreachable
-from qashier_mock.instants import epoch_seconds, whole_seconds
 
 KEYS = count()
 

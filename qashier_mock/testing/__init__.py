@@ -4,8 +4,7 @@ They are not in `pytest_plugin.py`, because a test run that does not use them sh
 work without pytest too: `QashierMockServer` is a context manager, in `unittest` for example.
 """
 
-from qashier_mock.testing.account import QashierMock
-from qashier_mock.testing.config import QashierMockConfig
+from qashier_mock.testing.account import QashierMock, QashierMockConfig
 from qashier_mock.testing.disorder import WebhookDisorder
 from qashier_mock.testing.server import QashierMockServer
 

@@ -6,8 +6,10 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from threading import RLock
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,13 +18,37 @@ from qashier_mock.client import FaultRule, MockAccount
 from qashier_mock.connections import Connections, MockError
 from qashier_mock.core.credentials import account_of
 from qashier_mock.receiver import WebhookReceiver
-from qashier_mock.testing.config import QashierMockConfig
 from qashier_mock.testing.report import sections
 
 # pytest shows the line of a test that a call of ours failed in, not our own frames; --full-trace shows them all.
 __tracebackhide__: Final = True
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QashierMockConfig:
+    """The configuration of a test run's mock. Override the fixture `qashier_mock_config` to return another one.
+
+    Attributes:
+        url: A running mock to use; None: one is started.
+        port: Where a started one listens; 0 picks a free port. Under xdist the number of the worker is added.
+        seed: What ids are drawn from, so that a test gets the same ids in every run; None: random.
+        strict: Whether advice about a request itself is a 4xx.
+        policy: A policy file (TOML), for a started one.
+        webhook_bind: The address on which the tests' receivers listen.
+        webhook_host: What the mock calls this machine when it delivers there; None: `webhook_bind`.
+        report: How many entries of each kind a failing test's report shows; 0: no report.
+    """
+
+    url: str | None = None
+    port: int = 0
+    seed: int | None = None
+    strict: bool = False
+    policy: Path | None = None
+    webhook_bind: str = "127.0.0.1"
+    webhook_host: str | None = None
+    report: int = 20
 
 
 class QashierMock(MockAccount):

@@ -7,8 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Self
 
 from qashier_mock.connections import Connections
-from qashier_mock.testing.account import QashierMock
-from qashier_mock.testing.config import QashierMockConfig
+from qashier_mock.testing.account import QashierMock, QashierMockConfig
 
 if TYPE_CHECKING:
     from qashier_mock.app import Settings
