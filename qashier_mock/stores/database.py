@@ -1,7 +1,7 @@
-"""A unit of work on an SQL database: how it gets in, locks the account's row, and ends.
+"""A unit of work on an SQL database: how it begins, locks the account's row, and ends.
 
-A database differs from another in how statements get there, how a row is locked and how a transaction ends. All of
-that is `Rows`, which each store implements; the statements are the same, with `?` for each value.
+Databases differ in how statements get there, how a row is locked and how a transaction ends: that is `Rows`, which each
+store implements. The statements are the same for all, with `?` for each value.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
@@ -34,7 +34,7 @@ ADD_ACCOUNT: Final = "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONF
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account's own row: its number (0: there is no row), its state, and when the row says that something is due."""
+    """An account's own row: its number (0: there is none), its state, and when something is due (see `wake_at`)."""
 
     number: int = 0
     state: AccountState = field(default_factory=AccountState)
@@ -53,7 +53,7 @@ class Rows(Protocol):
     """How statements get to a database.
 
     Attributes:
-        suspends: Whether others in this process have their turn while a statement is carried out.
+        suspends: Whether other tasks of this process run while a statement does.
     """
 
     suspends: bool
@@ -91,10 +91,10 @@ class Rows(Protocol):
 
 @dataclass(slots=True, eq=False, repr=False)
 class SqlUnit(Transaction):
-    """One account's unit of work, without what it finds and keeps: that is `SqlTransaction`.
+    """One account's unit of work, but for what it reads and writes: that is `SqlTransaction`.
 
-    Nearly every command needs the account's own row, and a command that writes locks that row first: commands on one
-    account happen one after the other, commands on others beside it.
+    Nearly every command needs the account's own row. One that writes locks it first, so commands on one account happen
+    one after the other, and those on other accounts beside them.
     """
 
     account: AccountId
@@ -174,9 +174,9 @@ class SqlUnit(Transaction):
     async def clear(self) -> None:
         """See `Transaction.clear`.
 
-        Where others have their turn meanwhile, it is one transaction. Else what is written from here on stands under
+        Where statements suspend, it is one transaction. Elsewhere it is many: what is written from here on stands under
         the negative of the account's number, and one commit makes that its number. A process that is killed before that
-        has done nothing. One that is killed after it leaves rows that nobody finds, until the account is cleared again.
+        commit has done nothing. One that is killed after it leaves rows that nobody finds until the next clearing.
         """
         state = await self.change()
         self.state = self.row.state = AccountState(drawn=state.drawn)
@@ -200,7 +200,7 @@ class SqlUnit(Transaction):
             await self._delete_many(table, "account = ?", number)
 
     async def _pause(self) -> None:
-        """Let others have their turn in a long command; where it would not let them otherwise, commit before that."""
+        """In a long command, let other tasks run; where statements do not suspend, commit before that."""
         if self._long and self._rows.suspends:
             await asyncio.sleep(0)
         elif self._long:
@@ -236,7 +236,7 @@ class SqlUnit(Transaction):
         await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
 
     async def _delete_many(self, table: str, where: str, *values: Any) -> None:
-        """Delete rows that may be very many; a long command lets others have their turn meanwhile."""
+        """Delete rows that may be very many, some at a time."""
         await self.lock()
         if self._rows.suspends:
             await self._run(f"DELETE FROM mock_{table} WHERE {where}", *values)

@@ -17,20 +17,20 @@ from qashier_mock.stores.database import Rows
 _log = logging.getLogger(__name__)
 
 _WRITE_EVERY: Final = 0.1
-"""Seconds that a request waits at most until it stands in its journal."""
+"""Seconds at most until a request is written to its journal."""
 
 _WRITE_AGAIN_AFTER: Final = 1.0
-"""Seconds until a journal is written again that could not be."""
+"""Seconds until the next try, where the store could not be used."""
 
 _MOST_WAITING: Final = 10_000
 """Requests that wait to be written, at most."""
 
 _PRUNE_AFTER: Final = 250
-"""Entries that a journal may hold beyond its capacity until the oldest are removed."""
+"""Entries beyond its capacity that a journal may hold before the oldest are removed."""
 
 _COUNTED: Final = 2_000
-"""Journals of which it is known how much they have grown. Of those beyond, the one that has stood still for longest is
-cut to its capacity, and dropped where the account has nothing else: ever new keys must not fill the disk."""
+"""Journals whose growth is counted. Beyond that, the one that was written to longest ago is cut to its capacity, and
+dropped where the account has nothing else: ever new keys must not fill the disk."""
 
 _DROP: Final = "DELETE FROM mock_journal WHERE account = ? AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)"
 _CUT: Final = (
@@ -53,7 +53,7 @@ class Journals:
         self._unpruned: dict[AccountId, int] = {}  # entries since a journal was last cut to its capacity
 
     def add(self, account: AccountId, entry: JournalEntry) -> None:
-        """Write that later. When too many wait already, the oldest is not remembered."""
+        """Have an entry written. When too many wait, the oldest is dropped."""
         self._waiting.append((account, entry))
         if len(self._waiting) > _MOST_WAITING:
             del self._waiting[0]
@@ -61,7 +61,7 @@ class Journals:
             self._task = asyncio.get_running_loop().create_task(self._write_later())
 
     def drop(self, account: AccountId) -> None:
-        """Write nothing of that account that waits."""
+        """Drop what waits of an account."""
         self._waiting = [each for each in self._waiting if each[0] != account]
 
     async def read(self, account: AccountId, most: int) -> Sequence[JournalEntry]:
@@ -72,7 +72,7 @@ class Journals:
         return tuple([rows.unpack_entry(row) for row in reversed(found)])
 
     async def close(self) -> None:
-        """Stop writing, once all that waits is written."""
+        """Write all that waits, and stop."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -95,7 +95,7 @@ class Journals:
                 _log.exception("requests are missing in the journal")
 
     async def _flush(self) -> None:
-        """Write all that waits; whoever wants to read waits for what is being written, too."""
+        """Write all that waits. A second caller waits for what the first one is writing."""
         async with self._turn:
             entries, self._waiting = self._waiting, []
             if not entries:

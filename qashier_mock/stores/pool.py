@@ -1,7 +1,8 @@
 """Connections to PostgreSQL, and what its errors mean.
 
-The pool of the driver's own package reconnects in the background with delays that double, and after some time gives up.
-This one replaces a connection that broke when the next is needed.
+The driver has a pool of its own, `psycopg_pool`. That one reconnects in the background, with delays that double, while
+commands wait without learning why; it gives up after some time. This one connects when a command needs it, so that the
+command fails at once, with the reason, and the first one after the database is back succeeds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from qashier_mock.stores.base import StoreUnavailable
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 LONGEST_WAIT: Final = 10.0
-"""Seconds that a command waits at most: for others on the same account, for a connection, and for a lock, in all."""
+"""Seconds that a command waits at most, in all: for others on its account, for a connection, and for a lock."""
 
 _CONNECTION: Final[Mapping[str, int | str]] = {
     "connect_timeout": 3,
@@ -100,7 +101,7 @@ class Pool:
             self._free.release()
 
     def translated(self, error: psycopg.Error) -> Exception:
-        """What is the database's or the network's trouble as `StoreUnavailable`; a mistake of ours as it is."""
+        """Trouble of the database or the network as `StoreUnavailable`; a mistake of ours as it is."""
         told = " ".join(str(error).split()) or type(error).__name__
         match error:
             case psycopg.errors.InsufficientPrivilege() | psycopg.errors.InvalidSchemaName():

@@ -1,12 +1,12 @@
 """State in PostgreSQL: it survives, and any number of processes and machines work on it.
 
-Only what other engines that speak its protocol know as well is used here: rows are locked with `FOR UPDATE`; there
-are no advisory locks, no notifications, no extension. A command locks the row of its account, so commands on one
-account happen one after the other, whichever process they came to. A command that only reads takes no lock.
+Only what other engines with its protocol know, too, is used here: rows are locked with `FOR UPDATE`; there are no
+advisory locks, no notifications, no extension. A command locks the row of its account, so commands on one account
+happen one after the other, whichever process they came to. A command that only reads takes no lock.
 
-No process is special. Each says every second that it lives. What a process has claimed when it dies (deliveries that
-it was attempting, a clock that it was moving) is anybody's again some seconds later, and whoever looks first sees to
-it. All of that is measured by the clock of the database, the one that the processes have in common.
+No process is special. Each renews its lease every second. Once the lease of one has ended, whoever looks first releases
+what that process had claimed (deliveries under way, a clock on the move). Leases go by the database's clock, which all
+processes share.
 
 While the database is gone every command fails with `StoreUnavailable`, and the first one after it is back succeeds:
 connections that broke are replaced when they are needed.
@@ -44,16 +44,16 @@ CONNECTIONS: Final = 10
 """Connections of one process at most; whoever finds none free waits."""
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""The lock of the account's row is what orders commands; each statement after it sees what those before have done."""
+"""The lock of the account's row orders commands; each statement after it sees what commands before have done."""
 
 _BEGIN_ONE_MOMENT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Each statement sees what the first one saw."""
 
 _ALIVE_FOR: Final = 5.0
-"""Seconds after its last sign of life that a process is taken for dead."""
+"""Seconds that a lease lasts: after that a process is taken for dead."""
 
 _BEAT_EVERY: Final = 1.0
-"""Seconds between two signs of life."""
+"""Seconds after which a process renews its lease."""
 
 _NOW: Final = "CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)"
 """The database's clock, milliseconds."""
@@ -71,7 +71,7 @@ class PostgresStore(SqlStore):
 
         Args:
             url: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, with any of libpq's parameters.
-            alive_for: Seconds after its last sign of life that this process is taken for dead by others.
+            alive_for: Seconds that this process's lease lasts.
 
         Raises:
             StoreUrlError: It is no such URL.
@@ -86,22 +86,22 @@ class PostgresStore(SqlStore):
             ) from None
         self._where = f"PostgreSQL at {known.get('host', 'localhost')} (database {known.get('dbname', 'by default')})"
         self._pool = Pool(url, self._where, known, size=CONNECTIONS)
-        self._heart = Pool(url, self._where, known, size=1)  # a sign of life waits for no command
+        self._heart = Pool(url, self._where, known, size=1)  # the lease is renewed however many commands wait
         self._alive_for = alive_for
         self._lease_ms = int(alive_for * 1000)
         self._beating: asyncio.Task[None] | None = None
         # Commands on one account wait for each other here and not in the database, where each would wait with a
         # connection that others could use.
         self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
-        self._regular_since: float | None = None  # since when, by the event loop's clock, signs of life got through
+        self._regular_since: float | None = None  # since when, by the event loop's clock, the lease could be renewed
 
     # opening and closing
 
     async def open(self) -> None:
-        """Connect, bring the database to this version, and say that this process lives.
+        """Connect, bring the database to this version, and take a lease.
 
         Raises:
-            StoreUnavailable: It cannot be reached or used, or is a newer version's.
+            StoreUnavailable: It cannot be reached or used, or is of another version.
         """
         self._pool.open()
         self._heart.open()
@@ -175,7 +175,7 @@ class PostgresStore(SqlStore):
         await self._pool.close()
         await self._heart.close()
 
-    # signs of life
+    # the lease
 
     async def _beat(self) -> None:
         sign = (
@@ -191,10 +191,10 @@ class PostgresStore(SqlStore):
             except StoreUnavailable:
                 self._regular_since = None
             except Exception:  # noqa: BLE001 - the next one may get through
-                _log.exception("no sign of life could be given")
+                _log.exception("the lease could not be renewed")
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
-        # After the database was gone nobody's sign of life is fresh: those that live get the time to give one first.
+        # Once the database is back, all leases have ended: processes that live get the time to renew theirs first.
         since = self._regular_since
         if since is not None and asyncio.get_running_loop().time() - since >= self._alive_for:
             await self.release_workers(f"alive_until < {_NOW}")
@@ -315,7 +315,7 @@ class _PostgresRows:
         return AccountRow.of(locked)
 
     async def _claim(self, account: AccountId, key: str) -> None:
-        """Say that this key is under way, to nobody but those who ask for it: the row is gone with the transaction."""
+        """Claim a key for this transaction: no other can insert the row until it ends, and then the row is gone."""
         await self.run("SET LOCAL lock_timeout = '1ms'")
         try:
             await self.run("INSERT INTO mock_under_way (account, key) VALUES (?, ?)", account, key)

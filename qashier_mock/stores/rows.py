@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 def _reads(unpack: Callable[P, R]) -> Callable[P, R]:
-    """Say of a row that no value was ever packed into that the store is damaged: it is no mistake of a request."""
+    """Say that the store is damaged where a row holds no value; that is no mistake of a request."""
 
     @wraps(unpack)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:

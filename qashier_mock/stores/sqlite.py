@@ -37,7 +37,7 @@ _APPLICATION_ID: Final = 0x51534D4B
 _SETTINGS: Final = {"journal_mode": "WAL", "synchronous": "NORMAL", "cache_size": -65536, "temp_store": "MEMORY"}
 
 _ROWS_KEPT: Final = 10_000
-"""Accounts whose rows are remembered; nobody else can change them in the file."""
+"""Accounts whose rows are cached, at most. No other process can change them in the file."""
 
 _DISK: Final = SimpleNamespace(open=os.open, close=os.close, stat=os.stat)
 """The machine's disk, whatever a test puts in the place of `os`."""
@@ -62,10 +62,10 @@ class SqliteStore(SqlStore):
         self._long: dict[AccountId, asyncio.Event] = {}  # long commands, and what ends with each
 
     async def open(self) -> None:
-        """Lock the file, bring it to this version, and take over what the process before has left.
+        """Lock the file, bring it to this version, and release what the process before had claimed.
 
         Raises:
-            StoreUnavailable: It cannot be opened, is in use or damaged, is no file of ours, or a newer version's.
+            StoreUnavailable: It cannot be opened, is in use or damaged, is no file of ours, or of another version.
         """
         try:
             with suppress(FileExistsError):  # it holds secrets, so that nobody else may read it
@@ -159,7 +159,7 @@ class SqliteStore(SqlStore):
             await self.run("COMMIT")
 
     def _roll_back(self) -> None:
-        """Undo what was not committed; where even that fails, the file undoes it when it is opened next."""
+        """Undo what was not committed. Where that fails, SQLite does it when the file is opened next."""
         if self._database is not None and self._database.in_transaction:
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
@@ -205,7 +205,7 @@ class SqliteStore(SqlStore):
         )
 
     def _translated(self, error: sqlite3.Error) -> Exception:
-        """What is the file's or the disk's trouble as `StoreUnavailable`; a mistake of ours as it is."""
+        """Trouble of the file or the disk as `StoreUnavailable`; a mistake of ours as it is."""
         is_ours = isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError)
         return error if is_ours else StoreUnavailable(_told(self._path, error))
 

@@ -12,7 +12,7 @@ from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores.postgres import PostgresStore
 
 SOON = 0.4
-"""Seconds after which a process that gives no sign of life is taken for dead, here."""
+"""Seconds that the lease of a process lasts here."""
 
 
 class Processes:
