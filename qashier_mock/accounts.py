@@ -56,12 +56,7 @@ _SESSION_BYTES: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
-    """What an account's clock shows.
-
-    Attributes:
-        now: Epoch seconds.
-        frozen: Whether it is frozen.
-    """
+    """What an account's clock shows, epoch seconds, and whether it is frozen."""
 
     now: int
     frozen: bool
@@ -71,9 +66,7 @@ class ClockReading:
 class AccountSnapshot:
     """A whole account at one moment, without secrets, its journal and attempts under way.
 
-    Attributes:
-        drawn: How many ids have been drawn.
-        sessions: In order of creation, `sequence` counting from 0.
+    `drawn` is how many ids have been drawn. Sessions are in order of creation, `sequence` counting from 0.
     """
 
     clock: ClockReading
@@ -354,11 +347,7 @@ _LED_TO: Final = {move.status: move for move in TRANSITIONS.values()}
 
 
 def check_snapshot(snapshot: AccountSnapshot) -> None:
-    """Refuse a snapshot that contradicts itself.
-
-    Raises:
-        SnapshotInvalid: It contradicts itself; the error names where.
-    """
+    """Refuse a snapshot that contradicts itself; the error names where."""
     now = snapshot.clock.now
     if now > LATEST:
         raise SnapshotInvalid(f"its clock is beyond {LATEST}, the last instant that one can show", "clock.now")

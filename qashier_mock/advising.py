@@ -36,11 +36,7 @@ class Advisor:
         return self._strict if strict is None else strict
 
     async def about(self, tx: Transaction, request: RequestRef, now: int) -> Sequence[Advice]:
-        """What the request itself earns.
-
-        Raises:
-            RequestInvalid: The account is strict.
-        """
+        """What the request itself earns; a strict account refuses it instead."""
         if not request.advice:
             return ()
         if self.is_strict(tx):

@@ -35,12 +35,7 @@ FaultAction = Literal["delay", "status", "drop", "truncate", "lose_answer", "dup
 
 
 class FaultRule:
-    """A fault rule in force. As a context manager it ends with the block, otherwise with `remove()`.
-
-    Attributes:
-        id: Names the rule.
-        is_about_webhooks: Whether it is about webhooks; otherwise it is about calls.
-    """
+    """A fault rule in force, by its id. As a context manager it ends with the block, otherwise with `remove()`."""
 
     def __init__(self, account: MockAccount, rule: answers.Fault) -> None:
         self._account = account

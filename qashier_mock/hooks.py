@@ -53,11 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 class AppHooks:
-    """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember.
-
-    Attributes:
-        is_local: Whether the server is bound to loopback.
-    """
+    """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember."""
 
     def __init__(
         self,
@@ -72,7 +68,7 @@ class AppHooks:
     ) -> None:
         self._policy = policy
         self.public_host = None if public_url is None else host_of(urlsplit(public_url).netloc)
-        self.is_local = False
+        self.is_local = False  # whether the server is bound to loopback
         self._service = service
         self._accounts = accounts
         self._store = store

@@ -46,11 +46,7 @@ class HttpMessage:
 
 @dataclass(slots=True)
 class Request(HttpMessage):
-    """One request, read whole.
-
-    Attributes:
-        path: As received, without the base path.
-    """
+    """One request, read whole; its path is as received, without the base path."""
 
     method: str
     path: str

@@ -73,11 +73,9 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class AdviceNote:
-    """Advice as the account remembers it: when it was first given, and how often it applied.
+    """Advice as the account remembers it: to which request it applied first, if to any, when, and how often.
 
-    Attributes:
-        request_id: The first request that it applied to, if any.
-        at: Epoch seconds of the account's clock.
+    `at` is in epoch seconds of the account's clock.
     """
 
     advice: Advice

@@ -88,8 +88,7 @@ class CreateSession:
 class CheckoutSession:
     """One session at one moment. A change makes a new value.
 
-    Attributes:
-        sequence: The session's place in its account's order of creation, from 0; never shown.
+    `sequence` is its place in its account's order of creation, from 0; never shown.
     """
 
     id: str
@@ -117,8 +116,7 @@ class CheckoutSession:
 class Event:
     """Something that happened to a session, with the session right after it (EVT-1, EVT-3).
 
-    Attributes:
-        request_id: The API request that caused it; None when the customer or the clock did (EVT-4).
+    `request_id` is the API request that caused it; None when the customer or the clock did (EVT-4).
     """
 
     id: str
@@ -134,8 +132,7 @@ class Event:
 class WebhookEndpoint:
     """Where an account's events are delivered.
 
-    Attributes:
-        secret: Signs deliveries when set; never rendered, logged or put into a snapshot (EVT-7).
+    `secret` signs deliveries when set; it is never rendered, logged or put into a snapshot (EVT-7).
     """
 
     id: str

@@ -13,7 +13,6 @@ class RequestRef(NamedTuple):
 
     Attributes:
         id: Its `Request-Id`.
-        idempotency_key: As sent, or None.
         fingerprint: Identifies operation, session and parsed body, to tell a repeat from another request (IDM-9).
         advice: Advice about the request itself; strict accounts refuse it instead.
     """

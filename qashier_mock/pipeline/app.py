@@ -113,13 +113,9 @@ def create_pipeline(
 
 
 class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no types
-    """The ASGI app: what happens to one request, from its head to its answer.
+    """The ASGI app: what happens to one request, from its head to its answer."""
 
-    Attributes:
-        shell: Connexion's own app around this one, which sees to the lifespan.
-    """
-
-    shell: ASGIApp
+    shell: ASGIApp  # Connexion's own app around this one, which sees to the lifespan
 
     def __init__(self, hooks: Hooks, pages: Pages, *, judge: Judge | None, timer: Callable[[], float]) -> None:
         self._hooks = hooks

@@ -77,11 +77,7 @@ def check_media_type(types: Sequence[bytes], codings: Sequence[bytes]) -> None:
 
 
 class BodyParser:
-    """The body of one operation.
-
-    Attributes:
-        required: Whether there must be one.
-    """
+    """The body of one operation, and whether there must be one."""
 
     __slots__ = ("_closed", "_reader", "_schema", "_walker", "required")
 

@@ -29,16 +29,12 @@ Pattern = tuple[bytes | None, ...]
 
 
 class Router:
-    """All paths of all documents, under their base paths.
-
-    Attributes:
-        static: Routes without parameters, by raw path.
-    """
+    """All paths of all documents, under their base paths."""
 
     __slots__ = ("_last", "_patterns", "_routes", "static")
 
     def __init__(self) -> None:
-        self.static: dict[bytes, Route] = {}
+        self.static: dict[bytes, Route] = {}  # routes without parameters, by raw path
         self._last: dict[bytes, Route] = {}  # routes whose only parameter is their last segment, by what is before it
         self._routes: dict[Pattern, Route] = {}
         self._patterns: dict[int, list[Pattern]] = {}  # by their length, those with names in front before others

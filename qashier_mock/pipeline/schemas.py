@@ -98,11 +98,7 @@ def _admit_null(out: JSON, where: str) -> None:
 
 
 class Schema:
-    """One compiled schema.
-
-    Attributes:
-        is_valid: Whether a value is valid; raises ValueError where it is nested too deeply to be judged.
-    """
+    """One compiled schema; `is_valid` raises ValueError for a value that is nested too deeply to be judged."""
 
     __slots__ = ("is_valid", "source")
 
