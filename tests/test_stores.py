@@ -217,8 +217,8 @@ async def test_ids_that_are_gone_do_not_fill_the_store(mock: Mock) -> None:
         reserved = {*mock.store.reserved}
     else:
         assert isinstance(mock.store, SqlStore)
-        async with mock.store.rows() as rows:
-            reserved = {object_id for (object_id,) in await rows.run("SELECT id FROM mock_reserved")}
+        async with mock.store.connection() as connection:
+            reserved = {object_id for (object_id,) in await connection.run("SELECT id FROM mock_reserved")}
     assert reserved == {"cs_test_always", "cs_test_4"}
 
 

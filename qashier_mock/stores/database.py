@@ -1,7 +1,7 @@
 """A unit of work on an SQL database: how it begins, locks the account's row, and ends.
 
-Databases differ in how statements get there, how a row is locked and how a transaction ends: that is `Rows`, which each
-store implements. The statements are the same for all, with `?` for each value.
+Databases differ in how statements get there, how a row is locked and how a transaction ends: each store has its own
+`Connection` for that. The statements are the same for all, with `?` for each value.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
@@ -49,8 +49,8 @@ class AccountRow:
         return cls(number, rows.unpack(AccountState, head), wake_at)
 
 
-class Rows(Protocol):
-    """How statements get to a database.
+class Connection(Protocol):
+    """A connection to a database.
 
     Attributes:
         suspends: Whether other tasks of this process run while a statement does.
@@ -99,7 +99,7 @@ class SqlUnit(Transaction):
 
     account: AccountId
     worker: int
-    _rows: Rows
+    _connection: Connection
     _drop_journal: Callable[[AccountId], None]  # that still waits to be written
     _reading: bool
     _long: bool
@@ -115,7 +115,7 @@ class SqlUnit(Transaction):
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
-        row, self._is_locked = await self._rows.enter(self.account, reading=self._reading, long=self._long)
+        row, self._is_locked = await self._connection.enter(self.account, reading=self._reading, long=self._long)
         self._use(row)
         return self
 
@@ -130,18 +130,18 @@ class SqlUnit(Transaction):
                 if self._is_cleared:
                     await self._end_clearing()
                 await self._write_back()
-                await self._rows.commit()
+                await self._connection.commit()
                 row = self.row
         except BaseException as failure:
             error = failure
             raise
         finally:
-            await self._rows.leave(self.account, row, is_sound=error is None or isinstance(error, Exception))
+            await self._connection.leave(self.account, row, is_sound=error is None or isinstance(error, Exception))
 
     async def lock(self) -> AccountState:
         """The state, locked."""
         if not self._is_locked:
-            self._use(await self._rows.lock(self.account, self.row))
+            self._use(await self._connection.lock(self.account, self.row))
             self._is_locked = True
         return self.state
 
@@ -180,7 +180,7 @@ class SqlUnit(Transaction):
         """
         state = await self.change()
         self.state = self.row.state = AccountState(drawn=state.drawn)
-        if not self._rows.suspends:
+        if not self._connection.suspends:
             self._number = -self.row.number
         await self._delete_all(self._number)
         self._is_cleared = self._is_due_known = True
@@ -201,12 +201,12 @@ class SqlUnit(Transaction):
 
     async def _pause(self) -> None:
         """In a long command, let other tasks run; where statements do not suspend, commit before that."""
-        if self._long and self._rows.suspends:
+        if self._long and self._connection.suspends:
             await asyncio.sleep(0)
         elif self._long:
-            await self._rows.commit()
+            await self._connection.commit()
             await asyncio.sleep(0)
-            await self._rows.begin()
+            await self._connection.begin()
 
     # statements
 
@@ -223,9 +223,9 @@ class SqlUnit(Transaction):
         """Write what is still to be written."""
         values, self._waiting = self._waiting, []
         if len(values) == 1:
-            await self._rows.run(self._writes, *values[0])
+            await self._connection.run(self._writes, *values[0])
         elif values:
-            await self._rows.many(self._writes, values)
+            await self._connection.many(self._writes, values)
             await self._pause()
 
     async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
@@ -238,7 +238,7 @@ class SqlUnit(Transaction):
     async def _delete_many(self, table: str, where: str, *values: Any) -> None:
         """Delete rows that may be very many, some at a time."""
         await self.lock()
-        if self._rows.suspends:
+        if self._connection.suspends:
             await self._run(f"DELETE FROM mock_{table} WHERE {where}", *values)
             return
         some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {_CHANGED_AT_ONCE}"
@@ -253,7 +253,7 @@ class SqlUnit(Transaction):
         """Carry out a statement, after what is still to be written; the rows that it finds or returns."""
         if self._waiting:
             await self._flush()
-        return await self._rows.run(sql, *values)
+        return await self._connection.run(sql, *values)
 
 
 @lru_cache(maxsize=100)

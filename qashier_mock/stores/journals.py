@@ -12,7 +12,7 @@ from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import StoreUnavailable
-from qashier_mock.stores.database import Rows
+from qashier_mock.stores.database import Connection
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ _SELECT: Final = "SELECT body, path, request, response FROM mock_journal WHERE a
 class Journals:
     """The journals of all accounts."""
 
-    def __init__(self, way_in: Callable[[], AbstractAsyncContextManager[Rows]]) -> None:
-        self._way_in = way_in
+    def __init__(self, connection: Callable[[], AbstractAsyncContextManager[Connection]]) -> None:
+        self._connect = connection
         self._waiting: list[tuple[AccountId, JournalEntry]] = []
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -67,8 +67,8 @@ class Journals:
     async def read(self, account: AccountId, most: int) -> Sequence[JournalEntry]:
         """See `Store.journal`."""
         await self._flush()
-        async with self._way_in() as way_in:
-            found = await way_in.run(_SELECT, account, most)
+        async with self._connect() as connection:
+            found = await connection.run(_SELECT, account, most)
         return tuple([rows.unpack_entry(row) for row in reversed(found)])
 
     async def close(self) -> None:
@@ -108,19 +108,19 @@ class Journals:
             self._is_failing = False
 
     async def _write(self, entries: Sequence[tuple[AccountId, JournalEntry]]) -> None:
-        async with self._way_in() as way_in:
-            await way_in.begin()
-            await way_in.many(_INSERT, [(account, *rows.pack_entry(entry)) for account, entry in entries])
-            await self._prune([account for account, _ in entries], way_in)
-            await way_in.commit()
+        async with self._connect() as connection:
+            await connection.begin()
+            await connection.many(_INSERT, [(account, *rows.pack_entry(entry)) for account, entry in entries])
+            await self._prune([account for account, _ in entries], connection)
+            await connection.commit()
 
-    async def _prune(self, written: Sequence[AccountId], way_in: Rows) -> None:
+    async def _prune(self, written: Sequence[AccountId], connection: Connection) -> None:
         for account in written:
             self._unpruned[account] = self._unpruned.pop(account, 0) + 1
         beyond = list(self._unpruned)[: max(0, len(self._unpruned) - _COUNTED)]
         grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
         for account in {*grown, *beyond}:
             if account in beyond:
-                await way_in.run(_DROP, account, account)
-            await way_in.run(_CUT, account, account, CAPACITY)
+                await connection.run(_DROP, account, account)
+            await connection.run(_CUT, account, account, CAPACITY)
             del self._unpruned[account]

@@ -17,7 +17,7 @@ from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import DUE_AT_ONCE
-from qashier_mock.stores.database import Rows
+from qashier_mock.stores.database import Connection
 from qashier_mock.stores.journals import Journals
 from qashier_mock.stores.sql import SqlTransaction
 
@@ -42,62 +42,63 @@ class SqlStore(ABC):
     def __init__(self) -> None:
         self.incarnation = ""
         self.worker = 0
-        self._journals = Journals(self.rows)
+        self._journals = Journals(self.connection)
 
     # what differs from database to database
 
     @abstractmethod
-    def rows(self) -> AbstractAsyncContextManager[Rows]:
-        """A way in for statements that are each a transaction of their own, or that begin one and commit it."""
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for statements that are each a transaction of their own, or that begin one and commit it."""
 
     @abstractmethod
-    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> Rows:
-        """The way in for a unit of work: see `Store.transaction`."""
+    def _connection_for(self, account: AccountId, *, reading: bool, key: str | None) -> Connection:
+        """A connection for a unit of work: see `Store.transaction`."""
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> SqlTransaction:
-        rows_ = self._rows_of(account, reading=reading, key=key)
-        return SqlTransaction(account, self.worker, rows_, self._journals.drop, reading, long)
+        connection = self._connection_for(account, reading=reading, key=key)
+        return SqlTransaction(account, self.worker, connection, self._journals.drop, reading, long)
 
     # workers
 
     async def _register(self, lease: str) -> None:
         """Say that this process works on the database, until `lease`, an expression of the database's clock."""
-        async with self.rows() as rows_:
-            ((worker,),) = await rows_.run(f"INSERT INTO mock_workers (alive_until) VALUES ({lease}) RETURNING no")
+        async with self.connection() as connection:
+            ((worker,),) = await connection.run(f"INSERT INTO mock_workers (alive_until) VALUES ({lease}) RETURNING no")
         self.worker = worker
         self.incarnation = str(worker)
 
     async def release_workers(self, which: str) -> None:
         """Release what some workers have claimed, and forget them; `which` is a condition on `mock_workers`."""
-        async with self.rows() as rows_:
-            found = await rows_.run(f"SELECT no FROM mock_workers WHERE {which}")
-            claimed = [(worker, await rows_.run(_CLAIMED_BY, worker, worker)) for (worker,) in found]
+        async with self.connection() as connection:
+            found = await connection.run(f"SELECT no FROM mock_workers WHERE {which}")
+            claimed = [(worker, await connection.run(_CLAIMED_BY, worker, worker)) for (worker,) in found]
         for worker, accounts in claimed:
             for (account,) in accounts:
                 async with self.transaction(AccountId(account)) as tx:
                     await tx.release(worker)
-            async with self.rows() as rows_:
-                await rows_.run("DELETE FROM mock_workers WHERE no = ?", worker)
+            async with self.connection() as connection:
+                await connection.run("DELETE FROM mock_workers WHERE no = ?", worker)
 
     # questions about all accounts
 
     async def owner(self, session_id: str) -> AccountId | None:
         sql = "SELECT a.id FROM mock_sessions s JOIN mock_accounts a ON a.no = s.account WHERE s.id = ?"
-        async with self.rows() as rows_:
-            found = await rows_.run(sql, rows.as_text(session_id))
+        async with self.connection() as connection:
+            found = await connection.run(sql, rows.as_text(session_id))
         return AccountId(found[0][0]) if found else None
 
     async def accounts(self) -> Sequence[AccountId]:
-        async with self.rows() as rows_:
+        async with self.connection() as connection:
             return [
-                AccountId(account) for (account,) in await rows_.run("SELECT id FROM mock_accounts ORDER BY abs(no)")
+                AccountId(account)
+                for (account,) in await connection.run("SELECT id FROM mock_accounts ORDER BY abs(no)")
             ]
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
-        async with self.rows() as rows_:
-            found = await rows_.run(
+        async with self.connection() as connection:
+            found = await connection.run(
                 "UPDATE mock_accounts SET wake_at = ? WHERE no IN (SELECT no FROM mock_accounts WHERE wake_at <= ? "
                 f"ORDER BY wake_at LIMIT ? {self.skipping_locked}) RETURNING id",
                 machine_now + _HANDED_OUT_FOR,

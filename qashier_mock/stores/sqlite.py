@@ -44,7 +44,7 @@ _DISK: Final = SimpleNamespace(open=os.open, close=os.close, stat=os.stat)
 
 
 class SqliteStore(SqlStore):
-    """Every account, in a file: see `Store`. It is its own way in, see `Rows`.
+    """Every account, in a file: see `Store`. It is its own only `Connection`, too.
 
     A transaction begins with the first change; what only reads needs none.
     """
@@ -120,16 +120,16 @@ class SqliteStore(SqlStore):
             self._kept.pop(account, None)
         return found
 
-    # the way in
+    # the connection
 
     @asynccontextmanager
-    async def rows(self) -> AsyncIterator[Self]:
+    async def connection(self) -> AsyncIterator[Self]:
         try:
             yield self
         finally:
             self._roll_back()
 
-    def _rows_of(self, account: AccountId, *, reading: bool, key: str | None) -> Self:  # noqa: ARG002
+    def _connection_for(self, account: AccountId, *, reading: bool, key: str | None) -> Self:  # noqa: ARG002
         return self  # a transaction never suspends, so that no key is ever under way
 
     def _opened(self) -> sqlite3.Connection:
