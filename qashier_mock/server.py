@@ -48,7 +48,23 @@ class Server(uvicorn.Server):
     Uvicorn itself looks ten times a second whether it is to stop, and sleeps as long again before it has.
     """
 
-    def __init__(self, config: uvicorn.Config, app: MockApp) -> None:
+    def __init__(self, app: MockApp) -> None:
+        """Prepare to serve `app`; to be made where the event loop runs that it is to `begin` in."""
+        tls = app.settings.tls
+        config = uvicorn.Config(
+            app.asgi,
+            http=make_protocol(app.hooks),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=_GRACE,
+            ssl_certfile=None if tls is None else tls[0],
+            ssl_keyfile=None if tls is None else tls[1],
+        )
         super().__init__(config)
         self._app = app
         self._is_ready = asyncio.Event()
@@ -104,26 +120,6 @@ class Server(uvicorn.Server):
             task.cancel("the server stops")  # a request without a connection has nobody who waits for its answer
         if not self.force_exit:
             await self.lifespan.shutdown()
-
-
-def make_server(app: MockApp) -> Server:
-    """A server for `app`, to be made where the event loop runs that it is to `begin` in."""
-    tls = app.settings.tls
-    config = uvicorn.Config(
-        app.asgi,
-        http=make_protocol(app.hooks),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=_GRACE,
-        ssl_certfile=None if tls is None else tls[0],
-        ssl_keyfile=None if tls is None else tls[1],
-    )
-    return Server(config, app)
 
 
 def new_event_loop(store: Store | None = None) -> asyncio.AbstractEventLoop:
@@ -218,7 +214,7 @@ class MockServer:
             self._ready.set()
 
     async def _serve(self, app: MockApp, listener: Listener) -> None:
-        self._server = make_server(app)  # before a store that may take its time, so that it can be stopped meanwhile
+        self._server = Server(app)  # before a store that may take its time, so that it can be stopped meanwhile
         await app.open()
         serving = await self._server.begin(listener)
         self._ready.set()

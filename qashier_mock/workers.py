@@ -26,7 +26,7 @@ from typing import Any, Final, NoReturn
 from qashier_mock.address import Listener
 from qashier_mock.app import MockApp
 from qashier_mock.pipeline.garbage import collect_seldom
-from qashier_mock.server import make_server, new_event_loop, on_stop_signals
+from qashier_mock.server import Server, new_event_loop, on_stop_signals
 from qashier_mock.stores.base import StoreUnavailable
 
 _log = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class _Worker:
 
     async def _serve(self, app: MockApp, prepare: Prepare | None) -> None:
         await app.open()
-        server = make_server(app)
+        server = Server(app)
 
         def parent_has_died() -> None:
             loop.remove_reader(self._parent_pipe)

@@ -42,7 +42,7 @@ def told(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> int:
 def test_a_defect_that_its_clause_reports_is_killed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told(monkeypatch, Outcome("", "", (), 1), Outcome("total-x", "AMT-1", ("AMT-1", "RET-1"), 1)) == 0
+    assert told(monkeypatch, Outcome("", "", ()), Outcome("total-x", "AMT-1", ("AMT-1", "RET-1"))) == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 of 1 defects killed (100.0%), each by its clause",
         "the correct mock: not accused",
@@ -52,14 +52,14 @@ def test_a_defect_that_its_clause_reports_is_killed(
 def test_a_defect_that_only_another_clause_reports_has_survived(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told(monkeypatch, Outcome("", "", (), 1), Outcome("total-x", "AMT-1", ("RET-1",), 1)) == 1
+    assert told(monkeypatch, Outcome("", "", ()), Outcome("total-x", "AMT-1", ("RET-1",))) == 1
     assert "SURVIVED total-x (AMT-1): reported RET-1 instead" in capsys.readouterr().out
 
 
 def test_a_correct_mock_that_is_accused_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told(monkeypatch, Outcome("", "", ("LIS-4",), 1), Outcome("total-x", "AMT-1", ("AMT-1",), 1)) == 1
+    assert told(monkeypatch, Outcome("", "", ("LIS-4",)), Outcome("total-x", "AMT-1", ("AMT-1",))) == 1
     assert "ACCUSED the correct mock: LIS-4" in capsys.readouterr().out
 
 

@@ -40,7 +40,6 @@ class Outcome:
     name: str
     clause: str
     reported: tuple[str, ...]
-    seconds: float
 
     @property
     def is_right(self) -> bool:
@@ -106,7 +105,6 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
     from qashier_mock.server import MockServer  # noqa: PLC0415
 
     bug = find(name) if name else None
-    outcome = Outcome(name, "", (), 0)
     for directed in (True, False) if bug else (False,):
         with MockServer(Settings(bugs=(name,) if name else ())) as mock:
             report = check(
@@ -121,8 +119,7 @@ def examine(name: str, max_time_s: float, seed: int) -> Outcome:
                 drivers=(lambda driver: driver.is_directed) if directed else None,
             )
         reported = tuple(entry.clause.id for entry in report.clauses if entry.verdict is Verdict.FAILED)
-        seconds = outcome.seconds + report.duration_s
-        outcome = Outcome(name, bug.clause if bug else "", reported, seconds)
+        outcome = Outcome(name, bug.clause if bug else "", reported)
         if outcome.is_right:
             break
     return outcome

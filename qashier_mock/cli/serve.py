@@ -314,13 +314,13 @@ def _serve(app: MockApp, listener: Listener, *, ready: Any, snapshot: bytes | No
     import asyncio  # noqa: PLC0415
 
     from qashier_mock.pipeline.garbage import collect_seldom  # noqa: PLC0415
-    from qashier_mock.server import make_server, new_event_loop, on_stop_signals  # noqa: PLC0415
+    from qashier_mock.server import Server, new_event_loop, on_stop_signals  # noqa: PLC0415
     from qashier_mock.stores.base import StoreUnavailable  # noqa: PLC0415
 
     async def main() -> None:
         with refusing(StoreUnavailable):
             await app.open()
-        server = make_server(app)
+        server = Server(app)
 
         def stop() -> None:
             server.stop(force=server.should_exit)

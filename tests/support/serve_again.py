@@ -18,7 +18,7 @@ from typing import NoReturn
 from qashier_mock.address import Listener, bind, url_of
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.machine import MachineClock, wall
-from qashier_mock.server import make_server, new_event_loop
+from qashier_mock.server import Server, new_event_loop
 from qashier_mock.stores.factory import open_store
 
 HOUR = 3_600
@@ -41,7 +41,7 @@ def serve(listener: Listener, store: str, ready: int) -> NoReturn:
 
         async def main() -> None:
             await app.open()
-            server = make_server(app)
+            server = Server(app)
 
             def stop() -> None:
                 server.should_exit = True
