@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from pipeline_harness import KEY, TINY, Answer, Hooks, Wire, echoes, serving, tiny
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from qashier_mock.pipeline import descriptors, protocol
 from qashier_mock.pipeline.app import create_pipeline
@@ -195,6 +195,16 @@ class TestServing:
             wire.send(b"".join(line + CREDENTIALS + b"\r\n" for line in lines))
             for i in range(count):
                 assert wire.read().json["arguments"] == {"id": str(i)}
+
+    def test_a_body_that_comes_late_is_read_whatever_came_before_it(self, port: int) -> None:
+        """Requests of a connection share what their readers wait for."""
+        with Wire(port) as wire:
+            for _ in range(2):
+                wire.send(post())
+                assert wire.read().json["arguments"] == {"body": {"name": "a"}}
+                for part in (post()[: -len(BODY)], BODY[:3], BODY[3:]):
+                    wire.send(part)
+                assert wire.read().json["arguments"] == {"body": {"name": "a"}}
 
     def test_a_client_of_http_1_0_is_answered_and_left(self, port: int) -> None:
         answer = exchange(port, b"GET /things/a HTTP/1.0\r\n" + CREDENTIALS + b"\r\n")
@@ -588,6 +598,12 @@ class TestFallback:
         monkeypatch.setattr(protocol, "NEEDED", {HttpToolsProtocol: ("cycle", "elsewhere")})
         assert not issubclass(protocol.make_protocol(Hooks()), protocol.PipelineProtocol)
         assert "keeps no HttpToolsProtocol.elsewhere" in caplog.text
+
+    def test_the_parameters_of_a_cycle_are_looked_for_in_their_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = protocol.NEEDED[RequestResponseCycle]
+        swapped = names[-1].replace("scope transport", "transport scope")
+        monkeypatch.setattr(protocol, "NEEDED", {RequestResponseCycle: (*names, swapped)})
+        assert protocol.missing_from_uvicorn() == [f"RequestResponseCycle.{swapped}"]
 
     @pytest.mark.parametrize(
         "request_bytes", [GET, post(), post(path=b"/things/a/close"), POST_CHUNKED + chunked(BODY)]

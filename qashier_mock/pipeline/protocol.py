@@ -14,13 +14,12 @@ keeps of a connection, by the names in `NEEDED`; where a version of uvicorn has 
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import httptools
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from qashier_mock.pipeline.beginning import begin
@@ -28,21 +27,25 @@ from qashier_mock.pipeline.descriptors import Connections
 from qashier_mock.pipeline.logs import logger
 from qashier_mock.pipeline.refusal import Reason, Refused
 from qashier_mock.pipeline.scope import ABORT, CLOSE, RESPOND
+from qashier_mock.pipeline.sending import CONNECTION_CLOSE, encode, header_block
 
 if TYPE_CHECKING:
     from qashier_mock.pipeline.exchange import Hooks
 
 NEEDED: Final[Mapping[type[Any], Sequence[str]]] = {
     HttpToolsProtocol: (
-        *("cycle", "flow", "headers", "parser", "pipeline", "run_asgi"),
-        *("scope", "server_state", "tasks", "timeout_keep_alive", "url"),
+        *("access_log", "access_logger", "app", "cycle", "expect_100_continue", "flow", "headers", "logger", "parser"),
+        *("run_asgi", "scope", "server_state", "tasks", "timeout_keep_alive", "url"),
     ),
     RequestResponseCycle: (
-        *("disconnected", "keep_alive", "message_event", "more_body"),
-        *("on_response", "response_complete", "response_started"),
+        *("disconnected", "message_event", "more_body", "response_complete", "response_started"),
+        (
+            "scope transport flow logger access_logger access_log default_headers message_event "
+            "expect_100_continue keep_alive on_response"
+        ),
     ),
 }
-"""The attributes of uvicorn's own objects that `PipelineProtocol` uses."""
+"""The attributes of uvicorn's own objects that `PipelineProtocol` uses, and what it makes a cycle of, in that order."""
 
 HEADER_LIMIT: Final = 64 * 1024
 """Bytes of request line and headers, of trailers, and of whatever comes between two bytes of a body."""
@@ -59,12 +62,7 @@ TOO_LARGE: Final = f"The request line and the headers, or the trailers, exceed {
 CUT_SHORT: Final = "The connection was closed before the request was complete; check Content-Length, or the last chunk."
 TOO_SLOW: Final = "The rest of the request did not come in time; check Content-Length, or the last chunk."
 
-# What the client is expected to send next.
-FIRST, HEADERS, BODY, NOTHING = range(4)
-
-
-class _Unparsable(Exception):
-    """Raised out of the parser, which turns it into its own error."""
+FIRST, HEADERS, BODY, NOTHING = range(4)  # what the client is expected to send next
 
 
 class _Trailers(list[tuple[bytes, bytes]]):
@@ -75,7 +73,7 @@ class _Trailers(list[tuple[bytes, bytes]]):
     def append(self, trailer: tuple[bytes, bytes]) -> None:
         self.size += len(trailer[0]) + len(trailer[1]) + 4
         if self.size > HEADER_LIMIT:
-            raise _Unparsable
+            raise httptools.HttpParserError
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -89,7 +87,6 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._loop = asyncio.get_running_loop()
         self._expected = FIRST
-        self._is_too_large = False
         self._trailers = _Trailers()
         self._overhead = 0  # bytes since the last one of a body or the end of the headers or of a request
         self._left: int | None = None  # bytes that a refused client may still send
@@ -132,19 +129,17 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._overhead > HEADER_LIMIT and self._left is None:
             self.refuse(TOO_LARGE)
 
-    def parse(self, data: bytes) -> None:
-        super().data_received(data)
+    parse = HttpToolsProtocol.data_received
+    begin_cycle = HttpToolsProtocol.on_headers_complete
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
-        self.refuse(TOO_LARGE if self._is_too_large or self._trailers.size > HEADER_LIMIT else NOT_HTTP)
+        self.refuse(TOO_LARGE if self._trailers.size > HEADER_LIMIT else NOT_HTTP)
 
     def refuse(self, message: str) -> None:
         """Answer what is no request in the envelope, then let the client close."""
         reply = self.hooks.render_error(Refused(Reason.PROTOCOL_ERROR, message), None)
-        body = reply.payload if isinstance(reply.payload, bytes) else orjson.dumps(reply.payload)
-        lines = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *reply.headers]
-        lines += [(b"request-id", self.hooks.new_request_id().encode()), (b"connection", b"close")]
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
+        body = encode(reply)
+        head = header_block(reply, body, self.hooks.new_request_id(), [CONNECTION_CLOSE])
         self._wire.write(b"%b%b\r\n%b" % (STATUS_LINE[reply.status], head, body))
         self._left = LINGER_LIMIT
         if self._wire.can_write_eof():
@@ -170,7 +165,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.refuse(TOO_SLOW)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self.scope["extensions"] = self._extensions
         self._expected = HEADERS
         self._begun_at = self._heard_at
@@ -179,11 +174,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expected = BODY
         self._has_progress = True
         if self._is_counted:
-            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > HEADER_LIMIT:
-                self._is_too_large = True
-                raise _Unparsable
-        super().on_headers_complete()
+            self._trailers.size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if self._trailers.size > HEADER_LIMIT:
+                raise httptools.HttpParserError
+        self.begin_cycle()
         self.headers = self._trailers
         self._trailers.size = 0
 
@@ -195,7 +189,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self._is_upgrade:
             self._has_progress = True
             self._expected = NOTHING
-            super().on_message_complete()
+            HttpToolsProtocol.on_message_complete(self)
 
 
 class PipelineProtocol(GuardedProtocol):
@@ -208,6 +202,7 @@ class PipelineProtocol(GuardedProtocol):
         self._is_last = False  # the client sends no further request
         self._refusal: str | None = None  # to be sent after the answers
         self._default_head: tuple[Any, bytes] = (None, b"")
+        self._spare: asyncio.Event | None = None  # of a request that has been answered: making another takes its time
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -216,7 +211,6 @@ class PipelineProtocol(GuardedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         for cycle in self._cycles:
             _disconnect(cycle)
-        self.pipeline.clear()
         super().connection_lost(exc)
 
     def parse(self, data: bytes) -> None:
@@ -253,17 +247,12 @@ class PipelineProtocol(GuardedProtocol):
         """Refuse what is no request, once the requests before it have been answered."""
         cycles = self._cycles
         if self._expected == BODY and cycles and cycles[-1].more_body:
-            cycle = cycles.pop()
-            _disconnect(cycle)
-            if cycles:
-                self.pipeline.popleft()  # it has not been started
-            elif cycle.response_started:
+            _disconnect(cycle := cycles.pop())
+            if cycle.response_started:
                 self._wire.close()
                 return
-        if cycles:
-            self._refusal, self._left = message, LINGER_LIMIT
-        else:
-            self._refusal = None
+        self._refusal, self._left = (message, LINGER_LIMIT) if cycles else (None, None)
+        if not cycles:
             super().refuse(message)
 
     def is_idle(self) -> bool:
@@ -277,28 +266,40 @@ class PipelineProtocol(GuardedProtocol):
 
     def on_headers_complete(self) -> None:
         if not self.parser.should_upgrade():
-            super().on_headers_complete()
-            if not self.parser.should_keep_alive():
-                self.cycle.keep_alive = False
-            self._cycles.append(self.cycle)
+            GuardedProtocol.on_headers_complete(self)
         elif self.parser.get_method() == b"CONNECT":
-            raise _Unparsable
+            raise httptools.HttpParserError
         else:
             self._is_upgrade = True
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # older versions make tasks elsewhere
-        self._to_begin = cycle.run_asgi(app)
+    def begin_cycle(self) -> None:
+        path, _, query = self.url.partition(b"?")
+        if not path.startswith(b"/") or b"#" in self.url:
+            path, query = (target := httptools.parse_url(self.url)).path, target.query or b""
+        parser, scope, text = self.parser, self.scope, path.decode("ascii")
+        scope["method"], scope["http_version"] = parser.get_method().decode("ascii"), parser.get_http_version()
+        scope["path"], scope["raw_path"], scope["query_string"] = unquote(text) if "%" in text else text, path, query
+        event, self._spare = self._spare or asyncio.Event(), None
+        event.clear()
+        cycle = self.cycle = RequestResponseCycle(
+            *(scope, self._wire, self.flow, self.logger, self.access_logger, self.access_log),
+            *(self.server_state.default_headers, event, self.expect_100_continue),
+            *(scope["http_version"] != "1.0" and parser.should_keep_alive(), self.on_response_complete),
+        )
+        if self._cycles:
+            self.flow.pause_reading()
+        else:
+            self._to_begin = cycle.run_asgi(self.app)
+        self._cycles.append(cycle)
 
     def on_response_complete(self) -> None:
         # uvicorn's own method also starts a timer each time; here `_check_silence` closes what is idle.
         self._cycles.popleft()
-        self.server_state.total_requests += 1
         if self._wire.is_closing():
             return
         self.flow.resume_reading()
-        if self._cycles:
-            cycle, app = self.pipeline.pop()
-            self._loop.call_soon(begin, cycle.run_asgi(app), self.tasks)  # not now: the stack would get too deep
+        if self._cycles:  # not now: the stack would get too deep
+            self._loop.call_soon(begin, self._cycles[0].run_asgi(self.app), self.tasks)
         elif self._refusal is not None:
             self.refuse(self._refusal)
         if self._is_last and not self._cycles:
@@ -319,8 +320,7 @@ class PipelineProtocol(GuardedProtocol):
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         self._wire.write(b"".join((STATUS_LINE[status], self._default_head[1], head, end, body)))
         cycle.response_started = cycle.response_complete = True
-        if not cycle.message_event.is_set():
-            cycle.message_event.set()
+        self._spare = cycle.message_event
         if not cycle.keep_alive:
             self._wire.close()
         cycle.on_response()
@@ -344,7 +344,7 @@ def missing_from_uvicorn() -> list[str]:
     """Return what `PipelineProtocol` uses and the installed version of uvicorn does not have."""
     missing = []
     for owner, names in NEEDED.items():
-        methods = [each for each in vars(owner).values() if inspect.isfunction(each)]
-        has = {name for method in methods for name in method.__code__.co_names}
+        codes = [each.__code__ for each in vars(owner).values() if hasattr(each, "__code__")]
+        has = {name for code in codes for name in (*code.co_names, " ".join(code.co_varnames[1 : code.co_argcount]))}
         missing += [f"{owner.__name__}.{name}" for name in names if name not in has]
     return missing

@@ -11,6 +11,6 @@ CLOSE: Final = "qashier_mock.close"
 RESPOND: Final = "qashier_mock.respond"
 """A coroutine function that sends a whole response: `await respond(status, head, body)`.
 
-`head` holds the header lines, Content-Length among them, but neither Connection nor Transfer-Encoding. Not for HEAD. An
-app that changes responses takes this out of the scope that it hands on.
+`head` holds the header lines, Content-Length among them, but neither Connection nor Transfer-Encoding. Not for HEAD,
+and not while anything waits in `receive`. An app that changes responses takes this out of the scope that it hands on.
 """
