@@ -34,7 +34,7 @@ TABLES: Final = (
         account BIGINT NOT NULL, key TEXT NOT NULL, fingerprint {bytes} NOT NULL, session_id TEXT NOT NULL,
         status TEXT NOT NULL, payment_status TEXT NOT NULL, answered_at BIGINT NOT NULL, place BIGINT NOT NULL,
         PRIMARY KEY (account, key))""",
-    "CREATE INDEX mock_records_answered ON mock_records (account, answered_at)",
+    "CREATE INDEX mock_records_answered ON mock_records (account, answered_at, place)",
     """CREATE TABLE mock_events (
         account BIGINT NOT NULL, place BIGINT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
         session_id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (account, place))""",

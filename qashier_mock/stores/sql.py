@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from qashier_mock.core.delivery import Attempt, Delivery
@@ -34,7 +34,7 @@ _PRUNE_EVERY: Final = 100
 _JOINED: Final = ", ".join(f"s.{column}" for column in SESSION.split(", "))
 _SESSIONS: Final = f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?"
 _RECORDS: Final = (
-    f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status, r.place, r.key "
+    f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status, r.answered_at, r.place "
     "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id AND s.account = r.account WHERE r.account = ?"
 )
 _EVENTS: Final = (
@@ -140,8 +140,7 @@ class SqlTransaction(SqlUnit):
         )
 
     async def records(self) -> Sequence[IdempotencyRecord]:
-        found = await self._slices(lambda row, account: (row[-2], rows.unpack_record(row, account)), _RECORDS, "r.key")
-        return tuple([record for _, record in sorted(found, key=itemgetter(0))])
+        return await self._slices(rows.unpack_record, _RECORDS, "r.answered_at, r.place")
 
     # events and their delivery
 
