@@ -301,10 +301,8 @@ def _delivery_rule(hosts: frozenset[str] | None) -> Callable[[str], str | None]:
     """Why a URL may not be delivered to, or None."""
 
     def refusal(url: str) -> str | None:
-        if hosts is None:
-            return None
         host = host_in(url)
-        if host in hosts:
+        if hosts is None or host in hosts:
             return None
         return (
             f"This server does not deliver webhooks to {host!r}: it listens beyond loopback, or was told where they "

@@ -340,12 +340,12 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
 def _path_unknown(raw_path: bytes) -> Refused:
     shown = wording.shorten(raw_path[: 2 * wording.VALUE_LIMIT].decode("latin-1"), wording.VALUE_LIMIT)
-    return Refused(Reason.PATH_UNKNOWN, wording.message(f"There is nothing at {shown}; check the path."))
+    return Refused(Reason.PATH_UNKNOWN, f"There is nothing at {shown}; check the path.")
 
 
 def _method_not_allowed(method: str, allow: bytes) -> Refused:
     text = f"{wording.name(method)} is not allowed here; use {allow.decode()}."
-    return Refused(Reason.METHOD_NOT_ALLOWED, wording.message(text), headers=((b"allow", allow),))
+    return Refused(Reason.METHOD_NOT_ALLOWED, text, headers=((b"allow", allow),))
 
 
 async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:

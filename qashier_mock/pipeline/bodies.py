@@ -148,4 +148,4 @@ def _not_json(raw: bytes, error: orjson.JSONDecodeError) -> Refused:
     else:
         what = wording.shorten(error.msg.partition(":")[0], wording.VALUE_LIMIT)
         text = f"The body is not valid JSON: {what} at line {error.lineno}, column {error.colno}. Send a JSON object."
-    return Refused(Reason.BODY_INVALID, wording.message(text))
+    return Refused(Reason.BODY_INVALID, text)

@@ -81,14 +81,14 @@ class Scalar:
     def missing(self) -> Refused:
         """Say that it is required."""
         text = f"`{self.label}` is required: send {describe(self.schema.source)}."
-        return Refused(Reason.PARAMETER_MISSING, wording.message(text), param=self.label)
+        return Refused(Reason.PARAMETER_MISSING, text, param=self.label)
 
     def repeated(self) -> Refused:
         """Say that it came more than once."""
         return self._wrong("was sent more than once: send it once")
 
     def _wrong(self, what: str) -> Refused:
-        return Refused(Reason.PARAMETER_INVALID, wording.message(f"`{self.label}` {what}."), param=self.label)
+        return Refused(Reason.PARAMETER_INVALID, f"`{self.label}` {what}.", param=self.label)
 
 
 class QueryParser:
@@ -142,12 +142,11 @@ class QueryParser:
         bracketed = [label for label in self._known if label.startswith(f"{name}[")]
         if bracketed:
             text = f"`{shown}` needs a key in brackets: send {wording.listing(bracketed)}."
-            return Refused(Reason.PARAMETER_INVALID, wording.message(text), param=shown)
+            return Refused(Reason.PARAMETER_INVALID, text, param=shown)
         hint = wording.did_you_mean(name, self._known)
         if not hint:
             hint = f" Known here: {wording.listing(self._known)}." if self._known else " This operation knows none."
-        text = f"The query parameter `{shown}` is unknown.{hint}"
-        return Refused(Reason.PARAMETER_UNKNOWN, wording.message(text), param=shown)
+        return Refused(Reason.PARAMETER_UNKNOWN, f"The query parameter `{shown}` is unknown.{hint}", param=shown)
 
 
 def decode(raw: bytes, label: str | None) -> str:
@@ -170,8 +169,7 @@ def decode(raw: bytes, label: str | None) -> str:
 def _undecodable(raw: bytes, label: str | None, what: str) -> Refused:
     shown = wording.shorten(raw[: 2 * wording.VALUE_LIMIT].decode("latin-1"), wording.VALUE_LIMIT)
     subject = f"`{label}`" if label else f'The query parameter "{shown}"'
-    text = f"{subject} {what}. Percent-encode UTF-8."
-    return Refused(Reason.PARAMETER_INVALID, wording.message(text), param=label or (shown or None))
+    return Refused(Reason.PARAMETER_INVALID, f"{subject} {what}. Percent-encode UTF-8.", param=label or (shown or None))
 
 
 def compile_parameters(

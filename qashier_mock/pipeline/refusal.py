@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
+
+MESSAGE_LIMIT: Final = 300
+"""Characters of a message at most."""
 
 
 class Reason(enum.StrEnum):
@@ -27,7 +31,7 @@ class Refused(Exception):
 
     Attributes:
         reason: Why; the error renderer turns it into status and code.
-        message: At most 300 characters, control characters escaped; says what to change.
+        message: Cut at `MESSAGE_LIMIT`, control characters escaped; says what to change.
         param: The place to blame as a path (`line_items[0].quantity`, `limit`, `created[gte]`, `Idempotency-Key`),
             a missing one included; None where no single place is to blame.
         headers: What the reply must carry, such as Allow.
@@ -36,8 +40,8 @@ class Refused(Exception):
     def __init__(
         self, reason: Reason, message: str, *, param: str | None = None, headers: tuple[tuple[bytes, bytes], ...] = ()
     ) -> None:
-        super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
+        super().__init__(self.message)
         self.param = param
         self.headers = headers

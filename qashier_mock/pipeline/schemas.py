@@ -115,7 +115,7 @@ class Schema:
         if violation is None:  # the two engines differ
             reason = Reason.PARAMETER_INVALID if name else Reason.BODY_INVALID
             text = f"{f'`{name}`' if name else 'The body'} must be {describe(self.source)}."
-            return Refused(reason, wording.message(text), param=name or None)
+            return Refused(reason, text, param=name or None)
         return _describe_violation(violation, name)
 
 
@@ -132,20 +132,20 @@ def _describe_violation(violation: Violation, name: str) -> Refused:
                 return described
             place = wording.path(violation.path, prefix=name)
             text = f"{f'`{place}`' if place else 'The body'} must be {whole}."
-            return Refused(described.reason, wording.message(text), param=described.param)
+            return Refused(described.reason, text, param=described.param)
     at = _blamed(violation)
     param = wording.path(at, prefix=name)
     if violation.kind == "required":
         text = f"`{param}` is required: {_expected(violation.schema, at[-1])}."
-        return Refused(Reason.PARAMETER_MISSING, wording.message(text), param=param)
+        return Refused(Reason.PARAMETER_MISSING, text, param=param)
     if violation.kind == "additionalProperties":
         known = violation.schema.get("properties", {})
         hint = wording.did_you_mean(str(at[-1]), known) or f" Known here: {wording.listing(known)}."
-        return Refused(Reason.PARAMETER_UNKNOWN, wording.message(f"`{param}` is unknown.{hint}"), param=param)
+        return Refused(Reason.PARAMETER_UNKNOWN, f"`{param}` is unknown.{hint}", param=param)
     subject = f"`{param}`" if param else "The body"
     reason = Reason.PARAMETER_INVALID if param else Reason.BODY_INVALID
     text = f"{subject} must be {describe(violation.schema)}, not {_shown(violation.kind, violation.value)}."
-    return Refused(reason, wording.message(text), param=param or None)
+    return Refused(reason, text, param=param or None)
 
 
 def _reach(branch: Sequence[Violation]) -> int:

@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final
 
-MESSAGE_LIMIT: Final = 300
-"""Characters of a message at most."""
 VALUE_LIMIT: Final = 60
 """Characters of a quoted value at most."""
 NAME_LIMIT: Final = 64
@@ -32,11 +30,6 @@ def shorten(text: str, limit: int) -> str:
     """Escape and cut to `limit` characters, the last of which then is an ellipsis."""
     cut = escape(text[: limit + 1])  # cut first: escaping a megabyte only to throw it away is what an attacker wants
     return cut if len(cut) <= limit else cut[: limit - 1] + "…"
-
-
-def message(text: str) -> str:
-    """Bound a message. Its parts are escaped already where they quote anything."""
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 
 def quote(value: Any) -> str:
