@@ -489,9 +489,13 @@ def test_an_id_may_have_every_sign_that_a_path_takes_as_it_is() -> None:
 
 
 def test_a_refusal_may_blame_a_field_that_no_document_names() -> None:
-    for blamed, is_right in (("line_items[0].price_data.product_data.colour", True), ("success_url", False)):
+    for blamed, product, is_right in (
+        ("line_items[0].price_data.product_data.colour", {"colour": "red"}, True),
+        ("lineItems[0].priceData.productData.name", {}, True),
+        ("price_data", {}, True),
+        ("success_url", {}, False),
+    ):
         story = Story()
-        product = {"colour": "red"} if is_right else {}
         line = {"price_data": {"currency": "SGD", "product_data": product, "unit_amount": 1}, "quantity": 1}
         body = {"line_items": [line], "success_url": "https://s.example/", "return_url": "https://s.example/"}
         refusal = {"error": {"message": "Have another look.", "param": blamed}}

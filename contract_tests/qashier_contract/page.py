@@ -23,7 +23,7 @@ from qashier_contract.history import Exchange, Reply
 class Page(HTMLParser):
     """What a hosted page shows without running a script: its visible text, its links and its forms."""
 
-    _ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
+    ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
     """The `data-testid` of what a customer presses in a form."""
     _UNREAD = frozenset({"checkbox", "color", "file", "hidden", "image", "password", "radio"})
     """Inputs whose value nobody reads."""
@@ -47,7 +47,7 @@ class Page(HTMLParser):
         """Where links and forms lead to that only ask, absolute."""
         self.forms: list[dict[str, str]] = []
         """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, whether it has `other` buttons
-        than those of `_ACTS`, whether it `asks` for what has to be filled in, and what it sends unasked as
+        than those of `ACTS`, whether it `asks` for what has to be filled in, and what it sends unasked as
         `field:NAME`."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
@@ -87,7 +87,7 @@ class Page(HTMLParser):
 
         Nor does the form of a dialog, which sends nothing, or one that nobody sees.
         """
-        of_acts = {element.get("form") for name, element in self.tests.items() if name in self._ACTS}
+        of_acts = {element.get("form") for name, element in self.tests.items() if name in self.ACTS}
 
         def acts(form: dict[str, str]) -> bool:
             path = parts_of(form["action"]).path
@@ -149,7 +149,7 @@ class Page(HTMLParser):
         if "required" in attributes and is_empty and self._form is not None:
             self.forms[self._form]["asks"] = "yes"
         is_button = tag in {"button", "input"} and kind in {"submit", "image"}
-        if is_button and self._form is not None and attributes.get("data-testid") not in self._ACTS:
+        if is_button and self._form is not None and attributes.get("data-testid") not in self.ACTS:
             self.forms[self._form]["other"] = "yes"
 
     def _resolve(self, tag: str, attributes: dict[str, str]) -> None:

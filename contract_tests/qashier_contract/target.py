@@ -199,7 +199,7 @@ class Target:
         """
         request = Request(method=method, path=url, headers=tuple(headers), body=body)
         draft = replace(_DRAFT, request=request, page_of=session_id, page_act=act, page_from=seen)
-        origin = [("Origin", str(origin_of(url)))] if method == "POST" else []
+        origin = [("Origin", str(origin_of(url))), ("Referer", url.partition("#")[0])] if method == "POST" else []
         sent = [*headers, ("Accept", "text/html, */*;q=0.8"), ("Accept-Language", "en"), *origin]
         if cookies := "; ".join(f"{name}={value}" for name, value in self._cookies[session_id].items()):
             sent.append(("Cookie", cookies))

@@ -261,6 +261,12 @@ def confirmed(inner: Inner, account: Account, session: Session, step: str, seen:
     return Answer(200, {}, f"<html><body>Are you sure?{form}</body></html>")
 
 
+def copies_receipts(inner: Inner, session: Session, step: str) -> str:
+    """Pages of ended sessions have a form of their own, which asks for a copy of the receipt."""
+    form = f"<form method=post action=/pay/{session['id']}/copy><input name=mail required><button>Send</button></form>"
+    return f"{inner(session, step)}{'' if session['status'] == 'open' else form}"
+
+
 def with_card_number(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
     """The page is shown again to who gave no number of a card, which a customer has to fill in."""
     if seen.method == "POST" and b"act=card" in seen.body and b"number=4" not in seen.body:
@@ -281,7 +287,8 @@ def back_by_a_button(text: str) -> str:
 def to_browsers(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
     """Pages are for who asks for HTML, and forms for who says from where they come."""
     asks = "text/html" in str(seen.headers.get("Accept"))
-    if not asks or (seen.method == "POST" and seen.headers.get("Origin") != inner.server.base):
+    came_from = (seen.headers.get("Origin"), str(seen.headers.get("Referer"))[: len(inner.server.base)])
+    if not asks or (seen.method == "POST" and came_from != (inner.server.base, inner.server.base)):
         return Answer(403, {}, "Forbidden")
     answer: Answer = inner(account, session, step, seen)
     return answer
@@ -421,6 +428,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "pages behind a redirect": wrapped("page_of", behind_a_redirect),
     "pages that send a form elsewhere": wrapped("page_of", elsewhere),
     "pages for browsers alone": wrapped("page_of", to_browsers),
+    "receipts that can be sent": wrapped("drawn", copies_receipts),
     "pages that ask for a card": wrapped("page_of", with_card_number),
     "a way back by a button": result("drawn", back_by_a_button),
     "blanks around addresses": result("drawn", lambda text: re.sub('(href|action)="', r'\1=" \n', text)),
@@ -467,6 +475,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "properties change with each answer",
         "the way back has more in its query",
         "markup within words",
+        "receipts that can be sent",
         "pages without ends of elements",
         "words that a line may end in",
         "control characters dropped",

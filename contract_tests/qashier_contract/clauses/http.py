@@ -134,11 +134,11 @@ def words(value: Json) -> Iterator[str]:
 
 def _related(param: str, path: str) -> bool:
     """Whether a field's name, however written, is the blamed one, one that holds it, or one inside it."""
-    blamed, right = (re.findall(r"[a-z_]+", text.lower().replace("-", "_")) for text in (param, path))
+    blamed, right = (re.findall(r"[a-z]+", re.sub("[-_]", "", text.lower())) for text in (param, path))
     names = [name for name in blamed if name not in {"body", "data", "attributes"}]
     if not names or not right:
         return True
-    return names == right[: len(names)] or right == names[: len(right)] or names[-1] == right[-1]
+    return names[-1] in right or right == names[: len(right)]
 
 
 @clause(
