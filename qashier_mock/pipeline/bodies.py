@@ -85,12 +85,12 @@ class BodyParser:
         content = request_body.get("content", {})
         if list(content) != [MEDIA_TYPE.decode()]:
             raise Unsupported(f"{where}: a body must be application/json and nothing else, not {sorted(content)}")
-        unknown = {key for key in content[MEDIA_TYPE.decode()] if key not in {"schema", "example", "examples"}}
-        if any(not key.startswith("x-") for key in unknown) or "schema" not in content[MEDIA_TYPE.decode()]:
+        media = content[MEDIA_TYPE.decode()]
+        unknown = [key for key in media if key not in {"schema", "example", "examples"} and not key.startswith("x-")]
+        if unknown or "schema" not in media:
             raise Unsupported(f"{where}: a body needs a schema, and {sorted(unknown)} is not supported")
-        schema = content[MEDIA_TYPE.decode()]["schema"]
         # Connexion's operation model hangs the whole document into the schema; every reference is resolved already.
-        bare = {key: value for key, value in schema.items() if key != "components"}
+        bare = {key: value for key, value in media["schema"].items() if key != "components"}
         source = translate(bare, f"{where}, body")
         self._schema = Schema(source)
         self._walker = compile_walker(source)

@@ -180,9 +180,7 @@ def compile_parameters(
     Raises:
         Unsupported: What is not parsed here: cookies, arrays, `content`, other styles.
     """
-    path: dict[str, Scalar] = {}
-    query: list[Scalar] = []
-    headers: dict[bytes, Scalar] = {}
+    found: dict[str, dict[str, Scalar]] = {location: {} for location in STYLES}
     arguments: set[str] = set()
     for parameter in parameters:
         name, location = parameter["name"], parameter["in"]
@@ -190,20 +188,14 @@ def compile_parameters(
         unknown = {key for key in parameter if key not in PARAMETER_KEYS and not key.startswith("x-")}
         if unknown or location not in STYLES:
             raise Unsupported(f"{at}: {', '.join(sorted(unknown)) or location} is not supported")
-        if argument_name(name) in arguments or argument_name(name) == "body":
-            raise Unsupported(f"{at}: another argument has the name {argument_name(name)!r} already")
-        arguments.add(argument_name(name))
-        style = parameter.get("style", STYLES[location])
-        required = bool(parameter.get("required", False))
-        if style != STYLES[location]:
-            raise Unsupported(f"{at}: the style {style!r} is not supported")
-        scalar = Scalar(name, parameter["schema"], where=at, required=required)
-        if location == "path":
-            path[name] = scalar
-        elif location == "query":
-            query.append(scalar)
-        elif name.lower() in RESERVED_HEADERS:
+        if parameter.get("style", STYLES[location]) != STYLES[location]:
+            raise Unsupported(f"{at}: the style {parameter['style']!r} is not supported")
+        if location == "header" and name.lower() in RESERVED_HEADERS:
             raise Unsupported(f"{at}: OpenAPI ignores a parameter of that name")
-        else:
-            headers[name.lower().encode()] = scalar
-    return path, QueryParser(query), headers
+        scalar = Scalar(name, parameter["schema"], where=at, required=bool(parameter.get("required", False)))
+        if scalar.argument in arguments or scalar.argument == "body":
+            raise Unsupported(f"{at}: another argument has the name {scalar.argument!r} already")
+        arguments.add(scalar.argument)
+        found[location][name] = scalar
+    headers = {name.lower().encode(): scalar for name, scalar in found["header"].items()}
+    return found["path"], QueryParser(found["query"].values()), headers
