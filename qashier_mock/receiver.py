@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from threading import Condition, Thread
-from typing import Any, Final, Self, get_args
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 from qashier_mock import answers
 from qashier_mock.address import bracketed, reachable
@@ -33,12 +33,8 @@ class WebhookTimeout(TimeoutError):
     """The expected webhook did not arrive; the message lists what did."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """How to answer a delivery: with a status, or by closing the connection (None), at once or after a release."""
-
-    status: int | None = 200
-    hangs: bool = False
+_Answer: TypeAlias = int | Literal["hang"] | None
+"""How to answer a delivery: with a status, with 200 once it is released, or by closing the connection."""
 
 
 @dataclass(eq=False, slots=True)
@@ -105,7 +101,7 @@ class WebhookReceiver:
         self._arrivals: list[_Arrival] = []
         self._changed = Condition()
         self._script: deque[_Answer] = deque()
-        self._usual = _Answer()
+        self._usual: _Answer = 200
         self._releases = 0
         self._is_closed = False
         self._server: WebhookServer | None = None
@@ -201,23 +197,23 @@ class WebhookReceiver:
         """
         if not 200 <= status <= 599:  # noqa: PLR2004 - those that end an exchange
             raise ValueError(f"a webhook is answered with a status from 200 to 599, not with {status}")
-        self._answer_so(_Answer(status), times)
+        self._answer_so(status, times)
 
     def hang_up(self, *, times: int | None = None) -> None:
         """Close the connection without an answer, from now on or just so many times."""
-        self._answer_so(_Answer(None), times)
+        self._answer_so(None, times)
 
     def hang(self, *, times: int | None = None) -> None:
         """Give no answer before `release()`, from now on or just so many times; the mock waits for 10 real seconds."""
-        self._answer_so(_Answer(hangs=True), times)
+        self._answer_so("hang", times)
 
     def release(self) -> None:
         """Answer what hangs with 200, and stop hanging."""
         with self._changed:
             self._releases += 1
-            self._script = deque(each for each in self._script if not each.hangs)
-            if self._usual.hangs:
-                self._usual = _Answer()
+            self._script = deque(each for each in self._script if each != "hang")
+            if self._usual == "hang":
+                self._usual = 200
             self._changed.notify_all()
 
     def _answer_so(self, answer: _Answer, times: int | None) -> None:
@@ -239,10 +235,11 @@ class WebhookReceiver:
             if self._answer_with is not None:
                 return status
             answer = self._script.popleft() if self._script else self._usual
-            if answer.hangs:
-                releases = self._releases
-                self._changed.wait_for(lambda: self._is_closed or self._releases > releases)
-            return answer.status
+            if answer != "hang":
+                return answer
+            releases = self._releases
+            self._changed.wait_for(lambda: self._is_closed or self._releases > releases)
+            return 200
 
     def _wait(self, wait: _Wait, timeout: float) -> answers.Event:
         with self._changed:
