@@ -435,7 +435,12 @@ def event_kept(change: Callable[[Event], Event]) -> Change:
 
 def page_sessions(change: Callable[[CheckoutSession], CheckoutSession]) -> Change:
     """Have the hosted pages, and nothing else, see other sessions than there are."""
-    return lambda parts: parts.page_sessions.append(change)
+
+    async def find(inner: Inner, _service: object, session_id: str) -> object:
+        found = await inner(session_id)
+        return None if found is None else (found[0], change(found[1]))
+
+    return lambda parts: parts.page_finds.append(find)
 
 
 def page_layer(around: Callable[[Parts, Respond, Request], Awaitable[Answer]]) -> Change:

@@ -23,6 +23,7 @@ from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.exchange import Hooks
+from qashier_mock.pipeline.sending import answer_of, encode
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import Store
 from qashier_mock.web import hosted
@@ -54,6 +55,7 @@ class Parts:
         transactions: Wrappers of the methods of each unit of work, of any store.
         document: Changes of the public API's document before it is compiled; it must stay a valid one.
         traffic: Layers around every path but the pages' and the control API's.
+        page_finds: Wrappers of how the hosted pages find a session.
     """
 
     rules: Rules = DEFAULT_RULES
@@ -70,17 +72,14 @@ class Parts:
     document: list[Callable[[Json], None]] = field(default_factory=list)
     traffic: list[Layer] = field(default_factory=list)
     page_traffic: list[Layer] = field(default_factory=list)
-    page_sessions: list[Callable[[CheckoutSession], CheckoutSession]] = field(default_factory=list)
+    page_finds: list[Wrapper] = field(default_factory=list)
     _unwrapped: tuple[str, ...] = ()
     _bases: tuple[str, ...] = ()
 
     def refusal(self, error: Exception) -> Answer:
         """The answer to a request that a layer refuses, while the app runs."""
         reply = self.hooks.render_error(error, None)
-        body = orjson.dumps(reply.payload)
-        request_id = self.hooks.new_request_id().encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b""), (b"request-id", request_id)]
-        return Answer(reply.status, [*headers, *reply.headers], body)
+        return Answer(*answer_of(reply, encode(reply), self.hooks.new_request_id()))
 
     def store_over(self, store: Store) -> Store:
         """The store for the services."""
@@ -100,8 +99,8 @@ class Parts:
             for change in self.document:
                 change(content)
             documents[0] = (Document(content, proven=True, name="qashier.yaml"), self._bases)
-        if self.page_sessions:
-            seen: Any = _Wrapped(self.service, {"find": [self._shown_on_pages]})
+        if self.page_finds:
+            seen: Any = _Wrapped(self.service, {"find": self.page_finds})
             pages["/pay"] = hosted.create_pages(seen)
         if self.page_traffic:
             pages["/pay"] = Traffic(pages["/pay"], self.page_traffic, bases=(), leaves_out=())
@@ -110,15 +109,6 @@ class Parts:
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """The finished app with the layers around the public API."""
         return Traffic(app, self.traffic, bases=self._bases, leaves_out=self._unwrapped) if self.traffic else app
-
-    async def _shown_on_pages(self, inner: Inner, _service: object, session_id: str) -> object:
-        found = await inner(session_id)
-        if found is None:
-            return None
-        account, session = found
-        for change in self.page_sessions:
-            session = change(session)
-        return account, session
 
 
 @dataclass(frozen=True, slots=True)
