@@ -43,17 +43,18 @@ class Advisor:
             raise _refusal(request.advice)
         return await self.new(tx, request.advice, request, now)
 
-    def is_polling(self, account: AccountId, session_id: str) -> bool:
+    def is_polling(self, tx: Transaction, session_id: str, now: int) -> bool:
         """Count one more read of an open session; True when it makes the polling tight (`TIGHT_POLLING`).
 
         The counts are this process's own, and may be forgotten at any time.
         """
-        watch = self._polls.get(account)
+        watch = self._polls.get(tx.account)
         if watch is None:
             if len(self._polls) >= _POLLS_KEPT:
                 self._polls.clear()
-            watch = self._polls[account] = PollWatch()
-        return watch.note(session_id, self._clock())
+            watch = self._polls[tx.account] = PollWatch()
+        clock = tx.state.profile.clock  # the machine's own is read again only where this one stands
+        return watch.note(session_id, now - clock.offset if clock.frozen_at is None else self._clock())
 
     async def new(self, tx: Transaction, advice: Sequence[Advice], request: RequestRef, now: int) -> Sequence[Advice]:
         """Remember advice; return what is new to the account."""

@@ -143,7 +143,7 @@ class CheckoutService:
             now = await self._sync_clock(tx)
             session = await current_session(tx, session_id, now)
             if session.is_open:
-                if self.advisor.is_polling(account, session_id):
+                if self.advisor.is_polling(tx, session_id, now):
                     return session, await self.advisor.new(tx, (TIGHT_POLLING,), request, now)
             else:
                 await tx.set_unconfirmed(session_id, unconfirmed=False)
@@ -410,6 +410,8 @@ class CheckoutService:
             return None
         await tx.forget(now - MEMORY)
         record = await tx.recall(request.idempotency_key)
+        if record is None:
+            return None
         reject = self._policy.idempotency_reuse == "reject" or self.advisor.is_strict(tx)
         match self._rules.decide(record, request.fingerprint, now=now, reject_reuse=reject):
             case Decision.RUN:
@@ -418,7 +420,6 @@ class CheckoutService:
                 raise IdempotencyKeyReused
             case Decision.REPLAY_DIFFERENT:
                 advice = [*advice, *await self.advisor.new(tx, (REUSED_KEY,), request, now)]
-        assert record is not None  # noqa: S101 - decide() replays only what is remembered
         return record.session, advice
 
     async def _remember(self, tx: Transaction, request: RequestRef, session: CheckoutSession, now: int) -> None:

@@ -19,11 +19,6 @@ RECORD = IdempotencyRecord("k", b"create", SESSION, NOW)
 
 
 @pytest.mark.parametrize("reject", [True, False])
-def test_idm_2_an_unknown_key_runs(reject: bool) -> None:  # noqa: FBT001
-    assert decide(None, b"create", now=NOW, reject_reuse=reject) is Decision.RUN
-
-
-@pytest.mark.parametrize("reject", [True, False])
 def test_idm_1_and_4_a_key_replays_until_it_is_forgotten(reject: bool) -> None:  # noqa: FBT001
     ages = {0: Decision.REPLAY, MEMORY - 1: Decision.REPLAY, MEMORY: Decision.RUN, MEMORY + 1: Decision.RUN}
     for age, expected in ages.items():

@@ -41,8 +41,8 @@ def _create_under(key: Callable[[str], str | None]) -> Change:
 
 
 def _remembered_for(seconds: int) -> Change:
-    def judge(inner: Inner, record: IdempotencyRecord | None, *sent: Any, now: int, **how: Any) -> object:
-        if record is None or now >= record.answered_at + seconds:
+    def judge(inner: Inner, record: IdempotencyRecord, *sent: Any, now: int, **how: Any) -> object:
+        if now >= record.answered_at + seconds:
             return Decision.RUN
         return inner(record, *sent, now=record.answered_at, **how)
 
@@ -241,7 +241,7 @@ def key_of_another_account_refused() -> Change:
 
 
 @defect("IDM-9", changes.rule("decide"))
-def other_body_runs(inner: Inner, record: IdempotencyRecord | None, fingerprint: bytes, **how: Any) -> Decision:
+def other_body_runs(inner: Inner, record: IdempotencyRecord, fingerprint: bytes, **how: Any) -> Decision:
     """A create with a key that is remembered for another body opens another session."""
     decision: Decision = inner(record, fingerprint, **how)
     return Decision.RUN if decision is Decision.REPLAY_DIFFERENT else decision

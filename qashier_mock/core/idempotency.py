@@ -41,13 +41,13 @@ class Decision(Enum):
     REFUSE = auto()
 
 
-def decide(record: IdempotencyRecord | None, fingerprint: bytes, *, now: int, reject_reuse: bool) -> Decision:
-    """What a request with a key does, given what is remembered of that key.
+def decide(record: IdempotencyRecord, fingerprint: bytes, *, now: int, reject_reuse: bool) -> Decision:
+    """What a request with a key does, given what the store has of that key.
 
     Only successes are ever remembered (IDM-8), so a key that was refused is simply new. With `reject_reuse`, a key that
     comes with another request is refused instead of replayed (IDM-9).
     """
-    if record is None or not record.is_remembered(now):
+    if not record.is_remembered(now):
         return Decision.RUN
     if record.fingerprint == fingerprint:
         return Decision.REPLAY

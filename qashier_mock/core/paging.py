@@ -8,7 +8,6 @@ the account holds. Answers are newest first (LIS-4).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -39,6 +38,9 @@ class CreatedRange:
         return cls(since, until)
 
 
+ANY_TIME: Final = CreatedRange()
+
+
 @value
 class ListQuery:
     """A list request: at most `limit` (1 to 100) sessions beyond a cursor, of one status, created in a range."""
@@ -47,7 +49,7 @@ class ListQuery:
     starting_after: str | None = None
     ending_before: str | None = None
     status: Status | None = None
-    created: CreatedRange = field(default_factory=CreatedRange)
+    created: CreatedRange = ANY_TIME
 
 
 @value

@@ -34,7 +34,7 @@ from qashier_mock.core.model import (
     Status,
     WebhookEndpoint,
 )
-from qashier_mock.core.paging import DEFAULT_LIMIT, CreatedRange, ListQuery, Page
+from qashier_mock.core.paging import ANY_TIME, DEFAULT_LIMIT, CreatedRange, ListQuery, Page
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -70,7 +70,8 @@ def parse_list_query(
     **bounds: int,
 ) -> ListQuery:
     """The parameters of a list; `created_gt` is `created[gt]` (LIS-9)."""
-    created = CreatedRange.of(**{name.removeprefix("created_"): bound for name, bound in bounds.items()})
+    given = {name.removeprefix("created_"): bound for name, bound in bounds.items()}
+    created = CreatedRange.of(**given) if given else ANY_TIME
     return ListQuery(limit, starting_after, ending_before, None if status is None else Status(status), created)
 
 
