@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import orjson
 
-from qashier_mock.pipeline import bodies, wording
+from qashier_mock.pipeline import bodies, sending, wording
 from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.pipeline.delays import Delays
 from qashier_mock.pipeline.document import Document
@@ -34,18 +34,7 @@ from qashier_mock.pipeline.reply import DROPPED, WHOLE, Reply
 from qashier_mock.pipeline.routing import Pages, Router
 from qashier_mock.pipeline.schemas import Unsupported
 from qashier_mock.pipeline.scope import RESPOND
-from qashier_mock.pipeline.sending import (
-    PIECE,
-    Headers,
-    answer_of,
-    closes_on_a_body,
-    cut_short,
-    drain,
-    encode,
-    header_block,
-    send_beside_body,
-    send_in_pieces,
-)
+from qashier_mock.pipeline.sending import Headers, answer_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -174,26 +163,26 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
         call = Call(name, operation.path, request_id, started, None, method, raw_path, query, headers.one, {})
         try:
             reply = await self._answer(operation, call, values, headers, receive)
-            body = encode(reply)
+            body = sending.encode(reply)
         except bodies.ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one error door
             reply = self._render(error, call)
-            body = encode(reply)
+            body = sending.encode(reply)
         extra = self._hooks.observe(call, reply, body)
         if self._judge is not None and reply.transmit is not DROPPED:
             self._judge(operation, reply, body, answer_of(reply, body, request_id, extra).headers)
         if reply.transmit is not WHOLE:
-            await cut_short(reply.transmit, answer_of(reply, body, request_id, extra), scope, receive, send)
+            await sending.cut_short(reply.transmit, answer_of(reply, body, request_id, extra), scope, receive, send)
             return
         if call.raw_body is None and headers.announce_body():
-            await send_beside_body(answer_of(reply, body, request_id, extra), headers, scope, receive, send)
+            await sending.send_beside_body(answer_of(reply, body, request_id, extra), headers, scope, receive, send)
             return
         respond = (scope.get("extensions") or {}).get(RESPOND)
-        if respond is not None and method != "HEAD" and len(body) <= PIECE:
-            await respond(reply.status, header_block(reply, body, request_id, extra), body)
+        if respond is not None and method != "HEAD" and len(body) <= sending.PIECE:
+            await respond(reply.status, sending.header_block(reply, body, request_id, extra), body)
             return
-        await send_in_pieces(answer_of(reply, body, request_id, extra), send)
+        await sending.send_in_pieces(answer_of(reply, body, request_id, extra), send)
 
     async def _answer(
         self,
@@ -297,18 +286,18 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
     ) -> None:
         """Refuse a request that has no operation. With `started`, the hooks observe it."""
         reply = self._render(error, None)
-        body = encode(reply)
+        body = sending.encode(reply)
         headers = Headers(scope["headers"])
         if started is not None:
             path = scope.get("raw_path") or quote(scope["path"]).encode()
             method, query = scope["method"], scope["query_string"]
             call = Call("", path.decode("latin-1"), request_id, started, None, method, path, query, headers.one, {})
             self._hooks.observe(call, reply, body)
-        await send_beside_body(answer_of(reply, body, request_id), headers, scope, receive, send)
+        await sending.send_beside_body(answer_of(reply, body, request_id), headers, scope, receive, send)
 
     async def _serve_page(self, page: ASGIApp, request_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = is_gone = False
-        is_unread = closes_on_a_body(Headers(scope["headers"]), scope)
+        is_unread = sending.closes_on_a_body(Headers(scope["headers"]), scope)
 
         async def take() -> Message:
             nonlocal is_unread, is_gone
@@ -324,7 +313,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
                 message["headers"] = [*message.get("headers", ()), (b"request-id", request_id.encode())]
             elif is_unread and not message.get("more_body", False):
                 await send({**message, "more_body": True})
-                await drain(take)
+                await sending.drain(take)
                 message = {"type": "http.response.body"}
             await send(message)
 
