@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from enum import EnumType
 from functools import cache, wraps
-from types import NoneType
 from typing import Any, Final, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
@@ -57,27 +56,30 @@ def unpack(kind: Callable[..., R], text: str) -> R:
 
 @cache
 def _maker(kind: Any) -> Callable[[Any], Any]:
-    """What makes a value of a type from its JSON; `_same` where the JSON is the value."""
+    """What makes a value of a type from its JSON, unless that is null; `_same` where the JSON is the value."""
     if isinstance(kind, EnumType):
         return kind
     if isinstance(kind, type) and is_dataclass(kind):
-        makers = {name: maker for name, hint in get_type_hints(kind).items() if (maker := _maker(hint)) is not _same}
-        return lambda stored: kind(
-            **{**stored, **{name: make(stored[name]) for name, make in makers.items() if name in stored}}
-        )
+        makers = [(name, maker) for name, hint in get_type_hints(kind).items() if (maker := _maker(hint)) is not _same]
+
+        def make_fields(stored: dict[str, Any]) -> Any:
+            for name, make in makers:
+                if stored.get(name) is not None:
+                    stored[name] = make(stored[name])
+            return kind(**stored)
+
+        return make_fields
     make = next((maker for each in get_args(kind) if (maker := _maker(each)) is not _same), _same)
     if isinstance(get_origin(kind), type) and issubclass(get_origin(kind), Sequence):
         return lambda stored: tuple([make(each) for each in stored])
-    if NoneType in get_args(kind) and make is not _same:
-        return lambda stored: None if stored is None else make(stored)
-    return _same
+    return make
 
 
 def _same(stored: Any) -> Any:
     return stored
 
 
-SESSION: Final = "id, sequence, status, payment_status, created, expires_at, body"
+SESSION: Final = "id, status, payment_status, created, expires_at, body, sequence"
 """The columns of a session, as `unpack_session` reads and `pack_session` writes them."""
 
 
@@ -89,12 +91,12 @@ def pack_session(session: CheckoutSession) -> Row:
     urls = [session.success_url, session.return_url, session.cancel_url, session.url]
     return (
         session.id,
-        session.sequence,
         session.status.value,
         session.payment_status.value,
         session.created,
         session.expires_at,
         pack([session.currency, lines, session.amount_total, *urls]),
+        session.sequence,
     )
 
 
@@ -107,7 +109,7 @@ def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> 
         account: Whose session it is.
         then: Status and payment status of another moment: nothing else of a session ever changes (RET-4).
     """
-    session_id, sequence, status, payment_status, created, expires_at, body = row[:7]
+    session_id, status, payment_status, created, expires_at, body, sequence = row[:7]
     if then is not None:
         status, payment_status = then
     currency, lines, amount_total, *urls = orjson.loads(body)

@@ -32,7 +32,7 @@ _PRUNE_EVERY: Final = 100
 
 # The last columns of a query say in which order `_slices` goes through what it finds.
 _JOINED: Final = ", ".join(f"s.{column}" for column in SESSION.split(", "))
-_SESSIONS: Final = f"SELECT {SESSION}, sequence FROM mock_sessions WHERE account = ?"
+_SESSIONS: Final = f"SELECT {SESSION} FROM mock_sessions WHERE account = ?"
 _RECORDS: Final = (
     f"SELECT {_JOINED}, r.key, r.fingerprint, r.answered_at, r.status, r.payment_status, r.answered_at, r.place "
     "FROM mock_records r JOIN mock_sessions s ON s.id = r.session_id AND s.account = r.account WHERE r.account = ?"
