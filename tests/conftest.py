@@ -204,6 +204,18 @@ def server() -> Iterator[MockServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each client of httpx reads all authorities that there are: where nothing speaks TLS, one is enough."""
+    import trustme
+
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
+
+
 @pytest.fixture
 def no_second_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run opens sessions within one second of a clock that it cannot move: for what judges no list by its times."""

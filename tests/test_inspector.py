@@ -34,6 +34,7 @@ from qashier_mock.stores.memory import MemoryStore
 
 KEYS = count()
 DEAD_END = "http://127.0.0.1:9/hook"
+pytestmark = pytest.mark.usefixtures("one_authority")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 from qashier_contract import CLAUSES, check
@@ -49,16 +48,7 @@ if TYPE_CHECKING:
 
 IS_FULL = os.environ.get("QASHIER_SOAK") == "full"
 IN_PROCESS = "http://127.0.0.1"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A client of httpx reads all authorities that there are, though nothing here speaks TLS: it reads one instead."""
-    path = tmp_path_factory.mktemp("tls") / "authority.pem"
-    trustme.CA().cert_pem.write_to_path(str(path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(path))
-        yield
+pytestmark = pytest.mark.usefixtures("one_authority")
 
 
 # Units.
