@@ -342,6 +342,5 @@ async def filtered_cursor_unknown(asked: Listing) -> Page:
 @defect("LIS-13", changes.command("list_sessions"))
 async def both_cursors_accepted(asked: Command) -> object:
     """Where both cursors are given, `ending_before` is ignored."""
-    return await asked.do(
-        subject=replace(asked.subject, ending_before=None) if asked.subject.starting_after else asked.subject
-    )
+    query = asked.subject
+    return await asked.do(subject=replace(query, ending_before=None) if query.starting_after else query)

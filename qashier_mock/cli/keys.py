@@ -28,8 +28,7 @@ def read_key(file: str) -> str:
 def account_key(file: str | None) -> str:
     """The key of the account to act on: that of a file, else of the environment, else one that everybody knows.
 
-    Raises:
-        CommandError: The file cannot be read, or holds nothing; or the key is a live one, which no mock takes.
+    A live key is refused: no mock takes one.
     """
     key = read_key(file) if file is not None else os.environ.get(VARIABLE) or DEFAULT_KEY
     if key.startswith("sk_live_"):

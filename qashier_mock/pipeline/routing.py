@@ -48,7 +48,7 @@ class Router:
         template = base_path.rstrip("/") + operation.path
         pattern = tuple([_named(segment, template) for segment in template.split("/")[1:]])
         if pattern not in self._routes:
-            insort(self._patterns.setdefault(len(pattern), []), pattern, key=_precedence)
+            insort(self._patterns.setdefault(len(pattern), []), pattern, key=lambda it: [name is None for name in it])
         route = self._routes.setdefault(pattern, Route())
         if operation.method in route.operations:
             raise Unsupported(f"{operation.method} {template} is described twice")
@@ -84,10 +84,6 @@ def _named(segment: str, template: str) -> bytes | None:
     if "{" in segment or "}" in segment or "%" in segment:
         raise Unsupported(f"{template}: a parameter must be a whole segment of the path")
     return segment.encode()
-
-
-def _precedence(pattern: Pattern) -> list[bool]:
-    return [segment is None for segment in pattern]
 
 
 class Pages:

@@ -190,8 +190,7 @@ class QashierMock(MockAccount):
 
     def _end_receiver(self) -> None:
         if self._receiver is not None:
-            endpoint_id = next(iter(self._endpoints))
-            del self._endpoints[endpoint_id]
+            endpoint_id, _ = self._endpoints.popitem()  # there is no other yet
             self.stop_delivering_to(endpoint_id)
             self._receiver.close()
             self._receiver = None
