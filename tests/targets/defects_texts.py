@@ -118,6 +118,9 @@ def hangs_up_above(size: int) -> Tampering:
 
 
 TEXT_DEFECTS: Final = {
+    "bodies read as Latin-1": Defect(
+        "AMT-5", request(lambda _, seen: replace(seen, body=seen.body.decode("latin-1").encode()))
+    ),
     "key cut at an equals sign": Defect("IDM-2", key_as(lambda key: key.partition("=")[0])),
     "key cut at a slash": Defect("IDM-2", key_as(lambda key: key.partition("/")[0])),
     "last of several keys": Defect("IDM-2", key_as(lambda key: key.rpartition(",")[2])),

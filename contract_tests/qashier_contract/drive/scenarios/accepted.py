@@ -81,7 +81,7 @@ _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
 
 
 @driver(
-    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=168
+    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=169
 )
 def at_the_limits(context: RunContext) -> None:
     line, account = context.line, context.account
@@ -105,6 +105,7 @@ def at_the_limits(context: RunContext) -> None:
     account.create(b" \r\n\t" + plain + b"\n")
     account.create(json.dumps(context.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
     account.create(json.dumps(context.body(), indent=2).encode())
+    account.create(json.dumps(context.body(context.line(name="Tè 咖啡 🍵")), ensure_ascii=False).encode())
     account.create(context.body(), chunked=True)
     # Of a repeated key the last one counts, in our own mock.
     doubled = json.dumps(context.body())
