@@ -83,10 +83,21 @@ def open_session(
         if line.currency != currency:
             raise CurrencyMixed(index, line.currency, currency)
         total += line.amount_total
-    payment_status = PaymentStatus.UNPAID if total else PaymentStatus.NO_PAYMENT_REQUIRED
     return CheckoutSession(
-        *(session_id, account, sequence, currency, params.line_items, total, now, expires_at, OPEN),
-        *(payment_status, params.success_url, params.return_url, params.cancel_url, pay_url + session_id),
+        id=session_id,
+        account=account,
+        sequence=sequence,
+        currency=currency,
+        line_items=params.line_items,
+        amount_total=total,
+        created=now,
+        expires_at=expires_at,
+        status=OPEN,
+        payment_status=PaymentStatus.UNPAID if total else PaymentStatus.NO_PAYMENT_REQUIRED,
+        success_url=params.success_url,
+        return_url=params.return_url,
+        cancel_url=params.cancel_url,
+        url=pay_url + session_id,
     )
 
 
