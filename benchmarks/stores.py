@@ -180,7 +180,7 @@ class Load:
             return await self.create(last)
 
         async def retrieve() -> object:
-            return await self.service.retrieve(*next(drawn), RequestRef("req_1"))
+            return await self.service.retrieve(*next(drawn), "req_1")
 
         async def first_page() -> object:
             return await self.service.list_sessions(next(drawn)[0], ListQuery())

@@ -41,7 +41,7 @@ class Advisor:
             return ()
         if self.is_strict(tx):
             raise _refusal(request.advice)
-        return await self.new(tx, request.advice, request, now)
+        return await self.new(tx, request.advice, request.id, now)
 
     def is_polling(self, tx: Transaction, session_id: str, now: int) -> bool:
         """Count one more read of an open session; True when it makes the polling tight (`TIGHT_POLLING`).
@@ -56,7 +56,7 @@ class Advisor:
         clock = tx.state.profile.clock  # the machine's own is read again only where this one stands
         return watch.note(session_id, now - clock.offset if clock.frozen_at is None else self._clock())
 
-    async def new(self, tx: Transaction, advice: Sequence[Advice], request: RequestRef, now: int) -> Sequence[Advice]:
+    async def new(self, tx: Transaction, advice: Sequence[Advice], request_id: str, now: int) -> Sequence[Advice]:
         """Remember advice; return what is new to the account."""
         new: list[Advice] = []
         for each in advice:
@@ -64,7 +64,7 @@ class Advisor:
                 known = {note.advice.subject for note in tx.state.advice}
                 if each.subject not in known and len(known) >= MOST_PIECES:
                     continue
-            if (await tx.change()).note_advice(each, request.id, now):
+            if (await tx.change()).note_advice(each, request_id, now):
                 new.append(each)
         return new
 

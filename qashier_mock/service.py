@@ -137,14 +137,14 @@ class CheckoutService:
             return session, advice
 
     @once_nothing_is_overdue
-    async def retrieve(self, account: AccountId, session_id: str, request: RequestRef) -> Advised:
+    async def retrieve(self, account: AccountId, session_id: str, request_id: str) -> Advised:
         """The session as of now (RET-1, EXP-7)."""
         async with self._store.transaction(account, reading=True) as tx:
             now = await self._sync_clock(tx)
             session = await current_session(tx, session_id, now)
             if session.is_open:
                 if self.advisor.is_polling(tx, session_id, now):
-                    return session, await self.advisor.new(tx, (TIGHT_POLLING,), request, now)
+                    return session, await self.advisor.new(tx, (TIGHT_POLLING,), request_id, now)
             else:
                 await tx.set_unconfirmed(session_id, unconfirmed=False)
             return session, ()
@@ -419,7 +419,7 @@ class CheckoutService:
             case Decision.REFUSE:
                 raise IdempotencyKeyReused
             case Decision.REPLAY_DIFFERENT:
-                advice = [*advice, *await self.advisor.new(tx, (REUSED_KEY,), request, now)]
+                advice = [*advice, *await self.advisor.new(tx, (REUSED_KEY,), request.id, now)]
         return record.session, advice
 
     async def _remember(self, tx: Transaction, request: RequestRef, session: CheckoutSession, now: int) -> None:

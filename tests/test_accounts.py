@@ -88,8 +88,8 @@ def test_a_snapshot_that_is_refused_leaves_the_account_as_it_was(harness: Harnes
     mine = drive(harness.service.create(ACCOUNT, order(), request()))[0]
     with pytest.raises(IdTaken, match=theirs.id):
         drive(harness.accounts.restore(ACCOUNT, drive(harness.accounts.snapshot(OTHER_ACCOUNT))))
-    assert drive(harness.service.retrieve(ACCOUNT, mine.id, request()))[0] == mine
-    assert drive(harness.service.retrieve(OTHER_ACCOUNT, theirs.id, request()))[0] == theirs
+    assert drive(harness.service.retrieve(ACCOUNT, mine.id, "req_1"))[0] == mine
+    assert drive(harness.service.retrieve(OTHER_ACCOUNT, theirs.id, "req_1"))[0] == theirs
 
 
 def test_the_counter_of_ids_never_goes_back(harness: Harness) -> None:
@@ -110,7 +110,7 @@ def test_a_snapshot_with_a_huge_counter_can_be_put_back_after_more_ids_were_draw
         assert again.drawn < 2**52
         drive(harness.accounts.reset(ACCOUNT))
         drive(harness.accounts.restore(ACCOUNT, again))
-        assert drive(harness.service.retrieve(ACCOUNT, session.id, request()))[0] == session
+        assert drive(harness.service.retrieve(ACCOUNT, session.id, "req_1"))[0] == session
 
 
 def test_restored_deliveries_are_still_to_be_made(harness: Harness) -> None:

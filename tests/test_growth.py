@@ -82,7 +82,7 @@ async def measure(size: int) -> dict[str, int]:
     await account.fill(size)
     service, ids = account.service, account.ids
     oldest, middle = ids[0], ids[size // 2]
-    first_second = (await service.retrieve(ACCOUNT, oldest, account.request()))[0].created
+    first_second = (await service.retrieve(ACCOUNT, oldest, "req_1"))[0].created
     pages = {
         "first page": ListQuery(limit=10),
         "page in the middle": ListQuery(limit=10, starting_after=middle),
@@ -95,7 +95,7 @@ async def measure(size: int) -> dict[str, int]:
         name: await quickest(lambda _, query=query: service.list_sessions(ACCOUNT, query))  # type: ignore[misc]
         for name, query in pages.items()
     }
-    taken["retrieve"] = await quickest(lambda number: service.retrieve(ACCOUNT, ids[-1 - number], account.request()))
+    taken["retrieve"] = await quickest(lambda number: service.retrieve(ACCOUNT, ids[-1 - number], "req_1"))
     taken["create"] = await quickest(lambda _: account.create())
     taken["expire"] = await quickest(lambda number: service.expire(ACCOUNT, ids[COMPLETE + number], account.request()))
     return taken

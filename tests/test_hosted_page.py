@@ -114,7 +114,7 @@ class Shop:
         asyncio.run(self.service.expire(ACCOUNT, session.id, RequestRef("req_2")))
 
     def now(self, session: CheckoutSession) -> CheckoutSession:
-        return asyncio.run(self.service.retrieve(ACCOUNT, session.id, RequestRef("req_3")))[0]
+        return asyncio.run(self.service.retrieve(ACCOUNT, session.id, "req_3"))[0]
 
     def event_count(self) -> int:
         async def count() -> int:

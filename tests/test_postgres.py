@@ -16,7 +16,6 @@ from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import CheckoutSession, Status
 from qashier_mock.core.paging import ListQuery
-from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores.postgres import PostgresStore
 
@@ -47,7 +46,7 @@ async def test_of_a_payment_and_an_expiry_at_the_same_time_one_wins(processes: P
         )
         (won,) = [each for each in ended if isinstance(each, Status)]
         assert SessionNotOpen in ended
-        assert (await other.service.retrieve(ONE, session.id, RequestRef("req_3")))[0].status is won
+        assert (await other.service.retrieve(ONE, session.id, "req_3"))[0].status is won
         wins.append(won)
     events = await one.accounts.events(ONE)
     assert [event.session.status for event in events] == wins, "one event each"
@@ -98,7 +97,7 @@ async def test_reading_waits_for_nobody(processes: Processes) -> None:
     session = await one.create()
     async with one.store.transaction(ONE) as tx:
         (await tx.change()).profile = tx.state.profile
-        assert (await other.service.retrieve(ONE, session.id, RequestRef("req_2")))[0] == session
+        assert (await other.service.retrieve(ONE, session.id, "req_2"))[0] == session
         assert (await other.service.list_sessions(ONE, ListQuery())).sessions == (session,)
         async with other.store.transaction(ONE, reading=True) as reading:
             assert not reading.state.faults

@@ -16,7 +16,6 @@ from processes_harness import Processes
 from store_harness import ACCOUNTS, FIRST_ROWS, Mock, Place, Play, a_long_life, add_a_step
 
 from qashier_mock.core.model import Status
-from qashier_mock.core.request import RequestRef
 from qashier_mock.stores import factory, postgres
 from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
 from qashier_mock.stores.factory import is_shared, open_store
@@ -51,7 +50,7 @@ async def test_a_database_of_the_first_version_is_upgraded_with_all_that_is_in_i
             marks = ", ".join(["%s"] * len(values))
             await connection.execute(f"INSERT INTO {columns} VALUES ({marks})".encode(), values)  # noqa: S608
     mock = await processes.start()
-    session = (await mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1")))[0]
+    session = (await mock.service.retrieve(ONE, "cs_test_old", "req_1"))[0]
     assert session.status is Status.COMPLETE
     assert (await mock.create(key="key 1")).id == "cs_test_old"
     (attempt,) = await mock.dispatcher.flush(ONE)
@@ -113,7 +112,7 @@ async def test_every_text_is_kept_whatever_encoding_the_client_is_told(
             mock = Mock(store)
             session = await mock.create(success_url="https://shop.example/\N{TEACUP WITHOUT HANDLE}")
             assert (await mock.pay(session)).status is Status.COMPLETE
-            kept = (await mock.service.retrieve(ONE, session.id, RequestRef("req_1")))[0]
+            kept = (await mock.service.retrieve(ONE, session.id, "req_1"))[0]
             assert kept.success_url == session.success_url
             await store.close()
 

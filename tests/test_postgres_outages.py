@@ -18,7 +18,6 @@ from store_harness import ACCOUNTS, Mock, Place, until
 from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.model import Status
 from qashier_mock.core.paging import ListQuery
-from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.stores.postgres import PostgresStore
@@ -278,6 +277,6 @@ async def test_a_full_disk_is_no_mistake_of_ours(processes: Processes) -> None:
         )
         with pytest.raises(StoreUnavailable, match="No space left"):
             await mock.pay(session)
-        assert (await mock.service.retrieve(ONE, session.id, RequestRef("req_1")))[0].status is Status.OPEN
+        assert (await mock.service.retrieve(ONE, session.id, "req_1"))[0].status is Status.OPEN
         await connection.execute("DROP TRIGGER full_disk ON mock_events")
     assert (await mock.pay(session)).status is Status.COMPLETE

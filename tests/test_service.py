@@ -67,7 +67,7 @@ def test_sweeping_expires_what_is_overdue_earliest_deadline_first(service: Check
     clock.now += 3_600
     assert swept(service) == [soon, late]
     assert swept(service) == []
-    assert drive(service.retrieve(ACCOUNT, kept, request()))[0].is_open
+    assert drive(service.retrieve(ACCOUNT, kept, "req_1"))[0].is_open
 
 
 def test_sessions_of_one_deadline_expire_in_order_of_creation(service: CheckoutService, clock: ManualClock) -> None:
@@ -92,7 +92,7 @@ def test_every_command_sweeps_first(command: str) -> None:
     if command == "create":
         create(service, life=3_600)
     elif command == "retrieve":
-        drive(service.retrieve(ACCOUNT, other, request()))
+        drive(service.retrieve(ACCOUNT, other, "req_1"))
     elif command == "list":
         assert drive(service.list_sessions(ACCOUNT, ListQuery(status=Status.EXPIRED))).sessions[0].id == overdue
     elif command == "expire":
@@ -136,7 +136,7 @@ def test_finding_a_session_needs_no_account(service: CheckoutService) -> None:
 def test_a_session_that_is_not_the_accounts_is_not_found(service: CheckoutService, account: AccountId) -> None:
     session_id = create(service).id if account is OTHER_ACCOUNT else "cs_test_nothing"
     for attempt in (
-        service.retrieve(account, session_id, request()),
+        service.retrieve(account, session_id, "req_1"),
         service.expire(account, session_id, request()),
         service.apply(account, session_id, Trigger.PAYMENT_SUCCEEDED),
     ):

@@ -25,7 +25,6 @@ from qashier_mock.core.delivery import Delivery
 from qashier_mock.core.errors import SessionNotFound
 from qashier_mock.core.model import PaymentStatus, Profile, Status
 from qashier_mock.core.paging import ListQuery
-from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock
 from qashier_mock.stores import database as unit_of_work
 from qashier_mock.stores import sqlite
@@ -119,7 +118,7 @@ def test_a_damaged_row_is_the_stores_trouble_and_no_mistake_of_ours(file: Path, 
     database.close()
     drive(mock.store.open())
     with pytest.raises(StoreUnavailable, match="A row of the store is damaged") as refused:
-        drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1")))
+        drive(mock.service.retrieve(ONE, session.id, "req_1"))
     assert "\n" not in str(refused.value)
     drive(mock.store.close())
 
@@ -181,7 +180,7 @@ def test_a_file_of_the_first_version_is_upgraded_with_all_that_is_in_it(
     database.close()
     mock = Mock(SqliteStore(file))
     drive(mock.store.open())
-    session = drive(mock.service.retrieve(ONE, "cs_test_old", RequestRef("req_1")))[0]
+    session = drive(mock.service.retrieve(ONE, "cs_test_old", "req_1"))[0]
     assert (session.status, session.payment_status, session.amount_total) == (Status.COMPLETE, PaymentStatus.PAID, 360)
     replayed = drive(mock.create(key="key 1"))
     assert (replayed.id, replayed.status) == ("cs_test_old", Status.OPEN)
@@ -286,7 +285,7 @@ async def test_a_full_disk_refuses_a_command_whole_and_takes_the_next(file: Path
     refused = len(kept)
     page = await mock.service.list_sessions(ONE, ListQuery(limit=100))
     assert [each.id for each in page.sessions] == [each.id for each in reversed(kept)][:100], "reading goes on"
-    assert (await mock.service.retrieve(ONE, kept[3].id, RequestRef("req_1")))[0] == kept[3]
+    assert (await mock.service.retrieve(ONE, kept[3].id, "req_1"))[0] == kept[3]
     store._database.execute("PRAGMA max_page_count = 1000000")
     kept.append(await mock.create(key=f"key {refused}"))
     again = [await mock.create(key=f"key {each}") for each in range(len(kept))]

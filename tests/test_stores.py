@@ -19,7 +19,6 @@ from qashier_mock.app import MockApp, Settings
 from qashier_mock.core.errors import IdTaken, SessionNotFound, SessionNotOpen
 from qashier_mock.core.journal import CAPACITY
 from qashier_mock.core.model import AccountId, EventType, Profile, Status
-from qashier_mock.core.request import RequestRef
 from qashier_mock.stores import database, sql
 from qashier_mock.stores.base import ATTEMPTS_KEPT, Store
 from qashier_mock.stores.memory import MemoryStore
@@ -270,12 +269,12 @@ def test_accounts_that_never_had_anything_do_not_fill_the_memory(monkeypatch: py
     for number in range(500):
         visitor = AccountId(f"acct_{number}")
         with pytest.raises(SessionNotFound):
-            drive(mock.service.retrieve(visitor, "cs_test_none", RequestRef("req_1")))
+            drive(mock.service.retrieve(visitor, "cs_test_none", "req_1"))
         mock.store.record(visitor, ENTRY)
     assert isinstance(mock.store, MemoryStore)
     assert len(mock.store._every()) <= 52
     assert drive(mock.store.journal(AccountId("acct_499"))) == (ENTRY,), "the latest are still there"
-    assert drive(mock.service.retrieve(ONE, session.id, RequestRef("req_1")))[0] == session
+    assert drive(mock.service.retrieve(ONE, session.id, "req_1"))[0] == session
 
 
 def test_a_visitor_that_begins_to_have_something_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ class ApiHandlers:
 
     async def retrieve_checkout_session(self, call: Call, *, id: str) -> Reply:  # noqa: A002 - the document's name
         """One session as of now."""
-        session, call.context = await self._service.retrieve(call.principal, id, RequestRef(call.request_id))
+        session, call.context = await self._service.retrieve(call.principal, id, call.request_id)
         return Reply(200, wire.session_to_json(session))
 
     async def expire_checkout_session(

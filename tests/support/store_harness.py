@@ -175,7 +175,7 @@ class Play:
 
     async def _retrieve(self, number: int, _: int, __: int) -> CheckoutSession:
         account, session_id = self._session(number)
-        return (await self._mock.service.retrieve(account, session_id, RequestRef("req_r")))[0]
+        return (await self._mock.service.retrieve(account, session_id, "req_r"))[0]
 
     async def _expire(self, number: int, _: int, __: int, key: str | None = None) -> CheckoutSession:
         account, session_id = self._session(number)
