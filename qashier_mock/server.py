@@ -66,6 +66,7 @@ class Server(uvicorn.Server):
             ssl_keyfile=None if tls is None else tls[1],
         )
         super().__init__(config)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._app = app
         self._is_ready = asyncio.Event()
         self._stop_requested = asyncio.Event()
@@ -115,11 +116,16 @@ class Server(uvicorn.Server):
         while connections and not self.force_exit and loop.time() < deadline:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(POLL_INTERVAL_S)
         if connections:
-            _log.error("the server stops, and %d requests get no answer", len(connections))
+            _log.error("the server stops; requests without an answer: %d", len(connections))
         for task in self.server_state.tasks:
             task.cancel("the server stops")  # a request without a connection has nobody who waits for its answer
         if not self.force_exit:
             await self.lifespan.shutdown()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether uvicorn logs what we have not: it shows the traceback of each request that we cut short as we stop."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 def new_event_loop(store: Store | None = None) -> asyncio.AbstractEventLoop:

@@ -135,7 +135,9 @@ def test_settings_reach_the_app() -> None:
     assert session["url"] == f"https://mock.example/pay/{session['id']}"
 
 
-def test_a_client_and_a_receiver_that_hang_do_not_keep_a_server_from_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_and_a_receiver_that_hang_do_not_keep_a_server_from_stopping(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(server, "_GRACE", 0.05)
     before = set(threading.enumerate())
     with ExitStack() as stack:
@@ -163,6 +165,7 @@ def test_a_client_and_a_receiver_that_hang_do_not_keep_a_server_from_stopping(mo
         mock.stop()
         assert not new_threads(before)
         bind("127.0.0.1", port_of(mock.url)).close()
+    assert [record.getMessage() for record in caplog.records] == ["the server stops; requests without an answer: 1"]
 
 
 def test_a_server_stops_when_it_is_told_and_not_when_it_next_looks(monkeypatch: pytest.MonkeyPatch) -> None:
