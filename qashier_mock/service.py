@@ -80,8 +80,8 @@ class CheckoutService:
         """Work on `store`, by the machine's `clock`.
 
         `public_url` is what a new session's `url` begins with; it is asked at each creation, since a server knows its
-        own port only once it listens. The events of every account go to `common_endpoints`, besides its own. Accounts
-        without a setting of their own are `strict`, or not.
+        own port only once it listens. The events of every account go to `common_endpoints`, besides its own. `strict`
+        holds for accounts without a setting of their own.
         """
         self._store = store
         self._clock = clock
