@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from itertools import count
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from qashier_contract import CheckError, check, diff
-from qashier_contract.history import Exchange, History, Reply, Request
+from qashier_contract.history import Capability, Exchange, History, Reply, Request, Terms
 from qashier_contract.interrupts import Stop
 from qashier_contract.recorded import judge
 from qashier_contract.trace import file
 from qashier_contract.trace.drift import drifts
 from qashier_contract.trace.file import Trace
+from qashier_contract.values import Json
 from store_harness import Place
 
 from qashier_mock import MockServer, Settings
@@ -188,3 +190,23 @@ def test_a_kind_is_told_once_however_often_it_shows() -> None:
 
     (drift,), compared = drifts(trace(1), trace(2))
     assert (drift.kind, drift.a, drift.b, drift.count, compared) == ("body.a", 1, 2, 5, {"": 5})
+
+
+@pytest.mark.parametrize(("frozen", "found"), [("true", [("session.created", "<now>", "<later>")]), ("false", [])])
+def test_a_second_more_is_a_drift_only_where_the_clock_stands(frozen: str, found: list[tuple[str, Json, Json]]) -> None:
+    def trace(created: int) -> Trace:
+        read = Exchange(
+            number=1,
+            request=Request(method="GET", path="/_mock/v1/clock"),
+            reply=Reply(status=200, headers=(), body=b'{"now": 100, "frozen": %s}' % frozen.encode()),
+            sent_ns=10,
+            received_ns=15,
+        )
+        session = {"id": "cs_1", "object": "checkout.session", "created": created}
+        answer = exchange(2, "/checkout/sessions/cs_1", json.dumps(session).encode())
+        terms = Terms(capabilities=frozenset({Capability.CLOCK}))
+        return Trace(history=History(exchanges=(read, answer), terms=terms), target="http://t.test", seed=1)
+
+    told_of, compared = drifts(trace(100), trace(101))
+    assert [(drift.kind, drift.a, drift.b) for drift in told_of] == found
+    assert compared == {"": 2}

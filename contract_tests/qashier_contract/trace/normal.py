@@ -77,7 +77,7 @@ class Normal:
         nonce = nonce_of(trace.history)
         self._mark = re.compile(rf"{nonce}(-\d+)?", re.IGNORECASE) if nonce else None
         self._origins = self._addresses(trace)
-        self._now: dict[int | None, int] = {}
+        self._now: dict[int | None, int | None] = {}
         self._names: dict[str, str] = {}
         self._marks: dict[str, str] = {}
         self._account: int | None = None
@@ -113,7 +113,9 @@ class Normal:
         self._account = exchange.account
         self._touched = {exchange.page_of or ""} & self._names.keys()
         if is_integer(now := exchange.object.get("now")):
-            self._now[self._history.clock_name(exchange.account)] = now
+            # A clock that goes on shows one run the next second where another still saw the last one.
+            stands = exchange.object.get("frozen") is True
+            self._now[self._history.clock_name(exchange.account)] = now if stands else None
         request = exchange.request
         headers = sorted(f"{n.lower()}: {v}" for n, v in request.headers if n.lower() != "user-agent")
         asked = (f"{request.method} {request.path}?{unquote(request.query)}", *headers)
@@ -221,7 +223,7 @@ class Normal:
         return self._text(value) if isinstance(value, str) else value
 
     def _time(self, owner: Mapping[str, Json], name: str, value: int) -> str:
-        """A time by what it is to others: an expiry to its creation, a creation to the account's clock."""
+        """A time by what it is to others: an expiry to its creation, a creation to the account's clock that stands."""
         created, now = owner.get("created"), self._now.get(self._history.clock_name(self._account))
         if name == "expires_at" and is_integer(created):
             return f"<created + {value - created}>"
