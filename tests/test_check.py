@@ -27,6 +27,7 @@ from qashier_contract import (
 from qashier_contract import run as running
 from qashier_contract.drive import Driver, RunContext, Stage, scenarios, webhooks
 from qashier_contract.drive.plan import every_driver, exercised_by, measured, plan
+from qashier_contract.findings import Delivered
 from qashier_contract.history import TOO_LATE, Capability, History, Operation
 from qashier_contract.interrupts import OutOfTime
 from qashier_contract.ledger import Ledger
@@ -100,6 +101,32 @@ def test_evt_6_an_answer_that_comes_too_late_is_none(
         )
     assert {violation.clause for violation in report.violations} == broken
     assert {delivery.answered for delivery in report.history.deliveries} >= {TOO_LATE}
+
+
+@pytest.mark.parametrize(
+    ("quirks", "broken"),
+    [
+        ((), set()),
+        (("first retry after a minute",), set()),
+        (("no retry where nobody listened",), {"EVT-6"}),
+    ],
+)
+def test_evt_6_a_refused_connection_is_tried_again(
+    quirks: tuple[str, ...], broken: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qashier_contract.ledger.endings.SOON_NS", 10**9)
+    monkeypatch.setattr(webhooks, "_LAG_S", 1.1)
+    report = checked(*quirks, only=["EVT-6"], drivers=lambda driver: driver.name == "webhooks")
+    assert {violation.clause for violation in report.violations} == broken
+    (refusing,) = [endpoint for endpoint in report.history.endpoints if endpoint.refused_ns]
+    accused = [one.expectation for one in report.violations]
+    assert all(isinstance(one, Delivered) and one.endpoint.url == refusing.url for one in accused)
+
+
+def test_nobody_stops_listening_where_webhooks_have_a_way_of_their_own() -> None:
+    report = checked(only=["EVT-6"], webhook_listen="localhost:0", drivers=lambda driver: driver.name == "webhooks")
+    assert report.history.deliveries
+    assert not any(endpoint.refused_ns for endpoint in report.history.endpoints)
 
 
 def test_evt_6_what_was_not_waited_for_in_full_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ ENDPOINTS = st.builds(
     registered_ns=TIMES,
     id=st.none() | TEXT,
     removed_ns=st.none() | TIMES,
+    refused_ns=st.lists(TIMES, max_size=2).map(tuple),
     secret=st.none() | st.just("a-very-secret-word"),
 )
 DELIVERIES = st.builds(

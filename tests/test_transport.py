@@ -395,6 +395,41 @@ def test_who_looks_whether_the_receiver_is_there_delivers_nothing(transport: Htt
     assert recorder.deliveries == []
 
 
+def test_an_endpoint_behind_a_door_refuses_connections_while_it_is_shut() -> None:
+    recorder = Recorder()
+    with Receiver(recorder) as receiver:
+        url = receiver.add("hook", 0, None, lambda _: 200, has_door=True)
+        receiver.registered("hook", "we_1")
+        host, port = url.removeprefix("http://").removesuffix("/hook").split(":")
+        assert not receiver.url.endswith(port)
+        transport = HttpTransport(Stop())
+        assert carried(transport, url, "POST", b'{"n": 1}').status == 200
+        with socket.create_connection((host, int(port)), 30) as kept_open:
+            kept_open.sendall(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+            assert kept_open.recv(9_999).startswith(b"HTTP/1.1 200")
+            assert receiver.shut("hook")
+            assert kept_open.recv(9_999) == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), 30)
+        assert len(recorder.endpoints[0].refused_ns) == 1
+        receiver.open("hook")
+        assert carried(transport, url, "POST", b'{"n": 2}').status == 200
+        transport.close()
+        (endpoint,) = recorder.endpoints
+        receiver.open("hook")  # it is open
+        assert recorder.endpoints == [endpoint]
+    assert len(recorder.deliveries) == 3
+    assert recorder.deliveries[1].received_ns < endpoint.refused_ns[0] < endpoint.refused_ns[1]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), 30)
+
+
+def test_an_endpoint_without_a_door_is_never_shut() -> None:
+    with Receiver(Recorder()) as receiver:
+        receiver.add("hook", 0, None, lambda _: 200)
+        assert not receiver.shut("hook")
+
+
 def test_the_receiver_takes_several_webhooks_on_one_connection_and_survives_nonsense() -> None:
     recorder = Recorder()
     with Receiver(recorder) as receiver:

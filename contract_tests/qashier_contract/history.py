@@ -33,8 +33,6 @@ NOT_RECORDED: Final = "no answer was recorded"
 """The failure of an exchange of which a file holds no answer, or half of one. Nobody knows whether one came."""
 GATEWAY: Final = frozenset({502, 503, 504})
 """Statuses that something in front of the service gives when it cannot reach it: not an answer of the API."""
-
-
 TIMED_OUT: Final = "timed out"
 CLOSED_IDLE: Final = "connection closed while idle"
 """A connection may be closed at any time: what was sent meanwhile got no answer, and is sent again."""
@@ -339,6 +337,8 @@ class Endpoint:
     removed_ns: int | None = None
     closed_ns: int | None = None
     """When our receiver stopped listening, though the endpoint was still there: the run was cut short."""
+    refused_ns: tuple[int, ...] = ()
+    """From when to when nobody listened there; one moment as long as nobody does."""
     secret: str | None = field(default=None, repr=False)
 
 

@@ -1,4 +1,7 @@
-"""Listening on this machine: which sockets a host and a port stand for, and how they are written in a URL."""
+"""Listening on this machine: which sockets a host and a port stand for, and how they are written in a URL.
+
+A `Door` is a port at which nobody listens for a while.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,40 @@ def listen(host: str, port: int) -> tuple[socket.socket, ...]:
     raise AssertionError
 
 
+class Door:
+    """A free port of this machine at which nobody listens for a while: then every connection is refused.
+
+    Attributes:
+        listener: What listens there, or does not.
+        port: Its number.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = _bare(host)
+        self.listener = _bound(self._host, 0)
+        self.port: int = self.listener.getsockname()[1]
+
+    def shut(self) -> None:
+        """Refuse every connection from now on. The port stays ours: a socket is bound to it that does not listen.
+
+        Raises:
+            OSError: Another program got the port.
+        """
+        close(self.listener)
+        self.listener = _bound(self._host, self.port, is_listening=False)
+
+    def open(self) -> None:
+        """Listen again."""
+        self.listener.listen(_BACKLOG)
+
+
+def close(listener: socket.socket) -> None:
+    """Close a listening socket, and wake who accepts there."""
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
 def url_of(host: str, port: int) -> str:
     """The URL at which this machine reaches a host that it listens on: loopback, where that is the address of any."""
     bare = _bare(host)
@@ -51,7 +88,7 @@ def _bare(host: str) -> str:
     return host.removeprefix("[").removesuffix("]")
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(host: str, port: int, *, is_listening: bool = True) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)  # asyncio sends at once where it is TCP
     try:
@@ -61,7 +98,8 @@ def _bound(host: str, port: int) -> socket.socket:
             with suppress(OSError):  # it takes IPv4 too, whatever the system's default is
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        if is_listening:
+            listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
         raise

@@ -19,7 +19,7 @@ import h11
 
 from qashier_contract.history import TOO_LATE, Delivery, Endpoint, Recorder
 from qashier_contract.interrupts import OutOfTime
-from qashier_contract.listening import listen, url_of
+from qashier_contract.listening import Door, close, listen, url_of
 from qashier_contract.pace import Pace
 
 DROP: Final = 0
@@ -45,11 +45,13 @@ class _Hook:
     endpoint: Endpoint
     answer: Callable[[int], int]
     """The status for the n-th request, from 0."""
+    door: Door | None = None
+    """Its own port, where it has one."""
     deliveries: list[Delivery] = field(default_factory=list)
 
 
 class Receiver:
-    """A webhook receiver. Each endpoint is a path of its own.
+    """A webhook receiver. Each endpoint is a path of its own; one behind a door is on a port of its own, too.
 
     Args:
         recorder: Where the deliveries go.
@@ -82,26 +84,22 @@ class Receiver:
         self._hold_s, self._patience_s = hold_s, patience_s
         self._news = threading.Condition()
         self._over = threading.Event()
-        self._listeners = listen(host, port)
+        self._host, self._listeners = host, listen(host, port)
         self.url = (public_url or url_of(host, self._listeners[0].getsockname()[1])).rstrip("/")
         self._connections: set[socket.socket] = set()
-        self._threads = [
-            threading.Thread(target=self._accept, args=(each,), name="qashier-contract-receiver", daemon=True)
-            for each in self._listeners
-        ]
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for listener in self._listeners:
+            self._accept_at(listener)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self.close()
-        for listener in self._listeners:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
-            listener.close()
+        doors = [hook.door.listener for hook in self._hooks.values() if hook.door is not None]
+        for listener in (*self._listeners, *doors):
+            close(listener)
         with self._news:
             for connection in self._connections:
                 with suppress(OSError):
@@ -117,13 +115,49 @@ class Receiver:
                 if seen in self.recorder.endpoints and seen.removed_ns is None and seen.closed_ns is None:
                     self._change(hook, replace(seen, closed_ns=time.monotonic_ns()))
 
-    def add(self, name: str, account: int, secret: str | None, answer: Callable[[int], int]) -> str:
-        """A new path, and its URL. The name may have a query. What comes there is answered with `answer(n)`."""
-        url = f"{self.url}/{name}"
+    def add(
+        self, name: str, account: int, secret: str | None, answer: Callable[[int], int], *, has_door: bool = False
+    ) -> str:
+        """A new path, and its URL. The name may have a query. What comes there is answered with `answer(n)`.
+
+        Raises:
+            OSError: There is no port for its door.
+        """
+        door = Door(self._host) if has_door else None
+        url = f"{self.url if door is None else url_of(self._host, door.port)}/{name}"
         endpoint = Endpoint(url=url, account=account, registered_ns=time.monotonic_ns(), secret=secret)
         with self._news:
-            self._hooks[name] = _Hook(endpoint, answer)
+            self._hooks[name] = _Hook(endpoint, answer, door)
+        if door is not None:
+            self._accept_at(door.listener)
         return url
+
+    def shut(self, name: str) -> bool:
+        """Refuse every connection to an endpoint behind a door, and end those that are there; whether that can be."""
+        hook = self._hooks[name]
+        if hook.door is None:
+            return False
+        try:
+            hook.door.shut()
+        except OSError:
+            return False
+        with self._news:
+            for connection in self._connections:
+                with suppress(OSError):
+                    if connection.getsockname()[1] == hook.door.port:
+                        connection.shutdown(socket.SHUT_RDWR)
+            self._change(hook, replace(hook.endpoint, refused_ns=(time.monotonic_ns(),)))
+        return True
+
+    def open(self, name: str) -> None:
+        """Listen again at an endpoint behind a door, if it was shut."""
+        hook = self._hooks[name]
+        if hook.door is not None and len(hook.endpoint.refused_ns) == 1:
+            with self._news:
+                refused_ns = (*hook.endpoint.refused_ns, time.monotonic_ns())
+                self._change(hook, replace(hook.endpoint, refused_ns=refused_ns))
+            hook.door.open()
+            self._accept_at(hook.door.listener)
 
     def registered(self, name: str, endpoint_id: str | None) -> None:
         """The target has the endpoint from now on."""
@@ -181,12 +215,17 @@ class Receiver:
 
     # ── what comes in ───────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _accept_at(self, listener: socket.socket) -> None:
+        name = "qashier-contract-receiver"
+        self._threads.append(threading.Thread(target=self._accept, args=(listener,), name=name, daemon=True))
+        self._threads[-1].start()
+
     def _accept(self, listener: socket.socket) -> None:
         while not self._over.is_set():
             try:
                 connection, _ = listener.accept()
             except OSError:
-                if self._over.is_set():
+                if self._over.is_set() or listener.fileno() < 0:
                     return
                 continue
             self.reached += 1

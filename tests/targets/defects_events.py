@@ -189,6 +189,13 @@ EVENT_DEFECTS: Final = {
     "302 counts as received": Defect(
         "EVT-6", wrapped("is_received", lambda inner, status: inner(status) or status == 302)
     ),
+    "no retry where nobody listened": Defect(
+        "EVT-6",
+        wrapped(
+            "failed",
+            lambda inner, error: inner(error) or isinstance(getattr(error, "reason", None), ConnectionRefusedError),
+        ),
+    ),
     "removed endpoint stays": Defect("EVT-6", replaced("remove_endpoint", lambda *_: None)),
     "signature hex": Defect("EVT-7", result("signature", hexadecimal)),
     "signature of reordered json": Defect(

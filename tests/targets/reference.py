@@ -468,7 +468,11 @@ class Reference:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.settings.patience_s) as answer:
                 return self.is_received(answer.status)
         except OSError as error:
-            return self.is_received(getattr(error, "code", 0))
+            return self.failed(error)
+
+    def failed(self, error: OSError) -> bool:
+        """What becomes of a try that got an error, or no answer: whether it counts as received after all."""
+        return self.is_received(getattr(error, "code", 0))
 
     def is_received(self, status: int) -> bool:
         return 200 <= status < 300

@@ -439,6 +439,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "properties change with each answer": fresh(changing),
     "ended sessions go after an hour": wrapped("sweep", forgets),
     "the way back has more in its query": wrapped("pressed", with_query),
+    "first retry after a minute": setting(retries_s=(60, 300, 1_800, 7_200, 21_600)),
     "webhooks again after 2xx": wrapped("post", twice),
     "old events to a new endpoint": wrapped("controlled", old_events),
     "words that a line may end in": result("drawn", shown_softly),
@@ -501,6 +502,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "pages behind a redirect",
         "pages that send a form elsewhere",
         "a way back by a link of its own",
+        "first retry after a minute",
     ),
     "delays": (
         "a worker delivers now and then",

@@ -18,7 +18,7 @@ from qashier_contract.history import Capability, Delivery, Endpoint, Exchange
 from qashier_contract.ledger import Ledger, ObservedSession, endings
 from qashier_contract.observed_events import session_of
 from qashier_contract.places import At, Part, header_of, in_body
-from qashier_contract.values import Json
+from qashier_contract.values import Json, is_integer
 
 WEBHOOKS = (Capability.WEBHOOKS,)
 _JSON: Final = r"(?i)\s*application/json\s*(;.*)?"
@@ -68,6 +68,8 @@ def events_are_delivered_at_least_once(ledger: Ledger) -> Findings:
         if write is None:
             yield from _delivered_by_clock(ledger, observed)
     yield from _retries(ledger)
+    for endpoint in ledger.history.endpoints:
+        yield from _after_being_refused(ledger, endpoint)
 
 
 def _none(delivery: Delivery, reason: str, *evidence: Exchange) -> Finding:
@@ -139,7 +141,7 @@ def _delivered_by_clock(ledger: Ledger, observed: ObservedSession) -> Findings:
     if passed is None or ledger.clock(passed)[0] is None:
         return
     for endpoint in ledger.history.endpoints:
-        if endpoint.account != observed.account or endpoint.registered_ns >= passed.sent_ns:
+        if endpoint.account != observed.account or endpoint.registered_ns >= passed.sent_ns or endpoint.refused_ns:
             continue
         tries = _attempts(ledger, endpoint, observed)
         watched = endpoint.removed_ns is None or endpoint.removed_ns > passed.received_ns + _WATCHED_NS
@@ -222,6 +224,48 @@ def _tried_again(ledger: Ledger, tries: Sequence[Delivery], cause: Sequence[Exch
     if len(delays) >= 5:
         growing = Delivered(endpoint, session_id, tuple(tries), least=6, delays=delays)
         yield expect(growing, "no try was taken", *cause, deliveries=tries)
+
+
+def _after_being_refused(ledger: Ledger, endpoint: Endpoint) -> Findings:
+    """What arose while nobody listened at an endpoint is tried again within a minute, when somebody does.
+
+    That is certain only of an endpoint that had been reached before, and where the clock stood still all the while.
+    """
+    arrived = [delivery for delivery in ledger.history.deliveries if delivery.endpoint.url == endpoint.url]
+    if len(endpoint.refused_ns) < 2 or not any(one.received_ns < endpoint.refused_ns[0] for one in arrived):
+        return
+    shut_ns, opened_ns = endpoint.refused_ns
+    moves = [(e, now) for e, now in ledger.history.times(endpoint.account) if e.sent_ns >= opened_ns]
+    for observed, _, write in ledger.endings.known:
+        if write is None or observed.account != endpoint.account:
+            continue
+        least, then = ledger.clock_of(observed, write)
+        is_meant = shut_ns < write.sent_ns and write.received_ns < opened_ns
+        if not is_meant or then is None or least != then or not _stood_still(moves[:1], then):
+            continue
+        minute = next(((e, now) for e, now in moves if now >= then + _FIRST_RETRY), None)
+        if minute is None:
+            continue
+        came = tuple(d for d in _attempts(ledger, endpoint, observed) if _came_by(d, minute[0]))
+        if came or _was_there(ledger, endpoint, minute[0].received_ns + endings.SOON_NS):
+            session_id, within_s = in_body(observed.born, "id"), minute[1] - then
+            wanted = Delivered(endpoint, session_id, came, least=1, within_s=within_s, since=write)
+            yield expect(wanted, "nobody listened there at first", *cause_of(observed, write), minute[0])
+
+
+def _stood_still(moves: Sequence[tuple[Exchange, int]], then: int) -> bool:
+    """Whether a clock that stands had not left a time before the first of its moves."""
+    for move, now in moves:
+        body = move.request.json
+        seconds = body.get("seconds") if isinstance(body, dict) else None
+        return move.object.get("frozen") is True and is_integer(seconds) and now - seconds == then
+    return False
+
+
+def _was_there(ledger: Ledger, endpoint: Endpoint, moment_ns: int) -> bool:
+    """Whether our receiver still listened at an endpoint at a moment, as far as that was seen."""
+    ends_ns = (ledger.history.exchanges[-1].received_ns, endpoint.removed_ns, endpoint.closed_ns)
+    return min(end_ns for end_ns in ends_ns if end_ns is not None) >= moment_ns
 
 
 def _a_minute_later(ledger: Ledger, first: Delivery) -> Exchange | None:

@@ -56,13 +56,14 @@ def cause_of(observed: ObservedSession, write: Exchange | None) -> tuple[Exchang
 
 
 def listening(ledger: Ledger, observed: ObservedSession, write: Exchange | None) -> Sequence[Endpoint]:
-    """The endpoints that surely were registered when a session ended by a request."""
+    """The endpoints that surely were registered when a session ended by a request, but for one that ever refused."""
     if write is None:
         return ()
     return [
         endpoint
         for endpoint in ledger.history.endpoints
         if endpoint.account == observed.account
+        and not endpoint.refused_ns
         and endpoint.registered_ns < write.sent_ns
         and (endpoint.removed_ns is None or endpoint.removed_ns > write.received_ns)
     ]

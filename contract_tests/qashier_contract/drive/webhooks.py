@@ -37,6 +37,8 @@ _FEW_GLANCES: Final = 2
 """How often is looked for a delivery, after one was waited for in vain."""
 _LAG_S: Final = 3.0
 """For how long a retry that is due is waited for."""
+_A_MOMENT_S: Final = 0.3
+"""After the same event came elsewhere, for how long an endpoint goes on refusing it."""
 
 
 class _Desk:
@@ -54,6 +56,8 @@ class _Desk:
             hold_s=HOLD_S,
             patience_s=PATIENCE_S,
         )
+        self.with_door: str | None = None
+        """The endpoint behind a door, if there is one."""
         self._registered: dict[str, tuple[Account, str]] = {}
         self._glances = round(PATIENCE_S / _GLANCE_S)
 
@@ -75,15 +79,24 @@ class _Desk:
         secret: str | None = None,
         answer: Callable[[int], int] = lambda _: 200,
         account: Account | None = None,
+        *,
+        has_door: bool = False,
     ) -> bool:
-        """Register a new path of the receiver; whether the target took it."""
+        """Register a new path of the receiver, perhaps behind a door of its own; whether the target took it."""
         account = account or self.context.account
-        exchange = account.add_endpoint(self.receiver.add(name, account.number, secret, answer), secret)
+        url = self.receiver.add(name, account.number, secret, answer, has_door=has_door)
+        exchange = account.add_endpoint(url, secret)
         endpoint_id = exchange.object.get("id")
         if exchange.succeeded:
             self.receiver.registered(name, str(endpoint_id))
             self._registered[name] = (account, str(endpoint_id))
         return exchange.succeeded
+
+    @property
+    def may_have_doors(self) -> bool:
+        """Whether further ports of this machine can be reached: no one said where webhooks have to go."""
+        context = self.context
+        return not context.receiver_port and context.receiver_url is None and context.receiver_host == "127.0.0.1"
 
     def wait_for_each(self, names: Iterable[str], count: int) -> None:
         """Wait until each of some endpoints has so many deliveries.
@@ -107,7 +120,7 @@ class _Desk:
 @driver(
     "Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
     needs=[Capability.WEBHOOKS, Capability.PAY],
-    requests=84,
+    requests=86,
 )
 def webhooks(context: RunContext) -> None:
     with _Desk(context) as desk:
@@ -176,8 +189,9 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     plain, gone, signed, odd, in_hex, long = (
         f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
     )
-    short, accented, alike, theirs = (
-        f"{context.nonce}-{word}" for word in ("short", "accented?by=path&n=1", "accented?by=path&n=2", "theirs")
+    short, accented, alike, theirs, shut = (
+        f"{context.nonce}-{word}"
+        for word in ("short", "accented?by=path&n=1", "accented?by=path&n=2", "theirs", "shut")
     )
     if not register(plain):
         return
@@ -192,6 +206,8 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     register(in_hex, _SECRETS[2], lambda _: 201)
     for name, secret in ((long, _SECRETS[3]), (short, _SECRETS[4]), (accented, _SECRETS[5]), (alike, _SECRETS[6])):
         register(name, secret)
+    if desk.may_have_doors and context.can(Capability.CLOCK) and register(shut, has_door=True):
+        desk.with_door = shut
     if context.other is not None:
         register(theirs, _SECRETS[0], account=context.other)
         register(f"{theirs}-too", _SECRETS[2], account=context.other)
@@ -210,7 +226,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     many = context.open(*[context.line(1250, 2, **texts)] * oracle.LINES_MOST)
     count += many.expire() is not None
     count += _by_the_customer(context)
-    later = (odd, in_hex, long, short, accented, alike)
+    later = (odd, in_hex, long, short, accented, alike, *([shut] if desk.with_door else []))
     desk.wait_for_each(later, count)  # before the clock moves on
     desk.wait_for_each(early, count + 1)
     due_s = oracle.SHORTEST_LIFE + 60
@@ -227,17 +243,24 @@ def _drive(context: RunContext, desk: _Desk) -> None:
 
 
 def _be_refused(context: RunContext, desk: _Desk, session: Opened, due: Opened | None, others: Collection[str]) -> None:
-    """Let one more endpoint refuse everything that comes of a session of its own; then another session is `due`."""
-    receiver = desk.receiver
+    """Let one more endpoint refuse everything that comes of a session of its own; then another session is `due`.
+
+    At the endpoint behind a door, nobody listens when that session is paid, until the first try must have failed.
+    """
+    receiver, shut = desk.receiver, desk.with_door
     failing, beside, late = (f"{context.nonce}-{word}" for word in ("failing", "beside", "late"))
     desk.register(failing, _SECRETS[0], lambda n: _REFUSALS[n % len(_REFUSALS)])
     desk.register(beside, _SECRETS[6])
+    refused = session.id if shut is not None and receiver.shut(shut) else None
     session.pay()
     receiver.wait(failing, 1)
     receiver.wait(beside, 1)
+    if shut is not None and refused is not None:
+        receiver.hold(_A_MOMENT_S)
+        receiver.open(shut)
     desk.register(late)
     if context.can(Capability.CLOCK):
-        _let_retries_come(context, receiver, failing, due, (failing, beside, late, *others))
+        _let_retries_come(desk, failing, refused, due, (failing, beside, late, *others))
 
 
 def _by_the_customer(context: RunContext) -> int:
@@ -268,26 +291,31 @@ def _move(account: Account, receiver: Receiver, seconds: int) -> None:
 
 
 def _let_retries_come(
-    context: RunContext, receiver: Receiver, failing: str, due: Opened | None, listening: Collection[str]
+    desk: _Desk, failing: str, refused: str | None, due: Opened | None, listening: Collection[str]
 ) -> None:
     """Move the clock until the first retry comes, as far again some times, then in growing steps over five days.
 
     Delays that do not grow betray themselves by as many retries in as many steps. A target that looks for what is due
-    only now and then is given the time that it takes. Once a minute is over, the clock ends the session that is `due`,
-    of which the endpoints `listening` are told, the one that refused everything too.
+    only now and then is given the time that it takes. Once a minute is over, the first retry must have come to the
+    endpoint behind a door, where the event of the session `refused` was refused, and the clock ends the session that is
+    `due`, of which the endpoints `listening` are told, the one that refused everything too.
     """
+    receiver, account = desk.receiver, desk.context.account
     begins = receiver.clock
     before, first = receiver.count(failing), 0
     while first < 60 and receiver.count(failing) == before:
-        _move(context.account, receiver, 10)
+        _move(account, receiver, 10)
         first += 10
     moved_ns, lag_s = time.monotonic_ns(), 0.0
     if receiver.count(failing) == before and receiver.wait(failing, before + 1, _LAG_S):
         lag_s = 2 * (time.monotonic_ns() - moved_ns) / 1e9
     for step in (*[first] * 6, 300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
         count = receiver.count(failing)
-        _move(context.account, receiver, step)
+        _move(account, receiver, step)
         is_due = begins is not None and receiver.clock is not None and receiver.clock > begins + _A_MINUTE_S
+        if is_due and refused is not None and desk.with_door is not None:
+            receiver.wait(desk.with_door, 1, max(lag_s, _LAG_S), naming=refused)
+            refused = None
         if is_due and due is not None and due.id is not None:
             for name in listening:
                 receiver.wait(name, 1, naming=due.id)

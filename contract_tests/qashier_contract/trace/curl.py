@@ -107,9 +107,13 @@ class _Shell:
     # Steps.
 
     def _group(self, group: tuple[Step, ...]) -> list[str]:
+        doors = self.steps.doors.get(group[0].exchange.number, ())
+        words = {True: "start your receiver again", False: "stop your receiver, so that connections are refused"}
+        lines = [_said(words[listens]) for _, listens in doors]
         if len(group) == 1:
-            return self._single(group[0])
-        return [f"{self._move(step) if step.moved_s is not None else self._curl(step)} &" for step in group] + ["wait"]
+            return lines + self._single(group[0])
+        sent = [f"{self._move(step) if step.moved_s is not None else self._curl(step)} &" for step in group]
+        return [*lines, *sent, "wait"]
 
     def _move(self, step: Step) -> str:
         data = shlex.quote(json.dumps({"seconds": step.moved_s}))

@@ -159,14 +159,28 @@ class Hook:
             address_family = AF_INET6 if ":" in host else AF_INET
             daemon_threads = True
 
+        self.make = Server
         self.server = Server((host, 0), Handler)
         named = f"[{host}]" if ":" in host else host
         self.url = os.environ.get("QASHIER_WEBHOOK_URL") or f"http://{named}:{self.server.server_port}/?n=1"
 
     def __enter__(self):
         if self.server is not None:
-            Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            self.open(self.server)
         return self
+
+    def shut(self):
+        """Refuse every connection, until open() listens at the same port again."""
+        self.server.shutdown()
+        self.server.server_close()
+        self.server = self.make(self.server.server_address, self.server.RequestHandlerClass, False)
+        self.server.server_bind()
+
+    def open(self, server=None):
+        """Listen."""
+        if server is None:
+            self.server.server_activate()
+        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def __exit__(self, *exception):
         if self.server is not None:

@@ -148,9 +148,12 @@ class _Script:
         last_look_ns = 0
         for account, groups in groupby(self.steps.groups, _moves_clock_of):
             if account is not None:
-                lines += self._moves(account, [group[0].moved_s or 0 for group in groups])
+                moves = list(groups)
+                lines += [line for group in moves for line in self._doors(group)]
+                lines += self._moves(account, [group[0].moved_s or 0 for group in moves])
                 continue
             for group in groups:
+                lines += self._doors(group)
                 exchange = group[0].exchange
                 if exchange.operation is Operation.EVENTS:
                     if last_look_ns and exchange.sent_ns - last_look_ns > _LOOKED_AGAIN_NS:
@@ -178,6 +181,11 @@ class _Script:
     def _is_about_tries(self) -> bool:
         wanted = self.violation.expectation
         return isinstance(wanted, Delivered) and (wanted.since is not None or bool(wanted.delays))
+
+    def _doors(self, group: tuple[Step, ...]) -> list[str]:
+        """Listen at endpoints, or do not any more."""
+        doors = self.steps.doors.get(group[0].exchange.number, ())
+        return [f"{self.names.hook_at(url)}.{'open' if listens else 'shut'}()" for url, listens in doors]
 
     def _deliveries(self, group: tuple[Step, ...]) -> list[str]:
         """Wait for the deliveries that came before the next step."""

@@ -111,6 +111,7 @@ class Sending:
         self.recorder.terms = terms
         self._begin()
         for place, group in enumerate(self.steps.groups):
+            self._set_doors(group)
             self._send_group(group)
             following = self.steps.groups[place + 1 : place + 2]
             self._await_deliveries(group, following[0][0].exchange.number if following else None)
@@ -330,7 +331,14 @@ class Sending:
                 self._hangs_since_ns = time.monotonic_ns()
             return status
 
-        self._urls[url] = self._receiver.add(name, step.account or 0, secret, answer)
+        has_door = any(endpoint.url == url and endpoint.refused_ns for endpoint in self.steps.history.endpoints)
+        self._urls[url] = self._receiver.add(name, step.account or 0, secret, answer, has_door=has_door)
+
+    def _set_doors(self, group: Sequence[Step]) -> None:
+        """Listen at endpoints, or do not any more, as was done before a group in the recorded run."""
+        for url, listens in self.steps.doors.get(group[0].exchange.number, ()):
+            if self._receiver is not None and url in self._names:
+                (self._receiver.open if listens else self._receiver.shut)(self._names[url])
 
     def _listen(self, step: Step) -> Receiver:
         site, account = self.site, step.account or 0

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 from urllib.parse import unquote
 
@@ -117,6 +118,20 @@ class Steps:
         self.answers = {
             e.url: tuple(d.answered for d in history.deliveries if d.endpoint.url == e.url) for e in history.endpoints
         }
+
+    @cached_property
+    def doors(self) -> Mapping[int, Sequence[tuple[str, bool]]]:
+        """The endpoints at which nobody listens from a group on, or somebody again.
+
+        By the number of the group's first exchange: the endpoint's address, and whether somebody listens.
+        """
+        found: dict[int, list[tuple[str, bool]]] = defaultdict(list)
+        for endpoint in self.history.endpoints:
+            for moment_ns, listens in zip(endpoint.refused_ns, (False, True), strict=False):
+                begins = (group[0].exchange for group in self.groups if group[0].exchange.sent_ns > moment_ns)
+                if (first := next(begins, None)) is not None:
+                    found[first.number].append((endpoint.url, listens))
+        return found
 
     @property
     def all(self) -> Iterator[Step]:
