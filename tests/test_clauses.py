@@ -451,7 +451,7 @@ def test_a_key_given_twice_is_left_open_on_a_target() -> None:
     story.exchanges[-1] = replace(story.exchanges[-1], request=replace(created.request, body=body))
     assert verdict("CRE-1", story) is None
     story.terms = replace(story.terms, own=True)
-    assert [creation.is_faultless for creation in story.ledger.creations] == [True]
+    assert [creation.is_valid for creation in story.ledger.creations] == [True]
 
 
 @pytest.mark.parametrize("total", ["3.60", "S$ 3,60", "360", "<b>3</b>.60 SGD", "003.60"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qashier_contract import oracle
-from qashier_contract.oracle import Act, Open, State, faults, opened, step
+from qashier_contract.oracle import Act, Open, State, mistakes, opened, step
 
 NOW = 1_800_000_000
 
@@ -43,18 +43,18 @@ def test_what_becomes_of_an_open_session(act: Act, total: int) -> None:
     ("life", "clauses"), [(1_799, {"CRE-7"}), (1_800, set()), (86_400, set()), (86_401, {"CRE-7"}), (-5, {"CRE-7"})]
 )
 def test_the_window_of_expires_at(life: int, clauses: set[str]) -> None:
-    assert {f.clause for f in faults(body(expires_at=NOW + life), earliest=NOW, latest=NOW)} == clauses
+    assert {f.clause for f in mistakes(body(expires_at=NOW + life), earliest=NOW, latest=NOW)} == clauses
 
 
 @pytest.mark.parametrize("life", [1_800, 86_401])
 def test_a_bound_is_open_while_the_second_is_not_known(life: int) -> None:
     with pytest.raises(Open):
-        faults(body(expires_at=NOW + life), earliest=NOW, latest=NOW + 1)
+        mistakes(body(expires_at=NOW + life), earliest=NOW, latest=NOW + 1)
 
 
 def test_an_unknown_field_is_left_open() -> None:
     with pytest.raises(Open):
-        faults(body(metadata={}))
+        mistakes(body(metadata={}))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_unknown_field_is_left_open() -> None:
     ],
 )
 def test_which_urls_are_right(url: str, right: bool) -> None:  # noqa: FBT001
-    assert (faults(body(cancel_url=url)) == ()) is right
+    assert (mistakes(body(cancel_url=url)) == ()) is right
 
 
 def test_limits_are_those_of_the_document() -> None:

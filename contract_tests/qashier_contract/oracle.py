@@ -3,7 +3,7 @@
 Three questions, each a pure function:
 
 - `step`: what may become of a session's status, and what is refused;
-- `faults`: what is wrong with a request to create one, and which clause says so;
+- `mistakes`: what is wrong with a request to create one, and which clause says so;
 - `features_of`: what is special about a request that has nothing wrong with it, and which clause allows it.
 
 What the documents leave open is *open* here too: such a request is not judged.
@@ -90,8 +90,8 @@ EVENTS_OF: Final = {"complete": "checkout.session.completed", "expired": "checko
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a request: the clause that says so, the field, and what is wrong with it.
+class Mistake:
+    """One thing that is wrong with a request: the clause that says so, the path of the field, and why.
 
     `breaks_schema` says whether a schema of the document refuses it besides the clause, so that either status is right.
     """
@@ -106,9 +106,9 @@ class Open(Exception):
     """The documents do not say whether this request is right."""
 
 
-def faults(
+def mistakes(
     body: Json, *, earliest: int | None = None, latest: int | None = None, unknown_fields: str | None = None
-) -> tuple[Fault, ...]:
+) -> tuple[Mistake, ...]:
     """Everything that is wrong with a body for create.
 
     Args:
@@ -120,13 +120,13 @@ def faults(
     Raises:
         Open: It may be right or wrong: the documents, or our knowledge of the server's clock, leave it open.
     """
-    found = list(_body_faults(body, earliest, latest))
+    found = list(_body_mistakes(body, earliest, latest))
     if unknown_fields is not None:
-        unknown = [fault for fault in found if fault.reason == UNKNOWN_FIELD]
-        found = [fault for fault in found if fault not in unknown]
+        unknown = [mistake for mistake in found if mistake.reason == UNKNOWN_FIELD]
+        found = [mistake for mistake in found if mistake not in unknown]
         if unknown_fields == "reject":
-            found += [replace(fault, clause="CRE-1") for fault in unknown]
-    real = tuple(fault for fault in found if fault.clause)
+            found += [replace(mistake, clause="CRE-1") for mistake in unknown]
+    real = tuple(mistake for mistake in found if mistake.clause)
     if not real and found:
         raise Open(found[0].reason)
     return real
@@ -134,155 +134,155 @@ def faults(
 
 def has_unknown_fields(body: Json) -> bool:
     """Whether a body has fields that no document names."""
-    return any(fault.reason == UNKNOWN_FIELD for fault in _body_faults(body, None, None))
+    return any(mistake.reason == UNKNOWN_FIELD for mistake in _body_mistakes(body, None, None))
 
 
-def _open(path: str, reason: str) -> Fault:
-    """A fault of no clause marks what is left open."""
-    return Fault("", path, reason)
+def _open(path: str, reason: str) -> Mistake:
+    """A mistake against no clause marks what is left open."""
+    return Mistake("", path, reason)
 
 
-def _body_faults(body: Json, earliest: int | None, latest: int | None) -> Iterator[Fault]:
+def _body_mistakes(body: Json, earliest: int | None, latest: int | None) -> Iterator[Mistake]:
     if body is NOT_JSON:
-        yield Fault("HTTP-4", "", "the body is not JSON")
+        yield Mistake("HTTP-4", "", "the body is not JSON")
         return
     if not isinstance(body, dict):
-        yield Fault("CRE-18", "", "the body is not an object")
+        yield Mistake("CRE-18", "", "the body is not an object")
         return
     for name in ("line_items", "success_url", "return_url"):
         if name not in body:
-            yield Fault("CRE-2", name, f"{name} is missing")
+            yield Mistake("CRE-2", name, f"{name} is missing")
     for name in ("success_url", "return_url", "cancel_url"):
         if name in body:
-            yield from _url_faults(name, body[name])
+            yield from _url_mistakes(name, body[name])
     if "expires_at" in body:
-        yield from _expiry_faults(body["expires_at"], earliest, latest)
+        yield from _expiry_mistakes(body["expires_at"], earliest, latest)
     if "line_items" in body:
-        yield from _lines_faults(body["line_items"])
+        yield from _lines_mistakes(body["line_items"])
     yield from _unknown(body, {"line_items", "success_url", "return_url", "cancel_url", "expires_at"}, "")
 
 
-def _url_faults(path: str, url: Json) -> Iterator[Fault]:
+def _url_mistakes(path: str, url: Json) -> Iterator[Mistake]:
     if not isinstance(url, str):
-        yield Fault("CRE-18", path, "not a string")
+        yield Mistake("CRE-18", path, "not a string")
         return
     if not url or len(url) > URL_MOST:
-        yield Fault("CRE-19", path, f"{len(url)} characters")
+        yield Mistake("CRE-19", path, f"{len(url)} characters")
     if not URL.fullmatch(url):
-        yield Fault("CRE-15", path, f"{as_words(url, most=60)} is not an absolute http(s) URL")
+        yield Mistake("CRE-15", path, f"{as_words(url, most=60)} is not an absolute http(s) URL")
 
 
-def _expiry_faults(expires_at: Json, earliest: int | None, latest: int | None) -> Iterator[Fault]:
+def _expiry_mistakes(expires_at: Json, earliest: int | None, latest: int | None) -> Iterator[Mistake]:
     if isinstance(expires_at, float) and expires_at.is_integer():
         yield _open("expires_at", "whether 2.0 is an integer")
         return
     if isinstance(expires_at, bool) or not isinstance(expires_at, int):
-        yield Fault("CRE-18", "expires_at", "not an integer")
+        yield Mistake("CRE-18", "expires_at", "not an integer")
         return
     is_no_time = not 0 <= expires_at <= LATEST
     # With the server's now somewhere in [earliest, latest], only what holds at both ends is certain.
     if earliest is None or latest is None:
         if expires_at < 10**9 or expires_at > LATEST:
-            yield Fault("CRE-7", "expires_at", "years away from any clock", is_no_time)
+            yield Mistake("CRE-7", "expires_at", "years away from any clock", is_no_time)
         else:
             yield _open("expires_at", "the server's clock is not known")
         return
     if expires_at < earliest + SHORTEST_LIFE or expires_at > latest + LONGEST_LIFE:
-        yield Fault("CRE-7", "expires_at", f"{expires_at - earliest} s after creation", is_no_time)
+        yield Mistake("CRE-7", "expires_at", f"{expires_at - earliest} s after creation", is_no_time)
     elif expires_at < latest + SHORTEST_LIFE or expires_at > earliest + LONGEST_LIFE:
         yield _open("expires_at", "the server's clock is not known to the second")
 
 
-def _lines_faults(lines: Json) -> Iterator[Fault]:
+def _lines_mistakes(lines: Json) -> Iterator[Mistake]:
     if not isinstance(lines, list):
-        yield Fault("CRE-18", "line_items", "not an array")
+        yield Mistake("CRE-18", "line_items", "not an array")
         return
     if not 1 <= len(lines) <= LINES_MOST:
-        yield Fault("CRE-14", "line_items", f"{len(lines)} lines")
+        yield Mistake("CRE-14", "line_items", f"{len(lines)} lines")
     codes: list[str] = []
     for index, line in enumerate(lines):
         path = f"line_items[{index}]"
         if not isinstance(line, dict):
-            yield Fault("CRE-18", path, "not an object")
+            yield Mistake("CRE-18", path, "not an object")
             continue
-        yield from _integer_faults(line, "quantity", path, 1, QUANTITY_MOST)
+        yield from _integer_mistakes(line, "quantity", path, 1, QUANTITY_MOST)
         yield from _unknown(line, {"price_data", "quantity"}, path)
         price = line.get("price_data")
         if "price_data" not in line:
-            yield Fault("CRE-16", f"{path}.price_data", "missing")
+            yield Mistake("CRE-16", f"{path}.price_data", "missing")
         elif not isinstance(price, dict):
-            yield Fault("CRE-18", f"{path}.price_data", "not an object")
+            yield Mistake("CRE-18", f"{path}.price_data", "not an object")
         else:
-            yield from _price_faults(price, f"{path}.price_data")
+            yield from _price_mistakes(price, f"{path}.price_data")
             if isinstance(price.get("currency"), str):
                 codes.append(price["currency"])
     if len(set(codes)) > 1:
-        yield Fault("CRE-13", "line_items", f"currencies {as_words(sorted(set(codes)))}")
+        yield Mistake("CRE-13", "line_items", f"currencies {as_words(sorted(set(codes)))}")
 
 
-def _price_faults(price: Mapping[str, Json], path: str) -> Iterator[Fault]:
+def _price_mistakes(price: Mapping[str, Json], path: str) -> Iterator[Mistake]:
     yield from _unknown(price, {"currency", "product_data", "unit_amount"}, path)
-    yield from _integer_faults(price, "unit_amount", path, 0, UNIT_AMOUNT_MOST)
+    yield from _integer_mistakes(price, "unit_amount", path, 0, UNIT_AMOUNT_MOST)
     if "currency" not in price:
-        yield Fault("CRE-16", f"{path}.currency", "missing")
+        yield Mistake("CRE-16", f"{path}.currency", "missing")
     elif not isinstance(price["currency"], str):
-        yield Fault("CRE-18", f"{path}.currency", "not a string")
+        yield Mistake("CRE-18", f"{path}.currency", "not a string")
         if price["currency"] is not None:
-            yield Fault("CRE-12", f"{path}.currency", "not a string")
+            yield Mistake("CRE-12", f"{path}.currency", "not a string")
     elif price["currency"] not in currencies():
-        yield Fault("CRE-12", f"{path}.currency", f"{as_words(price['currency'], most=20)} is no ISO 4217 code")
+        yield Mistake("CRE-12", f"{path}.currency", f"{as_words(price['currency'], most=20)} is no ISO 4217 code")
     product = price.get("product_data")
     path = f"{path}.product_data"
     if "product_data" not in price:
-        yield Fault("CRE-16", path, "missing")
+        yield Mistake("CRE-16", path, "missing")
     elif not isinstance(product, dict):
-        yield Fault("CRE-18", path, "not an object")
+        yield Mistake("CRE-18", path, "not an object")
     else:
         yield from _unknown(product, {"name", "description"}, path)
-        yield from _text_faults(product, "name", path, NAME_MOST)
+        yield from _text_mistakes(product, "name", path, NAME_MOST)
         if "name" not in product:
-            yield Fault("CRE-16", f"{path}.name", "missing")
-        yield from _text_faults(product, "description", path, DESCRIPTION_MOST)
+            yield Mistake("CRE-16", f"{path}.name", "missing")
+        yield from _text_mistakes(product, "description", path, DESCRIPTION_MOST)
 
 
-def _integer_faults(holder: Mapping[str, Json], name: str, path: str, least: int, most: int) -> Iterator[Fault]:
+def _integer_mistakes(holder: Mapping[str, Json], name: str, path: str, least: int, most: int) -> Iterator[Mistake]:
     path = f"{path}.{name}"
     if name not in holder:
-        yield Fault("CRE-16", path, "missing")
+        yield Mistake("CRE-16", path, "missing")
         return
     value = holder[name]
     if value is None:
-        yield Fault("CRE-18", path, "null")
+        yield Mistake("CRE-18", path, "null")
     elif isinstance(value, float) and value.is_integer() and least <= value <= most:
         yield _open(path, "whether 2.0 is an integer")
     elif isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        yield Fault("CRE-11", path, f"{as_words(value, most=40)} is not an integer from {least} to {most}")
+        yield Mistake("CRE-11", path, f"{as_words(value, most=40)} is not an integer from {least} to {most}")
 
 
-def _text_faults(holder: Mapping[str, Json], name: str, path: str, most: int) -> Iterator[Fault]:
+def _text_mistakes(holder: Mapping[str, Json], name: str, path: str, most: int) -> Iterator[Mistake]:
     if name not in holder:
         return
     text = holder[name]
     if not isinstance(text, str):
-        yield Fault("CRE-18", f"{path}.{name}", "not a string")
+        yield Mistake("CRE-18", f"{path}.{name}", "not a string")
     elif not 1 <= len(text) <= most:
-        yield Fault("CRE-19", f"{path}.{name}", f"{len(text)} characters")
+        yield Mistake("CRE-19", f"{path}.{name}", f"{len(text)} characters")
     elif any(
         "\ud800" <= character <= "\udfff" or (character < " " and character not in "\t\n\r") for character in text
     ):
         yield _open(f"{path}.{name}", "half a surrogate pair, or a control character that is no white space")
 
 
-def _unknown(holder: Mapping[str, Json], known: set[str], path: str) -> Iterator[Fault]:
+def _unknown(holder: Mapping[str, Json], known: set[str], path: str) -> Iterator[Mistake]:
     for name in holder:
         if name not in known:
             yield _open(f"{path}.{name}".removeprefix("."), UNKNOWN_FIELD)
 
 
 def features_of(body: Mapping[str, Json], *, key: str | None = None, earliest: int | None = None) -> dict[str, str]:
-    """What is special about a body without faults: each trait, and the clause that says that it is accepted.
+    """What is special about a body without mistakes: each feature, and the clause that allows it.
 
-    A target that refuses it is blamed for the traits that it accepts in no other request.
+    A refusal breaks the clauses of those features that the target accepts in no other request.
     """
     features: dict[str, str] = {}
     lines: Sequence[Json] = body["line_items"]

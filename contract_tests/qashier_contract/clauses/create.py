@@ -38,32 +38,32 @@ _OWN_CLAUSES: Final = {
 def answered(ledger: Ledger) -> Iterator[tuple[Creation, Json]]:
     """The creates that opened a session with nothing wrong in the request, first answers only, with their bodies."""
     for creation in ledger.creations:
-        if creation.exchange.succeeded and creation.is_faultless and not creation.key_was_seen:
+        if creation.exchange.succeeded and creation.is_valid and not creation.key_was_seen:
             yield creation, creation.exchange.object
 
 
 def refusals(ledger: Ledger, identifier: str) -> Findings:
-    """Judge that what has a fault of this clause is refused, and that what has a feature of it is accepted."""
+    """Judge that what has a mistake of this clause is refused, and that what has a feature of it is accepted."""
     for creation in ledger.creations:
         exchange = creation.exchange
-        if creation.faults is None or creation.key_was_seen:
+        if creation.mistakes is None or creation.key_was_seen:
             continue
-        if creation.is_faultless:
+        if creation.is_valid:
             yield from _allowed(ledger, creation, identifier)
             continue
-        mine = [fault for fault in creation.faults if fault.clause == identifier]
+        mine = [mistake for mistake in creation.mistakes if mistake.clause == identifier]
         if not mine:
             continue
-        fault = mine[0]
+        mistake = mine[0]
         statuses = REFUSED
-        if exchange.refused and len({fault.path for fault in creation.faults}) == 1:
+        if exchange.refused and len({mistake.path for mistake in creation.mistakes}) == 1:
             policy = ledger.history.terms.policy
             demanded = policy.status_rule if identifier in {"CRE-7", "CRE-13"} else policy.status_invalid
-            statuses = REFUSED if demanded is None or fault.breaks_schema else exactly(demanded)
+            statuses = REFUSED if demanded is None or mistake.breaks_schema else exactly(demanded)
         elif exchange.refused:
             continue
-        where = f"{fault.path}: " if fault.path and fault.path not in fault.reason else ""
-        yield expect(StatusIs(exchange, statuses), f"{where}{fault.reason}", about=without_places(fault.path))
+        where = f"{mistake.path}: " if mistake.path and mistake.path not in mistake.reason else ""
+        yield expect(StatusIs(exchange, statuses), f"{where}{mistake.reason}", about=without_places(mistake.path))
 
 
 def _allowed(ledger: Ledger, creation: Creation, identifier: str) -> Findings:
@@ -82,7 +82,7 @@ def _allowed(ledger: Ledger, creation: Creation, identifier: str) -> Findings:
 def allowed(ledger: Ledger, identifier: str) -> Findings:
     """The creates that were refused for what a clause allows; what it says of accepted ones is judged elsewhere."""
     for creation in ledger.creations:
-        if creation.is_faultless and not creation.key_was_seen:
+        if creation.is_valid and not creation.key_was_seen:
             for finding in _allowed(ledger, creation, identifier):
                 if finding is not KEPT:
                     yield finding
@@ -102,7 +102,7 @@ def a_valid_request_succeeds(ledger: Ledger) -> Findings:
     yield from refusals(ledger, "CRE-1")
     for creation in ledger.creations:
         exchange = creation.exchange
-        if not creation.is_faultless or creation.key_was_seen:
+        if not creation.is_valid or creation.key_was_seen:
             continue
         if exchange.succeeded:
             errors = [
@@ -189,7 +189,7 @@ def an_expiry_has_bounds(ledger: Ledger) -> Findings:
         # Whatever the clock showed: the answer itself says when the session was created.
         if (
             exchange.succeeded
-            and creation.faults is None
+            and creation.mistakes is None
             and isinstance(body, dict)
             and is_integer(body.get("expires_at"))
         ):
@@ -309,7 +309,7 @@ def a_currency_is_an_iso_code(ledger: Ledger) -> Findings:
         yield KEPT if known else expect(OneOf(at, tuple(sorted(currencies()))), "the ISO 4217 codes")
     named = {*ledger.history.terms.currencies, *(ledger.history.terms.policy.currencies or ())}
     for creation in ledger.creations:
-        if creation.is_faultless and creation.exchange.refused and not creation.key_was_seen:
+        if creation.is_valid and creation.exchange.refused and not creation.key_was_seen:
             code = _code(creation)
             if code in named and code not in _accepted(ledger):
                 yield expect(StatusIs(creation.exchange, SUCCESS), f"this account may charge {code}", about="currency")

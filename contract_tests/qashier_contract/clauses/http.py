@@ -99,18 +99,18 @@ def _blamed_field(ledger: Ledger, creation: Creation, *, own: bool) -> Findings:
     """`error.param` names the field that is wrong, in its own way; our mock writes it as a path."""
     exchange, at = creation.exchange, in_body(creation.exchange, "error", "param")
     param = at.value
-    if not exchange.refused or not creation.faults or creation.key_was_seen or not isinstance(param, str):
+    if not exchange.refused or not creation.mistakes or creation.key_was_seen or not isinstance(param, str):
         return
     if not own and has_unknown_fields(exchange.request.json):
         return  # it may be refused for what no document names
     charged = ledger.accepted_currencies
     if charged and not codes_of(exchange.request.json) <= charged:
         return  # it may be refused for a currency that this account may not charge
-    paths = {fault.path for fault in creation.faults}
-    if len(paths) != 1 or {fault.clause for fault in creation.faults} & {"HTTP-4", "CRE-13"}:
+    paths = {mistake.path for mistake in creation.mistakes}
+    if len(paths) != 1 or {mistake.clause for mistake in creation.mistakes} & {"HTTP-4", "CRE-13"}:
         return
     (path,) = paths
-    reason = creation.faults[0].reason
+    reason = creation.mistakes[0].reason
     about = re.sub(r"\[\d+\]", "[]", path)
     yield expect(Equals(at, path), reason, about=about) if (own and path) or not _related(param, path) else KEPT
 
@@ -168,17 +168,17 @@ def _bodies(ledger: Ledger) -> Findings:
         exchange = creation.exchange
         if creation.key_was_seen:
             continue
-        if creation.is_faultless:
+        if creation.is_valid:
             special = sorted(feature for feature, cause in creation.features.items() if cause == "HTTP-4")
             if special and not exchange.is_unknown:
                 guilty = exchange.refused and "HTTP-4" in ledger.attributed_clauses(creation)
                 reason = f"{', '.join(special)} is allowed"
                 yield expect(StatusIs(exchange, NOT_REFUSED), reason, about=", ".join(special)) if guilty else KEPT
             continue
-        fault = next((fault for fault in creation.faults or () if fault.clause == "HTTP-4"), None)
-        if fault is not None:
-            statuses = exactly(_OF_MOCK.get(fault.path, 400)) if own else REFUSED
-            yield expect(StatusIs(exchange, statuses), fault.reason, about=fault.path or "body")
+        mistake = next((mistake for mistake in creation.mistakes or () if mistake.clause == "HTTP-4"), None)
+        if mistake is not None:
+            statuses = exactly(_OF_MOCK.get(mistake.path, 400)) if own else REFUSED
+            yield expect(StatusIs(exchange, statuses), mistake.reason, about=mistake.path or "body")
 
 
 def _route(exchange: Exchange) -> Findings:

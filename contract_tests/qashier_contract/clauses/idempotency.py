@@ -155,7 +155,7 @@ def a_key_is_forgotten_after_a_day(ledger: Ledger) -> Findings:
 
 def _fresh(ledger: Ledger, again: Exchange, first: Exchange, reason: str, *evidence: Exchange) -> Findings:
     """Judge that a create opens a session, and not an earlier one again."""
-    if again.refused and any(each.exchange is again and not each.is_faultless for each in ledger.creations):
+    if again.refused and any(each.exchange is again and not each.is_valid for each in ledger.creations):
         return  # it deserves that by now: an `expires_at` that was right a day ago is over (CRE-7)
     yield expect(StatusIs(again, SUCCESS), reason, first, *evidence)
     if again.succeeded:
@@ -221,7 +221,7 @@ def keys_belong_to_an_account(ledger: Ledger) -> Findings:
 def a_refusal_does_not_use_a_key_up(ledger: Ledger) -> Findings:
     for creation in ledger.creations:
         exchange = creation.exchange
-        if creation.is_faultless and (uses := _refused_uses(ledger, exchange)):
+        if creation.is_valid and (uses := _refused_uses(ledger, exchange)):
             yield expect(StatusIs(exchange, SUCCESS), _UNUSED, *uses)
     for observed in ledger.sessions.values():
         for write in observed.writes:

@@ -1,4 +1,4 @@
-"""Creates that were answered: what was wrong with each, and which clause a refusal is put down to."""
+"""Creates that were answered: what was wrong with each, and which clause a refusal breaks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from qashier_contract.values import Json, has_repeated_keys
 class Creation:
     """A create that was answered, and what it deserved.
 
-    `faults` is None where the documents leave it open. `blame` names the clauses to which a refusal of a faultless one
-    is put down: those of its traits that the target accepts in no other request.
+    `mistakes` is None where the documents leave it open. `features` maps what is special about a valid one to the
+    clause that allows it.
     """
 
     exchange: Exchange
-    faults: tuple[oracle.Fault, ...] | None
+    mistakes: tuple[oracle.Mistake, ...] | None
     features: Mapping[str, str] = field(default_factory=dict)
     key_was_seen: bool = False
 
     @property
-    def is_faultless(self) -> bool:
-        return self.faults == ()
+    def is_valid(self) -> bool:
+        return self.mistakes == ()
 
 
 class Creations:
@@ -56,8 +56,8 @@ class Creations:
             return Creation(exchange, None, key_was_seen=seen)
         try:
             found = (
-                *self._header_faults(exchange),
-                *oracle.faults(
+                *self._header_mistakes(exchange),
+                *oracle.mistakes(
                     exchange.request.json,
                     earliest=earliest,
                     latest=latest,
@@ -66,9 +66,9 @@ class Creations:
             )
         except oracle.Open:
             return Creation(exchange, None, key_was_seen=seen)
-        # A body that never was JSON may be refused for its media type or its size first: one fault is enough.
-        if any(fault.clause == "HTTP-4" and fault.path for fault in found):
-            found = tuple(fault for fault in found if fault.clause == "HTTP-4" and fault.path)
+        # A body that never was JSON may be refused for its media type or its size first: one mistake is enough.
+        if any(mistake.clause == "HTTP-4" and mistake.path for mistake in found):
+            found = tuple(mistake for mistake in found if mistake.clause == "HTTP-4" and mistake.path)
         if found:
             return Creation(exchange, found, key_was_seen=seen)
         key = exchange.request.idempotency_key
@@ -85,20 +85,20 @@ class Creations:
         return Creation(exchange, (), features, key_was_seen=seen)
 
     @staticmethod
-    def _header_faults(exchange: Exchange) -> Iterator[oracle.Fault]:
+    def _header_mistakes(exchange: Exchange) -> Iterator[oracle.Mistake]:
         request = exchange.request
         media_type = (request.header("Content-Type") or "application/json").partition(";")[0].strip().lower()
         if request.header("Content-Encoding") is not None or request.query or media_type.endswith("+json"):
             raise oracle.Open("an encoding, a query or a media type that no document mentions")
         if media_type != "application/json":
-            yield oracle.Fault("HTTP-4", "Content-Type", f"the media type is {media_type}")
+            yield oracle.Mistake("HTTP-4", "Content-Type", f"the media type is {media_type}")
         if len(request.body or b"") > oracle.BODY_MOST:
-            yield oracle.Fault("HTTP-4", "Content-Length", "the body is above 2 MiB")
+            yield oracle.Mistake("HTTP-4", "Content-Length", "the body is above 2 MiB")
         keys = [value for name, value in request.headers if name.lower() == "idempotency-key"]
         if len(keys) > 1 or any(not key or not key.isascii() or not key.isprintable() or " " in key for key in keys):
             raise oracle.Open("an idempotency key that is empty, doubled or no visible ASCII")
         if keys and len(keys[0]) > oracle.KEY_LENGTH:
-            yield oracle.Fault("IDM-3", "Idempotency-Key", f"{len(keys[0])} characters")
+            yield oracle.Mistake("IDM-3", "Idempotency-Key", f"{len(keys[0])} characters")
 
     @cached_property
     def accepted_features(self) -> frozenset[str]:
@@ -106,7 +106,7 @@ class Creations:
         return frozenset(
             feature
             for creation in self.answered
-            if creation.is_faultless and creation.exchange.succeeded and not creation.key_was_seen
+            if creation.is_valid and creation.exchange.succeeded and not creation.key_was_seen
             for feature in creation.features
         )
 
@@ -115,12 +115,12 @@ class Creations:
         """What this target lets its accounts charge, as far as a tester said it or an answer showed it."""
         named = {*self.history.terms.currencies, *(self.history.terms.policy.currencies or ())}
         for creation in self.answered:
-            if creation.is_faultless and creation.exchange.succeeded:
+            if creation.is_valid and creation.exchange.succeeded:
                 named |= {line["price_data"]["currency"] for line in creation.exchange.request.json["line_items"]}
         return frozenset(named)
 
     def attributed_clauses(self, creation: Creation) -> frozenset[str]:
-        """The clauses that a refusal of a faultless create breaks; empty where it may be refused."""
+        """The clauses that the refusal of a valid create breaks; empty where it may be refused."""
         code = creation.exchange.request.json["line_items"][0]["price_data"]["currency"]
         if self.history.terms.others_act and (
             creation.exchange.request.idempotency_key or not self.accepted_currencies

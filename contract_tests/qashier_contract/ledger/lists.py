@@ -20,8 +20,8 @@ from qashier_contract.values import Json
 class Listing:
     """A successful list, and what is known of our own sessions for it.
 
-    `matching` are those that surely exist and match the filters, newest first; `doubtful` may; `barred` surely do not
-    match, each with the reason: `status`, `created`. `before` and `after` the cursor is decided by `place`.
+    `matching` surely exist and match filters and cursor, newest first. `uncertain` are the ids that may belong on the
+    page. `excluded` are the ids that surely do not, each with what keeps it out: `cursor`, `created` or `status`.
     """
 
     exchange: Exchange
@@ -166,7 +166,7 @@ class Lists:
 
     @cached_property
     def _quiet(self) -> frozenset[int]:
-        """The accounts whose end was seen, and in which nobody else was."""
+        """Accounts whose last page was seen, and in which no session of others was."""
         ended = set()
         for exchange in self.history.of(Operation.LIST):
             query = parse_query(exchange)
