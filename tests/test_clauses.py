@@ -503,6 +503,17 @@ def test_a_refusal_may_blame_a_field_that_no_document_names() -> None:
         assert verdict("HTTP-3", story) is is_right
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_refusal_may_blame_the_email_of_a_customer(own: bool) -> None:  # noqa: FBT001
+    story = Story()
+    story.terms = replace(story.terms, own=own)
+    error = {"type": "invalid_request_error", "code": "parameter_invalid", "message": "Give a text."}
+    body = {"line_items": [], "success_url": "https://s.example/", "return_url": "https://s.example/"}
+    refusal = {"error": {**error, "param": "customer_email"}}
+    story.add("POST", "/checkout/sessions", 400, refusal, {**body, "customer_email": 5}, account=0)
+    assert verdict("HTTP-3", story) is True
+
+
 def test_who_pays_twice_may_be_thanked_twice() -> None:
     story = led_on_from_a_page("https://s.example/a", presses=2)
     second = story.exchanges[-1]

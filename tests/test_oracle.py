@@ -57,6 +57,15 @@ def test_an_unknown_field_is_left_open() -> None:
         mistakes(body(metadata={}))
 
 
+@pytest.mark.parametrize("email", ["a@b.example", "", 5, None])
+@pytest.mark.parametrize("unknown_fields", [None, "ignore", "reject"])
+def test_no_target_is_judged_by_a_customer_email(unknown_fields: str | None, email: object) -> None:
+    with pytest.raises(Open):
+        mistakes(body(customer_email=email), unknown_fields=unknown_fields)
+    (other,) = mistakes(body(customer_email=email, success_url=""), unknown_fields=unknown_fields)[:1]
+    assert other.path == "success_url"
+
+
 @pytest.mark.parametrize(
     ("url", "right"),
     [

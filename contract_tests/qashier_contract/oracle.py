@@ -30,6 +30,7 @@ KEY_MEMORY: Final = 86_400
 """Seconds from the first answer until an idempotency key is forgotten (IDM-4)."""
 KEY_LENGTH: Final = 255
 UNKNOWN_FIELD: Final = "a field that no document names, which is ignored or refused"
+NOT_JUDGED: Final = "`customer_email`, which a target takes, ignores or refuses"
 UNIT_AMOUNT_MOST: Final = 99_999_999
 QUANTITY_MOST: Final = 10_000
 LINES_MOST: Final = 100
@@ -132,9 +133,9 @@ def mistakes(
     return real
 
 
-def has_unknown_fields(body: Json) -> bool:
-    """Whether a body has fields that no document names."""
-    return any(mistake.reason == UNKNOWN_FIELD for mistake in _body_mistakes(body, None, None))
+def leaves_open(body: Json, *reasons: str) -> bool:
+    """Whether a body has something that is left open for one of these reasons: `UNKNOWN_FIELD`, `NOT_JUDGED`."""
+    return any(mistake.reason in reasons for mistake in _body_mistakes(body, None, None))
 
 
 def _open(path: str, reason: str) -> Mistake:
@@ -159,7 +160,10 @@ def _body_mistakes(body: Json, earliest: int | None, latest: int | None) -> Iter
         yield from _expiry_mistakes(body["expires_at"], earliest, latest)
     if "line_items" in body:
         yield from _lines_mistakes(body["line_items"])
-    yield from _unknown(body, {"line_items", "success_url", "return_url", "cancel_url", "expires_at"}, "")
+    if "customer_email" in body:
+        yield _open("customer_email", NOT_JUDGED)
+    known = {"line_items", "success_url", "return_url", "cancel_url", "expires_at", "customer_email"}
+    yield from _unknown(body, known, "")
 
 
 def _url_mistakes(path: str, url: Json) -> Iterator[Mistake]:

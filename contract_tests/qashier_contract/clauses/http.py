@@ -11,7 +11,7 @@ from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, IMPLIED, KEPT, P
 from qashier_contract.findings import Contains, Differs, Equals, HasShape, StatusIs, expect
 from qashier_contract.history import SESSIONS_PATH, Exchange, Operation
 from qashier_contract.ledger import CHANGING, Creation, Ledger, codes_of, entries_of
-from qashier_contract.oracle import BODY_MOST, has_unknown_fields
+from qashier_contract.oracle import BODY_MOST, NOT_JUDGED, UNKNOWN_FIELD, leaves_open
 from qashier_contract.places import EACH, At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_FAULT, NOT_REFUSED, REFUSED, exactly
 from qashier_contract.values import Json
@@ -101,8 +101,8 @@ def _blamed_field(ledger: Ledger, creation: Creation, *, own: bool) -> Findings:
     param = at.value
     if not exchange.refused or not creation.mistakes or creation.key_was_seen or not isinstance(param, str):
         return
-    if not own and has_unknown_fields(exchange.request.json):
-        return  # it may be refused for what no document names
+    if leaves_open(exchange.request.json, NOT_JUDGED, *(() if own else (UNKNOWN_FIELD,))):
+        return  # it may be refused for that
     charged = ledger.accepted_currencies
     if charged and not codes_of(exchange.request.json) <= charged:
         return  # it may be refused for a currency that this account may not charge
