@@ -1,8 +1,8 @@
 """Judge a fresh mock by the contract tests: what `make contract` runs.
 
 The mock is a process of its own on a free port. It is ours, so it is judged by the document to the letter, and every
-clause is a hard one, an assumed one included; `qashier-mock check` asks no such thing of anybody. The exit codes are
-those of that command.
+clause is a hard one, an assumed one included; `qashier-mock check` asks no such thing of anybody. The exit code is 0 if
+every clause was exercised and passed, 1 if not, and 2 if the mock did not start or could not be tested.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 from typing import Final
 
 from qashier_contract import Verdict, check
+from qashier_contract.errors import CheckError
 from qashier_contract.report import terminal
 
 from qashier_mock.cli.colour import wants_colour
@@ -44,6 +45,9 @@ def main() -> int:
                 print("The mock ended before it was ready; what it said stands above.", file=sys.stderr)
                 return 2
             return judge(json.loads(ready)["url"], options)
+        except CheckError as error:
+            print(error, file=sys.stderr)
+            return 2
         finally:
             mock.terminate()
             mock.wait(PATIENCE)

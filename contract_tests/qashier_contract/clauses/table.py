@@ -24,7 +24,7 @@ class Source(StrEnum):
     PUBLIC = "public"
     """Stated by Qashier's public pages, or seen in a working client: a violation is a failure."""
     IMPLIED = "implied"
-    """Written down nowhere, and no payment API may break it: nothing is paid twice, nothing crashes. A failure."""
+    """Nobody wrote it down, and no payment API may break it: nothing is paid twice, nothing crashes. A failure."""
     ASSUMED = "assumed"
     """By necessity, or by analogy with APIs that this one mirrors: a violation is a warning, a failure when strict."""
 
