@@ -235,7 +235,7 @@ class AccountService:
         async with self._store.transaction(account, reading=True, long=True) as tx:
             noted = tx.state.advice
             standing = about_webhooks(
-                events=await tx.events(most=1),
+                first_event=await tx.first_event(),
                 endpoints=self._service.endpoints(tx),
                 attempts=await tx.attempts(),
                 unconfirmed=await tx.unconfirmed(),

@@ -101,17 +101,20 @@ def test_another_session_or_a_pause_starts_the_count_again() -> None:
 
 
 def kinds(
-    *, events: int = 1, endpoints: int = 1, attempts: tuple[Attempt, ...] = (), unconfirmed: tuple[str, ...] = ()
+    *, has_event: bool = True, endpoints: int = 1, attempts: tuple[Attempt, ...] = (), unconfirmed: tuple[str, ...] = ()
 ) -> dict[str, int]:
     notes = about_webhooks(
-        events=[EVENT] * events, endpoints=[ENDPOINT] * endpoints, attempts=attempts, unconfirmed=unconfirmed
+        first_event=EVENT if has_event else None,
+        endpoints=[ENDPOINT] * endpoints,
+        attempts=attempts,
+        unconfirmed=unconfirmed,
     )
     assert all(note.count == 1 and note.request_id is None for note in notes)
     return {note.advice.kind: note.at for note in notes}
 
 
 def test_a_quiet_account_is_told_nothing() -> None:
-    assert kinds(events=0, endpoints=0) == {}
+    assert kinds(has_event=False, endpoints=0) == {}
     assert kinds(attempts=(FAILED, DELIVERED)) == {}
     assert kinds(attempts=(DROPPED,)) == {}
 
@@ -122,7 +125,7 @@ def test_events_without_an_endpoint_are_lost() -> None:
 
 def test_an_endpoint_that_only_fails_is_named() -> None:
     assert kinds(attempts=(FAILED,)) == {"webhook_never_acknowledged": NOW + 5}
-    (note,) = about_webhooks(events=[EVENT], endpoints=[ENDPOINT], attempts=[FAILED], unconfirmed=())
+    (note,) = about_webhooks(first_event=EVENT, endpoints=[ENDPOINT], attempts=[FAILED], unconfirmed=())
     assert "we_1" in note.advice.message
     assert kinds(attempts=(replace(FAILED, endpoint_id="we_gone"),)) == {}
     assert kinds(attempts=(FAILED, replace(DELIVERED, endpoint_id="we_2"))) == {"webhook_never_acknowledged": NOW + 5}

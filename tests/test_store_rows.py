@@ -52,4 +52,4 @@ def test_nothing_of_a_value_is_lost_in_its_row(value: Any, again: Any) -> None:
 
 
 def test_nothing_of_a_journal_entry_is_lost_in_its_row() -> None:
-    assert rows.unpack_entry(rows.pack_entry(ENTRY)) == ENTRY
+    assert rows.unpack_entry(rows.pack_entry(ENTRY), ONE) == ENTRY

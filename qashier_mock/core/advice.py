@@ -167,19 +167,19 @@ def is_insecure(url: str) -> bool:
 
 def about_webhooks(
     *,
-    events: Sequence[Event],
+    first_event: Event | None,
     endpoints: Collection[WebhookEndpoint],
     attempts: Sequence[Attempt],
     unconfirmed: Collection[str],
 ) -> list[AdviceNote]:
     """Advice about an account's webhooks, as things stand. It is not remembered.
 
-    Events and attempts are the oldest first; at least the first event is needed. `unconfirmed` are the ids of sessions
-    that have ended with a webhook and were not retrieved since.
+    Attempts are the oldest first. `unconfirmed` are the ids of sessions that have ended with a webhook and were not
+    retrieved since.
     """
     found: list[AdviceNote] = []
-    if events and not endpoints:
-        found.append(AdviceNote(NO_ENDPOINT, None, events[0].created))
+    if first_event is not None and not endpoints:
+        found.append(AdviceNote(NO_ENDPOINT, None, first_event.created))
     acknowledged = {each.endpoint_id for each in attempts if each.outcome is Outcome.DELIVERED}
     silent = {each.id for each in endpoints} - acknowledged
     failed = next((each for each in attempts if each.outcome is Outcome.FAILED and each.endpoint_id in silent), None)

@@ -1,8 +1,4 @@
-"""What a store promises, and its unit of work.
-
-A store keeps what it is given and finds it again; it decides nothing. All that one command reads and writes of an
-account happens in one transaction of that account: other commands of the account see all of it or nothing.
-"""
+"""What a store promises, and its unit of work. It keeps what it is given and finds it again; it decides nothing."""
 
 from __future__ import annotations
 
@@ -28,16 +24,14 @@ DUE_AT_ONCE: Final = 100
 
 
 class Transaction(Protocol):
-    """One account's unit of work.
+    """One account's unit of work: other commands on the account see all of it or nothing.
 
-    A method costs O(log n) in what the account holds, plus what it returns, unless it says otherwise. What an account
-    has one of (profile, counters, endpoints, rules, advice) is its `state`. It is there when the transaction begins;
-    call `change()` before you change it.
+    A method costs O(log n) in what the account holds, plus what it returns, unless it says otherwise.
 
     Attributes:
         account: Whose.
         worker: This process, as the store numbers those that work on it.
-        state: What the account has one of, as it is now.
+        state: What the account has one of, as it is now; call `change()` before you change it.
     """
 
     __slots__ = ()
@@ -107,8 +101,11 @@ class Transaction(Protocol):
 
     async def event(self, event_id: str) -> Event | None: ...
 
-    async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
-        """All, or those of a session; oldest first, at most so many; O(n) in the account's events."""
+    async def first_event(self) -> Event | None:
+        """The oldest."""
+
+    async def events(self, *, session_id: str | None = None) -> Sequence[Event]:
+        """All, or those of a session; oldest first; O(n) in the account's events."""
 
     async def put_delivery(self, delivery: Delivery) -> None:
         """Add or replace a delivery; no process has claimed it then."""
@@ -129,6 +126,7 @@ class Transaction(Protocol):
 
     async def is_attempted_elsewhere(self) -> bool:
         """Whether another process has claimed deliveries of the account."""
+        return False
 
     async def next_delivery_due(self) -> int | None:
         """The earliest `due` of a delivery that is not claimed."""
@@ -152,16 +150,16 @@ class Transaction(Protocol):
     # ids
 
     async def hold(self, ids: Collection[str]) -> None:
-        """Note the ids of endpoints or fault rules of the account; clearing it forgets them."""
+        """Note ids of the account's endpoints or fault rules; clearing it forgets them."""
 
     async def free(self, ids: Collection[str]) -> None:
-        """Forget the ids of endpoints or fault rules that are gone."""
+        """Forget those of endpoints or fault rules that are gone."""
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         """Reserve the ids of a snapshot in place of those of an earlier one, so that nobody draws them.
 
-        Returns the first that another account has, and reserves nothing then. An account has the ids of its sessions,
-        events, endpoints, fault rules and pending deliveries.
+        Returns the first that another account has (of a session, event, pending delivery, endpoint or fault rule), and
+        reserves nothing then.
         """
 
     async def is_taken(self, object_id: str) -> bool:
@@ -175,7 +173,7 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """All accounts. A command works inside `async with store.transaction(account)`.
+    """All accounts.
 
     Leaving a transaction commits it. So does an `ApiError`: a refusal is an answer, and what the command did before
     (expiring what was overdue) stays done. Any other exception rolls it back; memory cannot do that. A store that is
@@ -192,9 +190,9 @@ class Store(Protocol):
     """
 
     name: str
-    look_every: float | None
-    incarnation: str
-    needs_selector: bool
+    look_every: float | None = None
+    incarnation: str = ""
+    needs_selector: bool = False
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
@@ -207,15 +205,12 @@ class Store(Protocol):
                 what `overdue` or `change` returns.
             long: The command reads all that the account has, or clears it. What it reads belongs to one moment, and
                 commands on other accounts have their turn meanwhile.
-            key: An idempotency key. Where a transaction with that key is under way, this one does not wait for it but
-                raises `IdempotencyKeyInUse`.
+            key: An idempotency key. `IdempotencyKeyInUse` where a transaction with that key is under way.
         """
 
-    def is_faultless(self, account: AccountId) -> bool:
-        """Whether this process knows, without asking anyone, that the account has no fault rules.
-
-        Asked for every call, so it is the cheapest question of all.
-        """
+    def is_faultless(self, account: AccountId) -> bool:  # noqa: ARG002
+        """Whether this process knows the account to have no fault rules. Asks nobody, for each call wants to know."""
+        return False
 
     async def owner(self, session_id: str) -> AccountId | None:
         """The account that a session belongs to."""
@@ -239,7 +234,8 @@ class Store(Protocol):
     async def open(self) -> None:
         """Get ready. Raises `StoreUnavailable` where that fails."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        return None
 
 
 class StoreUrlError(ValueError):

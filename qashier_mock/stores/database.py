@@ -1,7 +1,7 @@
 """A unit of work on an SQL database: how it begins, locks the account's row, and ends.
 
-Databases differ in how statements get there, how a row is locked and how a transaction ends: each store has its own
-`Connection` for that. The statements are the same for all, with `?` for each value.
+Databases differ in that, and in how statements get there: each store has its own `Connection`. The statements are the
+same for all, with `?` for each value.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from qashier_mock.core.account import AccountState
@@ -41,22 +39,29 @@ class AccountRow:
     wake_at: int | None = None
 
     @classmethod
-    def of(cls, found: Sequence[Row]) -> AccountRow:
+    def of(cls, found: Sequence[Row], account: AccountId) -> AccountRow:
         """What `READ_ACCOUNT` found."""
-        if not found:
-            return cls()
-        ((number, head, wake_at),) = found
-        return cls(number, rows.unpack(AccountState, head), wake_at)
+        known = rows.read(_unpack_account, found, account)
+        return known[0] if known else cls()
+
+
+def _unpack_account(row: Row, _account: AccountId) -> AccountRow:
+    number, head, wake_at = row
+    return AccountRow(number, rows.unpack(AccountState, head), wake_at)
 
 
 class Connection(Protocol):
-    """A connection to a database.
+    """A connection to a database, for as long as `async with` lasts; what was not committed then is undone.
 
     Attributes:
         suspends: Whether other tasks of this process run while a statement does.
     """
 
     suspends: bool
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
         """Run a statement; return the rows that it finds or returns."""
@@ -79,14 +84,8 @@ class Connection(Protocol):
         Returns the row as it is now; `row` is how it was read before.
         """
 
-    async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:
-        """End a unit of work: undo what was not committed.
-
-        Args:
-            account: Whose unit of work it was.
-            row: The account's row as it was committed, None if nothing was.
-            is_sound: Whether the connection can be used again: at most a command has failed.
-        """
+    async def leave(self, account: AccountId, row: AccountRow | None, kind: type[BaseException] | None) -> None:
+        """End a unit of work; `row` is the account's as it was committed, None if nothing was. See `__aexit__`."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -110,8 +109,8 @@ class SqlUnit(Transaction):
     _is_changed: bool = False
     _is_due_known: bool = True  # else the state's `delivery_due` has to be found again
     _is_cleared: bool = False
-    _waiting: list[Row] = field(default_factory=list)  # what is still to be written,
-    _writes: str = ""  # and the statement that does it
+    _writes: str = ""  # the statement that writes
+    _waiting: list[Row] = field(default_factory=list)  # what is still to be written
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
@@ -119,13 +118,11 @@ class SqlUnit(Transaction):
         self._use(row)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
         row = None
         try:
             if error is None or isinstance(error, ApiError):
-                error = None
+                kind = None
                 await self._flush()
                 if self._is_cleared:
                     await self._end_clearing()
@@ -133,10 +130,10 @@ class SqlUnit(Transaction):
                 await self._connection.commit()
                 row = self.row
         except BaseException as failure:
-            error = failure
+            kind = type(failure)
             raise
         finally:
-            await self._connection.leave(self.account, row, is_sound=error is None or isinstance(error, Exception))
+            await self._connection.leave(self.account, row, kind)
 
     async def lock(self) -> AccountState:
         """The state, locked."""
@@ -175,8 +172,8 @@ class SqlUnit(Transaction):
         """See `Transaction.clear`.
 
         Where statements suspend, it is one transaction. Elsewhere it is many: what is written from here on stands under
-        the negative of the account's number, and one commit makes that its number. A process that is killed before that
-        commit has done nothing. One that is killed after it leaves rows that nobody finds until the next clearing.
+        the negative of the account's number, and one commit makes that its number. A process that is killed before has
+        done nothing, and one that is killed after it leaves rows that nobody finds until the next clearing.
         """
         state = await self.change()
         self.state = self.row.state = AccountState(drawn=state.drawn)
@@ -228,13 +225,6 @@ class SqlUnit(Transaction):
             await self._connection.many(self._writes, values)
             await self._pause()
 
-    async def _insert(self, table: str, *, replacing: str | None = None, **values: Any) -> None:
-        """Add a row of the account; where there is one with the same `replacing`, put it in its place."""
-        await self._write(_insertion(table, tuple(values), replacing), *values.values())
-
-    async def _delete(self, table: str, where: str, *values: Any) -> None:
-        await self._write(f"DELETE FROM mock_{table} WHERE account = ?{where}", *values)
-
     async def _delete_many(self, table: str, where: str, *values: Any) -> None:
         """Delete rows that may be very many, some at a time."""
         await self.lock()
@@ -254,13 +244,3 @@ class SqlUnit(Transaction):
         if self._waiting:
             await self._flush()
         return await self._connection.run(sql, *values)
-
-
-@lru_cache(maxsize=100)
-def _insertion(table: str, columns: Sequence[str], replacing: str | None) -> str:
-    """A statement that adds a row with `account` and these columns."""
-    sql = f"INSERT INTO mock_{table} (account, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
-    if replacing is None:
-        return sql
-    changes = ", ".join(f"{each} = excluded.{each}" for each in columns)
-    return f"{sql} ON CONFLICT (account, {replacing}) DO UPDATE SET {changes}"

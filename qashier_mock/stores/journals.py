@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from qashier_mock.core.journal import CAPACITY, JournalEntry
@@ -44,7 +43,7 @@ _SELECT: Final = "SELECT body, path, request, response FROM mock_journal WHERE a
 class Journals:
     """The journals of all accounts."""
 
-    def __init__(self, connection: Callable[[], AbstractAsyncContextManager[Connection]]) -> None:
+    def __init__(self, connection: Callable[[], Connection]) -> None:
         self._connect = connection
         self._waiting: list[tuple[AccountId, JournalEntry]] = []
         self._turn = asyncio.Lock()
@@ -69,7 +68,7 @@ class Journals:
         await self._flush()
         async with self._connect() as connection:
             found = await connection.run(_SELECT, account, most)
-        return tuple([rows.unpack_entry(row) for row in reversed(found)])
+        return rows.read(rows.unpack_entry, reversed(found), account)
 
     async def close(self) -> None:
         """Write all that waits, and stop."""

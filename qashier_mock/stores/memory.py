@@ -22,7 +22,7 @@ from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.pipeline.garbage import let_go
-from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE, Transaction
+from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE, Store, Transaction
 
 _VISITORS_KEPT: Final = 2_000
 """Accounts with nothing but a journal that are kept: whoever calls with ever new keys must not fill the memory."""
@@ -58,7 +58,7 @@ class MemoryAccount(Transaction):
         self._due: SortedList | None = None  # of (due, delivery id), without those that are claimed
         self._claimed: dict[str, None] = {}  # ids of deliveries that are
         self._held: dict[str, None] = {}  # ids of deliveries that are held, as they were put
-        self._attempts: deque[Attempt] | None = None
+        self._attempts: list[Attempt] = []
         self._unconfirmed: dict[str, None] = {}
         self.journal: deque[JournalEntry] | None = None
 
@@ -148,10 +148,11 @@ class MemoryAccount(Transaction):
         event = self._store.events.get(event_id)
         return event if event is not None and event.account == self.account else None
 
-    async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
-        if session_id is None:
-            return tuple(self._events[:most])
-        return tuple(islice((event for event in self._events if event.session.id == session_id), most))
+    async def first_event(self) -> Event | None:
+        return self._events[0] if self._events else None
+
+    async def events(self, *, session_id: str | None = None) -> Sequence[Event]:
+        return tuple([event for event in self._events if session_id in (None, event.session.id)])
 
     async def put_delivery(self, delivery: Delivery) -> None:
         await self.remove_delivery(delivery.id)
@@ -191,9 +192,6 @@ class MemoryAccount(Transaction):
     async def is_claimed(self, delivery_id: str) -> bool | None:
         return delivery_id in self._claimed if delivery_id in self._deliveries else None
 
-    async def is_attempted_elsewhere(self) -> bool:
-        return False
-
     async def next_delivery_due(self) -> int | None:
         return self._due[0][0] if self._due else None
 
@@ -212,14 +210,13 @@ class MemoryAccount(Transaction):
             await self.put_delivery(self._deliveries[each])
 
     async def add_attempt(self, attempt: Attempt) -> None:
-        if self._attempts is None:
-            self._attempts = deque(maxlen=ATTEMPTS_KEPT)
         self._attempts.append(attempt)
+        del self._attempts[:-ATTEMPTS_KEPT]
         self.state.attempts += 1
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
-        kept = self._attempts or ()
-        return tuple(islice(kept, max(0, after - (self.state.attempts - len(kept))), None))
+        dropped = self.state.attempts - len(self._attempts)
+        return tuple(self._attempts[max(0, after - dropped) :])
 
     async def unconfirmed(self) -> Collection[str]:
         return self._unconfirmed
@@ -233,7 +230,7 @@ class MemoryAccount(Transaction):
     # ids
 
     async def hold(self, ids: Collection[str]) -> None:
-        self._store.ids.update(dict.fromkeys(ids, self.account))
+        self._store.ids |= dict.fromkeys(ids, self.account)
 
     async def free(self, ids: Collection[str]) -> None:
         for each in ids:
@@ -261,19 +258,16 @@ class MemoryAccount(Transaction):
         for delivery_id in self._deliveries:
             del self._store.ids[delivery_id]
         await self.free(self.state.ids())
-        had: list[list[Any]] = [self._sessions, self._events, self._deadlines]
-        had += [[*self._records.values()], [*self._deliveries.values()]]
+        records, deliveries = [*self._records.values()], [*self._deliveries.values()]
+        had: list[list[Any]] = [self._sessions, self._events, self._deadlines, records, deliveries]
         self._empty(drawn=self.state.drawn)
         let_go(had)
 
 
-class MemoryStore:
+class MemoryStore(Store):
     """Every account of one app: see `Store`."""
 
     name = "memory"
-    look_every: float | None = None
-    incarnation = ""
-    needs_selector = False
 
     def __init__(self) -> None:
         self._accounts: dict[AccountId, MemoryAccount] = {}
@@ -285,13 +279,9 @@ class MemoryStore:
         self.reserved: dict[str, AccountId] = {}
 
     def transaction(
-        self,
-        account: AccountId,
-        *,
-        reading: bool = False,  # noqa: ARG002 - nothing here suspends, so that nobody waits for anybody
-        long: bool = False,  # noqa: ARG002
-        key: str | None = None,  # noqa: ARG002
+        self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> MemoryAccount:
+        del reading, long, key  # nothing here suspends, so that nobody waits for anybody
         found = self._accounts.get(account)
         return self._visitor(account) if found is None else found
 
@@ -345,6 +335,3 @@ class MemoryStore:
     async def open(self) -> None:
         for account in self._every():
             await account.release()
-
-    async def close(self) -> None:
-        return None

@@ -7,11 +7,11 @@ object, so that a field with a default can be added without a migration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from enum import EnumType
-from functools import cache, wraps
-from typing import Any, Final, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -21,25 +21,27 @@ from qashier_mock.core.journal import JournalEntry
 from qashier_mock.core.model import AccountId, CheckoutSession, Event, EventType, LineItem, PaymentStatus, Status
 from qashier_mock.stores.base import StoreUnavailable
 
+T = TypeVar("T")
+
 Row = Sequence[Any]
-P = ParamSpec("P")
-R = TypeVar("R")
+
+Unpack = Callable[[Row, AccountId], T]
+"""Makes a value of an account from a row."""
 
 
-def _reads(unpack: Callable[P, R]) -> Callable[P, R]:
-    """Say that the store is damaged where a row holds no value; that is no mistake of a request."""
+def read(unpack: Unpack[T], found: Iterable[Row], account: AccountId) -> Sequence[T]:
+    """The values of an account that rows hold.
 
-    @wraps(unpack)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return unpack(*args, **kwargs)
-        except (LookupError, TypeError, ValueError) as error:
-            raise StoreUnavailable(
-                f"A row of the store is damaged ({unpack.__name__}: {type(error).__name__}). Put back a copy of the "
-                "store, or give --store another place."
-            ) from error
-
-    return guarded
+    Raises:
+        StoreUnavailable: One holds none. The store is damaged; that is no mistake of a request.
+    """
+    try:
+        return tuple([unpack(row, account) for row in found])
+    except (LookupError, TypeError, ValueError) as error:
+        raise StoreUnavailable(
+            f"A row of the store is damaged ({unpack.__name__}: {type(error).__name__}). Put back a copy of the "
+            "store, or give --store another place."
+        ) from error
 
 
 def pack(value: object) -> str:
@@ -47,10 +49,9 @@ def pack(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-@_reads
-def unpack(kind: Callable[..., R], text: str) -> R:
+def unpack(kind: Callable[..., T], text: str) -> T:
     """What was packed into a text; `kind` is its dataclass. A field that the text does not have gets its default."""
-    value: R = _maker(kind)(orjson.loads(text))
+    value: T = _maker(kind)(orjson.loads(text))
     return value
 
 
@@ -100,7 +101,6 @@ def pack_session(session: CheckoutSession) -> Row:
     )
 
 
-@_reads
 def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> CheckoutSession:
     """A session from the columns `SESSION`.
 
@@ -132,7 +132,6 @@ def pack_event(event: Event) -> str:
     return pack([event.created, session.status, session.payment_status, event.request_id, event.idempotency_key])
 
 
-@_reads
 def unpack_event(row: Row, account: AccountId) -> Event:
     """An event from the columns `SESSION` of its session and then id, type and body."""
     event_id, event_type, body = row[7:10]
@@ -159,8 +158,7 @@ def pack_entry(entry: JournalEntry) -> Row:
     return (pack(stored), *outside)
 
 
-@_reads
-def unpack_entry(row: Row) -> JournalEntry:
+def unpack_entry(row: Row, _account: AccountId) -> JournalEntry:
     """A request from the columns body, path, request and response of the journal."""
     body, path, request, response = row
     stored = orjson.loads(body)

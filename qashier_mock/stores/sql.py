@@ -5,21 +5,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from qashier_mock.core.delivery import Attempt, Delivery
 from qashier_mock.core.idempotency import IdempotencyRecord
-from qashier_mock.core.model import AccountId, CheckoutSession, Event, Status
+from qashier_mock.core.model import CheckoutSession, Event, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE
 from qashier_mock.stores.database import SqlUnit
-from qashier_mock.stores.rows import SESSION
+from qashier_mock.stores.rows import SESSION, Unpack
 
 T = TypeVar("T")
-Unpack = Callable[[rows.Row, AccountId], T]
 
 _CHUNK: Final = 500
 """Values that one statement lists at most."""
@@ -45,8 +44,26 @@ _DELIVERIES: Final = "SELECT body, due, id FROM mock_deliveries WHERE account = 
 
 _FIRST_OPEN: Final = " AND status = 'open' ORDER BY expires_at, sequence LIMIT 1"
 
-_INSERT_SESSION: Final = f"INSERT INTO mock_sessions (account, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
+def _insertion(table: str, columns: str, *, replacing: str | None = None) -> str:
+    """A statement that adds a row of an account, in the place of the one that has the same `replacing`."""
+    names = columns.split(", ")
+    sql = f"INSERT INTO mock_{table} (account, {columns}) VALUES (?{', ?' * len(names)})"
+    if replacing is None:
+        return sql
+    changes = ", ".join(f"{each} = excluded.{each}" for each in names)
+    return f"{sql} ON CONFLICT (account, {replacing}) DO UPDATE SET {changes}"
+
+
+_ADD_SESSION: Final = _insertion("sessions", SESSION)
+_PUT_RECORD: Final = _insertion(
+    "records", "key, place, fingerprint, session_id, status, payment_status, answered_at", replacing="key"
+)
+_ADD_EVENT: Final = _insertion("events", "id, place, type, session_id, body")
+_PUT_DELIVERY: Final = _insertion("deliveries", "id, endpoint_id, due, is_held, worker, body", replacing="id")
+_ADD_ATTEMPT: Final = _insertion("attempts", "place, body")
+_NOTE_UNCONFIRMED: Final = _insertion("unconfirmed", "session_id", replacing="session_id")
+_HOLD: Final = _insertion("ids", "id", replacing="id")
 _RESERVE: Final = (
     "INSERT INTO mock_reserved (account, id) VALUES (abs(?), ?) "
     "ON CONFLICT (id) DO UPDATE SET account = excluded.account"
@@ -64,7 +81,7 @@ class SqlTransaction(SqlUnit):
         return await self._first(rows.unpack_session, f"{_SESSIONS} AND id = ?", rows.as_text(session_id))
 
     async def add_session(self, session: CheckoutSession) -> None:
-        await self._write(_INSERT_SESSION, *rows.pack_session(session))
+        await self._write(_ADD_SESSION, *rows.pack_session(session))
         (await self.change()).note_session(session)
 
     async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
@@ -112,17 +129,11 @@ class SqlTransaction(SqlUnit):
         return await self._first(rows.unpack_record, f"{_RECORDS} AND r.key = ?", key)
 
     async def remember(self, record: IdempotencyRecord) -> None:
-        state = await self.change()
-        await self._insert(
-            "records",
-            replacing="key",
-            key=record.key,
-            place=state.ticks,
-            fingerprint=record.fingerprint,
-            session_id=record.session.id,
-            status=record.session.status.value,
-            payment_status=record.session.payment_status.value,
-            answered_at=record.answered_at,
+        state, session = await self.change(), record.session
+        await self._write(
+            _PUT_RECORD,
+            *(record.key, state.ticks, record.fingerprint),
+            *(session.id, session.status.value, session.payment_status.value, record.answered_at),
         )
         state.ticks += 1
         if state.oldest_answer is None or record.answered_at < state.oldest_answer:
@@ -134,7 +145,7 @@ class SqlTransaction(SqlUnit):
             return
         state = await self.change()
         some = f"SELECT key FROM mock_records WHERE account = ? AND answered_at <= ? LIMIT {FORGOTTEN_AT_ONCE}"
-        await self._delete("records", f" AND key IN ({some})", self._number, until)
+        await self._write(f"DELETE FROM mock_records WHERE account = ? AND key IN ({some})", self._number, until)
         state.oldest_answer = await self._one(
             "SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1"
         )
@@ -146,40 +157,27 @@ class SqlTransaction(SqlUnit):
 
     async def add_event(self, event: Event) -> None:
         state = await self.change()
-        await self._insert(
-            "events",
-            place=state.ticks,
-            id=event.id,
-            type=event.type.value,
-            session_id=event.session.id,
-            body=rows.pack_event(event),
-        )
+        values = (event.id, state.ticks, event.type.value, event.session.id, rows.pack_event(event))
+        await self._write(_ADD_EVENT, *values)
         state.ticks += 1
 
     async def event(self, event_id: str) -> Event | None:
         return await self._first(rows.unpack_event, f"{_EVENTS} AND e.id = ?", rows.as_text(event_id))
 
-    async def events(self, *, session_id: str | None = None, most: int | None = None) -> Sequence[Event]:
-        if session_id is None:
-            return await self._slices(rows.unpack_event, _EVENTS, "e.place", most=most)
-        of_session = f"{_EVENTS} AND e.session_id = ?"
-        return await self._slices(rows.unpack_event, of_session, "e.place", rows.as_text(session_id), most=most)
+    async def first_event(self) -> Event | None:
+        return await self._first(rows.unpack_event, f"{_EVENTS} ORDER BY e.place LIMIT 1")
+
+    async def events(self, *, session_id: str | None = None) -> Sequence[Event]:
+        of_session, value = ("", ()) if session_id is None else (" AND e.session_id = ?", (rows.as_text(session_id),))
+        return await self._slices(rows.unpack_event, _EVENTS + of_session, "e.place", *value)
 
     async def put_delivery(self, delivery: Delivery) -> None:
-        await self._insert(
-            "deliveries",
-            replacing="id",
-            id=delivery.id,
-            endpoint_id=delivery.endpoint_id,
-            due=delivery.due,
-            is_held=int(delivery.is_held),
-            body=rows.pack(delivery),
-            worker=None,
-        )
+        values = (delivery.id, delivery.endpoint_id, delivery.due, int(delivery.is_held), None, rows.pack(delivery))
+        await self._write(_PUT_DELIVERY, *values)
         self._is_due_known = False
 
     async def remove_delivery(self, delivery_id: str) -> None:
-        await self._delete("deliveries", " AND id = ?", delivery_id)
+        await self._write("DELETE FROM mock_deliveries WHERE account = ? AND id = ?", delivery_id)
         self._is_due_known = False
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
@@ -198,15 +196,15 @@ class SqlTransaction(SqlUnit):
             "WHERE account = ? AND worker IS NULL AND due <= ? ORDER BY due, id LIMIT ?) RETURNING body",
             *(self.worker, self._number, self._number, now, limit),
         )
-        claimed = [rows.unpack_delivery(row, self.account) for row in found]
-        return sorted(claimed, key=attrgetter("due", "id"))
+        return sorted(rows.read(rows.unpack_delivery, found, self.account), key=attrgetter("due", "id"))
 
     async def is_claimed(self, delivery_id: str) -> bool | None:
         found = await self._all("SELECT worker FROM mock_deliveries WHERE account = ? AND id = ?", delivery_id)
         return found[0][0] == self.worker if found else None
 
     async def is_attempted_elsewhere(self) -> bool:
-        return bool(await self._deliveries(" AND worker IS NOT NULL AND worker <> ? LIMIT 1", self.worker))
+        sql = "SELECT 1 FROM mock_deliveries WHERE account = ? AND worker IS NOT NULL AND worker <> ? LIMIT 1"
+        return bool(await self._all(sql, self.worker))
 
     async def next_delivery_due(self) -> int | None:
         if not self._is_due_known:
@@ -218,14 +216,11 @@ class SqlTransaction(SqlUnit):
         return self.state.delivery_due
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        where = " AND endpoint_id = ? AND is_held = 1 AND worker IS NULL ORDER BY due, id"
-        return await self._deliveries(where, endpoint_id)
+        sql = f"{_DELIVERIES} AND endpoint_id = ? AND is_held = 1 AND worker IS NULL ORDER BY due, id"
+        return await self._every(rows.unpack_delivery, sql, endpoint_id)
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
         return await self._slices(rows.unpack_delivery, _DELIVERIES, "due, id")
-
-    async def _deliveries(self, where: str, *values: Any) -> Sequence[Delivery]:
-        return await self._every(rows.unpack_delivery, _DELIVERIES + where, *values)
 
     async def release(self, worker: int) -> None:
         """Release what a process that is gone has claimed of this account."""
@@ -237,10 +232,11 @@ class SqlTransaction(SqlUnit):
 
     async def add_attempt(self, attempt: Attempt) -> None:
         state = await self.change()
-        await self._insert("attempts", place=state.attempts, body=rows.pack(attempt))
+        await self._write(_ADD_ATTEMPT, state.attempts, rows.pack(attempt))
         state.attempts += 1
         if state.attempts % _PRUNE_EVERY == 0:
-            await self._delete("attempts", " AND place < ?", state.attempts - ATTEMPTS_KEPT)
+            too_old = "DELETE FROM mock_attempts WHERE account = ? AND place < ?"
+            await self._write(too_old, state.attempts - ATTEMPTS_KEPT)
 
     async def attempts(self, *, after: int = 0) -> Sequence[Attempt]:
         sql = "SELECT body, place FROM mock_attempts WHERE account = ? AND place >= ?"
@@ -252,19 +248,19 @@ class SqlTransaction(SqlUnit):
 
     async def set_unconfirmed(self, session_id: str, *, unconfirmed: bool) -> None:
         if unconfirmed:
-            await self._insert("unconfirmed", replacing="session_id", session_id=session_id)
+            await self._write(_NOTE_UNCONFIRMED, session_id)
         elif await self._all("SELECT 1 FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id):
-            await self._delete("unconfirmed", " AND session_id = ?", session_id)
+            await self._write("DELETE FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id)
 
     # ids
 
     async def hold(self, ids: Collection[str]) -> None:
         for each in ids:
-            await self._insert("ids", replacing="id", id=each)
+            await self._write(_HOLD, each)
 
     async def free(self, ids: Collection[str]) -> None:
         for each in ids:
-            await self._delete("ids", " AND id = ?", each)
+            await self._write("DELETE FROM mock_ids WHERE account = ? AND id = ?", each)
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         await self.lock()
@@ -296,31 +292,31 @@ class SqlTransaction(SqlUnit):
 
     # what queries find
 
-    async def _slices(self, unpack: Unpack[T], sql: str, by: str, *values: Any, most: int | None = None) -> Sequence[T]:
-        """What a query finds, `most` rows at most; a long command lets others have their turn meanwhile.
+    async def _slices(self, unpack: Unpack[T], sql: str, by: str, *values: Any) -> Sequence[T]:
+        """All that a query finds; a long command lets others have their turn meanwhile.
 
         The query goes as far as its condition. `by` names its last columns, by which the rows are ordered; no two rows
         have the same values there.
         """
-        size = _SLICE if most is None else most
+        if not self._long:
+            return await self._every(unpack, f"{sql} ORDER BY {by}", *values)
         found: list[T] = []
         last: rows.Row = ()
-        limit = f" LIMIT {size}" if self._long or most is not None else ""
         while True:
             beyond = f" AND ({by}) > ({_marks(last)})" if last else ""
-            some = await self._all(f"{sql}{beyond} ORDER BY {by}{limit}", *values, *last)
-            found += [unpack(row, self.account) for row in some]
-            if not self._long or most is not None or len(some) < size:
+            some = await self._all(f"{sql}{beyond} ORDER BY {by} LIMIT {_SLICE}", *values, *last)
+            found += rows.read(unpack, some, self.account)
+            if len(some) < _SLICE:
                 return tuple(found)
             last = some[-1][-len(by.split(", ")) :]
             await asyncio.sleep(0)
 
     async def _every(self, unpack: Unpack[T], sql: str, *values: Any) -> Sequence[T]:
-        return tuple([unpack(row, self.account) for row in await self._all(sql, *values)])
+        return rows.read(unpack, await self._all(sql, *values), self.account)
 
     async def _first(self, unpack: Unpack[T], sql: str, *values: Any) -> T | None:
-        found = await self._all(sql, *values)
-        return unpack(found[0], self.account) if found else None
+        found = rows.read(unpack, await self._all(sql, *values), self.account)
+        return found[0] if found else None
 
     async def _one(self, sql: str, *values: Any) -> int | None:
         """The one number that a query finds, or None."""

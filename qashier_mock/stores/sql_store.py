@@ -1,22 +1,21 @@
 """What every store on an SQL database does in the same way: who works on it, and what is due.
 
-Each process registers as a worker; where several share a database, each renews its lease. When one dies, the next
-that notices releases what that one had claimed: deliveries under way, a clock on the move.
+Each process registers as a worker. When one dies, the next that notices releases what that one had claimed: deliveries
+under way, a clock on the move.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this room; values go beside them
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from qashier_mock.core.journal import CAPACITY, JournalEntry
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores import rows
-from qashier_mock.stores.base import DUE_AT_ONCE
+from qashier_mock.stores.base import DUE_AT_ONCE, Store
 from qashier_mock.stores.database import Connection
 from qashier_mock.stores.journals import Journals
 from qashier_mock.stores.sql import SqlTransaction
@@ -30,34 +29,25 @@ _CLAIMED_BY: Final = (
 )
 
 
-class SqlStore(ABC):
+class SqlStore(Store):
     """Every account, in a database: see `Store`."""
 
-    name: str
-    look_every: float | None = 1.0
-    needs_selector = False
+    look_every = 1.0
     skipping_locked = ""
     """The end of a query that locks the rows it finds, and leaves out those that others have locked."""
 
     def __init__(self) -> None:
-        self.incarnation = ""
         self.worker = 0
         self._journals = Journals(self.connection)
 
-    # what differs from database to database
-
     @abstractmethod
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """A connection for statements that are each a transaction of their own, or that begin one and commit it."""
-
-    @abstractmethod
-    def _connection_for(self, account: AccountId, *, reading: bool, key: str | None) -> Connection:
-        """A connection for a unit of work: see `Store.transaction`."""
+    def connection(self, account: AccountId | None = None, *, key: str | None = None) -> Connection:
+        """A connection. None other of this process writes to `account` meanwhile, or has `key` under way."""
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> SqlTransaction:
-        connection = self._connection_for(account, reading=reading, key=key)
+        connection = self.connection(None if reading else account, key=key)
         return SqlTransaction(account, self.worker, connection, self._journals.drop, reading, long)
 
     # workers

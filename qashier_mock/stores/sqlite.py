@@ -18,8 +18,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, Self
@@ -122,15 +122,17 @@ class SqliteStore(SqlStore):
 
     # the connection
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Self]:
-        try:
-            yield self
-        finally:
-            self._roll_back()
+    def connection(self, account: AccountId | None = None, *, key: str | None = None) -> Self:  # noqa: ARG002
+        return self  # nobody is to be waited for, as a transaction never suspends
 
-    def _connection_for(self, account: AccountId, *, reading: bool, key: str | None) -> Self:  # noqa: ARG002
-        return self  # a transaction never suspends, so that no key is ever under way
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Undo what was not committed. Where that fails, SQLite does it when the file is opened next."""
+        if self._database is not None and self._database.in_transaction:
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
@@ -158,17 +160,11 @@ class SqliteStore(SqlStore):
             self._check_file()
             await self.run("COMMIT")
 
-    def _roll_back(self) -> None:
-        """Undo what was not committed. Where that fails, SQLite does it when the file is opened next."""
-        if self._database is not None and self._database.in_transaction:
-            with suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
-
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:  # noqa: ARG002
         while (other := self._long.get(account)) is not None:
             await other.wait()
         # Taken away for as long as it may be changed: it is put back only as the file has it.
-        row = self._kept.pop(account, None) or AccountRow.of(await self.run(READ_ACCOUNT, account))
+        row = self._kept.pop(account, None) or AccountRow.of(await self.run(READ_ACCOUNT, account), account)
         if long:
             self._long[account] = asyncio.Event()
         return row, False
@@ -180,11 +176,12 @@ class SqliteStore(SqlStore):
             ((row.number, *_),) = await self.run(READ_ACCOUNT, account)
         return row
 
-    async def leave(self, account: AccountId, row: AccountRow | None, *, is_sound: bool) -> None:  # noqa: ARG002
-        self._roll_back()
+    async def leave(self, account: AccountId, row: AccountRow | None, _kind: type[BaseException] | None) -> None:
         if (long := self._long.pop(account, None)) is not None:
             long.set()
-        if row is not None:
+        if row is None:
+            await self.__aexit__()
+        else:
             if len(self._kept) >= _ROWS_KEPT:
                 self._kept.clear()
             self._kept[account] = row
