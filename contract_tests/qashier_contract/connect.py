@@ -135,7 +135,7 @@ class Connection:
             raise TargetUnreachable(f"{base_url} does not answer: {answer.failure}")
         if 300 <= answer.reply.status < 400:
             raise NotTheApi(f"{base_url} redirects to {_redirect(answer)}: give the address of the API itself")
-        if answer.status == 429:
+        if answer.was_limited:
             raise NotTheApi(f"{base_url} answers 429 to every request: nothing was tested; try again later")
         if answer.status not in {401, 403}:
             return

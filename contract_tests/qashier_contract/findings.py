@@ -225,7 +225,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A list has a member, or a text a piece, whatever its case; with `absent`, it has not.
+    """A list has a member, or a text a piece, whatever its case; with `absent`, at least one of the lists must lack it.
 
     `form` names in words what is looked for: `a way to success_url`. `elsewhere` are other lists of which any may have
     it, such as the other pages of a walk.
@@ -324,7 +324,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class PassesCheck:
-    """A value passes the check of a program of others: it did not, and `seen` is what that program said."""
+    """A check of another program (Schemathesis) failed on a value; `seen` is what it said. Never holds."""
 
     at: At
     check: str

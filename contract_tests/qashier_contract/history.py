@@ -215,11 +215,6 @@ class Reply:
         return 200 <= self.status < 300
 
     @property
-    def refused(self) -> bool:
-        """Whether the request was answered with 4xx. 429 is not a refusal: it says "not now"."""
-        return 400 <= self.status < 500 and self.status != 429
-
-    @property
     def media_type(self) -> str:
         """The media type in lower case, without its parameters; empty if there is none."""
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
@@ -269,7 +264,8 @@ class Exchange:
 
     @property
     def refused(self) -> bool:
-        return self.reply is not None and self.reply.refused
+        """Whether the request was answered with 4xx. 429 is not a refusal: it says "not now"."""
+        return self.reply is not None and 400 <= self.reply.status < 500 and not self.was_limited
 
     @property
     def is_unknown(self) -> bool:

@@ -24,9 +24,9 @@ _SHARE: Final = 0.2
 _ENOUGH_TO_MEASURE: Final = 50
 _GLANCE_NS: Final = 10**9
 _GLANCE_SHARE: Final = 10
-"""A look amid a step comes no sooner than this after the last one, and than so many times as long as that took."""
+"""During a step, wait this long between looks, and ten times as long as the last look took."""
 _MARGIN: Final = 1.5
-"""How much longer everything takes to judge than its parts."""
+"""Judging all of a history takes about so many times as long as its parts added up."""
 
 
 class Enough(OutOfTime):

@@ -39,10 +39,9 @@ _REPLAY_OF_ONE_NS: Final = 4 * 10**9
 """How long the violation may be sent again after which a run stopped at once."""
 _JUDGING_NS: Final = 300_000
 """About how long judging takes for each unit of what `Pace` weighs, until it was measured."""
-_LEAST_SHARE: Final = 0.1
-_LEAST_MOST_S: Final = 0.5
-"""The part of the budget that judging has at least, and the most that this may be: what was sent must not have been
-sent for nothing, and nobody waits more than a second longer than was said."""
+_JUDGING_SHARE: Final = 0.1
+_JUDGING_SHARE_MOST_S: Final = 0.5
+"""Judging always gets this part of the budget, but no more than so many seconds of it, however long sending took."""
 _WRITING: Final = 3
 """How many times as long as judging it takes to write down the violations, in every form of a report."""
 _MOST_NAMED: Final = 4
@@ -290,7 +289,7 @@ class Run:
         skipped = replace(history, exchanges=(), deliveries=())
         found = {entry.clause.id: entry for entry in judge(skipped, CLAUSES.values(), reasons=reasons)}
         began_ns, cost_ns = time.monotonic_ns(), self.target.pace.judging_ns
-        least_s = min(_LEAST_SHARE * self.settings.max_time_s, _LEAST_MOST_S)
+        least_s = min(_JUDGING_SHARE * self.settings.max_time_s, _JUDGING_SHARE_MOST_S)
         until_ns = max(self._ends_ns, began_ns + int(least_s * 1e9))
         if is_hasty:
             until_ns = began_ns + _LAST_LOOK_NS

@@ -241,7 +241,7 @@ class Target:
             if draft.page_of is not None and reply is not None:
                 _keep_cookies(self._cookies[draft.page_of], reply)
             waits += 1
-            if waits > _MOST_WAITS or (failure != CLOSED_IDLE and (reply is None or reply.status != 429)):
+            if waits > _MOST_WAITS or (failure != CLOSED_IDLE and not exchange.was_limited):
                 self.look()
                 return exchange
             if reply is not None:

@@ -99,7 +99,7 @@ class ClauseReport:
 
     @property
     def is_all(self) -> bool:
-        """Whether these are all violations: who is broken very often is not looked at to the end."""
+        """Whether every violation was collected: judging a clause stops after `_MOST_COLLECTED`."""
         return len(self.violations) + len(self.further) < _MOST_COLLECTED
 
 

@@ -27,7 +27,7 @@ from qashier_contract.verdicts import ClauseReport, Result, SentAgain, Violation
 
 _FEW: Final = 6
 _MOST_CONFIRMED: Final = 2
-"""How often requests that are few are sent once more after they showed it."""
+"""How often a short sequence is sent again after it broke the clause."""
 _MOST_REPEATS: Final = 8
 """How often the fewest requests are sent once more where nothing showed it."""
 _MOST_FINDINGS: Final = 200
