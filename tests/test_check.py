@@ -123,6 +123,17 @@ def test_evt_6_a_refused_connection_is_tried_again(
     assert all(isinstance(one, Delivered) and one.endpoint.url == refusing.url for one in accused)
 
 
+@pytest.mark.parametrize(
+    ("quirks", "broken"),
+    [(("pages that ask to choose",), set()), (("success page first", "pages that ask to choose"), {"PAY-1"})],
+)
+def test_pay_1_a_customer_chooses_what_has_to_be_chosen(quirks: tuple[str, ...], broken: set[str]) -> None:
+    report = checked(*quirks, only=["PAY-1"], drivers=lambda driver: driver.name == "the hosted page")
+    assert {violation.clause for violation in report.violations} == broken
+    pressed = [e for e in report.history.exchanges if e.page_act == "pay-card" and e.request.method == "POST"]
+    assert all(exchange.status == 303 for exchange in pressed)
+
+
 def test_nobody_stops_listening_where_webhooks_have_a_way_of_their_own() -> None:
     report = checked(only=["EVT-6"], webhook_listen="localhost:0", drivers=lambda driver: driver.name == "webhooks")
     assert report.history.deliveries

@@ -107,6 +107,8 @@ MARKUP: Final = st.lists(
     st.sampled_from(
         ["<form action='/pay' method=post>", "</form>", "<input name=a value=b>", "<a href='/x'>", "<!--", "-->", "<b",
          "'", ">", "<![CDATA[", "<?", "&#x110000;", "&#xD800;", "&amp", "<script>", "</script>", "<textarea>",
+         "</textarea>", "<select name=a required>", "<option>", "<optgroup disabled>",
+         "<fieldset disabled>", "<input type=radio name=a>",
          "<base href='//['>", "paid", "\x00", "\ud800", '"', "http://[::1"]
     )
     | st.text(max_size=8),

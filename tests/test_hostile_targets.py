@@ -325,8 +325,16 @@ def test_brackets_in_strings_and_wide_values_are_no_depth() -> None:
         "<![CDATA[" * 13_000,
         "</" * 60_000,
         "<?" * 60_000,
+        "<form>" + "<input type=radio name=a form=f>" * 20_000,
+        "<textarea name=a>" + "x<b>" * 60_000,
+        "<select name=a><option>" + "x<b>" * 60_000,
+        "<fieldset><input name=a>" * 20_000,
+        "<select><option>" * 20_000,
     ],
-    ids=["end tags", "comments", "tags", "sections", "ends", "instructions"],
+    ids=[
+        *("end tags", "comments", "tags", "sections", "ends", "instructions"),
+        *("radio buttons", "text", "option", "fieldsets", "lists"),
+    ],
 )
 def test_reading_a_page_takes_time_that_grows_with_its_length(html: str) -> None:
     began = time.process_time()

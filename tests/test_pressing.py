@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from qashier_contract.history import Exchange, Recorder, Reply, Terms
+from qashier_contract.page import Page
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
 
@@ -41,3 +42,69 @@ def test_a_form_whose_method_is_get_sends_its_fields_in_place_of_the_query(metho
 @pytest.mark.parametrize(("method", "button"), [("post", ""), ("get", "formmethod=post")])
 def test_a_form_whose_method_is_post_sends_its_fields_as_a_body(method: str, button: str) -> None:
     assert pressed(method, button) == ("POST", "http://127.0.0.1/method/cs_test_1?old=1#top", b"token=a+b%26c&act=card")
+
+
+CONTROLS = {
+    "a list without a choice": ("<select name=a><option value=1>One<option>Two</select>", {"a": "1"}),
+    "an option without a value": ("<select name=a><option> Two &amp;\n more </select>", {"a": "Two & more"}),
+    "what is selected": ("<select name=a required><option value=1><option selected>2</select>", {"a": "2"}),
+    "what must not be empty": ("<select name=a required><option value=''>Choose<option>2</select>", {"a": "2"}),
+    "what is switched off": (
+        """<select name=a><option disabled>1<optgroup disabled><option>2</optgroup><option>3</select>
+        <input name=b value=2 disabled><fieldset disabled><input name=c value=3><textarea name=d></textarea></fieldset>
+        <select name=e disabled><option>1</select><input name=f value=4>""",
+        {"a": "3", "f": "4"},
+    ),
+    "a list that shows several": ("<select name=a multiple><option>1</select><select name=b size=3><option>1", {}),
+    "several that must be one": ("<select name=a multiple required><option>1<option>2</select>", {"a": "1"}),
+    "a list without an end": ("<select name=a><option>1<input name=b value=2>", {"a": "1", "b": "2"}),
+    "a text": ("<textarea name=a>\nOne &amp;\n\n two</textarea>", {"a": "One &\r\n\r\n two"}),
+    "no text": ("<textarea name=a></textarea>", {"a": ""}),
+    "a text that nobody sees": ("<template><textarea name=a>x</textarea></template>", {}),
+    "a box that must be ticked": ("<input type=checkbox name=a required>", {"a": "on"}),
+    "a box that need not be": ("<input type=checkbox name=a><input type=checkbox name=b checked value=''>", {"b": ""}),
+    "a group of which one is due": (
+        "<input type=radio name=a value=1><input type=radio name=a value=2 required>",
+        {"a": "1"},
+    ),
+    "a group of which one is chosen": (
+        "<input type=radio name=a value=1 required><input type=radio name=a value=2 checked>",
+        {"a": "2"},
+    ),
+    "a group of which none is due": ("<input type=radio name=a value=1><input type=radio name=a value=2>", {}),
+    "what is not in its form": (
+        "</form><input form=f name=a value=1><select form=f name=b><option>2</select>",
+        {"a": "1", "b": "2"},
+    ),
+    "what has no name": ("<select><option>1</select><textarea>x</textarea><input type=checkbox required>", {}),
+}
+
+
+@pytest.mark.parametrize(("controls", "sent"), CONTROLS.values(), ids=CONTROLS.keys())
+def test_a_customer_leaves_everything_as_it_is_but_for_what_must_be_chosen(controls: str, sent: dict[str, str]) -> None:
+    page = Page(f"<form id=f method=post><button data-testid=pay-card>Pay</button>{controls}", URL)
+    assert Page.sent_by(page.forms[0], page.tests["pay-card"]) == sent
+
+
+@pytest.mark.parametrize(
+    ("controls", "asks"),
+    [
+        ("<select name=a required><option>1</select>", True),
+        ("<select name=a required><option selected>1</select>", False),
+        ("<textarea name=a required></textarea>", True),
+        ("<textarea name=a required>x</textarea>", False),
+        ("<input name=a required>", True),
+        ("<input name=a required value=1>", False),
+        ("<input name=a required disabled>", False),
+        ("<input type=radio name=a value=1 required>", True),
+        ("<input type=radio name=a value=1 required><input type=radio name=a checked>", False),
+    ],
+)
+def test_a_form_asks_for_what_a_customer_has_to_decide(controls: str, asks: bool) -> None:  # noqa: FBT001
+    (form,) = Page(f"<form method=post>{controls}</form>", URL).forms
+    assert ("asks" in form) is asks
+
+
+def test_what_a_customer_writes_does_not_make_a_form_one_that_pays() -> None:
+    page = Page("<form method=post action=/help><textarea name=a>cs_test_1</textarea></form>", URL)
+    assert page.forms_to_pay("cs_test_1") == []

@@ -10,6 +10,7 @@ import codecs
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
+from collections.abc import Mapping
 from email.message import Message
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -47,8 +48,8 @@ class Page(HTMLParser):
         """Where links and forms lead to that only ask, absolute."""
         self.forms: list[dict[str, str]] = []
         """Of each form: its `action`, absolute, `method`, `id`, whether it is `hidden`, whether it has `other` buttons
-        than those of `ACTS`, whether it `asks` for what has to be filled in, and what it sends unasked as
-        `field:NAME`."""
+        than those of `ACTS`, whether it `asks` for what has to be filled in or chosen, and what it sends: unasked as
+        `field:NAME`, and as `choice:NAME` what a customer chooses or writes."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
         self.has_script = False
@@ -58,6 +59,14 @@ class Page(HTMLParser):
         self._hidden = 0
         self._form: int | None = None
         self._base = url
+        self._controls: list[dict[str, str]] = []
+        """What may send something: its attributes, `kind`, `form`, and the `value` that it `sends` as a `field` or a
+        `choice`. The `text` of what is written is one of `_texts`, by its place."""
+        self._texts: list[list[str]] = []
+        self._fieldsets: list[bool] = []
+        """Whether each set of fields that is open is switched off, by itself or by one around it."""
+        self._list: list[dict[str, str]] = []
+        """The list that is open, and its options so far."""
         self._is_typed = False
         """Whether the inert element holds text that its customer reads."""
         self._inert: list[str] = []
@@ -67,11 +76,12 @@ class Page(HTMLParser):
         """How many elements of each name are open: a look through the stack for each end tag would be quadratic."""
         self.feed(self._ending(html))
         self.close()
-        for element in self.tests.values():
-            owner = element.pop("form-id", None)
-            named = [number for number, form in enumerate(self.forms) if form["id"] == owner]
-            if named:
-                element["form"] = str(named[0])
+        self._end_list()
+        named = {form["id"]: str(number) for number, form in reversed([*enumerate(self.forms)])}
+        for element in (*self.tests.values(), *self._controls):
+            if (owner := element.pop("form-id", None)) in named:
+                element["form"] = named[owner]
+        self._fill_in()
 
     @property
     def text(self) -> str:
@@ -81,6 +91,14 @@ class Page(HTMLParser):
     def as_shown(text: str) -> str:
         """A text as a browser shows it, but for where lines end: a soft hyphen is seen only there."""
         return " ".join(text.replace("\u00ad", "").split())
+
+    @staticmethod
+    def sent_by(form: Mapping[str, str], button: Mapping[str, str]) -> dict[str, str]:
+        """What a form sends whose button is pressed, by name."""
+        found: dict[str, str] = {}
+        for prefix in ("field:", "choice:"):
+            found |= {name.removeprefix(prefix): value for name, value in form.items() if name.startswith(prefix)}
+        return found | ({button["name"]: button.get("value", "")} if button.get("name") else {})
 
     def forms_to_pay(self, session_id: str) -> list[dict[str, str]]:
         """The forms that act on the session: they post to this page or name it. A search or a language does not.
@@ -93,7 +111,8 @@ class Page(HTMLParser):
             path = parts_of(form["action"]).path
             if form["hidden"]:
                 return False
-            names_it = session_id in path or session_id in form.values()
+            written = [value for name, value in form.items() if not name.startswith("choice:")]
+            names_it = session_id in path or session_id in written
             return names_it or (form["method"] == "post" and path == parts_of(self.url).path)
 
         return [
@@ -113,6 +132,7 @@ class Page(HTMLParser):
         if self._inert or tag in self._INERT:
             if not self._inert or tag == self._inert[-1] == "template":
                 self._is_typed = tag == "textarea" and not hides
+                self._offer(tag, attributes)
                 self._inert.append(tag)
             return
         while self._stack and self._ends(tag, self._stack[-1][0]):
@@ -128,29 +148,104 @@ class Page(HTMLParser):
             self.forms.append({"action": action, "method": method, "id": attributes.get("id", ""), "hidden": is_hidden})
         self._resolve(tag, attributes)
         self._take(tag, attributes, hides=hides)
+        if tag == "fieldset":
+            self._fieldsets.append("disabled" in attributes or any(self._fieldsets[-1:]))
+        self._offer(tag, attributes)
         if "data-testid" in attributes:
-            owner = {"form": str(self._form)} if self._form is not None else {}
-            if "form" in attributes:
-                owner = {"form-id": attributes.pop("form")}
-            self.tests[attributes["data-testid"]] = {**attributes, **owner}
+            self.tests[attributes["data-testid"]] = self._owned(attributes)
         if tag not in self._VOID:
             self._stack.append((tag, hides))
             self._open[tag] += 1
             self._hidden += hides
 
     def _take(self, tag: str, attributes: dict[str, str], *, hides: bool) -> None:
-        """Note what a field shows, and what its form sends."""
+        """Note what a field shows, and which buttons a form has."""
         kind = attributes.get("type", "text" if tag == "input" else "submit").lower()
         if tag == "input" and kind not in self._UNREAD and not self._hidden and not hides:
             self._words.extend((attributes.get("value", ""), ""))
-        if tag == "input" and self._form is not None and self._is_sent(attributes):
-            self.forms[self._form][f"field:{attributes.get('name', '')}"] = attributes.get("value", "")
-        is_empty = "checked" not in attributes if kind in {"checkbox", "radio"} else not attributes.get("value")
-        if "required" in attributes and is_empty and self._form is not None:
-            self.forms[self._form]["asks"] = "yes"
         is_button = tag in {"button", "input"} and kind in {"submit", "image"}
         if is_button and self._form is not None and attributes.get("data-testid") not in self.ACTS:
             self.forms[self._form]["other"] = "yes"
+
+    def _owned(self, attributes: dict[str, str]) -> dict[str, str]:
+        """The attributes of an element, and the `form` that it is in, by its number; by `form-id` if it names one."""
+        owner = {"form": str(self._form)} if self._form is not None else {}
+        if "form" in attributes:
+            owner = {"form-id": attributes["form"]}
+        return {**{name: value for name, value in attributes.items() if name != "form"}, **owner}
+
+    def _offer(self, tag: str, attributes: dict[str, str]) -> None:
+        """Note a control, or what a list offers."""
+        if tag in {"option", "optgroup"} and self._list:
+            self._list.append({**attributes, "tag": tag, "text": self._new_text()})
+        elif tag in {"input", "select", "textarea"}:
+            self._end_list()
+            kind = attributes.get("type", "text").lower() if tag == "input" else tag
+            value = "on" if kind in {"checkbox", "radio"} else ""
+            control = {"value": value, **self._owned(attributes), "kind": kind, "text": self._new_text()}
+            self._list = [control] if tag == "select" else []
+            if "disabled" not in attributes and not any(self._fieldsets[-1:]):
+                self._controls.append(control)
+
+    def _new_text(self) -> str:
+        self._texts.append([])
+        return str(len(self._texts) - 1)
+
+    def _text_of(self, control: dict[str, str]) -> str:
+        return "".join(self._texts[int(control["text"])])
+
+    def _end_list(self) -> None:
+        """Note what the open list sends: what is selected, or the first option; one that is not empty if need be."""
+        if not self._list:
+            return
+        (control, *options), self._list = self._list, []
+        values, selected, is_off = [], [], False
+        for option in options:
+            if option["tag"] == "optgroup":
+                is_off = "disabled" in option
+            elif not is_off and "disabled" not in option:
+                values.append(option.get("value", " ".join(self._text_of(option).split())))
+                selected += values[-1:] if "selected" in option else []
+        shows_one = "multiple" not in control and control.get("size", "1") == "1"
+        sent = selected[-1:] or (values[:1] if shows_one else [])
+        if "required" in control and not any(sent):
+            sent = [value for value in values if value][:1]
+        control["value"], control["sends"] = "".join(sent), "choice" if sent else ""
+        control["lacks"] = "" if any(selected) else "yes"
+
+    def _fill_in(self) -> None:
+        """Note what each form sends of its controls.
+
+        A customer leaves everything as it is, ticks what has to be ticked, and chooses the first where a choice is due.
+        """
+        groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+        for number, control in enumerate(self._controls):
+            kind, name, form = control["kind"], control.get("name", ""), control.get("form", "")
+            if kind in {"checkbox", "radio"}:
+                groups.setdefault((form, name if kind == "radio" else f"{number} {name}"), []).append(control)
+            elif kind == "textarea":
+                text = re.sub("\r\n?", "\n", self._text_of(control)).removeprefix("\n")
+                control["value"] = text.replace("\n", "\r\n")
+                control["sends"] = "choice"
+            elif kind != "select":
+                control["sends"] = "" if kind in {"submit", "button", "image", "reset", "file"} else "field"
+        for group in groups.values():
+            self._tick(group)
+        for control in self._controls:
+            form, name = control.get("form", ""), control.get("name", "")
+            if form and "required" in control and control.get("lacks", "" if control["value"] else "yes"):
+                self.forms[int(form)]["asks"] = "yes"
+            if form and name and control["sends"]:
+                self.forms[int(form)][f"{control['sends']}:{name}"] = control["value"]
+
+    @staticmethod
+    def _tick(group: list[dict[str, str]]) -> None:
+        """Tick the first of some boxes if one of them has to be ticked, and none is."""
+        is_ticked = any("checked" in box for box in group)
+        for box in group:
+            box["sends"], box["lacks"] = "field" if "checked" in box else "", "" if is_ticked else "yes"
+        if not is_ticked and any("required" in box for box in group):
+            group[0]["sends"] = "choice"
 
     def _resolve(self, tag: str, attributes: dict[str, str]) -> None:
         """Make the addresses of an element absolute, and note where it leads."""
@@ -170,6 +265,12 @@ class Page(HTMLParser):
             if tag == self._inert[-1]:
                 self._inert.pop()
             return
+        if tag == "select":
+            self._end_list()
+        if tag == "optgroup" and self._list:
+            self._list.append({"tag": tag, "text": self._new_text()})
+        if tag == "fieldset" and self._fieldsets:
+            self._fieldsets.pop()
         if tag == "form":
             self._form = None
         if self._open[tag]:
@@ -195,20 +296,16 @@ class Page(HTMLParser):
         self._is_one_word = tag == "wbr"
 
     def handle_data(self, data: str) -> None:
+        if self._list:
+            self._texts[int(self._list[-1]["text"])].append(data)
+        elif self._inert == ["textarea"]:
+            self._texts[-1].append(data)
         if self._hidden or (self._inert and not self._is_typed):
             return
         if self._words and (self._is_one_word or (self._words[-1][-1:].isalpha() and data[:1].isalpha())):
             data = self._words.pop() + data
         self._words.append(data)
         self._is_one_word = False
-
-    @staticmethod
-    def _is_sent(attributes: dict[str, str]) -> bool:
-        """Whether a browser sends an input with its form, though the customer did nothing to it."""
-        kind = attributes.get("type", "text").lower()
-        if kind in {"checkbox", "radio"}:
-            return "checked" in attributes
-        return bool(attributes.get("name")) and kind not in {"submit", "button", "image", "reset", "file"}
 
     @staticmethod
     def _ending(html: str) -> str:

@@ -35,6 +35,7 @@ from qashier_contract.history import (
 )
 from qashier_contract.interrupts import Interrupted
 from qashier_contract.pace import Pace, kept
+from qashier_contract.page import Page
 from qashier_contract.transport import HttpTransport, in_lower_case
 from qashier_contract.values import Json
 
@@ -438,9 +439,7 @@ class Account:
         `form["action"]` must be on the page's own host: nothing is ever posted elsewhere. What only leads on may be
         asked for by GET; what acts is posted, for GET must change nothing. With a `method`, that instead of the form's.
         """
-        fields = {name.removeprefix("field:"): value for name, value in form.items() if name.startswith("field:")}
-        if button.get("name"):
-            fields[button["name"]] = button.get("value", "")
+        fields = Page.sent_by(form, button)
         url = joined(form["action"], button.get("formaction", "")) or form["action"]
         if (method or button.get("formmethod") or form["method"]).lower() != "post":
             # As a browser does: the fields take the place of the query.

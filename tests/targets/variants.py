@@ -276,6 +276,24 @@ def with_card_number(inner: Inner, account: Account, session: Session, step: str
     return replace(answer, content=str(answer.content).replace('<button data-testid="pay-card">', field))
 
 
+CHOICES: Final = """<select name=country required><option value="">Choose<option>SG<option>MY</select>
+<select name=wallet><optgroup disabled><option>gone</optgroup><option value=g selected>GrabPay<option>PayNow</select>
+<textarea name=note>
+As &amp; agreed</textarea><input type=checkbox name=terms required>
+<input type=radio name=when value=now required><input type=radio name=when value=later>"""
+
+
+def with_choices(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    """The page is shown again to who did not choose what a customer has to choose, or sent less than a browser does."""
+    sent = dict(parse_qsl(seen.body.decode()))
+    wanted = {"country": "SG", "wallet": "g", "note": "As & agreed", "terms": "on", "when": "now"}
+    if sent.get("act") == "card" and not wanted.items() <= sent.items():
+        seen = replace(seen, method="GET", body=b"")
+    answer: Answer = inner(account, session, step, seen)
+    button = '<button data-testid="pay-card">'
+    return replace(answer, content=str(answer.content).replace(button, CHOICES + button))
+
+
 def back_by_a_button(text: str) -> str:
     """The way back is a button of a form that pays, and the total stands in a field that cannot be changed."""
     text = re.sub("^<p>(.*?)</p>", r'<input readonly value="\1">', text)
@@ -430,6 +448,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "pages for browsers alone": wrapped("page_of", to_browsers),
     "receipts that can be sent": wrapped("drawn", copies_receipts),
     "pages that ask for a card": wrapped("page_of", with_card_number),
+    "pages that ask to choose": wrapped("page_of", with_choices),
     "a way back by a button": result("drawn", back_by_a_button),
     "blanks around addresses": result("drawn", lambda text: re.sub('(href|action)="', r'\1=" \n', text)),
     "pages that ask again": wrapped("page_of", confirmed),
@@ -515,7 +534,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "pages for browsers alone",
     ),
     "one unusual currency": ("one unusual currency", "pages that ask for a card"),
-    "limits": ("429 now and then", "one clock for all accounts", "one currency"),
+    "limits": ("429 now and then", "one clock for all accounts", "one currency", "pages that ask to choose"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button"),
     "no control": ("no control",),

@@ -76,9 +76,7 @@ def press(customer, reply, test_id, method=""):
     if "form" not in element:
         return opened(customer, urljoin(page.url, element["href"]))
     form = page.forms[int(element["form"])]
-    fields = {name[6:]: value for name, value in form.items() if name.startswith("field:")}
-    if element.get("name"):
-        fields[element["name"]] = element.get("value", "")
+    fields = Page.sent_by(form, element)
     url = urljoin(form["action"], element.get("formaction", ""))
     if (method or element.get("formmethod") or form["method"]).lower() == "get":
         return led_on(customer, customer.get(url, params=fields))
@@ -239,6 +237,7 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"Barrier\(": "from threading import Barrier",
     r"Condition\(": "from threading import Condition, Thread",
     r"pairwise\(": "from itertools import pairwise",
+    r"Mapping\[": "from collections.abc import Mapping",
     r"Counter\[": "from collections import Counter",
     r"AF_INET6": "from socket import AF_INET, AF_INET6",
     r"SimpleNamespace": "from types import SimpleNamespace",
