@@ -29,7 +29,7 @@ from qashier_mock.inspection import Inspection
 from qashier_mock.livelog import LiveLog
 from qashier_mock.machine import MachineClock, steady
 from qashier_mock.outgoing import Outgoing
-from qashier_mock.pipeline.app import Judge, create_pipeline
+from qashier_mock.pipeline.app import ReplyCheck, create_pipeline
 from qashier_mock.pipeline.document import Document
 from qashier_mock.pipeline.scope import RESPOND
 from qashier_mock.service import CheckoutService
@@ -95,7 +95,7 @@ class MockApp:
         *,
         store: Store | None = None,
         clock: Callable[[], float] | None = None,
-        judge: Judge | None = None,
+        judge: ReplyCheck | None = None,
     ) -> None:
         """Compose an app.
 
@@ -111,19 +111,19 @@ class MockApp:
         self.is_closing = False
         self._is_open = False
         self.store: Store = MemoryStore() if store is None else store
-        broken = None
+        defects = None
         if settings.bugs:
             from qashier_mock.bugs import parts_with  # noqa: PLC0415 - costs nothing where none is asked for
 
-            broken = parts_with(settings.bugs)
+            defects = parts_with(settings.bugs)
         self._ids = SeededIds(randbits(63) if settings.seed is None else settings.seed)
-        self._make_services(MachineClock() if clock is None else clock, broken)
-        self.asgi = self._make_asgi(broken, judge)
+        self._make_services(MachineClock() if clock is None else clock, defects)
+        self.asgi = self._make_asgi(defects, judge)
 
-    def _make_services(self, timer: Callable[[], float], broken: Parts | None) -> None:
+    def _make_services(self, timer: Callable[[], float], defects: Parts | None) -> None:
         settings = self.settings
-        rules = DEFAULT_RULES if broken is None else broken.rules
-        store = self.store if broken is None else broken.store_over(self.store)
+        rules = DEFAULT_RULES if defects is None else defects.rules
+        store = self.store if defects is None else defects.store_over(self.store)
         refuses = _delivery_rule(settings.webhook_hosts)
 
         def whole() -> int:
@@ -163,9 +163,10 @@ class MockApp:
             service=self.service,
             accounts=self.accounts,
             store=self.store,
+            note_outage=self.dispatcher.note_outage,
         )
 
-    def _make_asgi(self, broken: Parts | None, judge: Judge | None) -> ASGIApp:
+    def _make_asgi(self, defects: Parts | None, judge: ReplyCheck | None) -> ASGIApp:
         control = ControlHandlers(
             self.service, self.accounts, self.dispatcher, self.clocks, version=__version__, store=self.store.name
         )
@@ -177,8 +178,8 @@ class MockApp:
             (Document.of_file(folder / "control.yaml"), ("",)),
         ]
         pages = {"/pay": hosted.create_pages(self.service, observe=self.hooks.observe_page)}
-        if broken is not None:
-            broken.install(
+        if defects is not None:
+            defects.install(
                 documents=documents,
                 pages=pages,
                 ids=self._ids,
@@ -223,7 +224,7 @@ class MockApp:
             lifespan=self._lifespan,
             judge=judge,
         )
-        asgi = pipeline if broken is None else broken.wrap(pipeline)
+        asgi = pipeline if defects is None else defects.wrap(pipeline)
         return _with_cors(asgi, self.settings.cors) if self.settings.cors else asgi
 
     def listen_on(self, address: str, *, host: str) -> None:

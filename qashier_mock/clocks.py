@@ -22,7 +22,7 @@ class _Move:
 
     begin: int
     target: int
-    stands: bool
+    ends_frozen: bool
 
 
 class Clocks:
@@ -116,9 +116,9 @@ class Clocks:
         except StoreUnavailable:
             raise  # `_end_failed_move` finds out where the clock stands
         except BaseException:
-            await self._end_move(account, shown, now, stands=move.stands)
+            await self._end_move(account, shown, now, ends_frozen=move.ends_frozen)
             raise
-        await self._end_move(account, shown, now, stands=move.stands)
+        await self._end_move(account, shown, now, ends_frozen=move.ends_frozen)
 
     async def _begin_move(self, account: AccountId, *, to: int | None, by: int, frozen: bool | None) -> _Move:
         """Stop the account's clock, once no other process moves it."""
@@ -127,7 +127,7 @@ class Clocks:
                 # A move of this process that is still recorded has failed, since only one runs at a time here.
                 await self._resume_abandoned(tx, by_us=True)
                 before = tx.state.profile.clock
-                stands = before.frozen_at is not None if frozen is None else frozen
+                ends_frozen = before.frozen_at is not None if frozen is None else frozen
                 now = self._service.now(tx)
                 target = now + by if to is None else to
                 if target > LATEST:
@@ -136,16 +136,16 @@ class Clocks:
                         "show.",
                         param="seconds",
                     )
-                if (await tx.change()).begin_move(tx.worker, stands=stands):
+                if (await tx.change()).begin_move(tx.worker, ends_frozen=ends_frozen):
                     await self._service.set_clock(tx, AccountClock(frozen_at=now))
-                    return _Move(now, target, stands)
+                    return _Move(now, target, ends_frozen)
             await asyncio.sleep(POLL_INTERVAL)
 
-    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, stands: bool) -> None:
+    async def _end_move(self, account: AccountId, shown: AccountClock, now: int, *, ends_frozen: bool) -> None:
         async with self._store.transaction(account) as tx:
             (await tx.change()).end_move(tx.worker)
             if tx.state.profile.clock == shown:
-                await self._service.set_clock(tx, AccountClock.showing(now, self._clock(), frozen=stands))
+                await self._service.set_clock(tx, AccountClock.showing(now, self._clock(), frozen=ends_frozen))
 
     async def _end_failed_move(self, account: AccountId) -> None:
         """Release a clock whose move the store failed; it may have got further than this process knows."""
@@ -162,12 +162,12 @@ class Clocks:
             await self._resume_abandoned(tx)
 
     async def _resume_abandoned(self, tx: Transaction, *, by_us: bool = False) -> None:
-        stands = tx.state.abandoned_move(tx.worker if by_us else None)
-        if stands is None:
+        ends_frozen = tx.state.abandoned_move(tx.worker if by_us else None)
+        if ends_frozen is None:
             return
         (await tx.change()).end_move(tx.worker)
         now = tx.state.profile.clock.frozen_at
-        if not stands and now is not None:
+        if not ends_frozen and now is not None:
             await self._service.set_clock(tx, AccountClock(offset=now - self._clock()))
 
     async def _next_due(self, account: AccountId) -> int | None:

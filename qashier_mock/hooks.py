@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -46,11 +45,6 @@ PRODUCTION_PREFIX: Final = "/v3/payment/qpay"
 _KEY_CACHE: Final = 10_000
 _KNOWN_HINTS: Final = {account_of(DEFAULT_KEY): DEFAULT_KEY}
 
-_LOG_AGAIN_AFTER: Final = 60.0
-"""Seconds until the same trouble with the store is logged again."""
-
-_log = logging.getLogger(__name__)
-
 
 class AppHooks:
     """What the pipeline asks: who is calling, what goes wrong on purpose, how an error looks, what to remember."""
@@ -65,6 +59,7 @@ class AppHooks:
         service: CheckoutService,
         accounts: AccountService,
         store: Store,
+        note_outage: Callable[[StoreUnavailable], None],
     ) -> None:
         self._policy = policy
         self.public_host = None if public_url is None else host_of(urlsplit(public_url).netloc)
@@ -77,10 +72,10 @@ class AppHooks:
         self._cors = frozenset(cors) - {"*"}
         self.hints: dict[AccountId, str] = dict(_KNOWN_HINTS)
         self.live: LiveLog | None = None
-        # Keys under way: of which request, until when.
-        self._delayed: dict[tuple[AccountId, bytes], tuple[str, float]] = {}
+        # (account, key): the id of the request that holds it, and until when.
+        self._keys_under_way: dict[tuple[AccountId, bytes], tuple[str, float]] = {}
         self.new_request_id = ids.request_id
-        self._logged_at: dict[str, float] = {}  # reasons why the store could not be used, and when each was last logged
+        self._note_outage = note_outage
 
     def authenticate(self, authorization: Sequence[bytes]) -> AccountId:
         """The account of the key in `Authorization` (AUTH-1 to AUTH-4)."""
@@ -113,8 +108,8 @@ class AppHooks:
             return None if rule is None else self._fault(rule)
         # The key is noted before the store is asked: another request with it would slip through meanwhile.
         now, held = steady(), (call.principal, key.strip())
-        self._delayed = {each: until for each, until in self._delayed.items() if until[1] > now}
-        is_first = self._delayed.setdefault(held, (call.request_id, math.inf))[0] == call.request_id
+        self._keys_under_way = {each: until for each, until in self._keys_under_way.items() if until[1] > now}
+        is_first = self._keys_under_way.setdefault(held, (call.request_id, math.inf))[0] == call.request_id
         until = now
         try:
             rule = await self._accounts.fault_of_call(call.principal, call.operation_id)
@@ -122,7 +117,7 @@ class AppHooks:
                 until = steady() + rule.seconds
         finally:
             if is_first:
-                self._delayed[held] = (call.request_id, until)
+                self._keys_under_way[held] = (call.request_id, until)
         return None if rule is None else self._fault(rule)
 
     def _fault(self, rule: FaultRule) -> Fault:
@@ -152,7 +147,7 @@ class AppHooks:
 
     def admit(self, call: Call) -> None:
         """Refuse unknown fields of a body, and a key whose request is held up by a fault, where the policy says so."""
-        if self._delayed:
+        if self._keys_under_way:
             self._refuse_in_flight(call)
         if call.unknown_fields and self._policy.unknown_fields == "reject":
             raise RequestInvalid(
@@ -164,9 +159,9 @@ class AppHooks:
     def _refuse_in_flight(self, call: Call) -> None:
         """Refuse a key whose request a fault rule holds up; a store refuses those that it has under way itself."""
         now = steady()
-        self._delayed = {each: held for each, held in self._delayed.items() if held[1] > now}
+        self._keys_under_way = {each: held for each, held in self._keys_under_way.items() if held[1] > now}
         key = call.headers.get(b"idempotency-key", b"").strip()
-        request_id, _ = self._delayed.get((call.principal, key), (call.request_id, now))
+        request_id, _ = self._keys_under_way.get((call.principal, key), (call.request_id, now))
         if request_id != call.request_id:
             raise IdempotencyKeyInUse
 
@@ -174,7 +169,7 @@ class AppHooks:
         """Render an error as the envelope; every refusal leaves through here (HTTP-3)."""
         headers: tuple[tuple[bytes, bytes], ...] = ()
         if isinstance(error, StoreUnavailable):
-            self._log_store(str(error))
+            self._note_outage(error)
             error = ServiceUnavailable("The store behind this mock cannot be reached; try again shortly.")
         if isinstance(error, Refused):
             if error.reason is Reason.INTERNAL_ERROR:
@@ -190,13 +185,6 @@ class AppHooks:
         if error.kind is ErrorKind.UNAUTHENTICATED:
             headers = (*headers, _CHALLENGE)
         return Reply(self._policy.status(error.kind), wire.error_to_json(error), headers)
-
-    def _log_store(self, reason: str) -> None:
-        """Log why the store cannot be used, each reason at most once a minute: the caller is not told."""
-        now = steady()
-        if now - self._logged_at.get(reason, -_LOG_AGAIN_AFTER) >= _LOG_AGAIN_AFTER:
-            self._logged_at = {reason: now}
-            _log.error("the store cannot be used: %s", reason)
 
     def observe(self, call: Call, reply: Reply, body: bytes) -> Sequence[tuple[bytes, bytes]]:
         """Write the journal, and put new advice into a header.

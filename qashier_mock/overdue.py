@@ -22,12 +22,15 @@ T = TypeVar("T")
 
 
 class MoreOverdue(ApiError):
-    """Raised when more sessions must expire than one transaction may expire. What it did so far is committed."""
+    """Raised when more sessions must expire than one transaction may expire.
+
+    An `ApiError`, because leaving the transaction with one commits what it did so far. It never leaves this process.
+    """
 
     def __init__(self, tx: Transaction) -> None:
         """Begin again, a little later if another process sees to what is overdue."""
         super().__init__("More sessions are overdue; begin again.")
-        self.wait = _LOOK_AGAIN_AFTER if is_moved_elsewhere(tx) else 0.0
+        self.wait = _LOOK_AGAIN_AFTER if another_process_moves_the_clock(tx) else 0.0
 
 
 def once_nothing_is_overdue(command: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -75,6 +78,6 @@ def has_overdue(tx: Transaction, now: int) -> bool:
     return deadline is not None and deadline <= now
 
 
-def is_moved_elsewhere(tx: Transaction) -> bool:
+def another_process_moves_the_clock(tx: Transaction) -> bool:
     """Whether another process moves the account's clock."""
     return tx.state.move is not None and tx.state.move.worker not in (None, tx.worker)

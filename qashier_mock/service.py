@@ -24,7 +24,7 @@ from qashier_mock.core.errors import (
     SessionNotOpen,
 )
 from qashier_mock.core.faults import FaultRule, pick
-from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
+from qashier_mock.core.idempotency import Decision, IdempotencyRecord, last_forgotten
 from qashier_mock.core.lifecycle import Trigger, check_currencies
 from qashier_mock.core.model import (
     MACHINE_CLOCK,
@@ -43,9 +43,9 @@ from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.sources import Clock, SeededIds
 from qashier_mock.overdue import (
     EXPIRED_AT_ONCE,
+    another_process_moves_the_clock,
     current_session,
     has_overdue,
-    is_moved_elsewhere,
     once_nothing_is_overdue,
     require_none_overdue,
 )
@@ -257,7 +257,7 @@ class CheckoutService:
         """Expire sessions whose deadline has passed, as many as one transaction may, and announce the rest."""
         async with self._store.transaction(account) as tx:
             await self._sweep(tx, self.now(tx))
-            if not is_moved_elsewhere(tx):  # that process announces it
+            if not another_process_moves_the_clock(tx):  # that process announces it
                 await self.announce(tx)
 
     @contextmanager
@@ -387,7 +387,7 @@ class CheckoutService:
         has_any = False
         for _ in range(0, EXPIRED_AT_ONCE, 1 + len(self.endpoints(tx))):
             session = await tx.overdue(now)
-            if session is None or is_moved_elsewhere(tx):
+            if session is None or another_process_moves_the_clock(tx):
                 break
             await self._move(tx, session, Trigger.DEADLINE_PASSED, now, None)
             noted[session.id] = None
@@ -408,7 +408,7 @@ class CheckoutService:
         """The first answer to the request's key, if it is remembered, with what is new in the advice."""
         if request.idempotency_key is None:
             return None
-        await tx.forget(now - MEMORY)
+        await tx.forget(last_forgotten(now))
         record = await tx.recall(request.idempotency_key)
         if record is None:
             return None

@@ -18,6 +18,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.rules import DEFAULT_RULES, Rules
 from qashier_mock.core.signing import sign
 from qashier_mock.core.sources import Clock
+from qashier_mock.machine import steady
 from qashier_mock.service import CheckoutService
 from qashier_mock.stores.base import DUE_AT_ONCE, Store, StoreUnavailable, Transaction
 
@@ -41,7 +42,7 @@ _LONGEST_WAIT: Final = 10.0
 """Seconds after which the time is read again, for the machine's clock may have been set, or the machine have slept."""
 
 _NOTED_AGAIN_AFTER: Final = 60.0
-"""Seconds between two lines in the log about a store that cannot be reached."""
+"""Seconds until the same trouble with the store is logged again."""
 
 _RETRY_AFTER: Final = (0.1, 0.2, 0.5, 1.0)
 """Seconds to wait before each new try of a store that cannot be reached; the last one repeats."""
@@ -84,7 +85,7 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._under_way: dict[AccountId, set[asyncio.Task[Attempt]]] = {}
         self._repairs: set[asyncio.Task[object]] = set()
-        self._noted_at: float | None = None
+        self._noted_at: dict[str, float] = {}
         self._agenda: list[tuple[int, AccountId]] = []
         self._scheduled: dict[AccountId, int] = {}
         self._changed = asyncio.Event()
@@ -156,7 +157,7 @@ class Dispatcher:
                 # Planning it again at once would loop. Each attempt that ends announces what is still due.
                 self._scheduled.pop(account, None)
         except StoreUnavailable as error:
-            self._note_store(error)
+            self.note_outage(error)
             self.wake(account, self._clock() + 1)
         except Exception:  # noqa: BLE001 - one account's trouble must not stop the others'
             _log.exception("an account's deadlines and deliveries could not be seen to")
@@ -169,7 +170,7 @@ class Dispatcher:
                 while await self._look():
                     await self._catch_up(every)
             except StoreUnavailable as error:
-                self._note_store(error)
+                self.note_outage(error)
             except Exception:  # noqa: BLE001 - looking again is all that can be done
                 _log.exception("the store could not be looked through")
             await asyncio.sleep(every)
@@ -189,12 +190,12 @@ class Dispatcher:
             if not self._agenda or self._agenda[0][0] > self._timer():
                 return
 
-    def _note_store(self, error: StoreUnavailable) -> None:
-        """Log that the store cannot be used, at most once in a while."""
-        now = asyncio.get_running_loop().time()
-        if self._noted_at is None or now - self._noted_at > _NOTED_AGAIN_AFTER:
-            self._noted_at = now
-            _log.warning("the store cannot be used; webhooks and deadlines wait for it: %s", error)
+    def note_outage(self, error: StoreUnavailable) -> None:
+        """Log why the store cannot be used, each reason at most once a minute: who calls the API is not told."""
+        now, reason = steady(), str(error)
+        if now - self._noted_at.get(reason, -_NOTED_AGAIN_AFTER) >= _NOTED_AGAIN_AFTER:
+            self._noted_at = {reason: now}
+            _log.error("the store cannot be used: %s", reason)
 
     # on demand
 

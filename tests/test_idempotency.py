@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mock_harness import ACCOUNT, NOW, OTHER_ACCOUNT, drive, make_service, order, request
 
 from qashier_mock.core.errors import ApiError, IdempotencyKeyReused
-from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord, decide
+from qashier_mock.core.idempotency import KEY_MEMORY_S, Decision, IdempotencyRecord, decide
 from qashier_mock.core.lifecycle import Trigger, open_session
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.policy import Policy
@@ -20,7 +20,12 @@ RECORD = IdempotencyRecord("k", b"create", SESSION, NOW)
 
 @pytest.mark.parametrize("reject", [True, False])
 def test_idm_1_and_4_a_key_replays_until_it_is_forgotten(reject: bool) -> None:  # noqa: FBT001
-    ages = {0: Decision.REPLAY, MEMORY - 1: Decision.REPLAY, MEMORY: Decision.RUN, MEMORY + 1: Decision.RUN}
+    ages = {
+        0: Decision.REPLAY,
+        KEY_MEMORY_S - 1: Decision.REPLAY,
+        KEY_MEMORY_S: Decision.RUN,
+        KEY_MEMORY_S + 1: Decision.RUN,
+    }
     for age, expected in ages.items():
         assert decide(RECORD, b"create", now=NOW + age, reject_reuse=reject) is expected
 
@@ -28,7 +33,7 @@ def test_idm_1_and_4_a_key_replays_until_it_is_forgotten(reject: bool) -> None: 
 def test_idm_9_a_key_with_another_request_replays_or_is_refused() -> None:
     assert decide(RECORD, b"expire", now=NOW, reject_reuse=False) is Decision.REPLAY_DIFFERENT
     assert decide(RECORD, b"expire", now=NOW, reject_reuse=True) is Decision.REFUSE
-    assert decide(RECORD, b"expire", now=NOW + MEMORY, reject_reuse=True) is Decision.RUN
+    assert decide(RECORD, b"expire", now=NOW + KEY_MEMORY_S, reject_reuse=True) is Decision.RUN
 
 
 KEYS = st.sampled_from([None, "a", "b"])
@@ -53,7 +58,7 @@ def test_a_key_gives_the_same_answer_for_a_day_and_nothing_is_done_twice(
                 drive(service.apply(ACCOUNT, sessions[index].id, Trigger.PAYMENT_SUCCEEDED))
             continue
         known = None if key is None else remembered.get(key)
-        is_known = known is not None and clock.now < known[0] + MEMORY
+        is_known = known is not None and clock.now < known[0] + KEY_MEMORY_S
         target = sessions[index].id if index < len(sessions) else "cs_test_nothing"
         asked = request(key, fingerprint=f"{kind} {target if kind == 'expire' else ''}".encode())
         try:
@@ -102,6 +107,6 @@ def test_what_is_forgotten_is_not_kept() -> None:
     for number in range(5):
         drive(service.create(ACCOUNT, order(), request(f"k{number}")))
         clock.now += 60
-    clock.now = NOW + MEMORY + 120
+    clock.now = NOW + KEY_MEMORY_S + 120
     drive(service.create(ACCOUNT, order(), request("new")))
     assert [each.key for each in drive(store.transaction(ACCOUNT).records())] == ["k3", "k4", "new"]

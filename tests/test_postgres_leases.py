@@ -158,10 +158,10 @@ async def test_a_clock_that_a_dead_process_was_moving_can_be_moved_on(processes:
     one, other = await processes.start(), await processes.start()
     await one.create()
     async with one.store.transaction(ONE) as tx:
-        assert (await tx.change()).begin_move(tx.worker, stands=False)
+        assert (await tx.change()).begin_move(tx.worker, ends_frozen=False)
         await one.service.set_clock(tx, AccountClock(frozen_at=NOW + 500))
     async with other.store.transaction(ONE) as tx:
-        assert not (await tx.change()).begin_move(tx.worker, stands=False)
+        assert not (await tx.change()).begin_move(tx.worker, ends_frozen=False)
     async with other.dispatcher.running():
         moving = asyncio.create_task(other.clocks.advance(ONE, by=10))
         await asyncio.sleep(2 * SOON)

@@ -62,7 +62,7 @@ async def test_an_endpoint_that_is_removed_takes_its_deliveries_along(mock: Mock
 
 @pytest.mark.asyncio
 async def test_what_a_process_had_claimed_when_it_died_is_delivered_by_the_next(place: Place) -> None:
-    """The account's clock stands, so that no lease by that clock would ever end."""
+    """The account's clock ends_frozen, so that no lease by that clock would ever end."""
     before = Mock(place.store())
     await before.store.open()
     await before.clocks.advance(ONE, frozen=True)
@@ -110,7 +110,7 @@ async def test_a_clock_goes_on_that_a_process_was_moving_when_it_died(lasting: P
     await before.store.open()
     await before.create()
     async with before.store.transaction(ONE) as tx:
-        assert (await tx.change()).begin_move(tx.worker, stands=False)
+        assert (await tx.change()).begin_move(tx.worker, ends_frozen=False)
         await before.service.set_clock(tx, AccountClock(frozen_at=NOW + 500))
     await before.store.close()
     after = Mock(lasting.store(), before.clock)
@@ -132,7 +132,7 @@ async def test_a_clock_that_was_to_stand_in_the_end_goes_on_standing(lasting: Pl
     before = Mock(lasting.store())
     await before.store.open()
     async with before.store.transaction(ONE) as tx:
-        assert (await tx.change()).begin_move(tx.worker, stands=True)
+        assert (await tx.change()).begin_move(tx.worker, ends_frozen=True)
         await before.service.set_clock(tx, AccountClock(frozen_at=NOW + 500))
     await before.store.close()
     after = Mock(lasting.store(), before.clock)

@@ -14,7 +14,7 @@ from qashier_mock.bugs.parts import Command, Inner, Listing, Parts
 from qashier_mock.bugs.table import Change, anew, defect, row, several
 from qashier_mock.bugs.traffic import Answer, Request, Respond
 from qashier_mock.core.errors import IdempotencyKeyReused, RequestInvalid, SessionNotOpen
-from qashier_mock.core.idempotency import MEMORY, Decision, IdempotencyRecord
+from qashier_mock.core.idempotency import KEY_MEMORY_S, Decision, IdempotencyRecord
 from qashier_mock.core.lifecycle import Trigger, advance
 from qashier_mock.core.model import AccountId, CreateSession, Status
 from qashier_mock.core.paging import Page
@@ -46,7 +46,7 @@ def _remembered_for(seconds: int) -> Change:
             return Decision.RUN
         return inner(record, *sent, now=record.answered_at, **how)
 
-    return several(changes.rule("decide")(judge), changes.kept("forget", lambda until: until + MEMORY - seconds))
+    return several(changes.rule("decide")(judge), changes.kept("forget", lambda until: until + KEY_MEMORY_S - seconds))
 
 
 @anew
@@ -112,9 +112,9 @@ row("IDM-3", "long-keys-cut", "A key of more than 255 characters is accepted, an
 row("IDM-4", "key-forgotten-after-an-hour", "A key is forgotten after an hour.", _remembered_for(3_600))
 row("IDM-4", "key-never-forgotten", "A key is remembered for ever.", _remembered_for(2**40))
 row("IDM-4", "key-forgotten-a-second-late", "A key is forgotten 86,401 seconds after its first answer.",
-    _remembered_for(MEMORY + 1))
+    _remembered_for(KEY_MEMORY_S + 1))
 row("IDM-4", "key-forgotten-a-second-early", "A key is forgotten 86,399 seconds after its first answer.",
-    _remembered_for(MEMORY - 1))
+    _remembered_for(KEY_MEMORY_S - 1))
 row("IDM-8", "refusal-remembered", "A refusal is remembered: the key gets it again, however right the request is now.",
     _after_refusal(_repeated))
 row("IDM-8", "refusal-uses-the-key-up", "A key that a refused request had is answered with 409 from then on.",

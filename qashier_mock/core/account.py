@@ -19,11 +19,11 @@ class ClockMove:
 
     Attributes:
         worker: Which process; None when it died on the way.
-        stands: Whether the clock is frozen when the move has ended.
+        ends_frozen: Whether the clock is frozen when the move has ended.
     """
 
     worker: int | None
-    stands: bool
+    ends_frozen: bool
 
 
 @dataclass(slots=True)
@@ -77,11 +77,11 @@ class AccountState:
         self.advice = (*self.advice, AdviceNote(advice, request_id, at, count))
         return True
 
-    def begin_move(self, worker: int, *, stands: bool) -> bool:
+    def begin_move(self, worker: int, *, ends_frozen: bool) -> bool:
         """Record that a process moves the clock in steps; False, and nothing recorded, while another does."""
         if self.move is not None and self.move.worker != worker:
             return False
-        self.move = ClockMove(worker, stands)
+        self.move = ClockMove(worker, ends_frozen)
         return True
 
     def end_move(self, worker: int) -> None:
@@ -90,10 +90,10 @@ class AccountState:
             self.move = None
 
     def abandoned_move(self, failed: int | None = None) -> bool | None:
-        """The `stands` of a move whose process died on the way, or that of the process `failed`; else None."""
+        """The `ends_frozen` of a move whose process died on the way, or that of the process `failed`; else None."""
         if self.move is None or self.move.worker not in (None, failed):
             return None
-        return self.move.stands
+        return self.move.ends_frozen
 
     def wake_at(self, deadline: int | None, delivery_due: int | None) -> int | None:
         """When the account next has something due by the machine's clock, epoch seconds; 0: now, None: never."""

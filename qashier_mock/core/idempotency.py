@@ -7,7 +7,7 @@ from typing import Final
 
 from qashier_mock.core.model import CheckoutSession, value
 
-MEMORY: Final = 86_400
+KEY_MEMORY_S: Final = 86_400
 """Seconds from the first answer until a key is forgotten (IDM-4)."""
 
 
@@ -28,7 +28,12 @@ class IdempotencyRecord:
 
     def is_remembered(self, now: int) -> bool:
         """False at and after 86,400 s from the first answer (IDM-4)."""
-        return now < self.answered_at + MEMORY
+        return self.answered_at > last_forgotten(now)
+
+
+def last_forgotten(now: int) -> int:
+    """The latest `answered_at` of a key that is forgotten at that time (IDM-4)."""
+    return now - KEY_MEMORY_S
 
 
 class Decision(Enum):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 2 * 1024 * 1024
 """Bytes of a request body at most; an operation's `x-max-body` says otherwise."""
 
-Judge = Callable[[CompiledOperation, Reply, bytes, Sequence[tuple[bytes, bytes]]], None]
+ReplyCheck = Callable[[CompiledOperation, Reply, bytes, Sequence[tuple[bytes, bytes]]], None]
 """Raises for a reply (its operation, itself, its body, its headers) that the document does not describe."""
 
 
@@ -53,7 +53,7 @@ def create_pipeline(
     *,
     pages: Mapping[str, ASGIApp | None] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
-    judge: Judge | None = None,
+    judge: ReplyCheck | None = None,
     timer: Callable[[], float] = time.perf_counter,
 ) -> CompiledApp:
     """Compile documents and handlers into an ASGI app.
@@ -106,7 +106,7 @@ class CompiledApp(SpecMiddleware):  # type: ignore[misc]  # Connexion ships no t
 
     shell: ASGIApp  # Connexion's own app around this one, which sees to the lifespan
 
-    def __init__(self, hooks: Hooks, pages: Pages, *, judge: Judge | None, timer: Callable[[], float]) -> None:
+    def __init__(self, hooks: Hooks, pages: Pages, *, judge: ReplyCheck | None, timer: Callable[[], float]) -> None:
         self._hooks = hooks
         self._pages = pages
         self._delays = Delays()

@@ -1,4 +1,4 @@
-"""A value of each kind that stores keep; no field stands at its default."""
+"""A value of each kind that stores keep; no field ends_frozen at its default."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ STATE = AccountState(
     oldest_answer=NOW - 7,
     attempts=5,
     delivery_due=NOW + 2,
-    move=ClockMove(6, stands=True),
+    move=ClockMove(6, ends_frozen=True),
 )
 ENTRY = JournalEntry(
     "req_1", "retrieve", "GET", b"/checkout/\xff\0?x=1", 200, NOW, 0.25, "key 1", b"\xff\0", b'{"id": "\xc3\xa9"}'

@@ -14,7 +14,7 @@ from qashier_mock.machine import steady
 
 _LOOK_EVERY_S: Final = 0.25
 _REST: Final = 10
-"""How many times as long as a look takes is waited at least until the next: very many accounts take their time."""
+"""A pause lasts at least so many times as long as the look before it: many accounts take long to look at."""
 _KEEP_ALIVE_S: Final = 10.0
 
 
