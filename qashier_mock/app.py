@@ -24,7 +24,7 @@ from qashier_mock.core.policy import Policy
 from qashier_mock.core.rules import DEFAULT_RULES
 from qashier_mock.core.sources import SeededIds
 from qashier_mock.documents import documents_folder
-from qashier_mock.hooks import PRODUCTION_PREFIX, AppHooks
+from qashier_mock.hooks import ADVICE, PRODUCTION_PREFIX, AppHooks
 from qashier_mock.inspection import Inspection
 from qashier_mock.livelog import LiveLog
 from qashier_mock.machine import MachineClock, steady
@@ -294,7 +294,7 @@ def _with_cors(asgi: ASGIApp, origins: Sequence[str]) -> ASGIApp:
         allow_origins=list(origins),
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["Request-Id", "Retry-After", "Qashier-Mock-Advice"],
+        expose_headers=["Request-Id", "Retry-After", ADVICE.decode()],
     )
 
 

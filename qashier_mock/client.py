@@ -112,7 +112,8 @@ class MockAccount:
 
         Args:
             idempotency_key: None draws a fresh one.
-            fields: `line_items`, `success_url`, `return_url`, `cancel_url`, `expires_at`, as the API takes them.
+            fields: `line_items`, `success_url`, `return_url`, `cancel_url`, `expires_at`, `customer_email`, as the API
+                takes them.
         """
         _check_fields(fields)
         body = {

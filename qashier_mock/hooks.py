@@ -222,7 +222,7 @@ class AppHooks:
                 tuple(dict.fromkeys(each.kind.value for each in advice)) if advice else (),
             ),
         )
-        return ((_ADVICE, wire.advice_to_header(advice)),) if advice else ()
+        return ((ADVICE, wire.advice_to_header(advice)),) if advice else ()
 
     def observe_page(self, account: AccountId, request: Request, status: int, began: float) -> None:
         """Write a request for a session's hosted page into the journal, for the inspector."""
@@ -245,7 +245,7 @@ class AppHooks:
 
 
 _CONTROL: Final = "/_mock/"
-_ADVICE: Final = b"qashier-mock-advice"
+ADVICE: Final = b"qashier-mock-advice"
 _TOO_MANY: Final = 429
 _CLIENT_ERRORS: Final = 400
 _SERVER_ERRORS: Final = 500

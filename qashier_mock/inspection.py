@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -103,7 +103,7 @@ class Inspection:
             cursor = query.starting_after or query.ending_before
             marked = None if cursor is None else await tx.session(cursor)
             if marked is None:
-                return await tx.page(ListQuery(limit=query.limit, status=query.status), None)
+                return await tx.page(replace(query, starting_after=None, ending_before=None), None)
             return await tx.page(query, marked.sequence)
 
     async def search(self, account: AccountId, text: str) -> Sequence[CheckoutSession]:

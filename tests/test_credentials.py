@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qashier_mock.core.credentials import LONGEST, account_of, key_of
+from qashier_mock.cli import keys
+from qashier_mock.core.credentials import DEFAULT_KEY, LONGEST, account_of, key_of
 from qashier_mock.core.errors import CredentialsInvalid, CredentialsMissing, LiveKeyRefused
 
 KEY_CHARACTERS = st.sampled_from("ABCXYZabcxyz0189_-")
@@ -15,6 +16,10 @@ KEYS = st.text(KEY_CHARACTERS, min_size=1, max_size=LONGEST).map("sk_test_{}".fo
 
 def basic(text: str) -> bytes:
     return b"Basic " + b64encode(text.encode())
+
+
+def test_the_command_line_and_the_server_mean_the_same_key_where_none_is_given() -> None:
+    assert keys.DEFAULT_KEY == DEFAULT_KEY  # written twice: the command line does not import the core to start
 
 
 @given(KEYS)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from itertools import repeat
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mock_harness import ACCOUNT, drive, make_service
 
+from qashier_mock import client
 from qashier_mock.core.faults import FaultAction, FaultRule, pick
 from qashier_mock.core.model import EventType
+from qashier_mock.documents import documents_folder
+from qashier_mock.pipeline.document import Document
 from qashier_mock.stores.memory import MemoryStore
 
 CREATE = "create_checkout_session"
@@ -27,6 +30,12 @@ def drawing(*chances: float) -> Callable[[], float]:
 
 
 never_drawn = drawing()
+
+
+def test_the_client_the_document_and_the_core_have_the_same_actions() -> None:
+    document = Document.of_file(documents_folder() / "control.yaml").content
+    actions = [str(action) for action in FaultAction]
+    assert list(get_args(client.FaultAction)) == document["components"]["schemas"]["FaultAction"]["enum"] == actions
 
 
 @pytest.mark.parametrize(

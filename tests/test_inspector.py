@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from types import FrameType
 
 import httpx
 import pytest
 from browser_harness import CONTRAST, launched, pages
-from mock_harness import drive, order
+from mock_harness import drive, make_service, order
 from playwright.sync_api import Browser, Page, expect
 from qashier_contract.run import Run
 from qashier_contract.settings import Settings as ContractSettings
@@ -23,7 +24,7 @@ from qashier_contract.settings import Settings as ContractSettings
 from qashier_mock import MockAccount, MockServer, Settings
 from qashier_mock.core.credentials import account_of, hint_of
 from qashier_mock.core.model import AccountId
-from qashier_mock.core.paging import ListQuery
+from qashier_mock.core.paging import CreatedRange, ListQuery
 from qashier_mock.core.policy import Policy
 from qashier_mock.core.request import RequestRef
 from qashier_mock.core.sources import ManualClock, SeededIds
@@ -255,6 +256,18 @@ async def calls_of_looking_at(sessions: int) -> list[int]:
 def test_a_page_of_ten_thousand_sessions_is_no_more_work_than_one_of_a_hundred() -> None:
     few, many = (drive(calls_of_looking_at(sessions)) for sessions in (100, 10_000))
     assert all(more <= less * 1.5 for less, more in zip(few, many, strict=True)), (few, many)
+
+
+@pytest.mark.parametrize("query", [ListQuery(starting_after="cs_gone"), ListQuery(ending_before="cs_gone")])
+def test_an_unknown_cursor_begins_at_the_newest_and_keeps_the_filters(query: ListQuery) -> None:
+    store = MemoryStore()
+    service, clock = make_service(store=store)
+    account = AccountId("acct_1")
+    for _ in range(3):
+        newest = drive(service.create(account, order(), RequestRef("req_1")))[0]
+        clock.now += 1
+    query = replace(query, created=CreatedRange.of(gte=newest.created))
+    assert [each.id for each in drive(Inspection(store, service).sessions(account, query)).sessions] == [newest.id]
 
 
 def turns_while_accounts_are_listed(accounts: int) -> int:

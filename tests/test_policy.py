@@ -42,7 +42,7 @@ def test_every_choice_can_be_written_in_toml() -> None:
         signature_encoding = "hex"
         currencies = ["SGD", "MYR"]
     """
-    policy = Policy.parse(tomllib.loads(text))
+    policy = Policy.read(text)
     assert policy == Policy(422, 400, 400, "reject", "conflict", "reject", "x-signature", "hex", ("SGD", "MYR"))
     assert [policy.status(kind) for kind in (ErrorKind.INVALID, ErrorKind.RULE, ErrorKind.NOT_OPEN)] == [422, 400, 400]
 

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -25,9 +26,11 @@ from qashier_contract.verdicts import ClauseReport, Report, Verdict
 
 from qashier_mock.cli import check as command
 from qashier_mock.cli.colour import columns, wants_colour
+from qashier_mock.cli.judging import JUDGING
 from qashier_mock.cli.options import given, parse
 from tests.targets import DEFECTS, directed, touching, within
 
+ROOT = Path(__file__).parent.parent
 HOSTILE = (
     "::stop-commands::x\n::error::y ##[add-mask]z ##vso[task.x] \x1b[2J \x00\x07\u2028 "
     "`a``<img src=x>` ``<b>`` <i> \ud800"
@@ -111,6 +114,13 @@ def test_what_is_about_the_failing_place_of_another_clause_follows_from_it() -> 
     assert [(cause.entry.clause.id, [e.clause.id for e in cause.follow]) for cause in causes(report)] == [
         ("AMT-2", ["AMT-1", "AMT-7"])
     ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_help_and_the_documentation_name_every_form(form: str) -> None:
+    (option,) = (option for option in JUDGING if option.name == "report")
+    assert re.search(rf"\b{form}\b", option.help)
+    assert f"`{form}`" in (ROOT / "docs" / "checking.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("form", FORMATS)

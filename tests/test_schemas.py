@@ -61,7 +61,7 @@ def test_a_configuration_file_is_judged(toml: str, *, is_right: bool) -> None:
 )
 def test_a_policy_is_judged_as_the_code_judges_it(toml: str) -> None:
     try:
-        Policy.parse(tomllib.loads(toml))
+        Policy.read(toml)
         is_right = True
     except PolicyError:
         is_right = False

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -45,6 +46,11 @@ def make_targets_in(text: str) -> set[str]:
     commands = [line for line in lines + re.findall(r"`([^`\n]+)`", text) if re.match(r"([A-Z_]+=\S+ )*make ", line)]
     words = [re.sub(r'"[^"]*"|#.*', "", command).partition("make ")[2].split() for command in commands]
     return {word for command in words for word in command if re.fullmatch(r"[a-z]+", word)}
+
+
+def test_the_tests_with_the_oldest_versions_are_there() -> None:
+    passes = runpy.run_path(str(ROOT / "tools" / "lowest.py"))["PASSES"]
+    assert [name for names in passes.values() for name in names if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_there_is_a_target_for_everything_that_is_done_here() -> None:

@@ -226,16 +226,14 @@ def _bugs(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _policy(path: str | None) -> Any:
-    import tomllib  # noqa: PLC0415
-
-    from qashier_mock.core.policy import Policy, PolicyError  # noqa: PLC0415
+    from qashier_mock.core.policy import Policy  # noqa: PLC0415
 
     if path is None:
         return Policy()
     text = text_of(path, "the policy")
     try:
-        return Policy.parse(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PolicyError) as error:
+        return Policy.read(text)
+    except ValueError as error:
         raise CommandError(f"{path}: {error}") from None
 
 

@@ -38,9 +38,6 @@ class CreatedRange:
         return cls(since, until)
 
 
-ANY_TIME: Final = CreatedRange()
-
-
 @value
 class ListQuery:
     """A list request: at most `limit` (1 to 100) sessions beyond a cursor, of one status, created in a range."""
@@ -49,7 +46,7 @@ class ListQuery:
     starting_after: str | None = None
     ending_before: str | None = None
     status: Status | None = None
-    created: CreatedRange = ANY_TIME
+    created: CreatedRange = CreatedRange()
 
 
 @value

@@ -63,6 +63,13 @@ class Policy:
     currencies: tuple[str, ...] = ()
 
     @classmethod
+    def read(cls, text: str) -> Policy:
+        """A policy from TOML; `ValueError` says why it is none."""
+        import tomllib  # noqa: PLC0415 - few servers have a policy
+
+        return cls.parse(tomllib.loads(text))
+
+    @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Policy:
         """A policy from a TOML table.
 

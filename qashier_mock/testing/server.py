@@ -91,13 +91,11 @@ class QashierMockServer:
         return f"sk_test_{blake2b(f'{used}/{name}'.encode(), digest_size=16).hexdigest()}"
 
     def _settings(self) -> Settings:
-        import tomllib  # noqa: PLC0415
-
         from qashier_mock.app import Settings  # noqa: PLC0415
         from qashier_mock.core.policy import Policy  # noqa: PLC0415
 
         file = self.config.policy
-        policy = Policy() if file is None else Policy.parse(tomllib.loads(file.read_text("utf-8")))
+        policy = Policy() if file is None else Policy.read(file.read_text("utf-8"))
         return Settings(seed=self.config.seed, strict=self.config.strict, policy=policy)
 
     def __enter__(self) -> Self:

@@ -34,7 +34,7 @@ from qashier_mock.core.model import (
     Status,
     WebhookEndpoint,
 )
-from qashier_mock.core.paging import ANY_TIME, DEFAULT_LIMIT, CreatedRange, ListQuery, Page
+from qashier_mock.core.paging import DEFAULT_LIMIT, CreatedRange, ListQuery, Page
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -67,11 +67,13 @@ def parse_list_query(
     starting_after: str | None = None,
     ending_before: str | None = None,
     status: str | None = None,
-    **bounds: int,
+    created_gt: int | None = None,
+    created_gte: int | None = None,
+    created_lt: int | None = None,
+    created_lte: int | None = None,
 ) -> ListQuery:
     """The parameters of a list; `created_gt` is `created[gt]` (LIS-9)."""
-    given = {name.removeprefix("created_"): bound for name, bound in bounds.items()}
-    created = CreatedRange.of(**given) if given else ANY_TIME
+    created = CreatedRange.of(gt=created_gt, gte=created_gte, lt=created_lt, lte=created_lte)
     return ListQuery(limit, starting_after, ending_before, None if status is None else Status(status), created)
 
 

@@ -67,6 +67,10 @@ class Acts:
         return PAGES.see_other(f"{PREFIX}/accounts/{account}/sessions/{session.id}")
 
     def _as_request(self) -> RequestRef:
+        """The request of a shop, for which the developer acts: neither the customer nor the clock ends the session.
+
+        So the event of an expire names a request (EVT-4), although no answer and no line of the journal has its id.
+        """
         return RequestRef(self._parts.new_request_id())
 
     async def act(self, request: Request) -> Response:
