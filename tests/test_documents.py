@@ -159,6 +159,17 @@ def test_every_number_is_bounded(name: str) -> None:
     assert all("maximum" in schema for schema in whole)
 
 
+def test_totals_and_labels_are_bounded_by_what_they_are_made_of() -> None:
+    known = PUBLIC["components"]["schemas"]
+    line, product = known["LineItem"]["properties"], known["ProductData"]["properties"]
+    most = known["UnitAmount"]["maximum"] * known["Quantity"]["maximum"]
+    lines = known["CheckoutSessionCreate"]["properties"]["line_items"]["maxItems"]
+    assert line["amount_total"]["maximum"] == most
+    assert known["LineItemList"]["properties"]["data"]["maxItems"] == lines
+    assert known["CheckoutSession"]["properties"]["amount_total"]["maximum"] == most * lines < 2**53
+    assert line["description"]["maxLength"] == max(product[name]["maxLength"] for name in ("name", "description"))
+
+
 @both
 def test_every_operation_documents_400_and_401(name: str) -> None:
     for operation_id, operation in operations(DOCUMENTS[name]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from openapi_harness import PUBLIC
 from qashier_contract import oracle
 from qashier_contract.oracle import Act, Open, State, mistakes, opened, step
 
@@ -87,4 +88,15 @@ def test_which_urls_are_right(url: str, right: bool) -> None:  # noqa: FBT001
 
 
 def test_limits_are_those_of_the_document() -> None:
-    assert oracle.LINES_MOST * oracle.UNIT_AMOUNT_MOST * oracle.QUANTITY_MOST < 2**53
+    known, limit = PUBLIC["components"]["schemas"], PUBLIC["components"]["parameters"]["PageLimit"]["schema"]
+    product = known["ProductData"]["properties"]
+    assert known["CheckoutSessionCreate"]["properties"]["line_items"]["maxItems"] == oracle.LINES_MOST
+    assert known["UnitAmount"]["maximum"] == oracle.UNIT_AMOUNT_MOST
+    assert known["Quantity"]["maximum"] == oracle.QUANTITY_MOST
+    assert product["name"]["maxLength"] == oracle.NAME_MOST
+    assert product["description"]["maxLength"] == oracle.DESCRIPTION_MOST
+    assert known["RedirectUrl"]["maxLength"] == oracle.URL_MOST
+    assert known["RedirectUrl"]["pattern"] == f"^{oracle.URL.pattern}$"
+    assert known["IdempotencyKey"]["maxLength"] == oracle.KEY_LENGTH
+    assert known["Timestamp"]["maximum"] == oracle.LATEST
+    assert (limit["maximum"], limit["default"]) == (oracle.LIMIT_MOST, oracle.LIMIT_DEFAULT)

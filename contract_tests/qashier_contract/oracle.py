@@ -293,7 +293,7 @@ def features_of(body: Mapping[str, Json], *, key: str | None = None, earliest: i
     if len(lines) > 1:
         features["several lines"] = "CRE-14"
     if len(lines) == LINES_MOST:
-        features["100 lines"] = "CRE-14"
+        features[f"{LINES_MOST} lines"] = "CRE-14"
     total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in lines)
     if total == 0:
         features["total 0"] = "AMT-6"
@@ -313,9 +313,8 @@ def features_of(body: Mapping[str, Json], *, key: str | None = None, earliest: i
         )
         features[bound or "expires_at"] = "CRE-7" if bound else "CRE-6"
     if key is not None:
-        features["key of 255 characters" if len(key) == KEY_LENGTH else "key"] = (
-            "IDM-3" if len(key) == KEY_LENGTH else "IDM-2"
-        )
+        is_longest = len(key) == KEY_LENGTH
+        features[f"key of {KEY_LENGTH} characters" if is_longest else "key"] = "IDM-3" if is_longest else "IDM-2"
         features.update((f"key with {sign}", "IDM-2") for sign in set(key) if not sign.isalnum())
     return features
 
@@ -325,7 +324,7 @@ def _line_features(line: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
     if price["unit_amount"] in {0, UNIT_AMOUNT_MOST}:
         yield f"unit_amount {price['unit_amount']}", "CRE-11"
     if line["quantity"] == QUANTITY_MOST:
-        yield "quantity 10000", "CRE-11"
+        yield f"quantity {QUANTITY_MOST}", "CRE-11"
     if "description" not in product:
         yield "no description", "CRE-16"
     else:
@@ -344,7 +343,7 @@ def _url_features(name: str, url: str) -> Iterator[tuple[str, str]]:
     if name == "cancel_url":  # the others are in every request
         yield f"{name} by {url.partition(':')[0].lower()}", "CRE-15"
     if len(url) == URL_MOST:
-        yield f"{name} of 2048 characters", "CRE-19"
+        yield f"{name} of {URL_MOST} characters", "CRE-19"
     elif not _PLAIN_URL.fullmatch(url):
         yield f"{name} like {url[:80]}", "CRE-15"
 

@@ -245,8 +245,8 @@ _Drawn = Mapping[str, Sequence[object]]
 """What is drawn for each argument of a step, by equal chances."""
 _PICKS: Final = (*range(8), 0, 1, 2, 9, 10, 99, 100)
 _STATUSES: Final = (None, None, None, None, "open", "complete", "expired")
-_UNIT_AMOUNTS: Final = (1250, 0, 1, 99, 333, 99_999_999)
-_QUANTITIES: Final = (1, 2, 3, 7, 10_000)
+_UNIT_AMOUNTS: Final = (1250, 0, 1, 99, 333, oracle.UNIT_AMOUNT_MOST)
+_QUANTITIES: Final = (1, 2, 3, 7, oracle.QUANTITY_MOST)
 _LINES: Final = tuple(product(_UNIT_AMOUNTS, _QUANTITIES))
 _BASKETS: Final = (*[((0, 4),)] * 30, *product(_LINES), *product(_LINES[::7], _LINES[::4], _LINES[::9]))
 """A third is free, a third has one line, a third has several."""

@@ -161,9 +161,8 @@ def pages_left_open(context: RunContext) -> None:
         fresh(context, line_items=[line]).view()
     fresh(context, line_items=[context.line(98_765_432, 7)]).view()
     long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
-    fresh(
-        context, line_items=[context.line(99_999_999, 10_000, **long), context.line(3, 123, name="long name " * 24)]
-    ).view()
+    largest = context.line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST, **long)
+    fresh(context, line_items=[largest, context.line(3, 123, name="long name " * 24)]).view()
     fresh(context, cancel_url=long_url(oracle.URL_MOST, context)).view()
     free = fresh(context, line_items=[context.line(0, 1)])
     free.do("pay-declined", "pay-card", page=free.view())

@@ -52,16 +52,16 @@ _CENTS: Final = (
     100_07,
     16_777_217,
     33_554_433,
-    99_999_999,
+    oracle.UNIT_AMOUNT_MOST,
 )
 """Amounts that suffer where money passes through a float, or through its decimal form."""
 _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
     {"name": "n"},
-    {"name": "n" * 250},
-    {"name": "🍜" * 250},
+    {"name": "n" * oracle.NAME_MOST},
+    {"name": "🍜" * oracle.NAME_MOST},
     {"name": "Toast", "description": "d"},
-    {"name": "Toast", "description": "d" * 1000},
-    {"name": "Toast", "description": "🍜" * 1000},
+    {"name": "Toast", "description": "d" * oracle.DESCRIPTION_MOST},
+    {"name": "Toast", "description": "🍜" * oracle.DESCRIPTION_MOST},
     {
         "name": "Café ﬁ e\u0301 \u200b\u05e9\u05dc\u05d5\u05dd",
         "description": 'Two  blanks, a "quote", a \\ and %s {0} ${x} <b>&amp;</b>',
