@@ -6,12 +6,15 @@ The only test that sees both. Neither is derived from the other, so what one of 
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import pytest
 from qashier_contract import oracle
 
+from qashier_mock import answers
+from qashier_mock.cli import control
 from qashier_mock.core.lifecycle import TRANSITIONS, Trigger
-from qashier_mock.core.model import PaymentStatus, Status
+from qashier_mock.core.model import EventType, PaymentStatus, Status
 
 STATES = [
     oracle.State(status, payment_status)
@@ -25,6 +28,12 @@ STATES = [
     )
 ]
 """Every state that a session can be in."""
+
+
+def test_they_know_the_same_types_of_events() -> None:
+    """The client and the command line spell them once more, because they import no enum to start."""
+    types = [str(each) for each in EventType]
+    assert list(oracle.EVENTS_OF.values()) == types == list(get_args(answers.EventType)) == list(control.EVENTS)
 
 
 def test_they_know_the_same_triggers() -> None:

@@ -2,7 +2,10 @@
 
 import re
 import runpy
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
@@ -44,16 +47,22 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert [name for name in named if not ((ROOT / "qashier_mock" / name).exists() or (ROOT / name).exists())] == []
 
 
-def test_every_module_has_its_place_in_the_rooms() -> None:
-    """Of a room with one module per command, per group of clauses or per fixture, the room itself is named."""
-    rooms = (
-        (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("\nqashier_mock/ ")[2].partition("\ncontract_tests/")[0]
-    )
-    package = ROOT / "qashier_mock"
-    for room in ("core", "stores", "pipeline", "web", "cli", "bugs", "testing"):
-        assert f"  {room}/" in rooms
-    modules = [each for room in (".", "core", "stores", "pipeline", "web") for each in (package / room).glob("*.py")]
-    named = set(re.findall(r"[a-z_]+\.py", rooms))
-    assert len(modules) > 80
+HOUSES = (
+    ("qashier_mock", ("core", "stores", "pipeline", "web"), ("cli", "bugs", "testing"), 80),
+    ("contract_tests/qashier_contract", ("ledger", "trace"), ("clauses", "drive", "report"), 50),
+)
+
+
+@pytest.mark.parametrize(("house", "rooms", "uniform", "least"), HOUSES)
+def test_every_module_has_its_place_in_the_rooms(
+    house: str, rooms: Sequence[str], uniform: Sequence[str], least: int
+) -> None:
+    """Of a uniform room, with one module per command, group of clauses, form of report …, the room itself is named."""
+    tree = re.search(rf"\n{house}/ .*\n(?:  .*\n)+", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert tree is not None
+    assert [room for room in (*rooms, *uniform) if f"\n  {room}/" not in tree[0]] == []
+    modules = [each for room in (".", *rooms) for each in (ROOT / house / room).glob("*.py")]
+    named = set(re.findall(r"[a-z_]+\.py", tree[0]))
+    assert len(modules) > least
     assert sorted({each.name for each in modules if not each.name.startswith("_")} - named) == []
-    assert sorted(named - {each.name for each in package.rglob("*.py")}) == [], "modules that are gone"
+    assert sorted(named - {each.name for each in (ROOT / house).rglob("*.py")}) == [], "modules that are gone"

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from qashier_contract import CLAUSES
+from qashier_contract import CLAUSES, oracle
 from qashier_contract.report.contract import page
 
 from qashier_mock.cli import main
@@ -14,6 +14,13 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "contract.md"
 
 def test_the_page_is_what_the_clauses_say() -> None:
     assert PAGE.read_text("utf-8") == page(), "run: qashier-mock clauses --format markdown > docs/contract.md"
+
+
+def test_the_page_has_the_limits_by_which_requests_are_judged() -> None:
+    rows = [line for line in page().splitlines() if line.startswith("  | ")]
+    limits = [row.split("|")[-2].strip() for row in rows][1:-1]  # the first is the head, the last a body in MiB
+    known = ("LINES", "UNIT_AMOUNT", "QUANTITY", "NAME", "DESCRIPTION", "URL")
+    assert limits == [f"{getattr(oracle, f'{name}_MOST'):,}" for name in known]
 
 
 def test_every_clause_stands_in_the_page_once() -> None:
