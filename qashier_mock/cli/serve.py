@@ -228,11 +228,8 @@ def _bugs(names: Sequence[str]) -> tuple[str, ...]:
 def _policy(path: str | None) -> Any:
     from qashier_mock.core.policy import Policy  # noqa: PLC0415
 
-    if path is None:
-        return Policy()
-    text = text_of(path, "the policy")
     try:
-        return Policy.read(text)
+        return Policy() if path is None else Policy.read(text_of(path, "the policy"))
     except ValueError as error:
         raise CommandError(f"{path}: {error}") from None
 

@@ -67,10 +67,7 @@ class Acts:
         return PAGES.see_other(f"{PREFIX}/accounts/{account}/sessions/{session.id}")
 
     def _as_request(self) -> RequestRef:
-        """The request of a shop, for which the developer acts: neither the customer nor the clock ends the session.
-
-        So the event of an expire names a request (EVT-4), although no answer and no line of the journal has its id.
-        """
+        """A shop's request, though no answer has its id: neither the customer nor the clock expires it here (EVT-4)."""
         return RequestRef(self._parts.new_request_id())
 
     async def act(self, request: Request) -> Response:
