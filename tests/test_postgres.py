@@ -136,7 +136,7 @@ async def test_who_reads_a_journal_waits_for_what_is_being_written_to_it(process
         store.record(ONE, entry)
 
         async def is_being_written() -> bool:
-            return not store._journals._waiting
+            return not store._requests
 
         await until(is_being_written)
         reading = asyncio.create_task(store.journal(ONE))

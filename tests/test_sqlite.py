@@ -314,7 +314,7 @@ def test_a_store_that_fails_is_told_in_the_envelope(file: Path, runner: asyncio.
 @pytest.mark.asyncio
 async def test_nobody_finds_what_a_reset_that_was_cut_off_has_left(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was decided, and some rows remain; they go when the account is reset again."""
-    monkeypatch.setattr(unit_of_work, "_CHANGED_AT_ONCE", 2)
+    monkeypatch.setattr(unit_of_work, "AT_ONCE", 2)
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     sessions = [await mock.create(key=f"key-{number}") for number in range(7)]
@@ -357,7 +357,7 @@ async def test_a_snapshot_whose_server_dies_is_put_in_wholly_or_not_at_all(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever that is: others have their turn in between, so that it takes several transactions."""
-    monkeypatch.setattr(unit_of_work, "_CHANGED_AT_ONCE", 2)
+    monkeypatch.setattr(unit_of_work, "AT_ONCE", 2)
     mock = Mock(SqliteStore(file))
     await mock.store.open()
     await mock.fill_outbox(2)

@@ -60,8 +60,8 @@ def test_what_is_done_in_slices_is_the_same_as_at_once(
 ) -> None:
     at_once = play(new_place, "memory", a_long_life())
     for place, name in (
-        (sql, "_SLICE"),
-        (database, "_CHANGED_AT_ONCE"),
+        (sql, "AT_ONCE"),
+        (database, "AT_ONCE"),
         (service, "EXPIRED_AT_ONCE"),
     ):
         monkeypatch.setattr(place, name, 2)
@@ -104,7 +104,7 @@ async def test_a_command_waits_for_no_more_expiries_than_one_transaction_may_mak
 @pytest.mark.asyncio
 async def test_what_a_long_command_reads_belongs_to_one_moment(lasting: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others have their turn meanwhile, and those on its account are not seen by it."""
-    monkeypatch.setattr(sql, "_SLICE", 2)
+    monkeypatch.setattr(sql, "AT_ONCE", 2)
     mock = Mock(lasting.store())
     await mock.store.open()
     sessions = [await mock.create() for _ in range(5)]
@@ -327,7 +327,7 @@ async def test_journals_of_ever_new_visitors_are_neither_counted_nor_kept_for_go
     lasting: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of accounts that have anything are kept."""
-    monkeypatch.setattr("qashier_mock.stores.journals._COUNTED", 10)
+    monkeypatch.setattr("qashier_mock.stores.sql_store._COUNTED", 10)
     mock = Mock(lasting.store())
     store = mock.store
     assert isinstance(store, SqlStore)
@@ -340,7 +340,7 @@ async def test_journals_of_ever_new_visitors_are_neither_counted_nor_kept_for_go
     kept = [visitors.index(each) for each in visitors if await store.journal(each)]
     assert kept == [0, 21, 22, 23, 24, 25, 26, 27, 28, 29]
     assert await store.journal(ONE) == (ENTRY,)
-    assert len(store._journals._unpruned) == 10
+    assert len(store._unpruned) == 10
     await store.close()
 
 

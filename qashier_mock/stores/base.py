@@ -53,14 +53,12 @@ class Transaction(Protocol):
         """The earliest `expires_at` of an open session."""
         return self.state.deadline
 
-    async def session(self, session_id: str) -> CheckoutSession | None:
-        """This account's session, or None."""
+    async def session(self, session_id: str) -> CheckoutSession | None: ...
 
     async def add_session(self, session: CheckoutSession) -> None:
         """Add a session at the end of the order of creation; its `sequence` is `state.sessions`."""
 
-    async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None:
-        """Replace a session by what it has become."""
+    async def replace_session(self, before: CheckoutSession, session: CheckoutSession) -> None: ...
 
     async def overdue(self, now: int) -> CheckoutSession | None:
         """The open session with the earliest `expires_at`, if that is at or before `now`."""
@@ -101,8 +99,7 @@ class Transaction(Protocol):
 
     async def event(self, event_id: str) -> Event | None: ...
 
-    async def first_event(self) -> Event | None:
-        """The oldest."""
+    async def first_event(self) -> Event | None: ...
 
     async def events(self, *, session_id: str | None = None) -> Sequence[Event]:
         """All, or those of a session; oldest first; O(n) in the account's events."""

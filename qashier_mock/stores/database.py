@@ -23,8 +23,8 @@ from qashier_mock.stores.rows import Row
 _TABLES: Final = ("sessions", "records", "events", "deliveries", "attempts", "unconfirmed", "ids")
 """Where an account has rows, besides its own and its journal."""
 
-_CHANGED_AT_ONCE: Final = 250
-"""Rows that a long command writes or deletes at once: some 5 ms where they have many indexes."""
+AT_ONCE: Final = 250
+"""Rows that a long command reads, writes or deletes at once: some 5 ms where they have many indexes."""
 
 READ_ACCOUNT: Final = "SELECT no, head, wake_at FROM mock_accounts WHERE id = ?"
 ADD_ACCOUNT: Final = "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
@@ -32,11 +32,15 @@ ADD_ACCOUNT: Final = "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONF
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account's own row: its number (0: there is none), its state, and when something is due (see `wake_at`)."""
+    """An account's own row: its number (0: there is none), its state, and when something is due (see `wake_at`).
+
+    `head` is the state as the database has it.
+    """
 
     number: int = 0
-    state: AccountState = field(default_factory=AccountState)
+    head: str = rows.pack(AccountState())
     wake_at: int | None = None
+    state: AccountState = field(default_factory=AccountState)
 
     @classmethod
     def of(cls, found: Sequence[Row], account: AccountId) -> AccountRow:
@@ -47,7 +51,7 @@ class AccountRow:
 
 def _unpack_account(row: Row, _account: AccountId) -> AccountRow:
     number, head, wake_at = row
-    return AccountRow(number, rows.unpack(AccountState, head), wake_at)
+    return AccountRow(number, head, wake_at, rows.unpack(AccountState, head))
 
 
 class Connection(Protocol):
@@ -106,7 +110,6 @@ class SqlUnit(Transaction):
     state: AccountState = field(init=False)
     _number: int = field(init=False)  # the one under which the account's rows stand
     _is_locked: bool = field(init=False)
-    _is_changed: bool = False
     _is_due_known: bool = True  # else the state's `delivery_due` has to be found again
     _is_cleared: bool = False
     _writes: str = ""  # the statement that writes
@@ -135,8 +138,7 @@ class SqlUnit(Transaction):
         finally:
             await self._connection.leave(self.account, row, kind)
 
-    async def lock(self) -> AccountState:
-        """The state, locked."""
+    async def change(self) -> AccountState:
         if not self._is_locked:
             self._use(await self._connection.lock(self.account, self.row))
             self._is_locked = True
@@ -145,26 +147,17 @@ class SqlUnit(Transaction):
     def _use(self, row: AccountRow) -> None:
         self.row, self.state, self._number = row, row.state, row.number
 
-    async def change(self) -> AccountState:
-        self._is_changed = True
-        return self.state if self._is_locked else await self.lock()
-
     async def _write_back(self) -> None:
         """Put the state into the account's row, if it has changed."""
         if not self._is_locked:
             return
-        delivery_due, state = await self.next_delivery_due(), self.state
-        wake_at = state.wake_at(state.deadline, delivery_due)
-        if not self._is_changed and wake_at == self.row.wake_at:
-            return
-        await self._run(
-            "UPDATE mock_accounts SET head = ?, wake_at = ?, mover = ? WHERE no = ?",
-            rows.pack(state),
-            wake_at,
-            None if state.move is None else state.move.worker,
-            self.row.number,
-        )
-        self.row.wake_at = wake_at
+        delivery_due, state, row = await self.next_delivery_due(), self.state, self.row
+        wake_at, head = state.wake_at(state.deadline, delivery_due), rows.pack(state)
+        if (head, wake_at) != (row.head, row.wake_at):
+            mover = None if state.move is None else state.move.worker
+            update = "UPDATE mock_accounts SET head = ?, wake_at = ?, mover = ? WHERE no = ?"
+            await self._run(update, head, wake_at, mover, row.number)
+            row.head, row.wake_at = head, wake_at
 
     # all that an account has
 
@@ -210,8 +203,8 @@ class SqlUnit(Transaction):
     async def _write(self, sql: str, *values: Any) -> None:
         """Change rows of the account, together with others that the same statement changes."""
         if not self._is_locked:
-            await self.lock()
-        if sql != self._writes or len(self._waiting) >= _CHANGED_AT_ONCE:
+            await self.change()
+        if sql != self._writes or len(self._waiting) >= AT_ONCE:
             await self._flush()
             self._writes = sql
         self._waiting.append((self._number, *values))
@@ -227,11 +220,11 @@ class SqlUnit(Transaction):
 
     async def _delete_many(self, table: str, where: str, *values: Any) -> None:
         """Delete rows that may be very many, some at a time."""
-        await self.lock()
+        await self.change()
         if self._connection.suspends:
             await self._run(f"DELETE FROM mock_{table} WHERE {where}", *values)
             return
-        some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {_CHANGED_AT_ONCE}"
+        some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {AT_ONCE}"
         while await self._run(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
             await self._pause()
 

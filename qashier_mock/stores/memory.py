@@ -44,7 +44,7 @@ class MemoryAccount(Transaction):
     def __init__(self, account: AccountId, store: MemoryStore) -> None:
         self.account = account
         self._store = store
-        self._reserved: frozenset[str] = frozenset()
+        self._reserved: Collection[str] = ()
         self._empty(drawn=0)
 
     def _empty(self, *, drawn: int) -> None:
@@ -240,11 +240,11 @@ class MemoryAccount(Transaction):
         for each in ids:
             if self._store.holder(each) not in (None, self.account):
                 return each
-        for each in self._reserved.difference(ids):  # of a snapshot that this one replaces
+        for each in self._reserved:  # of a snapshot that this one replaces
             if self._store.reserved.get(each) == self.account:
                 del self._store.reserved[each]
-        self._reserved = frozenset(ids)
-        self._store.reserved.update(dict.fromkeys(ids, self.account))
+        self._reserved = ids
+        self._store.reserved |= dict.fromkeys(ids, self.account)
         return None
 
     async def is_taken(self, object_id: str) -> bool:

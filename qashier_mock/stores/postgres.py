@@ -4,12 +4,8 @@ Only what other engines with its protocol know, too, is used here: rows are lock
 advisory locks, no notifications, no extension. A command locks the row of its account, so commands on one account
 happen one after the other, whichever process they came to. A command that only reads takes no lock.
 
-No process is special. Each renews its lease every second. Once the lease of one has ended, whoever looks first releases
-what that process had claimed (deliveries under way, a clock on the move). Leases go by the database's clock, which all
-processes share.
-
-While the database is gone every command fails with `StoreUnavailable`, and the first one after it is back succeeds:
-connections that broke are replaced when they are needed.
+No process is special. Each renews its lease every second, by the database's clock, which all of them share. Whoever
+looks first once a lease has ended releases what that process had claimed.
 """
 
 # ruff: noqa: S608 - statements are put together from names that stand in this file; values go beside them
@@ -25,17 +21,17 @@ from typing import Any, Final, Self
 from weakref import WeakValueDictionary
 
 import psycopg
+from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from qashier_mock.core.account import AccountState
 from qashier_mock.core.errors import IdempotencyKeyInUse
 from qashier_mock.core.model import AccountId
 from qashier_mock.pipeline.beginning import have_a_task
 from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
 from qashier_mock.stores.database import ADD_ACCOUNT, READ_ACCOUNT, AccountRow
 from qashier_mock.stores.pool import LONGEST_WAIT, Pool
-from qashier_mock.stores.rows import Row, pack
+from qashier_mock.stores.rows import Row
 from qashier_mock.stores.schema import VERSION, statements
 from qashier_mock.stores.sql_store import SqlStore
 
@@ -56,12 +52,6 @@ _ALIVE_FOR: Final = 5.0
 _BEAT_EVERY: Final = 1.0
 """Seconds after which a process renews its lease."""
 
-_MADE_ALREADY: Final = (
-    psycopg.errors.UniqueViolation,
-    psycopg.errors.DuplicateObject,
-    psycopg.errors.DuplicateTable,
-)
-
 _NOW: Final = "CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)"
 """The database's clock, milliseconds."""
 
@@ -74,14 +64,10 @@ class PostgresStore(SqlStore):
     skipping_locked = "FOR UPDATE SKIP LOCKED"
 
     def __init__(self, url: str, *, alive_for: float = _ALIVE_FOR) -> None:
-        """Keep state in the database at `url`. Nothing is connected to yet.
-
-        Args:
-            url: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, with any of libpq's parameters.
-            alive_for: Seconds that this process's lease lasts.
+        """Keep state in the database at `url`, which is not connected to yet; the lease lasts `alive_for` seconds.
 
         Raises:
-            StoreUrlError: It is no such URL.
+            StoreUrlError: It is no URL that libpq takes.
         """
         super().__init__()
         try:
@@ -95,7 +81,7 @@ class PostgresStore(SqlStore):
         self._pool = Pool(url, self._where, known, size=CONNECTIONS)
         self._heart = Pool(url, self._where, known, size=1)  # the lease is renewed however many commands wait
         self._alive_for = alive_for
-        self._lease_ms = int(alive_for * 1000)
+        self._alive_until = f"{_NOW} + {int(alive_for * 1000)}"
         self._beating: asyncio.Task[None] | None = None
         # Commands on one account wait for each other here and not in the database, where each would wait with a
         # connection that others could use.
@@ -115,7 +101,7 @@ class PostgresStore(SqlStore):
         try:
             await self._refuse_unusable()
             await self._migrate()
-            await self._register(f"{_NOW} + {self._lease_ms}")
+            await self._register(self._alive_until)
         except BaseException:
             await self._close_connections()
             raise
@@ -143,7 +129,7 @@ class PostgresStore(SqlStore):
     async def _migrate(self) -> None:
         for wait in (0.2, 0.4, 0.6, 0.8):
             # Where another process makes the same tables at this moment, look again at what there is then.
-            with suppress(*_MADE_ALREADY):
+            with suppress(errors.UniqueViolation, errors.DuplicateObject, errors.DuplicateTable):
                 return await self._make_tables()
             await asyncio.sleep(wait)
         return await self._make_tables()
@@ -167,7 +153,7 @@ class PostgresStore(SqlStore):
             self._beating.cancel()
             await asyncio.gather(self._beating, return_exceptions=True)
             self._beating = None
-            await self._journals.close()
+            await self._end_journals()
             try:
                 await self.release_workers(f"no = {self.worker}")
             except StoreUnavailable as error:
@@ -182,7 +168,7 @@ class PostgresStore(SqlStore):
 
     async def _beat(self) -> None:
         sign = (
-            f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {_NOW} + {self._lease_ms}) "
+            f"INSERT INTO mock_workers (no, alive_until) VALUES (?, {self._alive_until}) "
             "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until"
         )
         while True:
@@ -290,17 +276,15 @@ class _PostgresConnection:
         if self._is_within():
             await self.run("COMMIT")
 
-    async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:  # noqa: ARG002 - it may have changed since
+    async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         await self.begin()
         left_ms = max(int((self._deadline - asyncio.get_running_loop().time()) * 1000), 100)
         if self._key is not None:
             await self._claim(account, self._key)
         if self._key is not None or left_ms < LONGEST_WAIT * 900:
             await self.run(f"SET LOCAL lock_timeout = '{left_ms}ms'")
-        locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
-        if not locked:
-            await self.run(ADD_ACCOUNT, account, pack(AccountState()))
-            locked = await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)
+        while not (locked := await self.run(f"{READ_ACCOUNT} FOR UPDATE", account)):
+            await self.run(ADD_ACCOUNT, account, row.head)
         return AccountRow.of(locked, account)
 
     async def _claim(self, account: AccountId, key: str) -> None:
@@ -309,7 +293,7 @@ class _PostgresConnection:
         try:
             await self.run("INSERT INTO mock_under_way (account, key) VALUES (?, ?)", account, key)
         except StoreUnavailable as error:
-            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            if isinstance(error.__cause__, errors.LockNotAvailable):
                 raise IdempotencyKeyInUse from None
             raise
         await self.run("DELETE FROM mock_under_way WHERE account = ? AND key = ?", account, key)

@@ -87,27 +87,18 @@ SESSION: Final = "id, status, payment_status, created, expires_at, body, sequenc
 def pack_session(session: CheckoutSession) -> Row:
     """A session as values of the columns `SESSION`."""
     lines = [
-        [line.name, line.description, line.currency, line.unit_amount, line.quantity] for line in session.line_items
+        (each.name, each.description, each.currency, each.unit_amount, each.quantity) for each in session.line_items
     ]
-    urls = [session.success_url, session.return_url, session.cancel_url, session.url]
-    return (
-        session.id,
-        session.status.value,
-        session.payment_status.value,
-        session.created,
-        session.expires_at,
-        pack([session.currency, lines, session.amount_total, *urls]),
-        session.sequence,
-    )
+    urls = (session.success_url, session.return_url, session.cancel_url, session.url)
+    body = pack((session.currency, lines, session.amount_total, *urls))
+    status, payment_status = session.status.value, session.payment_status.value
+    return (session.id, status, payment_status, session.created, session.expires_at, body, session.sequence)
 
 
 def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> CheckoutSession:
     """A session from the columns `SESSION`.
 
-    Args:
-        row: Their values.
-        account: Whose session it is.
-        then: Status and payment status of another moment: nothing else of a session ever changes (RET-4).
+    `then` are status and payment status of another moment: nothing else of a session ever changes (RET-4).
     """
     session_id, status, payment_status, created, expires_at, body, sequence = row[:7]
     if then is not None:

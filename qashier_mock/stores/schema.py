@@ -1,8 +1,7 @@
 """The tables, and how a store of an older version becomes one of this version.
 
-A step that was released is never changed; what is needed later is a further step. `{serial}` and `{bytes}` stand for
-what databases spell differently: an integer key that counts by itself, and a column of bytes. Nothing here is
-PostgreSQL's alone: what speaks its protocol knows all of it.
+A step that was released is never changed; what is needed later is a further step. Nothing here is PostgreSQL's alone:
+what speaks its protocol knows all of it.
 
 Indexes: a session is found by its id, by its place in the account (all pages), by status and place (pages of a status),
 by creation (bounds on `created`), and, while it is open, by its deadline. Ids stand first in their indexes: a snapshot
@@ -78,11 +77,7 @@ VERSION: Final = FIRST - 1 + len(STEPS)
 def statements(where: str, version: int, *, serial: str, bytes_: str) -> list[str]:
     """What makes a store of `version` (0: an empty one) one of this version.
 
-    Args:
-        where: What to call the store in an error.
-        version: Where it stands.
-        serial: An integer primary key that counts by itself.
-        bytes_: The type of a column of bytes.
+    Databases spell `serial`, a key that counts by itself, and `bytes_`, a type, differently. An error says `where`.
 
     Raises:
         StoreUnavailable: A version that this one does not know has made it.

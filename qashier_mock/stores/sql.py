@@ -15,16 +15,10 @@ from qashier_mock.core.model import CheckoutSession, Event, Status
 from qashier_mock.core.paging import Interval
 from qashier_mock.stores import rows
 from qashier_mock.stores.base import ATTEMPTS_KEPT, FORGOTTEN_AT_ONCE
-from qashier_mock.stores.database import SqlUnit
+from qashier_mock.stores.database import AT_ONCE, SqlUnit
 from qashier_mock.stores.rows import SESSION, Unpack
 
 T = TypeVar("T")
-
-_CHUNK: Final = 500
-"""Values that one statement lists at most."""
-
-_SLICE: Final = 250
-"""Rows that a long command reads at once: some 3 ms."""
 
 _PRUNE_EVERY: Final = 100
 """Attempts that are added before those that are too many are removed."""
@@ -104,7 +98,7 @@ class SqlTransaction(SqlUnit):
         for _ in range(2):  # without a lock first, and then as things stand with one
             if self.state.deadline is None or self.state.deadline > now:
                 return None
-            await self.lock()
+            await self.change()
         return await self._first(rows.unpack_session, _SESSIONS + _FIRST_OPEN)
 
     async def _walk(self, interval: Interval, status: Status | None, limit: int) -> Sequence[CheckoutSession]:
@@ -186,7 +180,7 @@ class SqlTransaction(SqlUnit):
         self._is_due_known = False
 
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
-        await self.lock()
+        await self.change()
         due = await self.next_delivery_due()
         if due is None or due > now:
             return ()
@@ -263,17 +257,17 @@ class SqlTransaction(SqlUnit):
             await self._write("DELETE FROM mock_ids WHERE account = ? AND id = ?", each)
 
     async def reserve(self, ids: Collection[str]) -> str | None:
-        await self.lock()
+        await self.change()
         # Whoever else is at this point waits until this transaction has ended, and sees then what it has done.
         await self._run("INSERT INTO mock_under_way (account, key) VALUES ('', 'reserve')")
         await self._run("DELETE FROM mock_under_way WHERE account = '' AND key = 'reserve'")
         wanted = list(ids)
-        for chunk in [wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK)]:
+        for chunk in [wanted[begin : begin + AT_ONCE] for begin in range(0, len(wanted), AT_ONCE)]:
             # What a long command that was cut off has left has no account.
             are_they = f"account <> ? AND id IN ({_marks(chunk)}) AND account IN (SELECT no FROM mock_accounts)"
-            foreign: set[str] = set()
-            for table in ("sessions", "events", "deliveries", "ids"):
-                foreign |= {row[0] for row in await self._all(f"SELECT id FROM mock_{table} WHERE {are_they}", *chunk)}
+            tables = ("sessions", "events", "deliveries", "ids")
+            find = " UNION ".join(f"SELECT id FROM mock_{table} WHERE {are_they}" for table in tables)
+            foreign = {each for (each,) in await self._run(find, *(self._number, *chunk) * len(tables))}
             if foreign:
                 return next(each for each in chunk if each in foreign)
             await self._pause()
@@ -304,9 +298,9 @@ class SqlTransaction(SqlUnit):
         last: rows.Row = ()
         while True:
             beyond = f" AND ({by}) > ({_marks(last)})" if last else ""
-            some = await self._all(f"{sql}{beyond} ORDER BY {by} LIMIT {_SLICE}", *values, *last)
+            some = await self._all(f"{sql}{beyond} ORDER BY {by} LIMIT {AT_ONCE}", *values, *last)
             found += rows.read(unpack, some, self.account)
-            if len(some) < _SLICE:
+            if len(some) < AT_ONCE:
                 return tuple(found)
             last = some[-1][-len(by.split(", ")) :]
             await asyncio.sleep(0)

@@ -3,14 +3,13 @@
 The file is used inline, through the standard library: a statement takes microseconds, less than handing it to a
 thread. So a transaction never suspends, as in memory, and each command is atomic on the one event loop. Only a long
 command lets others have their turn, and commands on its account wait for it: it reads, deletes and writes some hundred
-rows at a time, with no transaction open in between. What it writes in the place of an account stands beside that first,
-so that one commit decides. The file stays locked while it is open; that also saves the index of the log.
+rows at a time, with no transaction open in between. The file stays locked while it is open; that also saves the index
+of the log.
 
 Durability: the log is written before a command is answered (WAL), and not forced to the disk each time (`synchronous`
-NORMAL). What was acknowledged survives the death of the process at any moment, because the system holds what was
-written. When the machine itself loses power, the last commands before it may be gone, never half of one, and the file
-is sound. Forcing each commit to the disk (FULL) would also keep those and make each write a hundred times slower, which
-is a bad trade for a mock.
+NORMAL). What was acknowledged survives the death of the process at any moment. When the machine loses power, the last
+commands before may be gone, never half of one. Forcing each commit to the disk (FULL) would keep those, too, and make
+each write a hundred times slower, which is a bad trade for a mock.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any, Final, Self
 from qashier_mock.core.model import AccountId
 from qashier_mock.stores.base import StoreUnavailable
 from qashier_mock.stores.database import ADD_ACCOUNT, READ_ACCOUNT, AccountRow
-from qashier_mock.stores.rows import Row, pack
+from qashier_mock.stores.rows import Row
 from qashier_mock.stores.schema import VERSION, statements
 from qashier_mock.stores.sql_store import SqlStore
 
@@ -100,7 +99,7 @@ class SqliteStore(SqlStore):
 
     async def close(self) -> None:
         if self._database is not None:
-            await self._journals.close()
+            await self._end_journals()
             self._close_file()
 
     def _close_file(self) -> None:
@@ -172,8 +171,7 @@ class SqliteStore(SqlStore):
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
         await self.begin()
         if not row.number:
-            await self.run(ADD_ACCOUNT, account, pack(row.state))
-            ((row.number, *_),) = await self.run(READ_ACCOUNT, account)
+            ((row.number,),) = await self.run(f"{ADD_ACCOUNT} RETURNING no", account, row.head)
         return row
 
     async def leave(self, account: AccountId, row: AccountRow | None, _kind: type[BaseException] | None) -> None:

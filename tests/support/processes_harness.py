@@ -34,7 +34,7 @@ class Processes:
         store = mock.store
         assert isinstance(store, PostgresStore)
         self.stores.remove(store)
-        tasks = [each for each in (store._beating, store._journals._task) if each is not None]
+        tasks = [each for each in (store._beating, store._writing) if each is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
