@@ -204,6 +204,13 @@ def test_an_assumed_clause_that_is_broken_is_a_warning_unless_strict() -> None:
     assert report.verdict is Verdict.WARNED
 
 
+def test_a_control_api_without_a_way_to_pay_is_no_violation() -> None:
+    report = checked("no way to pay", only=["PAY-*"])
+    assert told(report.violations) == ""
+    assert report["PAY-1"].verdict is Verdict.PASSED, "paid on the page"
+    assert Capability.PAY not in report.history.terms.capabilities
+
+
 @pytest.mark.usefixtures("no_second_is_awaited")
 def test_without_control_api_nothing_is_passed_that_was_not_exercised() -> None:
     report = checked("no control", only=["EXP-7", "IDM-4", "EXP-3", "RET-1"])

@@ -102,6 +102,10 @@ def short_ids() -> Tampering:
     return replaced("new_id", lambda _: f"{next(numbers)}-{secrets.token_hex(2)}a")
 
 
+def long_ids() -> Tampering:
+    return replaced("new_id", lambda _: f"cs_test_{secrets.token_hex(150)}Aa")
+
+
 def now_and_then() -> Tampering:
     numbers = count(1)
 
@@ -416,6 +420,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "extra properties": shown(more_properties),
     "unknown fields refused": both(wrapped("create", refuses_others), wrapped("object", refuses_others_of_lines)),
     "short ids": fresh(short_ids),
+    "long ids": fresh(long_ids),
     "one unusual currency": setting(currencies=frozenset({"KWD"})),
     "one currency": setting(currencies=frozenset({"MYR"})),
     "clock 9 s off": replaced("new_account", lambda: Account(offset_s=9)),
@@ -424,6 +429,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "no second account": wrapped("account", one_account),
     "no webhooks": lacks("/webhook-endpoints"),
     "no events": lacks("/events"),
+    "no way to pay": lacks("/sessions"),
     "events listed later": fresh(listed_later),
     "a worker delivers now and then": fresh(worker),
     "others arrive": fresh(others_arrive),
@@ -533,7 +539,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "blanks around addresses",
         "pages for browsers alone",
     ),
-    "one unusual currency": ("one unusual currency", "pages that ask for a card"),
+    "one unusual currency": ("one unusual currency", "pages that ask for a card", "long ids", "no way to pay"),
     "limits": ("429 now and then", "one clock for all accounts", "one currency", "pages that ask to choose"),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button"),

@@ -109,7 +109,6 @@ def hostile(context: RunContext) -> None:
         ("Content-Type", "/"),
         ("Content-Encoding", "gzip"),
         ("Accept", "text/html"),
-        ("Expect", "nothing"),
         ("X-Odd", "\xff" * 100),
         ("Request-Id", "mine"),
         ("Request-Id", "req_1"),
