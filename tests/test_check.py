@@ -134,6 +134,27 @@ def test_pay_1_a_customer_chooses_what_has_to_be_chosen(quirks: tuple[str, ...],
     assert all(exchange.status == 303 for exchange in pressed)
 
 
+@pytest.mark.parametrize(
+    ("pages", "is_paid"),
+    [
+        ("pages that ask to confirm", True),
+        ("pages that ask to confirm three times", True),
+        ("pages that ask again", True),
+        ("pages that ask to confirm four times", False),
+        ("pages that leave a choice", False),
+        ("pages that ask for a code", False),
+        ("pages that go on by a link", False),
+    ],
+)
+@pytest.mark.parametrize("act", ["pay-card", "authorise"])
+def test_a_customer_confirms_a_payment_where_nothing_else_can_be_meant(pages: str, is_paid: bool, act: str) -> None:  # noqa: FBT001
+    broken = {"pay-card": ("success page first", "PAY-1"), "authorise": ("authorised returns to success", "PAY-5")}
+    defect, clause = broken[act]
+    for quirks, wanted in (((pages,), set()), ((defect, pages), {clause} if is_paid else set())):
+        report = checked(*quirks, only=["PAY-*"], drivers=lambda driver: driver.name == "the hosted page")
+        assert {violation.clause for violation in report.violations} == wanted
+
+
 def test_nobody_stops_listening_where_webhooks_have_a_way_of_their_own() -> None:
     report = checked(only=["EVT-6"], webhook_listen="localhost:0", drivers=lambda driver: driver.name == "webhooks")
     assert report.history.deliveries

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from qashier_contract.history import Exchange, Recorder, Reply, Terms
-from qashier_contract.page import Page
+from qashier_contract.page import Page, to_confirm
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
 
@@ -108,3 +108,52 @@ def test_a_form_asks_for_what_a_customer_has_to_decide(controls: str, asks: bool
 def test_what_a_customer_writes_does_not_make_a_form_one_that_pays() -> None:
     page = Page("<form method=post action=/help><textarea name=a>cs_test_1</textarea></form>", URL)
     assert page.forms_to_pay("cs_test_1") == []
+
+
+BUTTON = "<form method=post action={action}>{more}<button name=act value=x{name}>{text}</button></form>"
+
+
+def confirms(
+    act: str, *, action: str = "/pay/cs_test_1", more: str = "", name: str = "", text: str = "Confirm"
+) -> bool:
+    page = Page(BUTTON.format(action=action, more=more, name=name, text=text), URL)
+    return page.confirmation(act) is not None
+
+
+@pytest.mark.parametrize(
+    ("page", "is_one"),
+    [
+        ({}, True),
+        ({"text": "Pay <b>S$25.00</b> now"}, True),
+        ({"text": "Go back"}, False),
+        ({"text": "Cancel"}, False),
+        ({"name": " data-testid=back"}, False),
+        ({"action": "/pay/cs_test_1/return"}, False),
+        ({"action": "https://shop.example/basket"}, False),
+        ({"more": "<input name=code required>"}, False),
+        ({"more": "<input type=checkbox name=sure required>"}, True),
+        ({"more": "<button>Or this</button>"}, False),
+        ({"more": "<button name=act value=back>Back</button>"}, True),
+        ({"more": "<button disabled>Wait</button><button hidden>x</button><button type=button>y</button>"}, True),
+        ({"more": "</form><form action=/search method=get><button>Search</button></form><form method=post>"}, True),
+        ({"more": "</form><form method=post hidden><button>x</button></form><form method=post>"}, True),
+        ({"name": " data-testid=pay-declined"}, False),
+    ],
+)
+def test_a_payment_is_confirmed_by_the_one_button_that_leads_on(page: dict[str, str], is_one: bool) -> None:  # noqa: FBT001
+    assert confirms("pay-card", **page) is is_one
+
+
+@pytest.mark.parametrize("act", ["pay-declined", "pay-redirect", "cancel"])
+def test_what_does_not_pay_is_confirmed_only_by_a_button_that_says_so(act: str) -> None:
+    assert not confirms(act)
+    assert confirms(act, name=f" data-testid={act}", text="Cancel")
+
+
+def test_a_page_that_is_shown_again_asks_for_no_confirmation() -> None:
+    form = "<form method=post><input type=hidden name=token value={}><button data-testid=pay-card>Pay</button></form>"
+    first, again, other = (
+        Page(text, URL) for text in (form.format(1), form.format(2), "<i data-testid=x></i>" + form.format(3))
+    )
+    assert to_confirm(first, "pay-card", again) is None
+    assert to_confirm(first, "pay-card", other) == other.buttons[0]

@@ -336,6 +336,24 @@ def test_what_a_step_or_an_account_is_like_is_carried_over(
         verify(url, DEFECTS[defect], reference, monkeypatch, drivers=lambda driver: driver.name == name)
 
 
+def test_a_payment_that_was_confirmed_on_a_page_of_its_own_is_sent_again(
+    reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving("success page first", "pages that ask to confirm") as url:
+        verify(url, "PAY-1", reference, monkeypatch, drivers=lambda driver: driver.name == "the hosted page")
+
+
+def test_that_nobody_listened_is_carried_over_to_the_steps_around_it(reference: str) -> None:
+    report = check(reference, only=["EVT-6"], seed=1, drivers=lambda driver: driver.name == "webhooks", replay=False)
+    steps = Steps(report.history)
+    (url,) = [endpoint.url for endpoint in report.history.endpoints if endpoint.refused_ns]
+    assert [*steps.doors.values()] == [[(url, False)], [(url, True)]]
+    shut, opened = (group[0].exchange for group in steps.groups if group[0].exchange.number in steps.doors)
+    assert shut.operation is Operation.PAY
+    between = [step.exchange for step in steps.all if shut.number <= step.exchange.number < opened.number]
+    assert between == [shut]
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("bug", list(BUGS) if IS_FULL else list(BUGS)[::150])
 def test_every_defect_breaks_its_clause_again_and_the_correct_mock_keeps_it(

@@ -26,6 +26,10 @@ class Page(HTMLParser):
 
     ACTS = frozenset({"pay-card", "pay-declined", "pay-redirect", "authorise", "cancel"})
     """The `data-testid` of what a customer presses in a form."""
+    CONFIRMED = ", confirmed"
+    """What is added to an act where a customer is asked whether he means it, and does."""
+    _BACK = re.compile(r"(?i)(?<![a-z])(abort|back|cancel|change|edit|no|not|return|stop)(?![a-z])")
+    """Words of a button that does not go on."""
     _UNREAD = frozenset({"checkbox", "color", "file", "hidden", "image", "password", "radio"})
     """Inputs whose value nobody reads."""
     _SILENT = frozenset({"script", "style", "noscript"})
@@ -52,6 +56,8 @@ class Page(HTMLParser):
         `field:NAME`, and as `choice:NAME` what a customer chooses or writes."""
         self.tests: dict[str, dict[str, str]] = {}
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
+        self.buttons: list[dict[str, str]] = []
+        """What sends a form and can be seen: its attributes, `form`, and the `text` on it."""
         self.has_script = False
         self._words: list[str] = []
         self._is_one_word = False
@@ -65,6 +71,8 @@ class Page(HTMLParser):
         self._texts: list[list[str]] = []
         self._fieldsets: list[bool] = []
         """Whether each set of fields that is open is switched off, by itself or by one around it."""
+        self._is_on_button = False
+        """Whether the button that was noted last is open."""
         self._list: list[dict[str, str]] = []
         """The list that is open, and its options so far."""
         self._is_typed = False
@@ -78,9 +86,11 @@ class Page(HTMLParser):
         self.close()
         self._end_list()
         named = {form["id"]: str(number) for number, form in reversed([*enumerate(self.forms)])}
-        for element in (*self.tests.values(), *self._controls):
+        for element in (*self.tests.values(), *self._controls, *self.buttons):
             if (owner := element.pop("form-id", None)) in named:
                 element["form"] = named[owner]
+        for button in self.buttons:
+            button["text"] = self._text_of(button)
         self._fill_in()
 
     @property
@@ -120,6 +130,30 @@ class Page(HTMLParser):
             for number, form in enumerate(self.forms)
             if form["method"] != "dialog" and (str(number) in of_acts or acts(form))
         ]
+
+    def confirmation(self, act: str) -> dict[str, str] | None:
+        """The one button by which a customer says that he means an act, ways back aside; None if there is no such one.
+
+        What pays may be confirmed by any button, what does not only by one that says so.
+        """
+        if any(name in self.ACTS and name != act for name in self.tests):
+            return None
+        found = [button for button in self.buttons if self._may_confirm(button, act)]
+        is_free = act in {"pay-card", "authorise"}
+        return found[0] if len(found) == 1 and (is_free or found[0].get("data-testid") == act) else None
+
+    def _may_confirm(self, button: dict[str, str], act: str) -> bool:
+        """Whether a button posts to this host, asks for nothing that has to be written, and does not lead back."""
+        form = self.forms[int(button["form"])] if "form" in button else {"hidden": "yes"}
+        if form["hidden"] or form.get("asks") == "to write":
+            return False
+        method = button.get("formmethod") or form["method"]
+        there = parts_of(button.get("formaction") or form["action"])
+        words = [button.get(name, "") for name in ("text", "name", "value", "data-testid")]
+        words.append(there.path.rpartition("/")[2] if there.path != parts_of(self.url).path else "")
+        leads_back = self._BACK.search(" ".join(words).replace("_", " "))
+        is_meant = button.get("data-testid") == act or leads_back is None
+        return method.lower() == "post" and there.netloc == parts_of(self.url).netloc and is_meant
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
@@ -164,6 +198,9 @@ class Page(HTMLParser):
         if tag == "input" and kind not in self._UNREAD and not self._hidden and not hides:
             self._words.extend((attributes.get("value", ""), ""))
         is_button = tag in {"button", "input"} and kind in {"submit", "image"}
+        if is_button and not hides and not self._hidden and "disabled" not in attributes:
+            self.buttons.append({**self._owned(attributes), "text": self._new_text()})
+            self._is_on_button = tag == "button"
         if is_button and self._form is not None and attributes.get("data-testid") not in self.ACTS:
             self.forms[self._form]["other"] = "yes"
 
@@ -232,9 +269,12 @@ class Page(HTMLParser):
         for group in groups.values():
             self._tick(group)
         for control in self._controls:
-            form, name = control.get("form", ""), control.get("name", "")
+            kind, form, name = control["kind"], control.get("form", ""), control.get("name", "")
             if form and "required" in control and control.get("lacks", "" if control["value"] else "yes"):
-                self.forms[int(form)]["asks"] = "yes"
+                to_write = (
+                    kind not in {"checkbox", "radio", "select"} or self.forms[int(form)].get("asks") == "to write"
+                )
+                self.forms[int(form)]["asks"] = "to write" if to_write else "to choose"
             if form and name and control["sends"]:
                 self.forms[int(form)][f"{control['sends']}:{name}"] = control["value"]
 
@@ -267,6 +307,8 @@ class Page(HTMLParser):
             return
         if tag == "select":
             self._end_list()
+        if tag == "button":
+            self._is_on_button = False
         if tag == "optgroup" and self._list:
             self._list.append({"tag": tag, "text": self._new_text()})
         if tag == "fieldset" and self._fieldsets:
@@ -300,6 +342,8 @@ class Page(HTMLParser):
             self._texts[int(self._list[-1]["text"])].append(data)
         elif self._inert == ["textarea"]:
             self._texts[-1].append(data)
+        elif self._is_on_button:
+            self._texts[int(self.buttons[-1]["text"])].append(data)
         if self._hidden or (self._inert and not self._is_typed):
             return
         if self._words and (self._is_one_word or (self._words[-1][-1:].isalpha() and data[:1].isalpha())):
@@ -365,6 +409,31 @@ def posts_to_itself(page: Page, name: str) -> bool:
     action = joined(form["action"], element.get("formaction", "")) or ""
     method = element.get("formmethod") or form["method"]
     return method.lower() == "post" and action.partition("?")[0] == page.url.partition("?")[0]
+
+
+def to_confirm(seen: Page, act: str, shown: Page) -> dict[str, str] | None:
+    """The button of a page by which an act is confirmed that was done on another one; None if it is that page again."""
+    button = shown.confirmation(act.removesuffix(Page.CONFIRMED))
+    pressed = seen.tests.get(act) or seen.confirmation(act.removesuffix(Page.CONFIRMED))
+    is_same = seen.tests.keys() == shown.tests.keys() and _way(seen, pressed) == _way(shown, button)
+    return None if is_same else button
+
+
+def _way(page: Page, button: dict[str, str] | None) -> tuple[object, ...]:
+    """What a button sends where, but for values that may be new on each page."""
+    if button is None or "form" not in button:
+        return ()
+    form = page.forms[int(button["form"])]
+    action = parts_of(button.get("formaction") or form["action"])
+    names = sorted(name for name in form if name.startswith(("field:", "choice:")))
+    return (action.netloc, action.path, names, button.get("data-testid"), button.get("name"), button.get("value"))
+
+
+def goes_on_by_buttons(page: Page) -> bool:
+    """Whether a customer goes on from a page by its buttons alone, by no link of the same host and no script."""
+    here = parts_of(page.url)
+    others = [link for link in page.links if parts_of(link).netloc == here.netloc and parts_of(link).path != here.path]
+    return not others and not page.has_script
 
 
 def as_followed(url: str) -> str:

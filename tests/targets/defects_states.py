@@ -184,6 +184,7 @@ STATE_DEFECTS: Final = {
     "page without descriptions": Defect("PAY-7", drawn_lines(description="Item")),
     "page without quantities": Defect("PAY-7", drawn_lines(quantity=1)),
     "cancel returns to success": Defect("PAY-5", led("cancel", lambda session: session["success_url"])),
+    "authorised returns to success": Defect("PAY-5", led("authorise", lambda session: session["success_url"])),
     "method is 404": Defect("PAY-5", led("redirect", lambda session: f"/pay/{session['id']}/methods")),
     "method leads back to the page": Defect("PAY-5", led("redirect", lambda session: f"/pay/{session['id']}")),
     "racy": Defect("CON-1", both(unlocked, wrapped("change", slow))),

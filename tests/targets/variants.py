@@ -265,6 +265,34 @@ def confirmed(inner: Inner, account: Account, session: Session, step: str, seen:
     return Answer(200, {}, f"<html><body>Are you sure?{form}</body></html>")
 
 
+def asks_first(form: str, *, pages: int = 1) -> Any:
+    """What pays has to be confirmed by a button of a form, on so many pages in a row."""
+
+    def page_of(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+        sent = dict(parse_qsl(seen.body.decode()))
+        asked, act = int(sent.get("asked", 0)), sent.get("act", "")
+        if seen.method != "POST" or session["status"] != "open" or act not in {"card", "authorise"} or asked == pages:
+            answer: Answer = inner(account, session, step, seen)
+            return answer
+        path = f"/pay/{session['id']}"
+        fields = f"<input type=hidden name=asked value={asked + 1}><input type=hidden name=page{asked}>"
+        return Answer(200, {}, f"<html><body>{form.format(path=path, act=act, fields=fields)}</body></html>")
+
+    return wrapped("page_of", page_of)
+
+
+TO_CONFIRM: Final = """<h1>Confirm your payment</h1><form method=post action={path}>{fields}
+<input type=checkbox name=sure required><button name=act value={act}>Confirm</button></form><a href={path}>Change</a>"""
+BACK_OR_ON: Final = """<form method=post action={path}>{fields}<button name=act value={act}>Pay now</button></form>
+<form method=post action={path}><button name=act value=declined>Go back</button></form>"""
+EITHER: Final = """<form method=post action={path}>{fields}<button name=act value={act}>Yes</button></form>
+<form method=post action={path}><button name=act value=declined>Later</button></form>"""
+BY_WORD: Final = """<form method=post action={path}>{fields}<input name=code required>
+<button name=act value={act}>Confirm</button></form>"""
+ELSEWHERE: Final = """<form method=post action={path}><button name=act value=declined>Later</button></form>
+<a href={path}/sure>Pay</a>"""
+
+
 def copies_receipts(inner: Inner, session: Session, step: str) -> str:
     """Pages of ended sessions have a form of their own, which asks for a copy of the receipt."""
     form = f"<form method=post action=/pay/{session['id']}/copy><input name=mail required><button>Send</button></form>"
@@ -454,6 +482,12 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "pages for browsers alone": wrapped("page_of", to_browsers),
     "receipts that can be sent": wrapped("drawn", copies_receipts),
     "pages that ask for a card": wrapped("page_of", with_card_number),
+    "pages that ask to confirm": asks_first(TO_CONFIRM),
+    "pages that ask to confirm three times": asks_first(BACK_OR_ON, pages=3),
+    "pages that ask to confirm four times": asks_first(TO_CONFIRM, pages=4),
+    "pages that leave a choice": asks_first(EITHER),
+    "pages that ask for a code": asks_first(BY_WORD),
+    "pages that go on by a link": asks_first(ELSEWHERE),
     "pages that ask to choose": wrapped("page_of", with_choices),
     "a way back by a button": result("drawn", back_by_a_button),
     "blanks around addresses": result("drawn", lambda text: re.sub('(href|action)="', r'\1=" \n', text)),
@@ -505,6 +539,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "pages without ends of elements",
         "words that a line may end in",
         "control characters dropped",
+        "pages that ask for a code",
     ),
     "refusals": (
         "unknown key is 403",
@@ -516,6 +551,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "problem documents",
         "quotes of addresses encoded",
         "control characters refused",
+        "pages that ask to confirm three times",
     ),
     "company": (
         "short ids",
@@ -538,11 +574,18 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "pages in Latin-1",
         "blanks around addresses",
         "pages for browsers alone",
+        "pages that leave a choice",
     ),
-    "one unusual currency": ("one unusual currency", "pages that ask for a card", "long ids", "no way to pay"),
-    "limits": ("429 now and then", "one clock for all accounts", "one currency", "pages that ask to choose"),
+    "one unusual currency": (
+        *("one unusual currency", "pages that ask for a card", "long ids", "no way to pay"),
+        "pages that go on by a link",
+    ),
+    "limits": (
+        *("429 now and then", "one clock for all accounts", "one currency"),
+        *("pages that ask to choose", "pages that ask to confirm four times"),
+    ),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button"),
-    "no control": ("no control",),
+    "no control": ("no control", "pages that ask to confirm"),
 }
 """Servers that have several quirks at once, none of which takes away what another is about; later ones are outside."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from qashier_contract import oracle
@@ -26,7 +27,7 @@ from qashier_contract.clauses.writes import (
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, leads_to, lines_of
-from qashier_contract.page import Page, as_followed, destination, page_of
+from qashier_contract.page import Page, as_followed, destination, goes_on_by_buttons, page_of, to_confirm
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
 from qashier_contract.values import Json, as_words, is_integer
@@ -170,7 +171,8 @@ def the_customer_comes_back(ledger: Ledger) -> Findings:
         wanted = observed.first.get("return_url")
         if press.page_act == "cancel" and isinstance(wanted, str):
             end = ledger.end_of(press)
-            if _is_sent_on(end) and not _is_cut_off(ledger, observed, press):
+            is_done = not _is_cut_off(ledger, observed, press) and not _asks_for_more(ledger, observed, press)
+            if _is_sent_on(end) and is_done:
                 reason, evidence = "the customer gave up", (observed.born, press)
                 yield expect(_sent_on(ledger, observed, end, "return_url"), reason, *evidence)
                 yield from unchanged(ledger, observed, press, state, reason)
@@ -292,7 +294,9 @@ def paid_on_page(ledger: Ledger, act: str) -> Findings:
     for observed, press, state in tries:
         end, evidence = ledger.end_of(press), story_before(observed, press)
         is_sent_on = isinstance(observed.first.get(name), str) and _is_sent_on(end)
-        if _is_cut_off(ledger, observed, press) or (not works and _asks_for_more(ledger, observed, press)):
+        if _is_cut_off(ledger, observed, press) or _is_to_confirm(ledger, press):
+            continue
+        if not works and (_asks_for_more(ledger, observed, press) or not _is_certain(ledger, press)):
             continue
         if is_sent_on:
             yield expect(_sent_on(ledger, observed, end, name), "the customer has paid", *evidence)
@@ -305,12 +309,29 @@ def paid_on_page(ledger: Ledger, act: str) -> Findings:
 
 def _asks_for_more(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:
     """Whether a customer has more to do: to confirm it on another page of the session, or to fill in the form first."""
-    shown = page_of(ledger.end_of(press))
-    seen = next((page_of(e) for e in ledger.history.of(Operation.PAGE) if e.number == press.page_from), None)
+    shown, seen = page_of(ledger.end_of(press)), _page_with(ledger, press)
     if shown is None or seen is None or not shown.forms_to_pay(observed.id):
         return False
     number = seen.tests.get(press.page_act or "", {}).get("form")
     return shown.tests.keys() != seen.tests.keys() or (number is not None and "asks" in seen.forms[int(number)])
+
+
+def _page_with(ledger: Ledger, press: Exchange) -> Page | None:
+    """The page on which something was pressed."""
+    return next((page_of(e) for e in ledger.history.of(Operation.PAGE) if e.number == press.page_from), None)
+
+
+def _is_to_confirm(ledger: Ledger, press: Exchange) -> bool:
+    """Whether the last page asks for a confirmation that the customer did not give: the run ended, or it is a race."""
+    seen, shown = _page_with(ledger, press), page_of(ledger.end_of(press))
+    return seen is not None and shown is not None and to_confirm(seen, press.page_act or "", shown) is not None
+
+
+def _is_certain(ledger: Ledger, press: Exchange) -> bool:
+    """Whether what was pressed to confirm it was all by which a customer could go on."""
+    journey = ledger.journey_of(press)
+    asked = [page_of(e) for e, later in pairwise(journey) if (later.page_act or "").endswith(Page.CONFIRMED)]
+    return all(page is not None and goes_on_by_buttons(page) for page in asked)
 
 
 def _is_cut_off(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:

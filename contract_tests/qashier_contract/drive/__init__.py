@@ -11,16 +11,20 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from qashier_contract.addresses import origin_of
 from qashier_contract.findings import Finding
 from qashier_contract.history import Capability, Credentials, Exchange, History, Recorder, Terms
 from qashier_contract.ledger import Ledger
-from qashier_contract.page import page_of, posts_to_itself
+from qashier_contract.page import Page, page_of, posts_to_itself, to_confirm
+from qashier_contract.places import At, Part
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
 from qashier_contract.values import Json, is_integer
+
+_MOST_CONFIRMED: Final = 3
+"""On how many pages a customer says again that an act was meant."""
 
 
 @dataclass(slots=True)
@@ -185,8 +189,24 @@ class Opened:
 
     def press(self, act: str, page: Exchange | None = None) -> Exchange | None:
         """Press what carries a `data-testid` on a page, by default its own as it is now; None if there is nothing."""
-        pressed = self.button(act, page or self.view())
-        return None if pressed is None else pressed()
+        page = page or self.view()
+        pressed = self.button(act, page)
+        return None if page is None or pressed is None else self._confirmed(act, page, pressed())
+
+    def _confirmed(self, act: str, page: Exchange, answer: Exchange) -> Exchange:
+        """Say that an act was meant that was done on a page, where the answer is a page that asks; the last answer."""
+        shop = [self.exchange.object.get(name) for name in ("success_url", "return_url")]
+        for _ in range(_MOST_CONFIRMED):
+            seen, shown = page_of(page), page_of(answer) if answer.succeeded else None
+            text = At(answer, Part.RAW).value if shown is not None else None
+            if seen is None or shown is None or not isinstance(text, str) or to_confirm(seen, act, shown) is None:
+                break
+            act = act.removesuffix(Page.CONFIRMED) + Page.CONFIRMED
+            pressed = self.button(act, answer)
+            if pressed is None or any(isinstance(url, str) and url in text for url in shop):
+                break  # who is led to the shop is done
+            page, answer = answer, pressed()
+        return answer
 
     def has(self, act: str, page: Exchange | None) -> bool:
         """Whether a page has a button for an act that may be pressed: one whose form stays on the page's host."""

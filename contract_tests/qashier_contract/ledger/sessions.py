@@ -13,6 +13,7 @@ from qashier_contract import oracle
 from qashier_contract.addresses import joined
 from qashier_contract.document import named
 from qashier_contract.history import Exchange, History, Operation
+from qashier_contract.page import Page
 from qashier_contract.values import Json, is_integer
 
 _OUTCOMES: Final = {
@@ -124,7 +125,8 @@ class Sessions:
             key = exchange.request.idempotency_key
             if key is not None and len(key) > oracle.KEY_LENGTH and exchange.refused:
                 continue  # IDM-3: nothing was asked of the session
-            is_sent = exchange.request.method == "POST" and not (exchange.page_act or "").endswith(", led on")
+            follows = (exchange.page_act or "").endswith((", led on", Page.CONFIRMED))
+            is_sent = exchange.request.method == "POST" and not follows
             pressed = exchange.operation is Operation.PAGE and is_sent
             if exchange.operation in {Operation.EXPIRE, Operation.PAY} or pressed:
                 named.writes.append(exchange)
@@ -143,16 +145,22 @@ class Sessions:
         return journeys
 
     def journey_of(self, press: Exchange) -> Sequence[Exchange]:
-        """What was pressed, and the redirects that followed. Another press may be under way at the same time."""
+        """What was pressed, and all that followed: redirects, and where it was confirmed on a page of its own.
+
+        Another press may be under way at the same time.
+        """
         if press.operation is not Operation.PAGE:
             return [press]
         if press.number in self._followed:
             return self._followed[press.number]
         journey = self._followed[press.number] = [press]
+        confirmed = f"{press.page_act}{Page.CONFIRMED}"
         for later in self.journeys.get(press.page_of or "", ()):
             last, there = journey[-1], leads_to(journey[-1])
-            follows = later.page_from in {None, last.number} and later.page_act == f"{press.page_act}, led on"
-            if later.number > last.number and follows and there is not None and _is_at(later, there):
+            is_led = later.page_act in {f"{press.page_act}, led on", f"{confirmed}, led on"}
+            is_there = is_led and later.page_from in {None, last.number} and there is not None and _is_at(later, there)
+            is_confirmed = later.page_act == confirmed and later.page_from == last.number
+            if later.number > last.number and (is_there or is_confirmed):
                 journey.append(later)
         return journey
 

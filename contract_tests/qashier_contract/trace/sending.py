@@ -18,7 +18,7 @@ from typing import Final, Self
 from qashier_contract.addresses import is_same_host, joined
 from qashier_contract.clean_up import clean_up
 from qashier_contract.history import TOO_LATE, Credentials, Exchange, History, Operation, Recorder
-from qashier_contract.page import page_of
+from qashier_contract.page import Page, page_of
 from qashier_contract.receiver import HOLD_S, Receiver
 from qashier_contract.target import MOST_AT_ONCE, Account
 from qashier_contract.trace.site import Site, fresh_nonce
@@ -432,10 +432,14 @@ def press(
 ) -> Callable[[], Exchange] | None:
     """What presses an element of a page, by its `data-testid`; None if there is none, or it leads to another host.
 
-    With a `method`, its form goes out by that instead of its own.
+    An act that is `CONFIRMED` is pressed on a page that asks whether it was meant. With a `method`, its form goes out
+    by that instead of its own.
     """
     shown = page_of(page)
-    element = shown.tests.get(act) if shown is not None else None
+    is_asked = act.endswith(Page.CONFIRMED)
+    element = shown.tests.get(act) if shown is not None and not is_asked else None
+    if shown is not None and is_asked:
+        element = shown.confirmation(act.removesuffix(Page.CONFIRMED))
     if shown is None or element is None:
         return None
     if "form" in element:
