@@ -133,7 +133,8 @@ def new_event_loop(store: Store | None = None) -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415 - there is none on Windows
     except ImportError:
-        selects = store is not None and store.needs_selector
+        # The driver of a shared store needs a loop that watches sockets, unlike Windows' usual one.
+        selects = store is not None and store.is_shared
         loop = asyncio.SelectorEventLoop() if selects else asyncio.new_event_loop()
         loop.time = steady  # type: ignore[method-assign]  # its own is `time.monotonic`, which a test may have stopped
         return loop

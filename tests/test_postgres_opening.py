@@ -18,7 +18,7 @@ from store_harness import ACCOUNTS, FIRST_ROWS, Mock, Place, Play, a_long_life, 
 from qashier_mock.core.model import Status
 from qashier_mock.stores import factory, postgres
 from qashier_mock.stores.base import StoreUnavailable, StoreUrlError
-from qashier_mock.stores.factory import is_shared, open_store
+from qashier_mock.stores.factory import open_store
 from qashier_mock.stores.postgres import PostgresStore
 from qashier_mock.stores.schema import FIRST, TABLES, VERSION
 
@@ -71,9 +71,10 @@ async def test_a_url_that_the_driver_does_not_understand_is_refused_without_bein
 
 
 async def test_a_url_of_postgresql_names_a_shared_store() -> None:
-    assert isinstance(open_store("postgresql://host/db"), PostgresStore)
-    assert isinstance(open_store("postgres://host/db"), PostgresStore)
-    assert is_shared("postgresql://host/db")
+    for url in ("postgresql://host/db", "postgres://host/db"):
+        store = open_store(url)
+        assert isinstance(store, PostgresStore)
+        assert store.is_shared
 
 
 async def test_a_missing_driver_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from store_harness import ACCOUNTS
 
 from qashier_mock.stores.base import Store, StoreUrlError
-from qashier_mock.stores.factory import is_shared, open_store
+from qashier_mock.stores.factory import open_store
 from qashier_mock.stores.memory import MemoryStore
 from qashier_mock.stores.sqlite import SqliteStore
 
@@ -22,8 +22,9 @@ ONE, TWO = ACCOUNTS
     [("memory", MemoryStore), ("sqlite:///mock.db", SqliteStore), ("sqlite:////var/lib/mock.db", SqliteStore)],
 )
 def test_a_url_names_a_store(url: str, kind: type[Store]) -> None:
-    assert isinstance(open_store(url), kind)
-    assert not is_shared(url)
+    store = open_store(url)
+    assert isinstance(store, kind)
+    assert not store.is_shared
 
 
 def test_a_sqlite_url_names_a_file() -> None:

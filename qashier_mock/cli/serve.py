@@ -358,15 +358,13 @@ def _serve_with_workers(
 
 def _refuse_mistakes(options: argparse.Namespace) -> None:
     """Refuse what is wrong with the options beside the address."""
-    from qashier_mock.stores.factory import is_shared  # noqa: PLC0415
-
     _settings(options, None)
-    _store(options.store)
+    store = _store(options.store)
     if options.workers == 1:
         return
     if not hasattr(os, "fork"):
         raise CommandError("--workers needs a system that can fork, which Windows cannot. Leave the option out")
-    if not is_shared(options.store):
+    if not store.is_shared:
         raise CommandError(
             f"--workers {options.workers} needs a store that several processes can share: --store postgresql://…"
         )

@@ -115,7 +115,7 @@ class Transaction(Protocol):
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
         """Claim deliveries that are due at or before `now` and not claimed: at most `limit`, earliest first.
 
-        They are this process's to attempt until it puts or removes them. When it dies, any process may claim them.
+        This process attempts them, and puts or removes each of them then. When it dies, any process may claim them.
         """
 
     async def is_claimed(self, delivery_id: str) -> bool | None:
@@ -155,8 +155,7 @@ class Transaction(Protocol):
     async def reserve(self, ids: Collection[str]) -> str | None:
         """Reserve the ids of a snapshot in place of those of an earlier one, so that nobody draws them.
 
-        Returns the first that another account has (of a session, event, pending delivery, endpoint or fault rule), and
-        reserves nothing then.
+        Returns the first that something of another account has, and reserves nothing then.
         """
 
     async def is_taken(self, object_id: str) -> bool:
@@ -165,7 +164,7 @@ class Transaction(Protocol):
     async def clear(self) -> None:
         """Remove all that the account holds, its journal included; `state.drawn` stays. O(n).
 
-        For long commands only. They may write after that, but read nothing of the account.
+        For long commands only, which may write after that, but read nothing of the account.
         """
 
 
@@ -180,29 +179,25 @@ class Store(Protocol):
     Attributes:
         name: What `health` shows.
         look_every: Seconds between two looks at `due_accounts`, for what other processes, living or dead, have left
-            there. None: no other process works on this store.
-        incarnation: A text of this process that no other one has or had on what the store keeps; known once it is
-            open, empty where nothing outlives the process.
-        needs_selector: Whether its driver needs an event loop that watches sockets, unlike Windows' usual one.
+            there; None: `due_accounts` tells all at once.
+        incarnation: Names this process among all that ever worked on the open store; empty where nothing outlives it.
+        is_shared: Whether several processes may work on it at the same time.
     """
 
     name: str
     look_every: float | None = None
     incarnation: str = ""
-    needs_selector: bool = False
+    is_shared: bool = False
 
     def transaction(
         self, account: AccountId, *, reading: bool = False, long: bool = False, key: str | None = None
     ) -> AbstractAsyncContextManager[Transaction]:
         """Work on an account, while no other command does.
 
-        Args:
-            account: Whose.
-            reading: The command reads, and others need not wait for it. If it writes after all, it decides that on
-                what `overdue` or `change` returns.
-            long: The command reads all that the account has, or clears it. What it reads belongs to one moment, and
-                commands on other accounts have their turn meanwhile.
-            key: An idempotency key. `IdempotencyKeyInUse` where a transaction with that key is under way.
+        Nobody need wait for one that is `reading`; if it writes after all, it decides that on what `overdue` or
+        `change` returns. A `long` one reads all that the account has, as of one moment, or clears it, and commands on
+        other accounts have their turn meanwhile. One with a `key` raises `IdempotencyKeyInUse` where another with that
+        idempotency key is under way.
         """
 
     def is_faultless(self, account: AccountId) -> bool:  # noqa: ARG002

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
@@ -32,14 +33,11 @@ ADD_ACCOUNT: Final = "INSERT INTO mock_accounts (id, head) VALUES (?, ?) ON CONF
 
 @dataclass(slots=True)
 class AccountRow:
-    """An account's own row: its number (0: there is none), its state, and when something is due (see `wake_at`).
+    """An account's own row."""
 
-    `head` is the state as the database has it.
-    """
-
-    number: int = 0
-    head: str = rows.pack(AccountState())
-    wake_at: int | None = None
+    number: int = 0  # 0: there is none
+    head: str = rows.pack(AccountState())  # the state as the database has it
+    wake_at: int | None = None  # when something is due: see `AccountState.wake_at`
     state: AccountState = field(default_factory=AccountState)
 
     @classmethod
@@ -54,7 +52,7 @@ def _unpack_account(row: Row, _account: AccountId) -> AccountRow:
     return AccountRow(number, head, wake_at, rows.unpack(AccountState, head))
 
 
-class Connection(Protocol):
+class Connection(AbstractAsyncContextManager["Connection"], Protocol):
     """A connection to a database, for as long as `async with` lasts; what was not committed then is undone.
 
     Attributes:
@@ -62,10 +60,6 @@ class Connection(Protocol):
     """
 
     suspends: bool
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
 
     async def run(self, sql: str, *values: Any) -> list[Row]:
         """Run a statement; return the rows that it finds or returns."""
@@ -83,10 +77,7 @@ class Connection(Protocol):
         """Begin a unit of work: the account's row, and whether it is locked. See `Store.transaction`."""
 
     async def lock(self, account: AccountId, row: AccountRow) -> AccountRow:
-        """Begin a transaction, and lock the account's row, which is made if there is none.
-
-        Returns the row as it is now; `row` is how it was read before.
-        """
+        """Begin a transaction and lock the account's row, which is made if there is none; `row` is as it was read."""
 
     async def leave(self, account: AccountId, row: AccountRow | None, kind: type[BaseException] | None) -> None:
         """End a unit of work; `row` is the account's as it was committed, None if nothing was. See `__aexit__`."""
@@ -96,8 +87,7 @@ class Connection(Protocol):
 class SqlUnit(Transaction):
     """One account's unit of work, but for what it reads and writes: that is `SqlTransaction`.
 
-    Nearly every command needs the account's own row. One that writes locks it first, so commands on one account happen
-    one after the other, and those on other accounts beside them.
+    A command that writes locks the account's own row first, so those on one account happen one after the other.
     """
 
     account: AccountId
@@ -108,17 +98,16 @@ class SqlUnit(Transaction):
     _long: bool
     row: AccountRow = field(init=False)
     state: AccountState = field(init=False)
-    _number: int = field(init=False)  # the one under which the account's rows stand
     _is_locked: bool = field(init=False)
     _is_due_known: bool = True  # else the state's `delivery_due` has to be found again
-    _is_cleared: bool = False
+    _cleared: int = 0  # the number that the account had before it was cleared
     _writes: str = ""  # the statement that writes
     _waiting: list[Row] = field(default_factory=list)  # what is still to be written
 
     async def __aenter__(self) -> Self:
         # Without a lock the row is read again once something is to be changed.
-        row, self._is_locked = await self._connection.enter(self.account, reading=self._reading, long=self._long)
-        self._use(row)
+        self.row, self._is_locked = await self._connection.enter(self.account, reading=self._reading, long=self._long)
+        self.state = self.row.state
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
@@ -127,7 +116,7 @@ class SqlUnit(Transaction):
             if error is None or isinstance(error, ApiError):
                 kind = None
                 await self._flush()
-                if self._is_cleared:
+                if self._cleared:
                     await self._end_clearing()
                 await self._write_back()
                 await self._connection.commit()
@@ -140,12 +129,9 @@ class SqlUnit(Transaction):
 
     async def change(self) -> AccountState:
         if not self._is_locked:
-            self._use(await self._connection.lock(self.account, self.row))
-            self._is_locked = True
+            self.row = await self._connection.lock(self.account, self.row)
+            self.state, self._is_locked = self.row.state, True
         return self.state
-
-    def _use(self, row: AccountRow) -> None:
-        self.row, self.state, self._number = row, row.state, row.number
 
     async def _write_back(self) -> None:
         """Put the state into the account's row, if it has changed."""
@@ -170,24 +156,19 @@ class SqlUnit(Transaction):
         """
         state = await self.change()
         self.state = self.row.state = AccountState(drawn=state.drawn)
+        self._cleared, self._is_due_known = self.row.number, True
         if not self._connection.suspends:
-            self._number = -self.row.number
-        await self._delete_all(self._number)
-        self._is_cleared = self._is_due_known = True
+            self.row.number = -self._cleared
+        await self._delete_all(_TABLES, self.row.number)
 
     async def _end_clearing(self) -> None:
         self._drop_journal(self.account)
         await self._run("DELETE FROM mock_journal WHERE account = ?", self.account)
-        before, self.row.number = self.row.number, self._number
-        if before != self._number:
-            await self._run("UPDATE mock_accounts SET no = -no WHERE no = ?", before)
+        if self.row.number != self._cleared:
+            await self._run("UPDATE mock_accounts SET no = -no WHERE no = ?", self._cleared)
             await self._write_back()
             await self._pause()
-            await self._delete_all(before)
-
-    async def _delete_all(self, number: int) -> None:
-        for table in _TABLES:
-            await self._delete_many(table, "account = ?", number)
+            await self._delete_all(_TABLES, self._cleared)
 
     async def _pause(self) -> None:
         """In a long command, let other tasks run; where statements do not suspend, commit before that."""
@@ -207,7 +188,7 @@ class SqlUnit(Transaction):
         if sql != self._writes or len(self._waiting) >= AT_ONCE:
             await self._flush()
             self._writes = sql
-        self._waiting.append((self._number, *values))
+        self._waiting.append((self.row.number, *values))
 
     async def _flush(self) -> None:
         """Write what is still to be written."""
@@ -218,19 +199,20 @@ class SqlUnit(Transaction):
             await self._connection.many(self._writes, values)
             await self._pause()
 
-    async def _delete_many(self, table: str, where: str, *values: Any) -> None:
-        """Delete rows that may be very many, some at a time."""
+    async def _delete_all(self, tables: Sequence[str], number: int) -> None:
+        """Delete all rows of an account; where statements do not suspend, some at a time."""
         await self.change()
-        if self._connection.suspends:
-            await self._run(f"DELETE FROM mock_{table} WHERE {where}", *values)
-            return
-        some = f"SELECT rowid FROM mock_{table} WHERE {where} LIMIT {AT_ONCE}"
-        while await self._run(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", *values):
-            await self._pause()
+        for table in tables:
+            if self._connection.suspends:
+                await self._run(f"DELETE FROM mock_{table} WHERE account = ?", number)
+                continue
+            some = f"SELECT rowid FROM mock_{table} WHERE account = ? LIMIT {AT_ONCE}"
+            while await self._run(f"DELETE FROM mock_{table} WHERE rowid IN ({some}) RETURNING 1", number):
+                await self._pause()
 
     async def _all(self, sql: str, *values: Any) -> list[Row]:
         """What a statement finds whose first value is the number of the account."""
-        return await self._run(sql, self._number, *values)
+        return await self._run(sql, self.row.number, *values)
 
     async def _run(self, sql: str, *values: Any) -> list[Row]:
         """Carry out a statement, after what is still to be written; the rows that it finds or returns."""

@@ -15,11 +15,7 @@ _POSTGRES: Final = ("postgresql://", "postgres://")
 
 
 def open_store(url: str) -> Store:
-    """The store that `url` names; nothing is connected to before its `open()`.
-
-    Args:
-        url: `memory`, `sqlite:///FILE` (`sqlite:////var/lib/mock.db` for a path from the root) or
-            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+    """The store that `memory`, `sqlite:///FILE` or `postgresql://…` names; nothing is connected to before its `open()`.
 
     Raises:
         StoreUrlError: It names none, or PostgreSQL's driver is not installed.
@@ -38,11 +34,6 @@ def open_store(url: str) -> Store:
         return PostgresStore(url)
     scheme = url.partition(":")[0]
     raise StoreUrlError(f"a store is memory, sqlite:///FILE or postgresql://…, not {scheme}:…")
-
-
-def is_shared(url: str) -> bool:
-    """Whether several processes may work on the store at the same time."""
-    return url.startswith(_POSTGRES)
 
 
 def _file(url: str) -> Path:

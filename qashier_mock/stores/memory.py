@@ -29,15 +29,15 @@ _VISITORS_KEPT: Final = 2_000
 
 
 class MemoryAccount(Transaction):
-    """One account's state, and at the same time its unit of work: see `Transaction`.
+    """One account's state, and at the same time its unit of work: see `Transaction`, in whose order it is.
 
     What many accounts never use, and what is large even when empty, is made on first use: there may be more accounts
     than any of them has sessions.
     """
 
     __slots__ = (
-        "_attempts", "_by_status", "_claimed", "_deadlines", "_deliveries", "_due", "_events", "_held",
-        "_records", "_reserved", "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
+        "_attempts", "_by_status", "_deadlines", "_deliveries", "_due", "_events", "_held", "_records", "_reserved",
+        "_sessions", "_store", "_unconfirmed", "account", "journal", "state",
     )  # fmt: skip
     worker = 0
 
@@ -56,7 +56,6 @@ class MemoryAccount(Transaction):
         self._events: list[Event] = []
         self._deliveries: dict[str, Delivery] = {}
         self._due: SortedList | None = None  # of (due, delivery id), without those that are claimed
-        self._claimed: dict[str, None] = {}  # ids of deliveries that are
         self._held: dict[str, None] = {}  # ids of deliveries that are held, as they were put
         self._attempts: list[Attempt] = []
         self._unconfirmed: dict[str, None] = {}
@@ -74,8 +73,6 @@ class MemoryAccount(Transaction):
 
     async def change(self) -> AccountState:
         return self.state
-
-    # sessions
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         session = self._store.sessions.get(session_id)
@@ -116,8 +113,6 @@ class MemoryAccount(Transaction):
     async def sessions(self) -> Sequence[CheckoutSession]:
         return tuple(self._sessions)
 
-    # idempotency
-
     async def recall(self, key: str) -> IdempotencyRecord | None:
         return self._records.get(key)
 
@@ -137,8 +132,6 @@ class MemoryAccount(Transaction):
 
     async def records(self) -> Sequence[IdempotencyRecord]:
         return tuple(self._records.values())
-
-    # events and their delivery
 
     async def add_event(self, event: Event) -> None:
         self._events.append(event)
@@ -166,15 +159,10 @@ class MemoryAccount(Transaction):
 
     async def remove_delivery(self, delivery_id: str) -> None:
         delivery = self._deliveries.pop(delivery_id, None)
-        if delivery is None:
-            return
-        del self._store.ids[delivery_id]
-        if delivery.is_held:
-            del self._held[delivery_id]
-        if delivery_id in self._claimed:
-            del self._claimed[delivery_id]
-        elif self._due is not None:
-            self._due.remove((delivery.due, delivery_id))
+        if delivery is not None and self._due is not None:
+            del self._store.ids[delivery_id]
+            self._held.pop(delivery_id, None)
+            self._due.discard((delivery.due, delivery_id))
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
         for each in [each.id for each in self._deliveries.values() if each.endpoint_id == endpoint_id]:
@@ -186,17 +174,17 @@ class MemoryAccount(Transaction):
         chosen = list(islice(self._due.irange(None, (now + 1, "")), limit))
         for each in chosen:
             self._due.remove(each)
-            self._claimed[each[1]] = None
-        return tuple(self._deliveries[delivery_id] for _, delivery_id in chosen)
+        return tuple([self._deliveries[delivery_id] for _, delivery_id in chosen])
 
     async def is_claimed(self, delivery_id: str) -> bool | None:
-        return delivery_id in self._claimed if delivery_id in self._deliveries else None
+        delivery = self._deliveries.get(delivery_id)
+        return None if delivery is None or self._due is None else (delivery.due, delivery_id) not in self._due
 
     async def next_delivery_due(self) -> int | None:
         return self._due[0][0] if self._due else None
 
     async def held_deliveries(self, endpoint_id: str) -> Sequence[Delivery]:
-        held = [self._deliveries[delivery_id] for delivery_id in self._held if delivery_id not in self._claimed]
+        held = [self._deliveries[each] for each in self._held if not await self.is_claimed(each)]
         return tuple([each for each in held if each.endpoint_id == endpoint_id])
 
     async def pending_deliveries(self) -> Sequence[Delivery]:
@@ -206,8 +194,8 @@ class MemoryAccount(Transaction):
         """Release every claim: whoever made them is gone."""
         if self.state.move is not None:
             self.state.move.worker = None
-        for each in [*self._claimed]:
-            await self.put_delivery(self._deliveries[each])
+        if self._due is not None:
+            self._due = SortedList([(each.due, each.id) for each in self._deliveries.values()])
 
     async def add_attempt(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)
@@ -227,8 +215,6 @@ class MemoryAccount(Transaction):
         else:
             self._unconfirmed.pop(session_id, None)
 
-    # ids
-
     async def hold(self, ids: Collection[str]) -> None:
         self._store.ids |= dict.fromkeys(ids, self.account)
 
@@ -238,7 +224,9 @@ class MemoryAccount(Transaction):
 
     async def reserve(self, ids: Collection[str]) -> str | None:
         for each in ids:
-            if self._store.holder(each) not in (None, self.account):
+            found = self._store.sessions.get(each) or self._store.events.get(each)
+            holder = self._store.ids.get(each) if found is None else found.account
+            if holder not in (None, self.account):
                 return each
         for each in self._reserved:  # of a snapshot that this one replaces
             if self._store.reserved.get(each) == self.account:
@@ -255,9 +243,7 @@ class MemoryAccount(Transaction):
             del self._store.sessions[session.id]
         for event in self._events:
             del self._store.events[event.id]
-        for delivery_id in self._deliveries:
-            del self._store.ids[delivery_id]
-        await self.free(self.state.ids())
+        await self.free([*self._deliveries, *self.state.ids()])
         records, deliveries = [*self._records.values()], [*self._deliveries.values()]
         had: list[list[Any]] = [self._sessions, self._events, self._deadlines, records, deliveries]
         self._empty(drawn=self.state.drawn)
@@ -309,11 +295,6 @@ class MemoryStore(Store):
     async def accounts(self) -> Sequence[AccountId]:
         return tuple(self._accounts)
 
-    def holder(self, object_id: str) -> AccountId | None:
-        """The account that has an id now."""
-        found = self.sessions.get(object_id) or self.events.get(object_id)
-        return self.ids.get(object_id) if found is None else found.account
-
     def record(self, account: AccountId, entry: JournalEntry) -> None:
         found = self.transaction(account)
         if found.journal is None:
@@ -325,12 +306,11 @@ class MemoryStore(Store):
         return tuple([entry.redacted() for entry in newest][::-1])
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:  # noqa: ARG002 - all, whenever due
-        found: dict[AccountId, int] = {}
-        for account in self._every():
-            wake_at = account.state.wake_at(account.next_deadline(), await account.next_delivery_due())
-            if wake_at is not None:
-                found[account.account] = wake_at
-        return found
+        every = [
+            (each.account, each.state.wake_at(each.state.deadline, await each.next_delivery_due()))
+            for each in self._every()
+        ]
+        return {account: wake_at for account, wake_at in every if wake_at is not None}
 
     async def open(self) -> None:
         for account in self._every():

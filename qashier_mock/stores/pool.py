@@ -44,9 +44,8 @@ class Pool:
         self._options["client_encoding"] = "utf8"  # whatever URL and environment say
         self._size = size
         self._idle: list[Connection] = []
-        self._free = asyncio.Semaphore(size)
-        self._is_open = False
         self._role = ""
+        self._is_open = False
 
     def open(self) -> None:
         self._free = asyncio.Semaphore(self._size)
@@ -90,10 +89,10 @@ class Pool:
         self._role = connection.info.user
         return connection
 
-    async def give(self, connection: Connection, *, is_sound: bool) -> None:
+    async def give(self, connection: Connection) -> None:
         """Take a connection back; one that is in the middle of something is closed."""
         try:
-            if is_sound and self._is_open and connection.info.transaction_status is TransactionStatus.IDLE:
+            if self._is_open and connection.info.transaction_status is TransactionStatus.IDLE:
                 self._idle.append(connection)
             else:
                 await connection.close()

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from math import inf
 from typing import Any, Final, Self
 from weakref import WeakValueDictionary
 
@@ -47,10 +48,7 @@ _BEGIN_ONE_MOMENT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Each statement sees what the first one saw."""
 
 _ALIVE_FOR: Final = 5.0
-"""Seconds that a lease lasts: after that a process is taken for dead."""
-
-_BEAT_EVERY: Final = 1.0
-"""Seconds after which a process renews its lease."""
+"""Seconds that a lease lasts, unless it is renewed: then a process is taken for dead."""
 
 _NOW: Final = "CAST(EXTRACT(EPOCH FROM now()) * 1000 AS BIGINT)"
 """The database's clock, milliseconds."""
@@ -60,7 +58,7 @@ class PostgresStore(SqlStore):
     """Every account, in a database: see `Store`."""
 
     name = "postgresql"
-    needs_selector = True
+    is_shared = True
     skipping_locked = "FOR UPDATE SKIP LOCKED"
 
     def __init__(self, url: str, *, alive_for: float = _ALIVE_FOR) -> None:
@@ -86,7 +84,7 @@ class PostgresStore(SqlStore):
         # Commands on one account wait for each other here and not in the database, where each would wait with a
         # connection that others could use.
         self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
-        self._regular_since: float | None = None  # since when, by the event loop's clock, the lease could be renewed
+        self._regular_since = inf  # since when, by the event loop's clock, the lease could be renewed
 
     # opening and closing
 
@@ -172,20 +170,19 @@ class PostgresStore(SqlStore):
             "ON CONFLICT (no) DO UPDATE SET alive_until = excluded.alive_until"
         )
         while True:
-            await asyncio.sleep(min(_BEAT_EVERY, self._alive_for / 5))
+            await asyncio.sleep(self._alive_for / 5)
             try:
                 async with _PostgresConnection(self._heart, asyncio.Lock()) as connection:
                     await connection.run(sign, self.worker)
-                self._regular_since = self._regular_since or asyncio.get_running_loop().time()
+                self._regular_since = min(self._regular_since, asyncio.get_running_loop().time())
             except StoreUnavailable:
-                self._regular_since = None
+                self._regular_since = inf
             except Exception:  # noqa: BLE001 - the next one may get through
                 _log.exception("the lease could not be renewed")
 
     async def due_accounts(self, machine_now: int) -> Mapping[AccountId, int]:
         # Once the database is back, all leases have ended: processes that live get the time to renew theirs first.
-        since = self._regular_since
-        if since is not None and asyncio.get_running_loop().time() - since >= self._alive_for:
+        if asyncio.get_running_loop().time() - self._regular_since >= self._alive_for:
             await self.release_workers(f"alive_until < {_NOW}")
         return await super().due_accounts(machine_now)
 
@@ -226,14 +223,13 @@ class _PostgresConnection:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        is_sound = kind is None or issubclass(kind, Exception)  # else it may be in the middle of a statement
-        if is_sound and not self._connection.closed and self._is_within():
-            try:
-                await self.run("ROLLBACK")
-            except StoreUnavailable:
-                is_sound = False  # the database undoes it when the connection ends
+        if kind is not None and not issubclass(kind, Exception):
+            await self._connection.close()  # it may be in the middle of a statement
+        elif self._is_within():
+            with suppress(psycopg.Error):  # the database undoes it when the connection ends
+                await self._connection.rollback()
         self._turn.release()
-        await self._pool.give(self._connection, is_sound=is_sound)
+        await self._pool.give(self._connection)
 
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
         await self.__aenter__()

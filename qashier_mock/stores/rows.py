@@ -96,10 +96,7 @@ def pack_session(session: CheckoutSession) -> Row:
 
 
 def unpack_session(row: Row, account: AccountId, *, then: Row | None = None) -> CheckoutSession:
-    """A session from the columns `SESSION`.
-
-    `then` are status and payment status of another moment: nothing else of a session ever changes (RET-4).
-    """
+    """A session from the columns `SESSION`; `then` are statuses of another moment: nothing else changes (RET-4)."""
     session_id, status, payment_status, created, expires_at, body, sequence = row[:7]
     if then is not None:
         status, payment_status = then
@@ -140,10 +137,7 @@ def unpack_attempt(row: Row, _account: AccountId) -> Attempt:
 
 
 def pack_entry(entry: JournalEntry) -> Row:
-    """A request as values of the columns body, path, request and response of the journal.
-
-    What came from outside is bytes that need be no text.
-    """
+    """A request as the columns body, path, request and response of the journal; bytes from outside need be no text."""
     stored = entry.redacted()._asdict()
     outside = [stored.pop(name) for name in ("path", "request_body", "response_body")]
     return (pack(stored), *outside)

@@ -65,11 +65,9 @@ _RESERVE: Final = (
 
 
 class SqlTransaction(SqlUnit):
-    """See `Transaction`."""
+    """See `Transaction`, in whose order it is."""
 
     __slots__ = ()
-
-    # sessions
 
     async def session(self, session_id: str) -> CheckoutSession | None:
         return await self._first(rows.unpack_session, f"{_SESSIONS} AND id = ?", rows.as_text(session_id))
@@ -83,11 +81,8 @@ class SqlTransaction(SqlUnit):
         changed = await self._run(
             "UPDATE mock_sessions SET status = ?, payment_status = ? WHERE account = ? AND id = ? AND status = ? "
             "RETURNING id",
-            session.status.value,
-            session.payment_status.value,
-            self._number,
-            session.id,
-            before.status.value,
+            *(session.status.value, session.payment_status.value),
+            *(self.row.number, session.id, before.status.value),
         )
         if not changed:
             raise RuntimeError(f"session {session.id} is no longer {before.status}, although its account is locked")
@@ -108,16 +103,12 @@ class SqlTransaction(SqlUnit):
         return await self._every(rows.unpack_session, sql, interval.first, interval.end, *value, limit)
 
     async def _first_since(self, created: int) -> int:
-        found = await self._one(
-            "SELECT sequence FROM mock_sessions WHERE account = ? AND created >= ? ORDER BY created, sequence LIMIT 1",
-            created,
-        )
+        later = "SELECT sequence FROM mock_sessions WHERE account = ? AND created >= ?"
+        found = await self._one(f"{later} ORDER BY created, sequence LIMIT 1", created)
         return self.state.sessions if found is None else found
 
     async def sessions(self) -> Sequence[CheckoutSession]:
         return await self._slices(rows.unpack_session, _SESSIONS, "sequence")
-
-    # idempotency
 
     async def recall(self, key: str) -> IdempotencyRecord | None:
         return await self._first(rows.unpack_record, f"{_RECORDS} AND r.key = ?", key)
@@ -134,20 +125,16 @@ class SqlTransaction(SqlUnit):
             state.oldest_answer = record.answered_at
 
     async def forget(self, until: int) -> None:
-        oldest = self.state.oldest_answer
-        if oldest is None or oldest > until:
+        if self.state.oldest_answer is None or self.state.oldest_answer > until:
             return
         state = await self.change()
         some = f"SELECT key FROM mock_records WHERE account = ? AND answered_at <= ? LIMIT {FORGOTTEN_AT_ONCE}"
-        await self._write(f"DELETE FROM mock_records WHERE account = ? AND key IN ({some})", self._number, until)
-        state.oldest_answer = await self._one(
-            "SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1"
-        )
+        await self._write(f"DELETE FROM mock_records WHERE account = ? AND key IN ({some})", self.row.number, until)
+        oldest = "SELECT answered_at FROM mock_records WHERE account = ? ORDER BY answered_at LIMIT 1"
+        state.oldest_answer = await self._one(oldest)
 
     async def records(self) -> Sequence[IdempotencyRecord]:
         return await self._slices(rows.unpack_record, _RECORDS, "r.answered_at, r.place")
-
-    # events and their delivery
 
     async def add_event(self, event: Event) -> None:
         state = await self.change()
@@ -175,8 +162,7 @@ class SqlTransaction(SqlUnit):
         self._is_due_known = False
 
     async def remove_deliveries(self, endpoint_id: str) -> None:
-        await self._write_back()  # a process that is killed from here on delivers none of them any more
-        await self._delete_many("deliveries", "account = ? AND endpoint_id = ?", self._number, endpoint_id)
+        await self._write("DELETE FROM mock_deliveries WHERE account = ? AND endpoint_id = ?", endpoint_id)
         self._is_due_known = False
 
     async def claim_deliveries(self, now: int, limit: int) -> Sequence[Delivery]:
@@ -188,7 +174,7 @@ class SqlTransaction(SqlUnit):
         found = await self._run(
             "UPDATE mock_deliveries SET worker = ? WHERE account = ? AND id IN (SELECT id FROM mock_deliveries "
             "WHERE account = ? AND worker IS NULL AND due <= ? ORDER BY due, id LIMIT ?) RETURNING body",
-            *(self.worker, self._number, self._number, now, limit),
+            *(self.worker, self.row.number, self.row.number, now, limit),
         )
         return sorted(rows.read(rows.unpack_delivery, found, self.account), key=attrgetter("due", "id"))
 
@@ -202,10 +188,8 @@ class SqlTransaction(SqlUnit):
 
     async def next_delivery_due(self) -> int | None:
         if not self._is_due_known:
-            due = await self._one(
-                "SELECT due FROM mock_deliveries WHERE account = ? AND worker IS NULL ORDER BY due, id LIMIT 1"
-            )
-            (await self.change()).delivery_due = due
+            sql = "SELECT due FROM mock_deliveries WHERE account = ? AND worker IS NULL ORDER BY due, id LIMIT 1"
+            (await self.change()).delivery_due = await self._one(sql)
             self._is_due_known = True
         return self.state.delivery_due
 
@@ -246,8 +230,6 @@ class SqlTransaction(SqlUnit):
         elif await self._all("SELECT 1 FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id):
             await self._write("DELETE FROM mock_unconfirmed WHERE account = ? AND session_id = ?", session_id)
 
-    # ids
-
     async def hold(self, ids: Collection[str]) -> None:
         for each in ids:
             await self._write(_HOLD, each)
@@ -267,30 +249,25 @@ class SqlTransaction(SqlUnit):
             are_they = f"account <> ? AND id IN ({_marks(chunk)}) AND account IN (SELECT no FROM mock_accounts)"
             tables = ("sessions", "events", "deliveries", "ids")
             find = " UNION ".join(f"SELECT id FROM mock_{table} WHERE {are_they}" for table in tables)
-            foreign = {each for (each,) in await self._run(find, *(self._number, *chunk) * len(tables))}
+            foreign = {each for (each,) in await self._run(find, *(self.row.number, *chunk) * len(tables))}
             if foreign:
                 return next(each for each in chunk if each in foreign)
             await self._pause()
-        await self._delete_many("reserved", "account = ?", abs(self._number))
+        await self._delete_all(["reserved"], abs(self.row.number))
         for each in wanted:
             await self._write(_RESERVE, each)
         return None
 
     async def is_taken(self, object_id: str) -> bool:
-        found = await self._run(
-            "SELECT 1 FROM mock_sessions WHERE id = ? UNION ALL SELECT 1 FROM mock_reserved WHERE id = ?",
-            object_id,
-            object_id,
-        )
-        return bool(found)
+        sql = "SELECT 1 FROM mock_sessions WHERE id = ? UNION ALL SELECT 1 FROM mock_reserved WHERE id = ?"
+        return bool(await self._run(sql, object_id, object_id))
 
     # what queries find
 
     async def _slices(self, unpack: Unpack[T], sql: str, by: str, *values: Any) -> Sequence[T]:
         """All that a query finds; a long command lets others have their turn meanwhile.
 
-        The query goes as far as its condition. `by` names its last columns, by which the rows are ordered; no two rows
-        have the same values there.
+        The query goes as far as its condition. `by` names its last columns: they order the rows, no two alike.
         """
         if not self._long:
             return await self._every(unpack, f"{sql} ORDER BY {by}", *values)

@@ -48,17 +48,13 @@ _CLAIMED_BY: Final = (
     "SELECT id FROM mock_accounts WHERE mover = ? UNION "
     "SELECT a.id FROM mock_deliveries d JOIN mock_accounts a ON a.no = d.account WHERE d.worker = ?"
 )
-_READ_JOURNAL: Final = (
-    "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?"
-)
-_WRITE_JOURNAL: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
-_CUT_JOURNAL: Final = (
+_READ: Final = "SELECT body, path, request, response FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT ?"
+_WRITE: Final = "INSERT INTO mock_journal (account, body, path, request, response) VALUES (?, ?, ?, ?, ?)"
+_CUT: Final = (
     "DELETE FROM mock_journal WHERE account = ? AND no <= "
     "(SELECT no FROM mock_journal WHERE account = ? ORDER BY no DESC LIMIT 1 OFFSET ?)"
 )
-_DROP_JOURNAL: Final = (
-    "DELETE FROM mock_journal WHERE account = ? AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)"
-)
+_DROP: Final = "DELETE FROM mock_journal WHERE account = ? AND NOT EXISTS (SELECT 1 FROM mock_accounts WHERE id = ?)"
 
 
 class SqlStore(Store):
@@ -73,7 +69,6 @@ class SqlStore(Store):
         self._requests: deque[tuple[AccountId, JournalEntry]] = deque(maxlen=_MOST_WAITING)  # that are to be written
         self._writing: asyncio.Task[None] | None = None
         self._write_lock = asyncio.Lock()
-        self._is_failing = False
         self._unpruned: dict[AccountId, int] = {}  # requests since a journal was last cut to its capacity
 
     @abstractmethod
@@ -132,7 +127,7 @@ class SqlStore(Store):
 
     async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
         await self._write_requests()
-        return rows.read(rows.unpack_entry, reversed(await self._run(_READ_JOURNAL, account, most)), account)
+        return rows.read(rows.unpack_entry, reversed(await self._run(_READ, account, most)), account)
 
     def _drop_requests(self, account: AccountId) -> None:
         self._requests = deque([each for each in self._requests if each[0] != account], _MOST_WAITING)
@@ -149,14 +144,16 @@ class SqlStore(Store):
             _log.warning("the store is gone before it was closed, and requests are missing in the journal: %s", error)
 
     async def _write_later(self) -> None:
+        delay = _WRITE_EVERY
         while self._requests:
-            await asyncio.sleep(_WRITE_AGAIN_AFTER if self._is_failing else _WRITE_EVERY)
+            await asyncio.sleep(delay)
             try:
                 await self._write_requests()
+                delay = _WRITE_EVERY
             except StoreUnavailable as error:
-                if not self._is_failing:
+                if delay != _WRITE_AGAIN_AFTER:
                     _log.warning("requests are missing in the journal until the store can be used again: %s", error)
-                self._is_failing = True
+                delay = _WRITE_AGAIN_AFTER
             except Exception:  # noqa: BLE001 - a request that cannot be written must not keep the next from it
                 _log.exception("requests are missing in the journal")
 
@@ -170,14 +167,12 @@ class SqlStore(Store):
             try:
                 async with self.connection() as connection:
                     await connection.begin()
-                    packed = [(account, *rows.pack_entry(entry)) for account, entry in written]
-                    await connection.many(_WRITE_JOURNAL, packed)
+                    await connection.many(_WRITE, [(account, *rows.pack_entry(entry)) for account, entry in written])
                     await self._prune([account for account, _ in written], connection)
                     await connection.commit()
             except (StoreUnavailable, asyncio.CancelledError):  # the latter when the store is closed
                 self._requests = deque([*written, *self._requests], _MOST_WAITING)
                 raise
-            self._is_failing = False
 
     async def _prune(self, written: Sequence[AccountId], connection: Connection) -> None:
         for account in written:
@@ -186,6 +181,6 @@ class SqlStore(Store):
         grown = [each for each, count in self._unpruned.items() if count >= _PRUNE_AFTER]
         for account in {*grown, *beyond}:
             if account in beyond:
-                await connection.run(_DROP_JOURNAL, account, account)
-            await connection.run(_CUT_JOURNAL, account, account, CAPACITY)
+                await connection.run(_DROP, account, account)
+            await connection.run(_CUT, account, account, CAPACITY)
             del self._unpruned[account]
