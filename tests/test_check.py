@@ -144,6 +144,7 @@ def test_pay_1_a_customer_chooses_what_has_to_be_chosen(quirks: tuple[str, ...],
         ("pages that leave a choice", False),
         ("pages that ask for a code", False),
         ("pages that go on by a link", False),
+        ("payments that go on in an app", False),
     ],
 )
 @pytest.mark.parametrize("act", ["pay-card", "authorise"])

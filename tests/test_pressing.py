@@ -125,7 +125,10 @@ def confirms(
     [
         ({}, True),
         ({"text": "Pay <b>S$25.00</b> now"}, True),
+        ({"text": "Continue"}, True),
         ({"text": "Go back"}, False),
+        ({"text": "Pay with another card"}, False),
+        ({"text": "Try again"}, False),
         ({"text": "Cancel"}, False),
         ({"name": " data-testid=back"}, False),
         ({"action": "/pay/cs_test_1/return"}, False),
@@ -142,6 +145,21 @@ def confirms(
 )
 def test_a_payment_is_confirmed_by_the_one_button_that_leads_on(page: dict[str, str], is_one: bool) -> None:  # noqa: FBT001
     assert confirms("pay-card", **page) is is_one
+
+
+@pytest.mark.parametrize(
+    ("page", "is_one"),
+    [
+        ({}, True),
+        ({"text": "Continue"}, False),
+        ({"text": "Continue", "action": "/pay/cs_test_1/confirm"}, True),
+        ({"text": "Continue", "name": " data-testid=authorise"}, True),
+        ({"text": "I have paid"}, False),
+        ({"text": "Pay instead by card"}, False),
+    ],
+)
+def test_a_payment_at_the_method_is_confirmed_by_a_button_that_says_so(page: dict[str, str], is_one: bool) -> None:  # noqa: FBT001
+    assert confirms("authorise", **page) is is_one
 
 
 @pytest.mark.parametrize("act", ["pay-declined", "pay-redirect", "cancel"])

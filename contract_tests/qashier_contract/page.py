@@ -28,8 +28,13 @@ class Page(HTMLParser):
     """The `data-testid` of what a customer presses in a form."""
     CONFIRMED = ", confirmed"
     """What is added to an act where a customer is asked whether he means it, and does."""
-    _BACK = re.compile(r"(?i)(?<![a-z])(abort|back|cancel|change|edit|no|not|return|stop)(?![a-z])")
+    _BACK = re.compile(
+        r"(?i)(?<![a-z])(abort|again|another|back|cancel|change|different|edit|instead|later|no|not|other|retry|return|skip"
+        r"|stop|try|wait)(?![a-z])"
+    )
     """Words of a button that does not go on."""
+    _ON = re.compile(r"(?i)(?<![a-z])(accept|agree|approve|authori[sz]e|buy|confirm|pay|sure|yes)(?![a-z])")
+    """Words of a button that surely does."""
     _UNREAD = frozenset({"checkbox", "color", "file", "hidden", "image", "password", "radio"})
     """Inputs whose value nobody reads."""
     _SILENT = frozenset({"script", "style", "noscript"})
@@ -134,13 +139,27 @@ class Page(HTMLParser):
     def confirmation(self, act: str) -> dict[str, str] | None:
         """The one button by which a customer says that he means an act, ways back aside; None if there is no such one.
 
-        What pays may be confirmed by any button, what does not only by one that says so.
+        To pay may be confirmed by any button, to authorise a payment by one whose words say so: whoever comes back from
+        the method need not have paid. What does not pay is confirmed by the same `data-testid` alone.
         """
         if any(name in self.ACTS and name != act for name in self.tests):
             return None
         found = [button for button in self.buttons if self._may_confirm(button, act)]
-        is_free = act in {"pay-card", "authorise"}
-        return found[0] if len(found) == 1 and (is_free or found[0].get("data-testid") == act) else None
+        if len(found) != 1:
+            return None
+        says_so = act == "authorise" and self.is_certain(found[0])
+        return found[0] if act == "pay-card" or says_so or found[0].get("data-testid") == act else None
+
+    def is_certain(self, button: dict[str, str]) -> bool:
+        """Whether the words of a button say that a customer goes on with what he does."""
+        return self._ON.search(self._words_of(button)) is not None
+
+    def _words_of(self, button: dict[str, str]) -> str:
+        """What a button says, to the customer or to the server."""
+        path = parts_of(button.get("formaction") or self.forms[int(button["form"])]["action"]).path
+        words = [button.get(name, "") for name in ("text", "name", "value", "data-testid")]
+        words.append(path.rpartition("/")[2] if path != parts_of(self.url).path else "")
+        return " ".join(words).replace("_", " ")
 
     def _may_confirm(self, button: dict[str, str], act: str) -> bool:
         """Whether a button posts to this host, asks for nothing that has to be written, and does not lead back."""
@@ -149,10 +168,7 @@ class Page(HTMLParser):
             return False
         method = button.get("formmethod") or form["method"]
         there = parts_of(button.get("formaction") or form["action"])
-        words = [button.get(name, "") for name in ("text", "name", "value", "data-testid")]
-        words.append(there.path.rpartition("/")[2] if there.path != parts_of(self.url).path else "")
-        leads_back = self._BACK.search(" ".join(words).replace("_", " "))
-        is_meant = button.get("data-testid") == act or leads_back is None
+        is_meant = button.get("data-testid") == act or self._BACK.search(self._words_of(button)) is None
         return method.lower() == "post" and there.netloc == parts_of(self.url).netloc and is_meant
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -429,11 +445,12 @@ def _way(page: Page, button: dict[str, str] | None) -> tuple[object, ...]:
     return (action.netloc, action.path, names, button.get("data-testid"), button.get("name"), button.get("value"))
 
 
-def goes_on_by_buttons(page: Page) -> bool:
-    """Whether a customer goes on from a page by its buttons alone, by no link of the same host and no script."""
+def is_certain_to_confirm(page: Page, act: str) -> bool:
+    """Whether a page has a button that confirms an act by its words, and no link of the same host, and no script."""
     here = parts_of(page.url)
     others = [link for link in page.links if parts_of(link).netloc == here.netloc and parts_of(link).path != here.path]
-    return not others and not page.has_script
+    button = page.confirmation(act)
+    return button is not None and page.is_certain(button) and not others and not page.has_script
 
 
 def as_followed(url: str) -> str:

@@ -285,10 +285,12 @@ TO_CONFIRM: Final = """<h1>Confirm your payment</h1><form method=post action={pa
 <input type=checkbox name=sure required><button name=act value={act}>Confirm</button></form><a href={path}>Change</a>"""
 BACK_OR_ON: Final = """<form method=post action={path}>{fields}<button name=act value={act}>Pay now</button></form>
 <form method=post action={path}><button name=act value=declined>Go back</button></form>"""
-EITHER: Final = """<form method=post action={path}>{fields}<button name=act value={act}>Yes</button></form>
-<form method=post action={path}><button name=act value=declined>Later</button></form>"""
+EITHER: Final = """<form method=post action={path}>{fields}<button name=act value={act}>Pay</button></form>
+<form method=post action={path}><button name=act value=declined>Pay in cash</button></form>"""
 BY_WORD: Final = """<form method=post action={path}>{fields}<input name=code required>
 <button name=act value={act}>Confirm</button></form>"""
+NOTHING_TO_CONFIRM: Final = """<p>Approve the payment in your banking app.</p>
+<form method=post action={path}><button name=act value=declined>Continue</button></form>"""
 ELSEWHERE: Final = """<form method=post action={path}><button name=act value=declined>Later</button></form>
 <a href={path}/sure>Pay</a>"""
 
@@ -487,6 +489,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "pages that ask to confirm four times": asks_first(TO_CONFIRM, pages=4),
     "pages that leave a choice": asks_first(EITHER),
     "pages that ask for a code": asks_first(BY_WORD),
+    "payments that go on in an app": asks_first(NOTHING_TO_CONFIRM),
     "pages that go on by a link": asks_first(ELSEWHERE),
     "pages that ask to choose": wrapped("page_of", with_choices),
     "a way back by a button": result("drawn", back_by_a_button),
@@ -564,6 +567,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "pages that send a form elsewhere",
         "a way back by a link of its own",
         "first retry after a minute",
+        "pages that ask to confirm four times",
     ),
     "delays": (
         "a worker delivers now and then",
@@ -582,7 +586,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
     ),
     "limits": (
         *("429 now and then", "one clock for all accounts", "one currency"),
-        *("pages that ask to choose", "pages that ask to confirm four times"),
+        *("pages that ask to choose", "payments that go on in an app"),
     ),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button"),

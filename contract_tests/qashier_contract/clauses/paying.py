@@ -27,7 +27,7 @@ from qashier_contract.clauses.writes import (
 from qashier_contract.findings import Contains, Equals, Expectation, HasShape, StatusIs, expect
 from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, leads_to, lines_of
-from qashier_contract.page import Page, as_followed, destination, goes_on_by_buttons, page_of, to_confirm
+from qashier_contract.page import Page, as_followed, destination, is_certain_to_confirm, page_of, to_confirm
 from qashier_contract.places import At, Part, asked_in, header_of, in_body
 from qashier_contract.statuses import NO_ERROR, NO_SUCCESS, NOT_REFUSED, SUCCESS
 from qashier_contract.values import Json, as_words, is_integer
@@ -331,7 +331,7 @@ def _is_certain(ledger: Ledger, press: Exchange) -> bool:
     """Whether what was pressed to confirm it was all by which a customer could go on."""
     journey = ledger.journey_of(press)
     asked = [page_of(e) for e, later in pairwise(journey) if (later.page_act or "").endswith(Page.CONFIRMED)]
-    return all(page is not None and goes_on_by_buttons(page) for page in asked)
+    return all(page is not None and is_certain_to_confirm(page, press.page_act or "") for page in asked)
 
 
 def _is_cut_off(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:
