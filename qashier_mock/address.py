@@ -49,10 +49,7 @@ def bind(host: str, port: int) -> Listener:
     """Listen; clients that connect before the app is ready wait in the backlog.
 
     A name such as `localhost` is bound at each of its addresses: some clients try only one, which may be IPv4 or IPv6.
-
-    Args:
-        host: An address or name of this machine.
-        port: 0 picks a free one.
+    Port 0 picks a free one.
 
     Raises:
         AddressUnavailable: The port is taken, or the host is not this machine's.

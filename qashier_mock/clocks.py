@@ -38,15 +38,7 @@ class Clocks:
         dispatcher.before_work = self.resume
 
     async def set(self, account: AccountId, *, to: int | None = None, frozen: bool | None = None) -> list[str]:
-        """Set the account's clock: forward; back only while the account has no session.
-
-        Args:
-            account: Whose clock.
-            to: Where to, epoch seconds; None: where it is.
-            frozen: Whether the clock is frozen afterwards; None leaves that as it was.
-
-        Returns:
-            The ids of the sessions that expired, in the order of their deadlines.
+        """Set the account's clock: forward, as `advance` does; back only while the account has no session.
 
         Raises:
             RequestInvalid: The clock cannot show that instant, or cannot go back any more.
@@ -71,13 +63,8 @@ class Clocks:
         """Move the account's clock forward, with all that falls due on the way.
 
         Deadlines and deliveries happen in order of their due time, the clock standing at that time; attempts under way
-        end before the clock moves.
-
-        Args:
-            account: Whose clock.
-            to: Where to, epoch seconds; not before the account's now. None moves by some seconds.
-            by: How many seconds to move, counted from the target of an earlier move that is still under way.
-            frozen: Whether the clock is frozen afterwards; None leaves that as it was.
+        end before the clock moves. It moves to an instant that is not before the account's now, or by some seconds,
+        counted from the target of an earlier move that is still under way. A `frozen` of None leaves that as it was.
 
         Returns:
             The ids of the sessions that expired, in the order of their deadlines.

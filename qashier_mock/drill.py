@@ -54,8 +54,6 @@ class Story:
     """What a drill does, step by step, and what came of it.
 
     Attributes:
-        shop: The shop that is drilled.
-        account: The account on the mock that the shop uses.
         steps: What happened so far, a sentence each.
         wrong: Orders that were not fulfilled as often as they should: a sentence each.
     """
@@ -123,9 +121,7 @@ class Drill:
     """One drill.
 
     Attributes:
-        name: What it is called.
         summary: What it shows, in a sentence.
-        tell: Holds it.
         needs: What the shop must be able to do: `reconcile`, `restart`.
     """
 
@@ -140,7 +136,6 @@ class Outcome:
     """What came of one drill.
 
     Attributes:
-        drill: Which one.
         wrong: What the shop did wrong, a sentence each; empty if it passed.
         steps: What happened, a sentence each.
         skipped: Why it was not held; None if it was.

@@ -32,10 +32,7 @@ class AccountSummary:
     """An account in the list of accounts.
 
     Attributes:
-        account: Whose.
         now: What its clock shows, epoch seconds.
-        is_frozen: Whether that clock is frozen.
-        sessions: How many checkout sessions it has.
         last_request: Its latest in the journal, None where that is empty.
     """
 

@@ -42,7 +42,6 @@ class SeenRequest(NamedTuple):
     """A request that was answered.
 
     Attributes:
-        method: Its method.
         path: As received, with its query.
         status: What was answered; None: the answer was lost on purpose.
         duration_ms: Real milliseconds.
@@ -72,14 +71,9 @@ class LiveLog:
         colour: bool = False,
         drain: Callable[[], object] = lambda: None,
     ) -> None:
-        """Begin with nothing to write.
+        """Begin with nothing to write; `now` is the machine's time, epoch seconds.
 
-        Args:
-            write: Writes text to where people look; must not wait for them.
-            now: The machine's time, epoch seconds.
-            as_json: Write JSON objects instead of text.
-            colour: Whether text may be coloured.
-            drain: Waits a little for what was handed to `write` to arrive.
+        `write` writes text to where people look and must not wait for them; `drain` waits a little for it to arrive.
         """
         self._write = write
         self._now = now

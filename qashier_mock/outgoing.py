@@ -39,13 +39,10 @@ class Outgoing:
     """Posts to receivers, a connection for each call."""
 
     def __init__(self, *, ca_file: Path | None = None) -> None:
-        """Post to http and https URLs.
-
-        Args:
-            ca_file: Certificates (PEM) of authorities that https receivers may have besides the well-known ones.
+        """Trust the authorities whose certificates (PEM) are in a file, too.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: It cannot be read.
             ssl.SSLError: It holds no certificate.
         """
         self._ca_file = ca_file

@@ -19,12 +19,7 @@ class BackgroundWriter:
     """
 
     def __init__(self, write: Callable[[str], object], *, left_out: Callable[[int], str]) -> None:
-        """Begin with nothing to write.
-
-        Args:
-            write: Writes text, and may take any time.
-            left_out: The line that says how many lines are missing.
-        """
+        """Begin with nothing to write. `write` may take any time; `left_out` says how many lines are missing."""
         self._write = write
         self._left_out_line = left_out
         self._left_out = 0

@@ -145,7 +145,6 @@ class CommandShop:
     """A `Shop` that is pushed and asked by shell commands.
 
     Attributes:
-        account: The account on the mock that it uses.
         commands: Its commands by name: `order`, `fulfilled`, and perhaps `reconcile`, `restart`.
         patience_s: Seconds that it may take to fulfil an order.
         timeout_s: Seconds that a command may take.

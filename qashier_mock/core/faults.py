@@ -37,7 +37,6 @@ class FaultRule:
         retry_after: For `status` 429 and 503: the `Retry-After`, seconds.
         times: How often it applies in all; None is for ever.
         probability: The chance that it applies, 0 to 1.
-        applied: How often it has applied.
     """
 
     id: str

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+
 JSON = dict[str, Any]
 
 VERSION_31: Final = "3.1.0"
@@ -103,11 +105,9 @@ def _schema31(schema: JSON) -> JSON:
 
 
 def bundle(document: Mapping[str, Any], load: Callable[[str], Mapping[str, Any]]) -> JSON:
-    """Return a document that refers to no other file: the components of other files become its own.
+    """Return a document that refers to no other file: components of files beside it become its own.
 
-    Args:
-        document: A document whose references may lead to components of files beside it (`other.yaml#/components/…`).
-        load: Returns the content of such a file, given its name.
+    It refers to them as `other.yaml#/components/…`; `load` returns the content of such a file, given its name.
 
     Raises:
         ValueError: A reference leads elsewhere than to a named component, or to none, or two components of the same
@@ -178,6 +178,4 @@ def _target(node: Any, file: str) -> tuple[str, str, str] | None:
 
 def _copy(value: Any) -> Any:
     """Copy JSON: what YAML's aliases share is written out, so that nobody changes two places at once."""
-    if isinstance(value, dict):
-        return {name: _copy(each) for name, each in value.items()}
-    return [_copy(each) for each in value] if isinstance(value, list) else value
+    return orjson.loads(orjson.dumps(value))

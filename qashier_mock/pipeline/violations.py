@@ -38,7 +38,6 @@ class Violation:
         kind: The keyword that is broken.
         path: Where the value stands.
         schema: The schema that the keyword belongs to.
-        value: What was sent there.
         name: The property that is missing, or that is not allowed.
         branches: The violations of each alternative, for `anyOf` and `oneOf`.
     """
@@ -70,13 +69,7 @@ def _frozen(value: Any) -> Any:
 
 
 def violations(schema: JSON, value: Any, path: Path) -> Iterator[Violation]:
-    """Find the violations of a value, one after the other.
-
-    Args:
-        schema: The schema.
-        value: What was sent.
-        path: Where it stands.
-    """
+    """Find the violations of a value that stands at `path`, one after the other."""
     is_scalar = type(value) not in {dict, list}
     kinds = schema.get("type", TYPES)
     if not any(type(value) in TYPES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)):

@@ -73,11 +73,7 @@ class Operation:
 
 
 def create_docs(content: Mapping[str, Any]) -> ASGIApp:
-    """Make the application for `/docs` and `/openapi.json`.
-
-    Args:
-        content: The document, references unresolved.
-    """
+    """Make the application for `/docs` and `/openapi.json` of a document, its references unresolved."""
     docs = Docs(content)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

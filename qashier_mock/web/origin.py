@@ -20,13 +20,10 @@ _ANY: Final = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 - what programs conne
 def check_origin(
     headers: Mapping[bytes, bytes], *, is_local: bool, public_host: str | None, allowed: Collection[str] = ()
 ) -> None:
-    """Refuse a control call that a foreign page may have sent.
+    """Refuse a control call that a foreign page may have sent, from its headers, by name in lower case.
 
-    Args:
-        headers: Of the request, by name in lower case.
-        is_local: Whether the server is bound to loopback: then only names of this machine and `public_host` lead to it.
-        public_host: The host of `--public-url`, as `host_of` returns it.
-        allowed: Origins of other sites whose pages may call it (`--cors`).
+    Only names of this machine and `public_host`, the host of `--public-url`, lead to a server that is bound to loopback
+    (`is_local`). Pages of the origins `allowed` (`--cors`) may call it.
 
     Raises:
         RequestInvalid: It names another host, or comes from another site.

@@ -32,11 +32,6 @@ class InspectorParts:
     """What the inspector works with.
 
     Attributes:
-        inspection: What it reads.
-        service: What it does with sessions.
-        accounts: What it does with accounts.
-        dispatcher: Webhooks.
-        clocks: Clocks that are moved.
         hints: What is known of each account's key, to be recognised by: never the key.
         address: Where the server is (`http://127.0.0.1:4010`), for curl lines.
         public_host: The host of `--public-url`, None without one.

@@ -80,13 +80,9 @@ class Views:
         return await self._page(request, "session.html", history=history, endpoints=endpoints, signature=signature)
 
     def listing(self, template: str, name: str, ask: Ask, *, newest_first: bool = False) -> Handler:
-        """What shows all that an account has of a kind, or the newest of it, the latest on top.
+        """What shows all that an account has of a kind, oldest first, or the newest `ROWS` alone, the latest on top.
 
-        Args:
-            template: The page.
-            name: What the template calls the entries; it also gets their `total`.
-            ask: Gives them, oldest first.
-            newest_first: Whether to show the newest `ROWS` alone, the other way round.
+        The template knows them by `name`, and how many there are as `total`.
         """
 
         async def show(request: Request) -> Response:
