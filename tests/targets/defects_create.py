@@ -108,11 +108,46 @@ def in_chunks(change: Callable[[bytes], bytes]) -> Tampering:
     return request(changed)
 
 
+def takes_over(*names: str) -> Tampering:
+    """What a body has under these names of a session is written into it."""
+
+    def create(inner: Inner, account: Account, body: Any) -> Session:
+        session: Session = inner(account, body)
+        session.update({name: body[name] for name in names if name in body})
+        return session
+
+    return wrapped("create", create)
+
+
+def takes_over_of_lines(name: str) -> Tampering:
+    return wrapped(
+        "line", lambda inner, item, path: {**inner(item, path), **({name: item[name]} if name in item else {})}
+    )
+
+
+def in_pieces(body: bytes, size: int) -> bytes:
+    """What becomes of a body each of whose pieces is decoded by itself."""
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    return "".join(piece.decode("utf-8", "replace") for piece in pieces).encode()
+
+
 CREATE_DEFECTS: Final = {
     "no mode": Defect("CRE-1", result("shown", without("mode"))),
     "chunks lost": Defect("CRE-1", in_chunks(lambda _: b"")),
     "chunks of any number": Defect("HTTP-4", in_chunks(lambda body: body.replace(b" " * 999, b""))),
     "expires_at as string": Defect("CRE-1", shown(lambda session: {"expires_at": str(session["expires_at"])})),
+    "status taken over": Defect("CRE-3", takes_over("status")),
+    "created taken over": Defect("CRE-4", takes_over("created")),
+    "url taken over": Defect("CRE-9", takes_over("url")),
+    "id taken over": Defect("CRE-10", takes_over("id")),
+    "total taken over": Defect("AMT-1", takes_over("amount_total")),
+    "currency taken over": Defect("AMT-3", takes_over("currency")),
+    "amount of a line taken over": Defect("AMT-2", takes_over_of_lines("amount_total")),
+    "description of a line taken over": Defect("AMT-5", takes_over_of_lines("description")),
+    "large bodies decoded in pieces": Defect(
+        "AMT-5", request(lambda _, seen: replace(seen, body=in_pieces(seen.body, 65_536)))
+    ),
+    "chunks decoded one by one": Defect("AMT-5", in_chunks(lambda body: in_pieces(body, max(1, len(body) // 2)))),
     "success_url optional": Defect("CRE-2", optional("success_url")),
     "return_url optional": Defect("CRE-2", optional("return_url")),
     "line_items optional": Defect(

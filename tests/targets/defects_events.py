@@ -150,7 +150,33 @@ def remembers_refusals(server: Reference) -> None:
     both(wrapped("executed", executed), wrapped("replayed", replayed))(server)
 
 
+def used_by_expire() -> Tampering:
+    """A create is refused whose key an expire had that was refused."""
+    used: dict[tuple[str, str], Refused] = {}
+
+    def executed(inner: Inner, keyed: Keyed) -> Any:
+        key = (keyed.account.name, keyed.key)
+        if keyed.is_create and key in used:
+            raise used[key]
+        try:
+            return inner(keyed)
+        except Refused as refusal:
+            if not keyed.is_create:
+                used[key] = refusal
+            raise
+
+    return wrapped("executed", executed)
+
+
+def in_dollars(inner: Inner, account: Account, session: Session, kind: str, **how: Any) -> dict[str, Any]:
+    told: dict[str, Any] = inner(account, session, kind, **how)
+    for line in told["data"]["object"]["line_items"]["data"]:
+        line["currency"] = "SGD"
+    return told
+
+
 EVENT_DEFECTS: Final = {
+    "lines of events in one currency": Defect("EVT-3", wrapped("event", in_dollars)),
     "event id repeats": Defect("EVT-1", event(lambda _: {"id": "evt_1"})),
     "event without api_version": Defect("EVT-1", result("event", without("api_version"))),
     "completed not sent": Defect("EVT-2", silent_when(lambda kind, _: kind == "completed")),
@@ -232,6 +258,7 @@ KEY_DEFECTS: Final = {
         "IDM-7", wrapped("keys_of", lambda inner, _: inner(next(iter(inner.server.accounts.values()))))
     ),
     "refusals remembered": Defect("IDM-8", remembers_refusals),
+    "refused expire uses a key up for creates": Defect("IDM-8", fresh(used_by_expire)),
     "key for another body executes": Defect("IDM-9", executes(lambda keyed, is_same: keyed.is_create and not is_same)),
     "key for another session executes": Defect(
         "IDM-9", executes(lambda keyed, is_same: not keyed.is_create and not is_same)

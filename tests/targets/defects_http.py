@@ -10,7 +10,19 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.targets.reference import Reference
-from tests.targets.tampering import Defect, Inner, answer, error, headers, replaced, request, setting, wrapped
+from tests.targets.tampering import (
+    Defect,
+    Inner,
+    Tampering,
+    answer,
+    error,
+    fresh,
+    headers,
+    replaced,
+    request,
+    setting,
+    wrapped,
+)
 from tests.targets.values import Account, Answer, HangUp, Refused, Request, Session
 
 
@@ -40,6 +52,21 @@ def of_everybody(inner: Inner, _: Account) -> list[Session]:
 def any_user(inner: Inner, kind: str, value: str) -> str | None:
     key: str | None = inner(kind, value)
     return "sk_test_" + re.sub("\\W|_", "", key.removeprefix("sk_test_")) if key and kind.lower() == "basic" else key
+
+
+def cached() -> Tampering:
+    """What a retrieve showed is shown to whoever asks for it then."""
+    seen: dict[str, Session] = {}
+
+    def retrieve(inner: Inner, account: Account, session_id: str) -> Session:
+        try:
+            return seen.setdefault(session_id, inner(account, session_id))
+        except Refused:
+            if session_id in seen:
+                return seen[session_id]
+            raise
+
+    return wrapped("retrieve", retrieve)
 
 
 def fails(kind: type[Exception]) -> Any:
@@ -109,6 +136,7 @@ HTTP_DEFECTS: Final = {
     "retrieve across accounts": Defect(
         "AUTH-5", wrapped("retrieve", lambda inner, account, wanted: inner(owner(inner, account, wanted), wanted))
     ),
+    "retrieve cached across accounts": Defect("AUTH-5", fresh(cached)),
     "expire across accounts": Defect(
         "AUTH-5", wrapped("expire", lambda inner, account, wanted: inner(owner(inner, account, wanted), wanted))
     ),

@@ -141,6 +141,27 @@ def in_order(filters: dict[str, Any]) -> dict[str, Any]:
     return {**filters, "gte": most, "lte": least} if {"gte", "lte"} <= filters.keys() and least > most else filters
 
 
+def pattern(name: str) -> Tampering:
+    """One operation takes an id for a pattern, as LIKE does."""
+
+    def outer(inner: Inner, account: Account, wanted: str) -> Any:
+        text = re.escape(wanted).replace("%", ".*")
+        named = (str(session["id"]) for session in account.sessions if re.fullmatch(text, str(session["id"])))
+        return inner(account, next(named, wanted))
+
+    return wrapped(name, outer)
+
+
+def place_by_pattern(inner: Inner, sessions: Sequence[Session], cursor: str, name: str) -> int:
+    return 0 if cursor == "%" and sessions else int(inner(sessions, cursor, name))
+
+
+def in_dollars(session: Session) -> dict[str, Any]:
+    """A session whose lines have the currency of most."""
+    lines = [{**line, "currency": "SGD"} for line in session["line_items"]["data"]]
+    return {"line_items": {**session["line_items"], "data": lines}}
+
+
 READ_DEFECTS: Final = {
     "retrieve stale after expire": Defect("RET-1", wrapped("expire", stale_after_expire)),
     "retrieve rounds amounts": Defect(
@@ -215,6 +236,10 @@ READ_DEFECTS: Final = {
     "entry without lines": Defect(
         "LIS-14", shown(lambda session: {"line_items": {**session["line_items"], "data": []}}, where="entry")
     ),
+    "lines of entries in one currency": Defect("LIS-14", shown(in_dollars, where="entry")),
+    "id of retrieve is a pattern": Defect("RET-2", pattern("retrieve")),
+    "id of expire is a pattern": Defect("EXP-4", pattern("expire")),
+    "cursor is a pattern": Defect("LIS-13", wrapped("place", place_by_pattern)),
     "entry with old status": Defect(
         "LIS-14",
         shown(

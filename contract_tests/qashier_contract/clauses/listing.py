@@ -6,7 +6,7 @@ their order, and that something is *not* there only where nobody else was ever s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -17,10 +17,19 @@ from qashier_contract.clauses.table import ASSUMED, DOCUMENTED, KEPT, PUBLIC, Fi
 from qashier_contract.clauses.writes import listed
 from qashier_contract.findings import Contains, Counts, Equals, Finding, HasShape, Ordered, StatusIs, Within, expect
 from qashier_contract.history import Exchange, Operation
-from qashier_contract.ledger import Ledger, Listing, ObservedSession, documented, entries_of, is_odd_filter, parse_query
+from qashier_contract.ledger import (
+    Ledger,
+    Listing,
+    ObservedSession,
+    documented,
+    entries_of,
+    is_odd_filter,
+    lasting,
+    parse_query,
+)
 from qashier_contract.places import EACH, At, in_body
 from qashier_contract.statuses import REFUSED, SUCCESS, exactly
-from qashier_contract.values import as_words, differing_paths, is_integer
+from qashier_contract.values import Json, as_words, differing_paths, is_integer
 
 
 def stories_of(*sessions: ObservedSession) -> tuple[Exchange, ...]:
@@ -359,6 +368,8 @@ def cursors_that_make_no_sense_are_refused(ledger: Ledger) -> Findings:
 def an_entry_is_the_session(ledger: Ledger) -> Findings:
     for observed, exchange, place, entry in listed(ledger):
         near = [read for read in observed.reads if not read.overlaps(exchange)]
+        if not observed.reads and observed.born.is_before(exchange):
+            yield from _as_created(observed, exchange, place, entry)
         if not near:
             continue
         read = min(near, key=lambda one: abs(one.number - exchange.number))
@@ -377,6 +388,18 @@ def an_entry_is_the_session(ledger: Ledger) -> Findings:
             yield expect(Equals(shown, in_body(read, *path)), "an entry is the session", *evidence)
         if not paths:
             yield KEPT
+
+
+def _as_created(observed: ObservedSession, exchange: Exchange, place: int, entry: Mapping[str, Json]) -> Findings:
+    """That an entry shows what create returned of a session, and a retrieve would have returned too."""
+    paths = differing_paths(lasting(observed.first), lasting(entry))
+    if any(write.operation is Operation.EXPIRE for write in observed.writes):
+        paths = [path for path in paths if path != ("expires_at",)]  # EXP-8
+    for path in paths[:1]:
+        same = Equals(in_body(exchange, "data", place, *path), in_body(observed.born, *path))
+        yield expect(same, "an entry is the session")
+    if not paths:
+        yield KEPT
 
 
 @clause(

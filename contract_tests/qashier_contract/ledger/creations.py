@@ -54,14 +54,14 @@ class Creations:
         is_open = exchange.wants_a_length or has_repeated_keys(body) or body.startswith(BOM_UTF8)
         if is_open and not self.history.terms.own:
             return Creation(exchange, None, key_was_seen=seen)
+        # What an accepted create has besides was ignored; others may know more of a target than we do.
+        is_ignored = exchange.succeeded and not self.history.terms.others_act
+        unknown_fields = self.history.terms.policy.unknown_fields or ("ignore" if is_ignored else None)
         try:
             found = (
                 *self._header_mistakes(exchange),
                 *oracle.mistakes(
-                    exchange.request.json,
-                    earliest=earliest,
-                    latest=latest,
-                    unknown_fields=self.history.terms.policy.unknown_fields,
+                    exchange.request.json, earliest=earliest, latest=latest, unknown_fields=unknown_fields
                 ),
             )
         except oracle.Open:

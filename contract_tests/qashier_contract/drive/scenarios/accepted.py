@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage, driver
+from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import PRICE, PRODUCT, URLS, altered, creates, long_url, now
 from qashier_contract.history import Capability
 from qashier_contract.values import Json
@@ -55,7 +55,7 @@ _CENTS: Final = (
     oracle.UNIT_AMOUNT_MOST,
 )
 """Amounts that suffer where money passes through a float, or through its decimal form."""
-_TEXTS: Final[Sequence[Mapping[str, Json]]] = (
+TEXTS: Final[Sequence[Mapping[str, Json]]] = (
     {"name": "n"},
     {"name": "n" * oracle.NAME_MOST},
     {"name": "🍜" * oracle.NAME_MOST},
@@ -73,15 +73,17 @@ _TEXTS: Final[Sequence[Mapping[str, Json]]] = (
     {"name": "Set", "description": "two\nlines, \ttab, it's 100%20 a+b \u200b\u00ad\ufeff."},
     {"name": "Set", "description": "two\r\nlines"},
     {"name": "Set", "description": " "},
-    {"name": "Set", "description": "\0, \x1d"},  # open: a store may be unable to keep these
     {"name": "<b>bold</b>"},
     *({"name": "Set", "description": word} for word in ("null", "undefined", "None", "0", "false", "NaN")),
     *({"name": word} for word in ("null", "undefined", "0")),
 )
 
+_CONTROL_CHARACTERS: Final[Mapping[str, Json]] = {"name": "Set", "description": "\0, \x1d"}
+"""Left open: a store may be unable to keep these."""
+
 
 @driver(
-    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=169
+    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=172
 )
 def at_the_limits(context: RunContext) -> None:
     line, account = context.line, context.account
@@ -95,9 +97,10 @@ def at_the_limits(context: RunContext) -> None:
         for one in foreign["line_items"]:
             one["price_data"]["currency"] = code
         account.create(foreign)
-    for text in _TEXTS:
+    account.list(limit=1 + len(_FOREIGN))
+    for text in (*TEXTS, _CONTROL_CHARACTERS):
         context.open(line(**text)).retrieve()
-    account.list(limit=len(_TEXTS))
+    account.list(limit=1 + len(TEXTS))
     context.open(line(), line(name=" last ", description="  of two  "))
     context.open(line(name="first"), line(name=" last "))
     # The same JSON, written in another way.
@@ -106,15 +109,33 @@ def at_the_limits(context: RunContext) -> None:
     account.create(json.dumps(context.body()).encode().replace(b"Kaya", b"\\u004bay\\u0061"))
     account.create(json.dumps(context.body(), indent=2).encode())
     account.create(json.dumps(context.body(context.line(name="Tè 咖啡 🍵")), ensure_ascii=False).encode())
-    account.create(context.body(), chunked=True)
+    account.create(_cut_within_a_character(context), chunked=True)
     # Of a repeated key the last one counts, in our own mock.
     doubled = json.dumps(context.body())
     account.create(b'{"success_url": "x", ' + doubled[1:].encode())
     account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
     _open_with_urls(context)
-    # As much as one request may ask for, each character escaped.
-    texts: dict[str, Json] = {"name": "🍜" * oracle.NAME_MOST, "description": "🍜" * oracle.DESCRIPTION_MOST}
-    context.open(*[line(1, 1, **texts)] * oracle.LINES_MOST).retrieve()
+    account.list(limit=oracle.LIMIT_MOST)
+    # Nearly as much text as one request may have; wherever a body is cut, a character may be cut in two. There is room
+    # for what then takes its place.
+    texts = (
+        (_shifted(oracle.NAME_MOST - 8, n), _shifted(oracle.DESCRIPTION_MOST - 8, n)) for n in range(oracle.LINES_MOST)
+    )
+    longest = context.body(*(line(1, 1, name=name, description=words) for name, words in texts))
+    Opened(account, account.create(json.dumps(longest, ensure_ascii=False).encode())).retrieve()
+    account.list(limit=1)
+
+
+def _shifted(length: int, by: int) -> str:
+    """A text of characters that take four bytes each, but for up to three at its beginning."""
+    return ("x" * (by % 4)).ljust(length, "🍜")
+
+
+def _cut_within_a_character(context: RunContext) -> bytes:
+    """A body whose middle is within a character: there a body is cut that goes out in chunks."""
+    bodies = (context.body(context.line(name="x" * by + "咖" * 200)) for by in range(6))
+    written = (json.dumps(body, ensure_ascii=False).encode() for body in bodies)
+    return next(body for body in written if body[len(body) // 2] & 0xC0 == 0x80)
 
 
 def _baskets(context: RunContext) -> Sequence[Sequence[Json]]:
@@ -174,14 +195,29 @@ def _open_with_urls(context: RunContext) -> None:
 
 
 @creates(
-    "Send fields that the API does not have, in each object of a create: they are ignored or refused.",
+    "Send fields that a create does not have, in each object, some of which its answer has: they are ignored or "
+    "refused.",
     stage=Stage.DEPTH,
-    requests=6,
+    requests=10,
 )
 def what_no_document_names(context: RunContext) -> Iterator[Json]:
     yield {**context.body(), "metadata": {"order": "1"}}
     for path in (("line_items", 0), PRICE, PRODUCT):
         yield altered(context.body(), "red", *path, "colour")
+    # What the server decides, whoever asks for something else.
+    yield {**context.body(), "status": "complete", "payment_status": "paid"}
+    earlier = context.open().exchange.object
+    yield {
+        **context.body(),
+        **{name: earlier.get(name) for name in ("id", "url")},
+        "object": "payment",
+        "mode": "subscription",
+        "currency": context.second_currency,
+        "amount_total": 1,
+        "created": 1_600_000_000,
+    }
+    line = {"amount_total": 1, "currency": context.second_currency, "description": "Something else"}
+    yield context.body({**context.line(), **line})
 
 
 @driver(

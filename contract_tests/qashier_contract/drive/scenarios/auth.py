@@ -133,6 +133,7 @@ def two_accounts(context: RunContext) -> None:
     mine, theirs = context.open(key=key), context.open(account=other, key=key)
     if mine.id is None or theirs.id is None:
         return
+    mine.retrieve()
     mine.retrieve(by=other)
     mine.expire(by=other)
     other.list(limit=100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qashier_contract import oracle
 from qashier_contract.drive import RunContext, Stage, driver
+from qashier_contract.drive.scenarios.accepted import TEXTS
 from qashier_contract.drive.scenarios.scenario import URLS, long_url, now
 from qashier_contract.history import Capability
 from qashier_contract.values import Json
@@ -88,10 +89,10 @@ def events(context: RunContext) -> None:
 
 
 @driver(
-    "End sessions that are free, long, tried before, or opened with a key, and read what events that made.",
+    "End sessions that are free, long, odd, tried before, or opened with a key, and read what events that made.",
     needs=[Capability.EVENTS, Capability.PAY],
     stage=Stage.DEPTH,
-    requests=31,
+    requests=37,
 )
 def further_events(context: RunContext) -> None:
     # Many lines are told as well; the key that is told is that of the request that ended the session.
@@ -103,6 +104,12 @@ def further_events(context: RunContext) -> None:
     if long:
         long.expire(key=context.key("-MiXed.Case"))
         long.retrieve()
+    # Odd texts, the largest amount, and another currency, which the account may not charge.
+    foreign = context.line(1253, 3)
+    foreign["price_data"]["currency"] = context.second_currency
+    most = context.line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST)
+    for basket in ([context.line(**text) for text in TEXTS], [most], [foreign]):
+        context.open(*basket).pay()
     # What failed before it expired is over as well.
     tried = context.open()
     tried.pay("failed")

@@ -51,7 +51,7 @@ def headers_in_lower_case(context: RunContext) -> None:
     context.account.list(limit=3)
 
 
-@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=43)
+@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=45)
 def the_wrong_door(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID
@@ -83,7 +83,7 @@ def the_wrong_door(context: RunContext) -> None:
     context.account.create(marked, headers=(("Content-Type", "application/json; charset=utf-8"),))
     for media_type in ("Application/JSON", "", 'application/json; charset="utf-8"'):
         context.account.create(_json(context), headers=(("Content-Type", media_type),))
-    nearly = [UNKNOWN_ID, "nosuch", session_id + "x", session_id[:-1], session_id + " "]
+    nearly = [UNKNOWN_ID, "nosuch", session_id + "x", session_id[:-1], session_id + " ", "%"]
     if not re.fullmatch(_UUID, session_id):
         nearly.append(session_id.swapcase())
     for unknown in nearly:

@@ -17,7 +17,7 @@ _SIGNS: Final = "".join(sign for sign in map(chr, range(33, 127)) if not sign.is
 """Every sign of printable ASCII."""
 
 
-@driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=58)
+@driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=62)
 def keys_that_come_again(context: RunContext) -> None:
     account = context.account
     key = context.key("-Case")
@@ -91,12 +91,18 @@ def _after_refusals(context: RunContext, first: Opened, stem: str) -> None:
         last = context.key()
         first.expire(key=last)
         account.expire(UNKNOWN_ID, key=last)
+        account.create(without(context.body(), "success_url"), key=last)
         right.retrieve()
         right.expire(key="x" * 30 + stem[:226])
         right.retrieve()
         right.expire(key=last)
         right.retrieve()
         right.expire(key=last)
+        # Nor does one of another operation.
+        free = context.key()
+        first.expire(key=free)
+        account.expire(UNKNOWN_ID, key=free)
+        account.create(context.body(), key=free)
 
 
 def _baskets(context: RunContext) -> Iterator[Json]:

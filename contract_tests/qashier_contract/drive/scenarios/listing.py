@@ -94,7 +94,7 @@ def lists(context: RunContext) -> None:
 @driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
-    requests=66,
+    requests=68,
 )
 def lists_further(context: RunContext) -> None:
     account = context.account
@@ -131,7 +131,7 @@ def lists_further(context: RunContext) -> None:
     account.list(created_gt=start, starting_after=newest, limit=9)
     account.list(created_lt=last, ending_before=oldest, limit=9)
     account.list(status="open", limit=2, created_gte=middle)
-    for unknown in (oldest + "x", ""):
+    for unknown in (oldest + "x", "", "%"):
         account.list(starting_after=unknown)
         account.list(ending_before=unknown)
     account.list(starting_after=UNKNOWN_ID, status="open")
