@@ -15,6 +15,7 @@ from email.message import Message
 from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Final
+from unicodedata import decimal
 from urllib.parse import quote, urljoin
 
 from qashier_contract.addresses import joined, parts_of
@@ -37,6 +38,7 @@ class Page(HTMLParser):
     """Words of a button that surely does."""
     _UNREAD = frozenset({"checkbox", "color", "file", "hidden", "image", "password", "radio"})
     """Inputs whose value nobody reads."""
+    _FRAMES = frozenset({"embed", "frame", "iframe", "object"})
     _SILENT = frozenset({"script", "style", "noscript"})
     _INERT = frozenset({"iframe", "noembed", "noframes", "template", "textarea", "title", "xmp"})
     """What a browser takes for text, or keeps for later: nobody sees or presses what is in there."""
@@ -63,7 +65,8 @@ class Page(HTMLParser):
         """What carries a `data-testid`: its attributes, and `form`, the number of the form it is in."""
         self.buttons: list[dict[str, str]] = []
         """What sends a form and can be seen: its attributes, `form`, and the `text` on it."""
-        self.has_script = False
+        self.may_show_more = False
+        """Whether a script draws something, or a frame shows a page of its own: neither is read."""
         self._words: list[str] = []
         self._is_one_word = False
         """Whether what comes next belongs to the last word: a line may end there."""
@@ -104,8 +107,10 @@ class Page(HTMLParser):
 
     @staticmethod
     def as_shown(text: str) -> str:
-        """A text as a browser shows it, but for where lines end: a soft hyphen is seen only there."""
-        return " ".join(text.replace("\u00ad", "").split())
+        """A text as a browser shows it, digits as ASCII, but for where lines end: a soft hyphen is seen only there."""
+        if not text.isascii():
+            text = re.sub(r"\d", lambda digit: str(decimal(digit[0])), text.replace("\u00ad", ""))
+        return " ".join(text.split())
 
     @staticmethod
     def sent_by(form: Mapping[str, str], button: Mapping[str, str]) -> dict[str, str]:
@@ -179,6 +184,8 @@ class Page(HTMLParser):
             or "hidden" in attributes
             or "display:none" in attributes.get("style", "").replace(" ", "")
         )
+        is_drawn = tag == "script" or (tag in self._FRAMES and not self._hidden)
+        self.may_show_more = self.may_show_more or (is_drawn and not self._inert)
         if self._inert or tag in self._INERT:
             if not self._inert or tag == self._inert[-1] == "template":
                 self._is_typed = tag == "textarea" and not hides
@@ -187,7 +194,6 @@ class Page(HTMLParser):
             return
         while self._stack and self._ends(tag, self._stack[-1][0]):
             self._pop()
-        self.has_script = self.has_script or tag == "script"
         if tag == "form":
             self._form = len(self.forms)
             action = self._joined(self._base, attributes["action"]) if attributes.get("action") else self.url
@@ -450,7 +456,7 @@ def is_certain_to_confirm(page: Page, act: str) -> bool:
     here = parts_of(page.url)
     others = [link for link in page.links if parts_of(link).netloc == here.netloc and parts_of(link).path != here.path]
     button = page.confirmation(act)
-    return button is not None and page.is_certain(button) and not others and not page.has_script
+    return button is not None and page.is_certain(button) and not others and not page.may_show_more
 
 
 def as_followed(url: str) -> str:

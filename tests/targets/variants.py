@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import threading
@@ -37,6 +38,9 @@ INERT: Final = (
     "<a data-testid=back href=/later>Back</a></template><textarea hidden><form method=post></textarea>"
 )
 """What a browser shows nobody, though it looks like forms and links."""
+
+
+ARABIC: Final = {ord(str(digit)): chr(0x660 + digit) for digit in range(10)} | {ord("."): "\u066b", ord(","): "\u066c"}
 
 
 def with_password(inner: Inner, value: str) -> tuple[str, str, str]:
@@ -103,7 +107,30 @@ def short_ids() -> Tampering:
 
 
 def long_ids() -> Tampering:
-    return replaced("new_id", lambda _: f"cs_test_{secrets.token_hex(150)}Aa")
+    """Long ids, of whatever a path may hold as it is (RFC 3986, `pchar`)."""
+    return replaced("new_id", lambda _: f"cs_test_~!$&'()*+,;=:@-.{secrets.token_hex(150)}Aa")
+
+
+def first_of_a_key(inner: Inner, body: bytes) -> Any:
+    """Of a key that an object has twice the first one counts."""
+    inner(body)
+    return json.loads(body, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+
+
+def no_failed_payment(inner: Inner, account: Account, method: str, path: str, request: Request) -> Any:
+    """The control API lets a customer pay, and nothing else."""
+    if path.endswith("/pay") and json.loads(request.body).get("outcome", "succeeded") != "succeeded":
+        raise invalid("The outcome must be succeeded.", "outcome")
+    return inner(account, method, path, request)
+
+
+def at_checkout(inner: Inner, request: Request) -> Answer:
+    """Hosted pages stand at the path of the API's parent, as pages do."""
+    if request.path == "/checkout":
+        session_id = dict(parse_qsl(request.query)).get("session", "")
+        request = Request(request.method, f"/pay/{session_id}", request.headers, request.body)
+    answer: Answer = inner(request)
+    return answer
 
 
 def now_and_then() -> Tampering:
@@ -451,6 +478,14 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "unknown fields refused": both(wrapped("create", refuses_others), wrapped("object", refuses_others_of_lines)),
     "short ids": fresh(short_ids),
     "long ids": fresh(long_ids),
+    "the first of a key given twice": wrapped("parsed", first_of_a_key),
+    "no failed payments": wrapped("controlled", no_failed_payment),
+    "pages at the parent path": both(
+        wrapped("respond", at_checkout),
+        result("page_url", lambda url: url.replace("/pay/", "/checkout?session=")),
+    ),
+    "digits of another script": result("price", lambda text: text.translate(ARABIC)),
+    "the order in a frame": result("drawn", lambda text: re.sub("<p>.*</ul>", "<iframe src=/order></iframe>", text)),
     "one unusual currency": setting(currencies=frozenset({"KWD"})),
     "one currency": setting(currencies=frozenset({"MYR"})),
     "clock 9 s off": replaced("new_account", lambda: Account(offset_s=9)),
@@ -554,6 +589,10 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "problem documents",
         "quotes of addresses encoded",
         "control characters refused",
+        "the first of a key given twice",
+        "pages at the parent path",
+        "digits of another script",
+        "no failed payments",
         "pages that ask to confirm three times",
     ),
     "company": (
@@ -586,7 +625,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
     ),
     "limits": (
         *("429 now and then", "one clock for all accounts", "one currency"),
-        *("pages that ask to choose", "payments that go on in an app"),
+        *("pages that ask to choose", "payments that go on in an app", "the order in a frame"),
     ),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button"),

@@ -20,7 +20,7 @@ from qashier_contract.places import EACH, At, Part, Sum, asked_in, in_body
 from qashier_contract.statuses import NO_ERROR, REFUSED, SUCCESS, exactly
 from qashier_contract.values import Json, is_integer, is_of_type
 
-_PATH_SAFE: Final = r"[A-Za-z0-9._~:@-]+"
+_PATH_SAFE: Final = r"[A-Za-z0-9._~!$&'()*+,;=:@-]+"
 _HOST: Final = r"(\[[0-9a-f:.]+\]|[^\x00-\x20\x7f\ud800-\udfff/?#:@%<>\\^`{|}\[\]]+)"
 _PORT: Final = r"(:(\d{0,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
 _ADDRESS: Final = rf"(?is)https?://([^/?#\s@]*@)?{_HOST}{_PORT}([/?#].*)?"
@@ -237,7 +237,7 @@ def _has_a_form(ledger: Ledger) -> Findings:
     """Where the pages of some open sessions have a form to pay, those of all have one."""
     pages = []
     for observed, exchange, page, _ in views(ledger, "open"):
-        if exchange.page_act == "view" and not page.has_script:
+        if exchange.page_act == "view" and not page.may_show_more:
             pages.append(expect(Counts(At(exchange, Part.FORMS), 1), "other open pages have one", observed.born))
     if any(page.holds for page in pages):
         yield from pages

@@ -43,7 +43,7 @@ def the_hosted_page(context: RunContext) -> None:
         shown = session.view()
         session.retrieve()
     page = page_of(shown) if shown is not None else None
-    if page is None or (not page.forms and page.has_script):
+    if page is None or (not page.forms and page.may_show_more):
         context.recorder.withdraw(PAGE)  # nothing to read without a browser
         return
     if not without.has("pay-card", shown):

@@ -18,7 +18,7 @@ from qashier_contract.ledger.replays import Replays
 from qashier_contract.ledger.sessions import ObservedSession, Sessions, act_of
 from qashier_contract.ledger.shown import Shown
 from qashier_contract.page import destination
-from qashier_contract.values import Json
+from qashier_contract.values import Json, has_repeated_keys
 
 _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
     "open": lambda state: state,
@@ -87,11 +87,13 @@ class States:
 
     def initial(self, observed: ObservedSession) -> oracle.State:
         """How the session must have begun: by its request, or by what was shown where the request is odd."""
-        body = observed.born.request.json
+        request, shown = observed.born.request, observed.first.get("amount_total")
         try:
-            total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in body["line_items"])
+            total = sum(line["price_data"]["unit_amount"] * line["quantity"] for line in request.json["line_items"])
         except (KeyError, TypeError):
-            total = observed.first.get("amount_total")
+            total = shown
+        if total != shown and has_repeated_keys(request.body or b""):  # which of two is taken is left open
+            total = shown
         return oracle.opened(total if isinstance(total, int) else 1)
 
     def _by_clock(

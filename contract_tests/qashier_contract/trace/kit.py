@@ -241,6 +241,7 @@ _IMPORTS: Final[Mapping[str, str]] = {
     r"BaseHTTPRequestHandler": "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer",
     r"Barrier\(": "from threading import Barrier",
     r"Condition\(": "from threading import Condition, Thread",
+    r"decimal\(": "from unicodedata import decimal",
     r"pairwise\(": "from itertools import pairwise",
     r"Mapping\[": "from collections.abc import Mapping",
     r"Counter\[": "from collections import Counter",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from qashier_contract.addresses import parts_of
 from qashier_contract.drive import RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, creates
 from qashier_contract.history import SESSIONS_PATH, Credentials
@@ -57,8 +58,10 @@ def the_wrong_door(context: RunContext) -> None:
     session_id = opened.id or UNKNOWN_ID
     own = f"{SESSIONS_PATH}/{session_id}"
     send = context.target.send
+    page = parts_of(opened.url or "").path
     for path in ("/", "/checkout", "/checkout/session", "/checkout/sessionsx", f"{own}/pay", f"{own}/expire/now"):
-        send("GET", path)
+        if path != page:  # `/checkout?session=ID` is the usual address of a hosted page
+            send("GET", path)
     send("POST", f"{own}/cancel")
     for method, path in (
         ("DELETE", SESSIONS_PATH),
