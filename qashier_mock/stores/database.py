@@ -43,8 +43,7 @@ class AccountRow:
     @classmethod
     def of(cls, found: Sequence[Row], account: AccountId) -> AccountRow:
         """What `READ_ACCOUNT` found."""
-        known = rows.read(_unpack_account, found, account)
-        return known[0] if known else cls()
+        return rows.read(_unpack_account, found[0], account) if found else cls()
 
 
 def _unpack_account(row: Row, _account: AccountId) -> AccountRow:

@@ -7,7 +7,7 @@ object, so that a field with a default can be added without a migration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from enum import EnumType
 from functools import cache
@@ -29,14 +29,14 @@ Unpack = Callable[[Row, AccountId], T]
 """Makes a value of an account from a row."""
 
 
-def read(unpack: Unpack[T], found: Iterable[Row], account: AccountId) -> Sequence[T]:
-    """The values of an account that rows hold.
+def read(unpack: Unpack[T], row: Row, account: AccountId) -> T:
+    """The value of an account that a row holds.
 
     Raises:
-        StoreUnavailable: One holds none. The store is damaged; that is no mistake of a request.
+        StoreUnavailable: It holds none. The store is damaged; that is no mistake of a request.
     """
     try:
-        return tuple([unpack(row, account) for row in found])
+        return unpack(row, account)
     except (LookupError, TypeError, ValueError) as error:
         raise StoreUnavailable(
             f"A row of the store is damaged ({unpack.__name__}: {type(error).__name__}). Put back a copy of the "

@@ -176,7 +176,7 @@ class SqlTransaction(SqlUnit):
             "WHERE account = ? AND worker IS NULL AND due <= ? ORDER BY due, id LIMIT ?) RETURNING body",
             *(self.worker, self.row.number, self.row.number, now, limit),
         )
-        return sorted(rows.read(rows.unpack_delivery, found, self.account), key=attrgetter("due", "id"))
+        return sorted(self._read(rows.unpack_delivery, found), key=attrgetter("due", "id"))
 
     async def is_claimed(self, delivery_id: str) -> bool | None:
         found = await self._all("SELECT worker FROM mock_deliveries WHERE account = ? AND id = ?", delivery_id)
@@ -276,18 +276,21 @@ class SqlTransaction(SqlUnit):
         while True:
             beyond = f" AND ({by}) > ({_marks(last)})" if last else ""
             some = await self._all(f"{sql}{beyond} ORDER BY {by} LIMIT {AT_ONCE}", *values, *last)
-            found += rows.read(unpack, some, self.account)
+            found += self._read(unpack, some)
             if len(some) < AT_ONCE:
                 return tuple(found)
             last = some[-1][-len(by.split(", ")) :]
             await asyncio.sleep(0)
 
     async def _every(self, unpack: Unpack[T], sql: str, *values: Any) -> Sequence[T]:
-        return rows.read(unpack, await self._all(sql, *values), self.account)
+        return tuple(self._read(unpack, await self._all(sql, *values)))
 
     async def _first(self, unpack: Unpack[T], sql: str, *values: Any) -> T | None:
-        found = rows.read(unpack, await self._all(sql, *values), self.account)
-        return found[0] if found else None
+        found = await self._all(sql, *values)
+        return rows.read(unpack, found[0], self.account) if found else None
+
+    def _read(self, unpack: Unpack[T], found: Sequence[rows.Row]) -> list[T]:
+        return [rows.read(unpack, row, self.account) for row in found]
 
     async def _one(self, sql: str, *values: Any) -> int | None:
         """The one number that a query finds, or None."""

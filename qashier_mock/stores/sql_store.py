@@ -127,7 +127,8 @@ class SqlStore(Store):
 
     async def journal(self, account: AccountId, *, most: int = CAPACITY) -> Sequence[JournalEntry]:
         await self._write_requests()
-        return rows.read(rows.unpack_entry, reversed(await self._run(_READ, account, most)), account)
+        found = await self._run(_READ, account, most)
+        return tuple([rows.read(rows.unpack_entry, row, account) for row in reversed(found)])
 
     def _drop_requests(self, account: AccountId) -> None:
         self._requests = deque([each for each in self._requests if each[0] != account], _MOST_WAITING)

@@ -119,8 +119,6 @@ class SqliteStore(SqlStore):
             self._kept.pop(account, None)
         return found
 
-    # the connection
-
     def connection(self, account: AccountId | None = None, *, key: str | None = None) -> Self:  # noqa: ARG002
         return self  # nobody is to be waited for, as a transaction never suspends
 
