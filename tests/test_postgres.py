@@ -17,7 +17,7 @@ from qashier_mock.core.lifecycle import Trigger
 from qashier_mock.core.model import CheckoutSession, Status
 from qashier_mock.core.paging import ListQuery
 from qashier_mock.core.sources import ManualClock
-from qashier_mock.stores.postgres import PostgresStore
+from qashier_mock.stores.postgres import CONNECTIONS, PostgresStore
 
 pytest_plugins = ["store_fixtures"]
 pytestmark = pytest.mark.asyncio
@@ -110,6 +110,24 @@ async def test_readers_at_the_same_time_expire_a_session_once(processes: Process
     found = await asyncio.gather(*(mocks[each % 3].service.find(session.id) for each in range(12)))
     assert {each and each[1].status for each in found} == {Status.EXPIRED}
     assert len(await mocks[0].accounts.events(ONE)) == 1
+
+
+async def test_a_command_that_is_cancelled_while_it_is_undone_holds_nobody_up(processes: Processes) -> None:
+    mock = await processes.start()
+    await mock.create()
+
+    async def undone() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        async with mock.store.transaction(ONE) as tx:
+            await tx.change()
+            task.cancel()
+            raise ValueError
+
+    for _ in range(CONNECTIONS + 1):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(undone())
+    await mock.create()
 
 
 async def test_requests_of_all_processes_stand_in_one_journal(processes: Processes) -> None:

@@ -223,13 +223,15 @@ class _PostgresConnection:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not issubclass(kind, Exception):
-            await self._connection.close()  # it may be in the middle of a statement
-        elif self._is_within():
-            with suppress(psycopg.Error):  # the database undoes it when the connection ends
-                await self._connection.rollback()
-        self._turn.release()
-        await self._pool.give(self._connection)
+        try:
+            if kind is not None and not issubclass(kind, Exception):
+                await self._connection.close()  # it may be in the middle of a statement
+            elif self._is_within():
+                with suppress(psycopg.Error):  # the database undoes it when the connection ends
+                    await self._connection.rollback()
+        finally:
+            self._turn.release()
+            await self._pool.give(self._connection)
 
     async def enter(self, account: AccountId, *, reading: bool, long: bool) -> tuple[AccountRow, bool]:
         await self.__aenter__()
