@@ -32,8 +32,7 @@ def open_store(url: str) -> Store:
         from qashier_mock.stores.postgres import PostgresStore  # noqa: PLC0415 - needs the extra
 
         return PostgresStore(url)
-    scheme = url.partition(":")[0]
-    raise StoreUrlError(f"a store is memory, sqlite:///FILE or postgresql://…, not {scheme}:…")
+    raise StoreUrlError(f"a store is memory, sqlite:///FILE or postgresql://…, not {url.partition(':')[0]}:…")
 
 
 def _file(url: str) -> Path:

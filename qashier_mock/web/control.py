@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 from qashier_mock.accounts import AccountService
 from qashier_mock.clocks import Clocks
-from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.model import AccountId, EventType
 from qashier_mock.pipeline.exchange import Call
 from qashier_mock.pipeline.garbage import let_go
@@ -79,7 +78,7 @@ class ControlHandlers:
         )
 
     async def deliver_event(self, call: Call, *, id: str) -> Reply:  # noqa: A002
-        return await _attempts(await self._dispatcher.resend(call.principal, id))
+        return await _list(await self._dispatcher.resend(call.principal, id), wire.attempt_to_json)
 
     async def list_webhook_endpoints(self, call: Call) -> Reply:
         return await _list(await self._accounts.endpoints(call.principal), wire.endpoint_to_json)
@@ -96,11 +95,11 @@ class ControlHandlers:
         return Reply(204)
 
     async def list_deliveries(self, call: Call) -> Reply:
-        return await _attempts(await self._accounts.attempts(call.principal))
+        return await _list(await self._accounts.attempts(call.principal), wire.attempt_to_json)
 
     async def flush_deliveries(self, call: Call) -> Reply:
         """Attempt all that is due, and wait for the result."""
-        return await _attempts(await self._dispatcher.flush(call.principal))
+        return await _list(await self._dispatcher.flush(call.principal), wire.attempt_to_json)
 
     # faults
 
@@ -160,7 +159,3 @@ async def _list(values: Sequence[_T], to_json: Callable[[_T], wire.Json]) -> Rep
     del values
     let_go([had])
     return Reply(200, written)
-
-
-async def _attempts(attempts: Sequence[Attempt]) -> Reply:
-    return await _list(attempts, wire.attempt_to_json)
