@@ -183,10 +183,10 @@ class Load:
             return await self.service.retrieve(*next(drawn), "req_1")
 
         async def first_page() -> object:
-            return await self.service.list_sessions(next(drawn)[0], ListQuery())
+            return await self.service.list_sessions(next(drawn)[0], ListQuery(10))
 
         async def page_after_the_oldest() -> object:
-            return await self.service.list_sessions(first, ListQuery(ending_before=oldest))
+            return await self.service.list_sessions(first, ListQuery(10, ending_before=oldest))
 
         async def expire() -> object:
             account, session_id = next(expiring)
@@ -194,10 +194,12 @@ class Load:
             return await self.service.expire(account, session_id, RequestRef("req_2", f"expire-{session_id}"))
 
         async def page_of_a_status() -> object:
-            return await self.service.list_sessions(next(drawn)[0], ListQuery(status=Status.EXPIRED))
+            return await self.service.list_sessions(next(drawn)[0], ListQuery(10, status=Status.EXPIRED))
 
         async def page_of_a_time() -> object:
-            return await self.service.list_sessions(next(drawn)[0], ListQuery(created=CreatedRange(since, since + 2)))
+            return await self.service.list_sessions(
+                next(drawn)[0], ListQuery(10, created=CreatedRange(since, since + 2))
+            )
 
         commands: Sequence[Callable[[], Awaitable[object]]] = (
             create,

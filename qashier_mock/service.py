@@ -104,7 +104,7 @@ class CheckoutService:
         """Open a session. A remembered idempotency key gets its first answer again and opens none.
 
         Raises:
-            ExpiresAtOutOfRange, CurrencyMixed: Rules of creation (CRE-7, CRE-13).
+            ExpiresAtOutOfRange, CurrencyMixed, CurrencyUnavailable: Rules of creation (CRE-7, CRE-13).
             IdempotencyKeyReused: The key came with another request, and the policy or strict mode refuses that.
             IdempotencyKeyInUse: A request with the key is under way, and the policy refuses to wait for it.
         """

@@ -1,4 +1,4 @@
-"""Webhooks on their way: the dispatcher that empties the outboxes."""
+"""What happens while nobody asks: the dispatcher empties the outboxes, and expires what is due."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
 
 
 class Dispatcher:
-    """Sends what the outboxes hold: in the background as time passes, and on demand."""
+    """Sends what the outboxes hold and expires what is overdue, in the background as time passes and on demand."""
 
     def __init__(
         self,

@@ -258,7 +258,7 @@ def test_a_page_of_ten_thousand_sessions_is_no_more_work_than_one_of_a_hundred()
     assert all(more <= less * 1.5 for less, more in zip(few, many, strict=True)), (few, many)
 
 
-@pytest.mark.parametrize("query", [ListQuery(starting_after="cs_gone"), ListQuery(ending_before="cs_gone")])
+@pytest.mark.parametrize("query", [ListQuery(10, starting_after="cs_gone"), ListQuery(10, ending_before="cs_gone")])
 def test_an_unknown_cursor_begins_at_the_newest_and_keeps_the_filters(query: ListQuery) -> None:
     store = MemoryStore()
     service, clock = make_service(store=store)

@@ -52,12 +52,12 @@ def test_lis_5_6_and_12_a_cursor_leaves_what_lies_beyond_it_even_outside_the_int
 ) -> None:
     interval = Interval(first, end, newest_first=True)
     inside = range(first, end)
-    after = interval.after_cursor(ListQuery(starting_after="x"), cursor)
-    before = interval.after_cursor(ListQuery(ending_before="x"), cursor)
+    after = interval.after_cursor(ListQuery(10, starting_after="x"), cursor)
+    before = interval.after_cursor(ListQuery(10, ending_before="x"), cursor)
     assert list(range(after.first, after.end)) == [each for each in inside if each < cursor]
     assert list(range(before.first, before.end)) == [each for each in inside if each > cursor]
     assert (after.newest_first, before.newest_first) == (True, False)
-    assert interval.after_cursor(ListQuery(), None) is interval
+    assert interval.after_cursor(ListQuery(10), None) is interval
 
 
 @dataclass
@@ -206,9 +206,9 @@ def test_lis_13_cursors_are_told_apart() -> None:
     service, _ = make_service()
     session = drive(service.create(ACCOUNT, order(), request()))[0]
     with pytest.raises(CursorsExclusive):
-        drive(service.list_sessions(ACCOUNT, ListQuery(starting_after=session.id, ending_before=session.id)))
+        drive(service.list_sessions(ACCOUNT, ListQuery(10, starting_after=session.id, ending_before=session.id)))
     with pytest.raises(CursorUnknown, match="starting_after") as refused:
-        drive(service.list_sessions(ACCOUNT, ListQuery(starting_after="cs_test_2")))
+        drive(service.list_sessions(ACCOUNT, ListQuery(10, starting_after="cs_test_2")))
     assert refused.value.param == "starting_after"
     with pytest.raises(CursorUnknown, match="ending_before"):
-        drive(service.list_sessions(ACCOUNT, ListQuery(ending_before="cs_test_2")))
+        drive(service.list_sessions(ACCOUNT, ListQuery(10, ending_before="cs_test_2")))

@@ -68,7 +68,7 @@ async def test_a_machine_whose_clock_is_behind_does_not_disturb_the_order(proces
     second = await behind.create()
     assert second.created == first.created == NOW
     third = await ahead.create()
-    page = await behind.service.list_sessions(ONE, ListQuery())
+    page = await behind.service.list_sessions(ONE, ListQuery(10))
     assert [each.id for each in page.sessions] == [third.id, second.id, first.id]
 
 
@@ -98,7 +98,7 @@ async def test_reading_waits_for_nobody(processes: Processes) -> None:
     async with one.store.transaction(ONE) as tx:
         (await tx.change()).profile = tx.state.profile
         assert (await other.service.retrieve(ONE, session.id, "req_2"))[0] == session
-        assert (await other.service.list_sessions(ONE, ListQuery())).sessions == (session,)
+        assert (await other.service.list_sessions(ONE, ListQuery(10))).sessions == (session,)
         async with other.store.transaction(ONE, reading=True) as reading:
             assert not reading.state.faults
 

@@ -148,7 +148,7 @@ async def test_nobody_waits_for_webhooks_of_what_expires_while_a_clock_is_moved(
     monkeypatch.setattr(one.dispatcher, "_try", hang)
     moving = asyncio.create_task(one.clocks.advance(ONE, by=86_400))
     await begun.wait()
-    page = await asyncio.wait_for(other.service.list_sessions(ONE, ListQuery()), 10)
+    page = await asyncio.wait_for(other.service.list_sessions(ONE, ListQuery(10)), 10)
     assert [each.status for each in page.sessions] == [Status.EXPIRED] * 5
     going_on.set()
     assert len(await moving) == 5

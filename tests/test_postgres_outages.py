@@ -258,9 +258,9 @@ async def test_a_commit_whose_answer_is_lost_is_repeated_by_its_key(database: Pl
             await mock.create(key="order-1")
         wire.answers_no_commit = False
         await wire.connect()
-        (there,) = (await mock.service.list_sessions(ONE, ListQuery())).sessions
+        (there,) = (await mock.service.list_sessions(ONE, ListQuery(10))).sessions
         assert await mock.create(key="order-1") == there
-        assert len((await mock.service.list_sessions(ONE, ListQuery())).sessions) == 1
+        assert len((await mock.service.list_sessions(ONE, ListQuery(10))).sessions) == 1
         await store.close()
 
 

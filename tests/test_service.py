@@ -94,7 +94,7 @@ def test_every_command_sweeps_first(command: str) -> None:
     elif command == "retrieve":
         drive(service.retrieve(ACCOUNT, other, "req_1"))
     elif command == "list":
-        assert drive(service.list_sessions(ACCOUNT, ListQuery(status=Status.EXPIRED))).sessions[0].id == overdue
+        assert drive(service.list_sessions(ACCOUNT, ListQuery(10, status=Status.EXPIRED))).sessions[0].id == overdue
     elif command == "expire":
         drive(service.expire(ACCOUNT, other, request()))
     elif command == "apply":
@@ -147,7 +147,7 @@ def test_a_session_that_is_not_the_accounts_is_not_found(service: CheckoutServic
 def test_a_refused_create_adds_nothing(service: CheckoutService) -> None:
     with pytest.raises(ExpiresAtOutOfRange):
         create(service, life=1)
-    assert drive(service.list_sessions(ACCOUNT, ListQuery())).sessions == ()
+    assert drive(service.list_sessions(ACCOUNT, ListQuery(10))).sessions == ()
 
 
 def test_sessions_share_what_is_the_same_for_many() -> None:

@@ -150,7 +150,7 @@ def run(_name: str, arguments: Sequence[str]) -> int:
         set_up_logging(options.log_format)
         address = url_of(listener, scheme="http" if tls is None else "https")
         if options.data == EXAMPLES:
-            snapshot = _example_account((options.public_url or address).rstrip("/"))
+            snapshot = _example_account(options.public_url or address)
         ready = partial(tell_ready, address, options.log_format)
         make_app = partial(_compose, options, secret, address)
         if options.workers == 1:

@@ -1,4 +1,7 @@
-"""Idempotency keys: run a request, replay its answer, or refuse it; a memory of 24 hours (IDM-1 to IDM-9)."""
+"""Idempotency keys: run a request, replay its answer, or refuse it; a memory of 24 hours (IDM-1 to IDM-4, IDM-9).
+
+`service.py` decides when a key is asked for (IDM-5), and remembers successes alone (IDM-8).
+"""
 
 from __future__ import annotations
 

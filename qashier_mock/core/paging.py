@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from qashier_mock.core.model import CheckoutSession, Status, value
-
-DEFAULT_LIMIT: Final = 10
 
 T = TypeVar("T")
 
@@ -42,7 +40,7 @@ class CreatedRange:
 class ListQuery:
     """A list request: at most `limit` (1 to 100) sessions beyond a cursor, of one status, created in a range."""
 
-    limit: int = DEFAULT_LIMIT
+    limit: int
     starting_after: str | None = None
     ending_before: str | None = None
     status: Status | None = None

@@ -3,8 +3,9 @@
 Connexion loads the documents, builds the operation models, resolves the handlers and is the shell of the app; what one
 request needs is compiled once, at start, because Connexion would work it out again for each request.
 
-A request is refused in this order: unknown path 404, method 405, credentials, size 413, media type 415, parameters and
-body 400. Whatever is refused or fails goes through `Hooks.render_error`.
+A request is refused in this order: unknown path 404, method 405, credentials, a planned fault, size 413, media type
+415, parameters and body 400, what `Hooks.admit` refuses. What depends on an account's state is refused after that, by
+the handler. Whatever is refused or fails goes through `Hooks.render_error`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from qashier_mock.core.model import (
     Status,
     WebhookEndpoint,
 )
-from qashier_mock.core.paging import DEFAULT_LIMIT, CreatedRange, ListQuery, Page
+from qashier_mock.core.paging import CreatedRange, ListQuery, Page
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def parse_line(line: Json) -> LineItem:
 
 def parse_list_query(
     *,
-    limit: int = DEFAULT_LIMIT,
+    limit: int,
     starting_after: str | None = None,
     ending_before: str | None = None,
     status: str | None = None,

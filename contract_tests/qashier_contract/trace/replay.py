@@ -26,6 +26,7 @@ from qashier_contract.trace.units import Units
 from qashier_contract.verdicts import ClauseReport, Result, SentAgain, Violation
 
 _FEW: Final = 6
+"""Up to so many requests a sequence is short."""
 _MOST_CONFIRMED: Final = 2
 """How often a short sequence is sent again after it broke the clause."""
 _MOST_REPEATS: Final = 8
