@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from qashier_contract.history import Exchange, Recorder, Reply, Terms
+from qashier_contract.pace import RELOADS_S
 from qashier_contract.page import Page, to_confirm
+from qashier_contract.refresh import refresh_of
 from qashier_contract.target import Account, Key, Target
 from qashier_contract.trace.sending import press
 
@@ -175,3 +178,60 @@ def test_a_page_that_is_shown_again_asks_for_no_confirmation() -> None:
     )
     assert to_confirm(first, "pay-card", again) is None
     assert to_confirm(first, "pay-card", other) == other.buttons[0]
+
+
+def led_on(*pages: tuple[str, str]) -> list[Exchange]:
+    """What a customer is shown who opens the first page: texts, with their `Refresh`; the last one again and again."""
+    recorder, left = Recorder(Terms()), [*pages]
+
+    def carry(*_: Any) -> tuple[Reply | None, str | None]:
+        return replied(*(left.pop(0) if len(left) > 1 else left[0])), None
+
+    target = Target("http://127.0.0.1", [Key("sk_test_a")], recorder=recorder, transport=carry)
+    Account(target, 0).view("cs_test_1", URL)
+    return recorder.exchanges
+
+
+def replied(refresh: str, text: str) -> Reply:
+    headers = (("content-type", "text/html"), *((("refresh", refresh),) if refresh else ()))
+    return Reply(status=200, headers=headers, body=text.encode())
+
+
+def shown(refresh: str, text: str) -> Exchange:
+    """A page as a customer is shown it."""
+    (seen,) = led_on(("", ""))
+    return replace(seen, reply=replied(refresh, text))
+
+
+@pytest.mark.parametrize(
+    ("told", "leads_to"),
+    [
+        ("1", (1, URL)),
+        (" 0.5 ; ", (0, URL)),
+        ("0; url=/pay/2", (0, "http://127.0.0.1/pay/2")),
+        ("5;URL='?step=2'", (5, "http://127.0.0.1/pay/cs_test_1?step=2")),
+        ("3 , http://127.0.0.1/", (3, "http://127.0.0.1/")),
+        ("6", None),
+        ("99999", None),
+        ("0; url=https://shop.example/", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_page_says_when_it_leads_where_by_itself(told: str, leads_to: tuple[int, str] | None) -> None:
+    assert refresh_of(shown(told, "")) == leads_to
+    assert refresh_of(shown("", f'<head><meta content="{told}" http-equiv=REFRESH></head>')) == leads_to
+
+
+def test_a_page_with_a_form_that_pays_leads_nowhere_by_itself() -> None:
+    assert refresh_of(shown("1", PAGE.format(method="post", button=""))) is None
+
+
+def test_a_customer_goes_on_as_a_page_says() -> None:
+    ways = [(e.request.path, e.page_act) for e in led_on(("0; url=/pay/2", ""), ("0", "Wait"), ("", "There"))]
+    there = "http://127.0.0.1/pay/2"
+    assert ways == [(URL, "view"), (there, "view, led on"), (there, "view, led on")]
+
+
+def test_a_customer_does_not_wait_for_ever() -> None:
+    assert len(led_on(("0", "Wait"))) == 1 + len(RELOADS_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from qashier_contract.history import Exchange, Reply
@@ -20,6 +21,10 @@ _VALUE_BYTES: Final = 72
 _VALUES_EACH: Final = 25
 """How many values take as long to judge as an exchange without any."""
 _HEAVIEST: Final = 100
+RELOADS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
+"""After how many seconds a page is asked for again that leads to itself: a payment may take a while."""
+_PATIENCE_S: Final = 15.0
+"""How long is waited in all where pages ask for others by themselves."""
 
 
 class OutOfRoom(OutOfTime):
@@ -56,6 +61,19 @@ def _size_of(exchange: Exchange) -> int:
     return size
 
 
+def retry_after_s(reply: Reply) -> float:
+    """How many seconds a reply asks to wait."""
+    value = reply.header("retry-after") or ""
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        there = parsedate_to_datetime(value)
+        here = parsedate_to_datetime(reply.header("date") or "")
+    except (TypeError, ValueError):
+        return 1.0
+    return max(0.0, (there - here).total_seconds())
+
+
 class Pace:
     """How fast, until when, and how much may be sent. One for all threads.
 
@@ -87,6 +105,7 @@ class Pace:
         self.rate = rate
         self.most_sessions = most_sessions
         self.sent = 0
+        self._patience_s = _PATIENCE_S
         self._next_ns = 0
         self._held_until_ns = 0
         self._lock = threading.Lock()
@@ -135,6 +154,20 @@ class Pace:
         if seconds >= self.remaining_s:
             raise OutOfTime
         self.stop.sleep(seconds)
+
+    def wait_for_page(self, seconds: float) -> bool:
+        """Let time pass before a page is asked for that another one leads to by itself; False if that took too long.
+
+        Raises:
+            OutOfTime: The budget ends first.
+            Interrupted: The stop came.
+        """
+        with self._lock:
+            self._patience_s -= seconds
+            is_patient = self._patience_s >= 0
+        if is_patient and seconds:
+            self.sleep(seconds)
+        return is_patient
 
     def keep(self, exchange: Exchange) -> None:
         """Note how much memory an exchange takes, once its bodies are parsed, and how long it takes to judge."""

@@ -67,6 +67,8 @@ class Page(HTMLParser):
         """What sends a form and can be seen: its attributes, `form`, and the `text` on it."""
         self.may_show_more = False
         """Whether a script draws something, or a frame shows a page of its own: neither is read."""
+        self.refresh = ""
+        """After how many seconds a browser asks for another page, and for which, as the page says it."""
         self._words: list[str] = []
         self._is_one_word = False
         """Whether what comes next belongs to the last word: a line may end there."""
@@ -318,6 +320,8 @@ class Page(HTMLParser):
             self._base = attributes["href"]
         if tag in {"a", "area"} and "href" in attributes:
             self.links.append(attributes["href"] or self._base)
+        if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
+            self.refresh = self.refresh or attributes.get("content", "")
         for _, url in self._SENDS_ON.findall(attributes.get("onclick", "")):
             self.links.append(re.sub(r"\\(.)", r"\1", url))
 

@@ -15,10 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urldefrag, urlencode, urlsplit
 
 from qashier_contract.addresses import MOST_REDIRECTS, is_same_host, joined, origin_of
 from qashier_contract.history import (
@@ -34,8 +33,9 @@ from qashier_contract.history import (
     Request,
 )
 from qashier_contract.interrupts import Interrupted
-from qashier_contract.pace import Pace, kept
+from qashier_contract.pace import RELOADS_S, Pace, kept, retry_after_s
 from qashier_contract.page import Page
+from qashier_contract.refresh import refresh_of
 from qashier_contract.transport import HttpTransport, in_lower_case
 from qashier_contract.values import Json
 
@@ -246,7 +246,7 @@ class Target:
                 self.look()
                 return exchange
             if reply is not None:
-                self.pace.hold(min(_retry_after_s(reply), _LONGEST_WAIT_S))
+                self.pace.hold(min(retry_after_s(reply), _LONGEST_WAIT_S))
 
     def _carry(
         self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes | None, *, is_chunked: bool
@@ -332,18 +332,6 @@ def _keep_cookies(cookies: dict[str, str], reply: Reply) -> None:
                 cookies.pop(cookie.key, None)
             else:
                 cookies[cookie.key] = cookie.coded_value
-
-
-def _retry_after_s(reply: Reply) -> float:
-    value = reply.header("retry-after") or ""
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        there = parsedate_to_datetime(value)
-        here = parsedate_to_datetime(reply.header("date") or "")
-    except (TypeError, ValueError):
-        return 1.0
-    return max(0.0, (there - here).total_seconds())
 
 
 class Account:
@@ -450,16 +438,26 @@ class Account:
         return self._led_on(self.target.visit("POST", url, session_id, act, seen=seen, headers=headers, body=body))
 
     def _led_on(self, exchange: Exchange) -> Exchange:
-        """Follow redirects on the same host; the shop's own pages are never opened."""
+        """Go on as a browser does by itself, on the same host; the shop's own pages are never opened."""
         session_id, act = str(exchange.page_of), f"{exchange.page_act}, led on"
-        for _ in range(MOST_REDIRECTS):
+        redirects, reloads = 0, iter(RELOADS_S)
+        while redirects < MOST_REDIRECTS:
             reply, asked, seen = exchange.reply, exchange.request, exchange.number
             location = reply.header("location") if reply is not None and 300 <= reply.status < 400 else None
             url = None if location is None else joined(asked.path, location)
-            if reply is None or url is None or not is_same_host(url, asked.path):
+            if (refresh := refresh_of(exchange)) is not None:
+                told_s, url = refresh
+                reload_s = next(reloads, None)
+                if reload_s is None:
+                    break
+                is_same = urldefrag(url)[0] == urldefrag(asked.path)[0]
+                if not self.target.pace.wait_for_page(min(told_s, reload_s) if is_same else told_s):
+                    break
+            elif url is None or not is_same_host(url, asked.path):
                 break
-            if reply.status not in {307, 308}:  # by those the same request goes there
+            if exchange.status not in {307, 308}:  # by those the same request goes there
                 asked = replace(asked, method="GET", headers=(), body=None)
+            redirects += refresh is None
             sent, body = asked.headers, asked.body
             exchange = self.target.visit(asked.method, url, session_id, act, seen=seen, headers=sent, body=body)
         return exchange

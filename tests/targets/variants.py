@@ -280,6 +280,48 @@ def elsewhere(inner: Inner, account: Account, session: Session, step: str, seen:
     return answer
 
 
+def takes_a_while(told: str, *, requests: int) -> Tampering:
+    """Who pays waits on a page that asks for itself again, and the payment is done some requests later."""
+    left: dict[str, int] = {}
+    wait = f"<html><head>{told}</head><body><p>One moment, please.</p></body></html>"
+
+    def page_of(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+        name, act = session["id"], dict(parse_qsl(seen.body.decode())).get("act", "")
+        if act in {"card", "authorise"} and session["status"] == "open":
+            left.setdefault(name, requests)
+            return Answer(303, {"Location": f"/pay/{name}?wait={act}"}, "")
+        acted = dict(parse_qsl(seen.query)).get("wait")
+        if acted and session["status"] == "complete":
+            return Answer(303, {"Location": session["success_url" if acted == "card" else "return_url"]}, "")
+        answer: Answer = Answer(200, {}, wait) if acted else inner(account, session, step, seen)
+        return answer
+
+    def sweep(inner: Inner, account: Account) -> None:
+        inner(account)
+        for session in account.sessions:
+            name = session["id"]
+            if name in left:
+                left[name] -= 1
+            if left.get(name) == 0 and session["status"] == "open":
+                inner.server.pay(account, session, "succeeded")
+
+    return both(wrapped("page_of", page_of), wrapped("sweep", sweep))
+
+
+def once_prepared() -> Tampering:
+    """A page is prepared when it is asked for, and then shown."""
+    prepared: set[str] = set()
+
+    def page_of(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+        if seen.method == "GET" and not step and session["id"] not in prepared:
+            prepared.add(session["id"])
+            return Answer(200, {"Refresh": f"0; URL='/pay/{session['id']}?shown=1'"}, "<p>One moment, please.</p>")
+        answer: Answer = inner(account, session, step, seen)
+        return answer
+
+    return wrapped("page_of", page_of)
+
+
 def confirmed(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
     """What is pressed has to be confirmed on a page of its own."""
     act = dict(parse_qsl(seen.body.decode())).get("act", "")
@@ -531,6 +573,9 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "blanks around addresses": result("drawn", lambda text: re.sub('(href|action)="', r'\1=" \n', text)),
     "pages that ask again": wrapped("page_of", confirmed),
     "pages beside a script": result("viewed", lambda text: f"<script>count()</script>{text}"),
+    "payments that take a while": fresh(lambda: takes_a_while('<meta http-equiv="Refresh" content="0">', requests=4)),
+    "payments that take long": fresh(lambda: takes_a_while("<meta content=0 http-equiv=refresh>", requests=16)),
+    "pages once they are prepared": fresh(once_prepared),
     "inert forms on every page": result("drawn", lambda text: INERT + text),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
     "properties change with each answer": fresh(changing),
@@ -615,6 +660,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "old events to a new endpoint",
         "pages beside a script",
         "pages in Latin-1",
+        "payments that take a while",
         "blanks around addresses",
         "pages for browsers alone",
         "pages that leave a choice",
@@ -626,9 +672,10 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
     "limits": (
         *("429 now and then", "one clock for all accounts", "one currency"),
         *("pages that ask to choose", "payments that go on in an app", "the order in a frame"),
+        "pages once they are prepared",
     ),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
-    "no events": ("no events", "pages that ask again", "a way back by a button"),
+    "no events": ("no events", "pages that ask again", "a way back by a button", "payments that take long"),
     "no control": ("no control", "pages that ask to confirm"),
 }
 """Servers that have several quirks at once, none of which takes away what another is about; later ones are outside."""

@@ -100,16 +100,16 @@ def _promptly(
     `now` is the account's time when it happened. Where the clock was moved at once, what was on its way came by the new
     time.
     """
-    seconds = _PROMPT_NS // 10**9
+    seconds, done_ns = _PROMPT_NS // 10**9, ledger.end_of(cause).received_ns
     late = [one for one in tries if _is_late(ledger, cause, one)]
     prompt = tuple(
         one
         for one in tries
         if one not in late
         and (
-            one.received_ns <= cause.received_ns + endings.SOON_NS
+            one.received_ns <= done_ns + endings.SOON_NS
             or (
-                one.received_ns <= cause.received_ns + _PROMPT_NS
+                one.received_ns <= done_ns + _PROMPT_NS
                 and (one.clock is None or now is None or one.clock <= now + seconds)
             )
         )
@@ -121,9 +121,9 @@ def _promptly(
 
 def _is_late(ledger: Ledger, cause: Exchange, delivery: Delivery) -> bool:
     """Whether a delivery came late though nothing was busy: the target answered other requests all the while."""
-    if delivery.received_ns <= cause.received_ns + _LATE_NS:
+    since, until = ledger.end_of(cause).received_ns, delivery.received_ns
+    if until <= since + _LATE_NS:
         return False
-    since, until = cause.received_ns, delivery.received_ns
     between = [e for e in ledger.history.exchanges if since <= e.sent_ns and e.received_ns <= until]
     moments = sorted([since, until, *(e.received_ns for e in between)])
     return (

@@ -78,7 +78,9 @@ def _created_then(ledger: Ledger) -> Findings:
         if not is_integer(seen.event.get("created")):
             continue
         least, most = (observed.expires_at, None) if write is None else ledger.clock_of(observed, write)
-        if write is None and seen.exchange is not None:
+        if write is not None:
+            _, most = ledger.clock_of(observed, ledger.end_of(write))  # what is pressed may take a while
+        elif seen.exchange is not None:
             _, most = ledger.clock(seen.exchange)
         if least is None or (most is None and write is not None):
             continue

@@ -339,7 +339,9 @@ def _is_certain(ledger: Ledger, press: Exchange) -> bool:
 
 
 def _is_cut_off(ledger: Ledger, observed: ObservedSession, press: Exchange) -> bool:
-    """Whether the run ended before a redirect that stays with the page was followed."""
+    """Whether a redirect that stays with the page was not followed, or the payment is still under way."""
+    if ledger.is_under_way(press):
+        return True
     journey, there = ledger.journey_of(press), leads_to(ledger.end_of(press))
     if there is None or len(journey) > MOST_REDIRECTS:
         return False

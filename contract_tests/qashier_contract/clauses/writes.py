@@ -13,6 +13,7 @@ from qashier_contract.history import Capability, Exchange, Operation
 from qashier_contract.ledger import Ledger, ObservedSession, act_of, entries_of, lasting
 from qashier_contract.page import Page, page_of
 from qashier_contract.places import At, Part, header_of, in_body
+from qashier_contract.refresh import refresh_of
 from qashier_contract.values import Json, differing_paths
 
 HARMLESS: Final = frozenset({oracle.Act.PAYMENT_FAILED, oracle.Act.PAYMENT_CANCELED})
@@ -116,13 +117,15 @@ def views(
     """
     if Capability.PAGE not in ledger.history.terms.capabilities:
         return
+    led_from = {exchange.page_from for _, exchange in visits(ledger)}
     for observed, exchange in visits(ledger):
-        if exchange.reply is None or exchange.request.method != "GET":
-            continue  # what HEAD answers is left open
+        if exchange.reply is None or exchange.request.method != "GET" or exchange.number in led_from:
+            continue  # what HEAD answers is left open, and what led on by itself is not for reading
         page = None if 300 <= exchange.reply.status < 400 else page_of(exchange)
         if page is not None and (exchange.succeeded or (failed and not exchange.is_lost)):
             state = ledger.state_before(observed, exchange)
-            if state is not None and state.status in statuses:
+            is_whole = state is not None and (state.status != "open" or refresh_of(exchange) is None)
+            if state is not None and state.status in statuses and is_whole:
                 yield observed, exchange, page, state
 
 

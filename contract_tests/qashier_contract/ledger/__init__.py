@@ -43,7 +43,7 @@ class Ledger:
         self.attributed_clauses = self._creations.attributed_clauses
         self.refused_causes = self._creations.refused_causes
         self.journey_of, self.end_of = self._sessions.journey_of, self._sessions.end_of
-        self.leads_on = states.leads_on
+        self.leads_on, self.is_under_way = states.leads_on, states.is_under_way
         self.initial, self.state_before = states.initial, states.before
         self.may_be_gone, self.may_lack = states.may_be_gone, states.may_lack
         self.following_read, self.preceding_read = states.following_read, states.preceding_read

@@ -62,7 +62,7 @@ class Endings:
     def ended_ns(self, observed: ObservedSession, write: Exchange | None) -> int | None:
         """When a session surely had ended, by the machine's clock; None if the clock ended it, and was not seen to."""
         if write is not None:
-            return write.received_ns
+            return self._sessions.end_of(write).received_ns
         times = self.history.times(observed.account)
         return min((exchange.received_ns for exchange, now in times if now >= observed.expires_at), default=None)
 

@@ -14,6 +14,7 @@ from qashier_contract.addresses import joined
 from qashier_contract.document import named
 from qashier_contract.history import Exchange, History, Operation
 from qashier_contract.page import Page
+from qashier_contract.refresh import refresh_of
 from qashier_contract.values import Json, is_integer
 
 _OUTCOMES: Final = {
@@ -54,9 +55,12 @@ def act_of(exchange: Exchange) -> oracle.Act | None:
 
 
 def leads_to(exchange: Exchange) -> str | None:
-    """Where a redirect leads, absolute; None if it leads nowhere."""
+    """Where a redirect leads, absolute, or a page by itself on the same host; None if it leads nowhere."""
     location = exchange.reply.header("location") if exchange.reply is not None else None
-    return None if location is None else joined(exchange.request.path, location)
+    if location is None:
+        refresh = refresh_of(exchange)
+        return None if refresh is None else refresh[1]
+    return joined(exchange.request.path, location)
 
 
 def _is_at(exchange: Exchange, url: str) -> bool:

@@ -18,6 +18,7 @@ from qashier_contract.ledger.replays import Replays
 from qashier_contract.ledger.sessions import ObservedSession, Sessions, act_of
 from qashier_contract.ledger.shown import Shown
 from qashier_contract.page import destination
+from qashier_contract.refresh import refresh_of
 from qashier_contract.values import Json, has_repeated_keys
 
 _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
@@ -26,6 +27,7 @@ _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
     "expired": lambda state: oracle.step(state, oracle.Act.EXPIRE_REQUESTED),
 }
 """What makes a new session what it was shown as."""
+_NEVER_NS: Final = 2**63
 KEPT_S: Final = 3_600
 """Seconds for which a session that ended is taken to be kept."""
 
@@ -83,7 +85,7 @@ class States:
 
     def _until_ns(self, exchange: Exchange) -> int:
         """When it was surely done: what is pressed on a page may take effect where that leads."""
-        return self._sessions.end_of(exchange).received_ns
+        return _NEVER_NS if self.is_under_way(exchange) else self._sessions.end_of(exchange).received_ns
 
     def initial(self, observed: ObservedSession) -> oracle.State:
         """How the session must have begun: by its request, or by what was shown where the request is odd."""
@@ -176,7 +178,14 @@ class States:
 
     def may_have_ended_unseen(self, first: Mapping[str, Json], second: Mapping[str, Json]) -> bool:
         """Whether a session may have ended between two views of it by what nobody recorded."""
-        return self._shown is not None and first.get("status") == "open" != second.get("status")
+        if first.get("status") != "open" or second.get("status") == "open":
+            return False
+        named = self._sessions.by_id.get(str(first.get("id")))
+        return self._shown is not None or (named is not None and any(map(self.is_under_way, named.writes)))
+
+    def is_under_way(self, press: Exchange) -> bool:
+        """Whether what was pressed ended on a page that leads on by itself: a payment may still be under way."""
+        return press.operation is Operation.PAGE and refresh_of(self._sessions.end_of(press)) is not None
 
     def is_alone(self, observed: ObservedSession, write: Exchange) -> bool:
         """Whether no other write to the session was under way at the same time."""
