@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import secrets
 from collections.abc import Callable
@@ -168,6 +169,27 @@ def used_by_expire() -> Tampering:
     return wrapped("executed", executed)
 
 
+def posted(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Tampering:
+    """An event as one webhook has it."""
+    return wrapped("post", lambda inner, endpoint, event: inner(endpoint, change(copy.deepcopy(event))))
+
+
+def lines_in_dollars(event: dict[str, Any]) -> dict[str, Any]:
+    for line in event["data"]["object"]["line_items"]["data"]:
+        line["currency"] = "SGD"
+    return event
+
+
+def not_above(size: int) -> Tampering:
+    """Larger events are dropped."""
+    return wrapped(
+        "post",
+        lambda inner, endpoint, event: (
+            len(json.dumps(event, ensure_ascii=False).encode()) > size or inner(endpoint, event)
+        ),
+    )
+
+
 def in_dollars(inner: Inner, account: Account, session: Session, kind: str, **how: Any) -> dict[str, Any]:
     told: dict[str, Any] = inner(account, session, kind, **how)
     for line in told["data"]["object"]["line_items"]["data"]:
@@ -177,6 +199,13 @@ def in_dollars(inner: Inner, account: Account, session: Session, kind: str, **ho
 
 EVENT_DEFECTS: Final = {
     "lines of events in one currency": Defect("EVT-3", wrapped("event", in_dollars)),
+    "lines of webhooks in one currency": Defect("EVT-3", posted(lines_in_dollars)),
+    "events above 64 KiB dropped": Defect("EVT-6", not_above(2**16)),
+    "events above 256 KiB dropped": Defect("EVT-6", not_above(2**18)),
+    "signs the first 64 KiB": Defect(
+        "EVT-7", wrapped("signature", lambda inner, secret, body: inner(secret, body[: 2**16]))
+    ),
+    "cause of whoever asked last": Defect("EVT-4", both(unlocked, wrapped("change", slow))),
     "event id repeats": Defect("EVT-1", event(lambda _: {"id": "evt_1"})),
     "event without api_version": Defect("EVT-1", result("event", without("api_version"))),
     "completed not sent": Defect("EVT-2", silent_when(lambda kind, _: kind == "completed")),

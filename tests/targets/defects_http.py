@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -15,12 +16,14 @@ from tests.targets.tampering import (
     Inner,
     Tampering,
     answer,
+    both,
     error,
     fresh,
     headers,
     replaced,
     request,
     setting,
+    unlocked,
     wrapped,
 )
 from tests.targets.values import Account, Answer, HangUp, Refused, Request, Session
@@ -67,6 +70,18 @@ def cached() -> Tampering:
             raise
 
     return wrapped("retrieve", retrieve)
+
+
+def noted(inner: Inner, seen: Request) -> Account:
+    """Whoever asks is kept for all requests at once."""
+    account: Account = inner(seen)
+    inner.server.__dict__["asking"] = account
+    return account
+
+
+def for_whoever_asked_last(inner: Inner, _: Account, *args: Any) -> Any:
+    time.sleep(0.004)
+    return inner(inner.server.__dict__["asking"], *args)
 
 
 def fails(kind: type[Exception]) -> Any:
@@ -127,6 +142,10 @@ HTTP_DEFECTS: Final = {
         wrapped("key_of", lambda inner, kind, value: None if kind.lower() == "bearer" else inner(kind, value)),
     ),
     "keys cut at 32": Defect("AUTH-5", wrapped("account", lambda inner, key: inner(key[:32]))),
+    "keys cut at 64": Defect("AUTH-5", wrapped("account", lambda inner, key: inner(key[:64]))),
+    "account of whoever asked last": Defect(
+        "AUTH-5", both(unlocked, wrapped("account_of", noted), wrapped("perform", for_whoever_asked_last))
+    ),
     "keys in lower case": Defect("AUTH-5", wrapped("account", lambda inner, key: inner(key.lower()))),
     "bearer is another account": Defect(
         "AUTH-3",

@@ -7,8 +7,20 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tests.targets.tampering import Defect, Inner, Tampering, replaced, result, setting, shown, status, without, wrapped
-from tests.targets.values import BOUNDS, Account, Refused, Session, broken, not_found
+from tests.targets.tampering import (
+    Defect,
+    Inner,
+    Tampering,
+    fresh,
+    replaced,
+    result,
+    setting,
+    shown,
+    status,
+    without,
+    wrapped,
+)
+from tests.targets.values import BOUNDS, Account, Refused, Request, Session, broken, not_found
 
 CURSORS: Final = {"starting_after", "ending_before"}
 FILTERS: Final = {"status", *(f"created[{bound}]" for bound in BOUNDS)}
@@ -141,11 +153,11 @@ def in_order(filters: dict[str, Any]) -> dict[str, Any]:
     return {**filters, "gte": most, "lte": least} if {"gte", "lte"} <= filters.keys() and least > most else filters
 
 
-def pattern(name: str) -> Tampering:
-    """One operation takes an id for a pattern, as LIKE does."""
+def pattern(name: str, sign: str, meaning: str) -> Tampering:
+    """One operation takes an id for a pattern in which a sign has a meaning of its own."""
 
     def outer(inner: Inner, account: Account, wanted: str) -> Any:
-        text = re.escape(wanted).replace("%", ".*")
+        text = re.escape(wanted).replace(re.escape(sign), meaning)
         named = (str(session["id"]) for session in account.sessions if re.fullmatch(text, str(session["id"])))
         return inner(account, next(named, wanted))
 
@@ -154,6 +166,36 @@ def pattern(name: str) -> Tampering:
 
 def place_by_pattern(inner: Inner, sessions: Sequence[Session], cursor: str, name: str) -> int:
     return 0 if cursor == "%" and sessions else int(inner(sessions, cursor, name))
+
+
+def place_by_any_sign(inner: Inner, sessions: Sequence[Session], cursor: str, name: str) -> int:
+    text = re.escape(cursor).replace("_", ".")
+    named = (str(session["id"]) for session in sessions if re.fullmatch(text, str(session["id"])))
+    return int(inner(sessions, next(named, cursor), name))
+
+
+def turned_backwards(inner: Inner, account: Account, query: dict[str, str]) -> dict[str, Any]:
+    body: dict[str, Any] = inner(account, query)
+    for entry in body["data"] if "ending_before" in query else ():
+        entry["line_items"]["data"].reverse()
+    return body
+
+
+def answered_again(of: str) -> Tampering:
+    """A GET with an idempotency key is answered from memory, where its path ends so."""
+    kept: dict[str, Any] = {}
+
+    def perform(inner: Inner, account: Account, route: str, session_id: str, seen: Request) -> Any:
+        key = seen.headers.get("Idempotency-Key")
+        if key is None or seen.method != "GET" or route != of:
+            return inner(account, route, session_id, seen)
+        return kept.setdefault(key, inner(account, route, session_id, seen))
+
+    return wrapped("perform", perform)
+
+
+def as_texts(compare: Any) -> Any:
+    return lambda created, bound: compare(str(created), str(bound))
 
 
 def in_dollars(session: Session) -> dict[str, Any]:
@@ -237,8 +279,19 @@ READ_DEFECTS: Final = {
         "LIS-14", shown(lambda session: {"line_items": {**session["line_items"], "data": []}}, where="entry")
     ),
     "lines of entries in one currency": Defect("LIS-14", shown(in_dollars, where="entry")),
-    "id of retrieve is a pattern": Defect("RET-2", pattern("retrieve")),
-    "id of expire is a pattern": Defect("EXP-4", pattern("expire")),
+    "id of retrieve is a pattern": Defect("RET-2", pattern("retrieve", "%", ".*")),
+    "id of expire is a pattern": Defect("EXP-4", pattern("expire", "%", ".*")),
+    "underscore of retrieve is any sign": Defect("RET-2", pattern("retrieve", "_", ".")),
+    "underscore of expire is any sign": Defect("EXP-4", pattern("expire", "_", ".")),
+    "underscore of a cursor is any sign": Defect("LIS-13", wrapped("place", place_by_any_sign)),
+    "asterisk of retrieve is anything": Defect("RET-2", pattern("retrieve", "*", ".*")),
+    "dot of retrieve is any sign": Defect("RET-2", pattern("retrieve", ".", ".")),
+    "lines turned by ending_before": Defect("LIS-14", wrapped("list", turned_backwards)),
+    "retrieve with a key answered from memory": Defect("RET-1", fresh(lambda: answered_again("retrieve"))),
+    "list with a key answered from memory": Defect("LIS-8", fresh(lambda: answered_again("sessions"))),
+    "bounds compared as texts": Defect(
+        "LIS-9", setting(bounds={bound: as_texts(compare) for bound, compare in BOUNDS.items()})
+    ),
     "cursor is a pattern": Defect("LIS-13", wrapped("place", place_by_pattern)),
     "entry with old status": Defect(
         "LIS-14",

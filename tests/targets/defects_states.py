@@ -124,6 +124,18 @@ def drawn_lines(**values: Any) -> Tampering:
     )
 
 
+def locked_after_a_cancel(act: str) -> Tampering:
+    """Who gave up at the payment method cannot do one thing on the pages any more."""
+
+    def pressed(inner: Inner, account: Account, session: Session, name: str) -> str:
+        if name == act and session.get("_gave_up"):
+            raise not_open(session)
+        session["_gave_up"] = session.get("_gave_up") or name == "cancel"
+        return str(inner(account, session, name))
+
+    return wrapped("pressed", pressed)
+
+
 def slow(inner: Inner, *args: Any, **named: Any) -> Any:
     time.sleep(0.004)
     return inner(*args, **named)
@@ -172,6 +184,8 @@ STATE_DEFECTS: Final = {
     "failed payment blocks": Defect(
         "PAY-3", wrapped("payable", lambda inner, session: inner(session) and not session["_failed"])
     ),
+    "authorise locked after a cancel": Defect("PAY-3", locked_after_a_cancel("authorise")),
+    "way to the method locked after a cancel": Defect("PAY-3", locked_after_a_cancel("redirect")),
     "no way back": Defect("PAY-4", replaced("way_back", lambda _: None)),
     "way back not escaped": Defect("PAY-4", result("drawn", lambda text: re.sub('href="[^"]*"', unescaped, text))),
     "way back to success": Defect("PAY-4", replaced("way_back", lambda session: session["success_url"])),

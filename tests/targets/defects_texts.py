@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
+from tests.targets.defects_states import drawn
 from tests.targets.tampering import Defect, Inner, Tampering, both, request, result, wrapped
 from tests.targets.values import Account, Answer, HangUp, Request, Session, invalid
 
@@ -39,6 +41,16 @@ def filters_as(change: Change, *, of: str) -> Tampering:
         "filters",
         lambda inner, query: inner(
             {name: change(value) if name.startswith(of) else value for name, value in query.items()}
+        ),
+    )
+
+
+def asked_as(change: Change, *, of: str) -> Tampering:
+    """The parameters of a list whose names begin so are taken for others."""
+    return wrapped(
+        "list",
+        lambda inner, account, query: inner(
+            account, {name: change(value) if name.startswith(of) else value for name, value in query.items()}
         ),
     )
 
@@ -117,7 +129,70 @@ def hangs_up_above(size: int) -> Tampering:
     return request(change)
 
 
+def described_as(change: Change) -> Tampering:
+    """The descriptions on a page."""
+    return drawn(
+        lambda session: {
+            "line_items": {
+                "data": [{**line, "description": change(line["description"])} for line in session["line_items"]["data"]]
+            }
+        }
+    )
+
+
+def odd_brackets(_: object, seen: Request) -> Request:
+    if any(unquote(name).count("[") != unquote(name).count("]") for name, _ in parse_qsl(seen.query)):
+        raise KeyError(seen.query)
+    return seen
+
+
+def beyond_ascii(_: object, seen: Request) -> Request:
+    (seen.headers["Authorization"] or "").encode("ascii")
+    return seen
+
+
+def one_of_json(inner: Inner, body: Any) -> Any:
+    if isinstance(body.get("line_items"), str):
+        with suppress(ValueError):
+            body = {**body, "line_items": json.loads(body["line_items"])}
+    return inner(body)
+
+
 TEXT_DEFECTS: Final = {
+    "page with a backslash crashes": Defect("CRE-9", described_as(lambda text: re.sub("x", text, "x"))),
+    "escapes on the page resolved": Defect("PAY-7", described_as(lambda text: text.replace(r"\\", "\\"))),
+    "percent signs on the page halved": Defect("PAY-7", described_as(lambda text: re.sub("%[sd]", "", text))),
+    "braces on the page filled in": Defect("PAY-7", described_as(lambda text: re.sub(r"\{\w*\}", "", text))),
+    "dollars on the page filled in": Defect("PAY-7", described_as(lambda text: re.sub(r"\$[&1$]", "", text))),
+    "backslash of a key dropped": Defect("IDM-2", key_as(lambda key: key.replace("\\", ""))),
+    "slash of a key dropped": Defect("IDM-2", key_as(lambda key: key.replace("/", ""))),
+    "500 on a bracket alone": Defect("HTTP-6", request(odd_brackets)),
+    "500 on credentials beyond ASCII": Defect("HTTP-6", request(beyond_ascii)),
+    "blanks around a limit dropped": Defect("LIS-2", asked_as(str.strip, of="limit")),
+    "blanks around bounds dropped": Defect("LIS-15", asked_as(str.strip, of="created")),
+    "blanks around cursors dropped": Defect(
+        "LIS-13", both(asked_as(str.strip, of="starting"), asked_as(str.strip, of="ending"))
+    ),
+    "name of a method taken for a currency": Defect(
+        "CRE-12", wrapped("currency", lambda inner, code, path: code if code == "constructor" else inner(code, path))
+    ),
+    "line_items as JSON in a text": Defect("CRE-18", wrapped("lines", one_of_json)),
+    "extension of an id dropped": Defect(
+        "RET-2", wrapped("retrieve", lambda inner, account, wanted: inner(account, wanted.removesuffix(".json")))
+    ),
+    "path of an endpoint in lower case": Defect(
+        "EVT-6",
+        wrapped("post", lambda inner, endpoint, told: inner({**endpoint, "url": endpoint["url"].lower()}, told)),
+    ),
+    "query of an endpoint in lower case": Defect(
+        "EVT-6",
+        wrapped(
+            "post",
+            lambda inner, endpoint, told: inner(
+                {**endpoint, "url": re.sub(r"\?.*", lambda query: query[0].lower(), endpoint["url"])}, told
+            ),
+        ),
+    ),
     "bodies read as Latin-1": Defect(
         "AMT-5", request(lambda _, seen: replace(seen, body=seen.body.decode("latin-1").encode()))
     ),

@@ -86,6 +86,7 @@ def a_payment_that_fails_leaves_it_open(ledger: Ledger) -> Findings:
         if press.page_act == "pay-declined":
             yield from not_thanked(ledger, observed, press, "the payment failed")
     yield from _another_try(ledger)
+    yield from _at_the_method_again(ledger)
 
 
 def _another_try(ledger: Ledger) -> Findings:
@@ -105,6 +106,22 @@ def _another_try(ledger: Ledger) -> Findings:
             yield expect(
                 _sent_on(ledger, observed, ledger.end_of(press), "success_url"), "it may be tried again", *evidence
             )
+
+
+def _at_the_method_again(ledger: Ledger) -> Findings:
+    """After a failed payment the way to the payment method is open as before, and so is the payment there."""
+    for act in ("pay-redirect", "authorise"):
+        tries = [
+            (observed, press, failures_before(observed, press), ledger.end_of(press))
+            for observed in ledger.sessions.values()
+            for press in ledger.journeys.get(observed.id, ())
+            if press.page_act == act and (state := ledger.state_before(observed, press)) and state.status == "open"
+        ]
+        works = any(not failed and not end.refused for _, _, failed, end in tries)
+        for observed, press, failed, end in tries if works else ():
+            if failed and (press.page_from or 0) > failed[-1].number:  # a form may be good for one press
+                evidence = story_before(observed, press)
+                yield expect(StatusIs(end, NOT_REFUSED), "it may be tried again", *evidence)
 
 
 @clause(

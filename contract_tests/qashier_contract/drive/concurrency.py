@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from qashier_contract import oracle
-from qashier_contract.drive import RunContext, Stage, driver, pages
+from qashier_contract.drive import Opened, RunContext, Stage, driver, pages
 from qashier_contract.history import Capability, Credentials, Exchange, overlap
 from qashier_contract.values import Json
 
@@ -108,14 +108,31 @@ def _twins(context: RunContext, rounds: int) -> None:
         context.account.events()
 
 
+def _side_by_side(context: RunContext) -> None:
+    """Open, read and end sessions of both accounts at once: whoever asks, it is for that account that it is done."""
+    target, other = context.target, context.other or context.account
+    accounts = (context.account, other, context.account, other)
+    bodies = [context.body() for _ in accounts]
+    created = target.at_once([partial(one.create, body) for one, body in zip(accounts, bodies, strict=True)])
+    opened = [Opened(one, exchange) for one, exchange in zip(accounts, created, strict=True)]
+    ours = [session for session in opened if session.id is not None]
+    target.at_once([partial(session.account.retrieve, str(session.id)) for session in ours])
+    keyed = [(session, context.key()) for session in ours]
+    target.at_once([partial(session.account.expire, str(session.id), key=key) for session, key in keyed])
+    if context.can(Capability.EVENTS):
+        for account in {context.account.number: context.account, other.number: other}.values():
+            account.events()
+
+
 @driver(
-    "Send one idempotency key several times at once, and open several sessions at once.",
+    "Send one idempotency key several times at once, open several sessions at once, and let two accounts do the same.",
     name="the same at once",
-    requests=20,
+    requests=33,
     races=True,
 )
 def twins(context: RunContext) -> None:
     _twins(context, 1)
+    _side_by_side(context)
 
 
 @driver(
@@ -142,11 +159,13 @@ def further_races(context: RunContext) -> None:
     "Send one idempotency key several times at once, and open several sessions at once, round after round.",
     name="the same at once, again",
     stage=Stage.DEPTH,
-    requests=89,
+    requests=131,
     races=True,
 )
 def more_twins(context: RunContext) -> None:
     _twins(context, _MANY)
+    for _ in range(_MANY - 1):
+        _side_by_side(context)
 
 
 @driver(

@@ -49,6 +49,12 @@ _QUERIES: Final = (
     "created[gte]=-1",
     "created[gte]=" + "9" * 30,
     "created[]=1",
+    "created[gte=5",
+    "created[=5",
+    "created]gte[=5",
+    "created[gte]]=5",
+    "[created]=5",
+    "[=1",
     "limit=1&limit=2",
     "limit=%00",
     "limit=" + "9" * 5_000,
@@ -87,7 +93,7 @@ _SEGMENTS: Final = (
     "Send what breaks careless servers: no 5xx, no dropped connection.",
     name="hostile input",
     stage=Stage.HARSH,
-    requests=96,
+    requests=103,
 )
 def hostile(context: RunContext) -> None:
     account, send = context.account, context.target.send
@@ -119,7 +125,15 @@ def hostile(context: RunContext) -> None:
     for path in (SESSIONS_PATH, f"{SESSIONS_PATH}/{session_id}", f"{SESSIONS_PATH}/{session_id}/expire"):
         for method in ("HEAD", "OPTIONS"):
             send(method, path)
-    for value in ("Basic " + "A" * 6_000, "Basic //8=", "Bearer " + "%00" * 20, "Basic w6k6", "Digest x", ", ,"):
+    for value in (
+        "Basic " + "A" * 6_000,
+        "Basic //8=",
+        "Bearer " + "%00" * 20,
+        "Basic w6k6",
+        "Bearer \xe9\xff",
+        "Digest x",
+        ", ,",
+    ):
         send("GET", SESSIONS_PATH, account=None, authorization=value, shown=value[:40])
     account.list(limit=1)
 

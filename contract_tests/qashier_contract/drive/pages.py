@@ -19,6 +19,14 @@ _CANCEL_URL: Final = "https://shop.example/Basket/it's?x=1&copy;y=2"
 """Put on a page without being escaped, it leads elsewhere."""
 _SHOP: Final = "https://shop.example"
 _QUOTED_URL: Final = f"""{_SHOP}/Basket?q="a"&b='<i>'&copy;y=2"""
+_TO_TEMPLATES: Final = (
+    r"C:\dir \n \\ \1 \g",
+    "100% %s %(total)s %d",
+    "{0} {name} {{ 7*7 }} {% x %}",
+    "$& $1 $$ ${total} $name",
+    "@Model #{x} [[y]] *|Z|*",
+)
+"""What templates, replacements and formats read as theirs."""
 _TRIES: Final = 6
 """How often a payment fails: three times may be taken for enough."""
 _RETURN_URL: Final = "https://shop.example/return?order=7&step=2#done"
@@ -103,6 +111,7 @@ def a_page_looked_at(context: RunContext) -> None:
     url = f"""{_SHOP}/?x="{link}&y='{link}"""
     lines = [context.line(1250 + n, 2 + n, name=text) for n, text in enumerate(written)]
     lines += [context.line(680, 5 + n, description=text) for n, text in enumerate(written)]
+    lines += [context.line(340, 8 + n, description=text) for n, text in enumerate(_TO_TEMPLATES)]
     session = fresh(context, line_items=lines, success_url=f"{url}&n={context.mark()}", return_url=url)
     page = session.view()
     session.retrieve()
@@ -187,7 +196,7 @@ def _fail_often(context: RunContext, declined: Opened) -> None:
     given_up = fresh(context, cancel_url=_CANCEL_URL)
     for _ in range(_TRIES):
         given_up.press("cancel", given_up.at_the_method())
-    given_up.do("pay-card", page=given_up.view())
+    given_up.do("authorise", page=given_up.at_the_method())
 
 
 @driver(

@@ -6,16 +6,17 @@ Comes after everything else: the day before it has ended all other sessions, so 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver, pages
+from qashier_contract.drive.scenarios.scenario import altered
 from qashier_contract.history import TOO_LATE, Capability
 from qashier_contract.receiver import DROP, HOLD_S, PATIENCE_S, Receiver
 from qashier_contract.target import Account
-from qashier_contract.values import is_integer
+from qashier_contract.values import Json, is_integer
 
 _SECRETS: Final = (
     "whsec_c2VjcmV0",
@@ -120,7 +121,7 @@ class _Desk:
 @driver(
     "Receive webhooks: who gets them, what is in them, how they are signed, how they are tried again.",
     needs=[Capability.WEBHOOKS, Capability.PAY],
-    requests=86,
+    requests=88,
 )
 def webhooks(context: RunContext) -> None:
     with _Desk(context) as desk:
@@ -187,11 +188,11 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     if context.can(Capability.CLOCK):
         receiver.clock = context.now()
     plain, gone, signed, odd, in_hex, long = (
-        f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "hex", "long")
+        f"{context.nonce}-{word}" for word in ("plain", "gone", "signed", "odd", "inHex", "long")
     )
     short, accented, alike, theirs, shut = (
         f"{context.nonce}-{word}"
-        for word in ("short", "accented?by=path&n=1", "accented?by=path&n=2", "theirs", "shut")
+        for word in ("short", "accented?by=Path&n=1", "accented?by=Path&n=2", "theirs", "shut")
     )
     if not register(plain):
         return
@@ -222,8 +223,10 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     failed.pay("failed")
     failed.pay("canceled")
     paid.expire()
-    count = 2 if context.open(context.line(0, 1)).pay() is None else 3
-    many = context.open(*[context.line(1250, 2, **texts)] * oracle.LINES_MOST)
+    foreign = altered(context.line(1250, 2), context.second_currency, "price_data", "currency")
+    count = 2 + sum(context.open(line).pay() is not None for line in (context.line(0, 1), foreign))
+    longest = _at_the_limits(context)
+    many = context.open(*(longest if context.other is None else [context.line(1250, 2, **texts)] * len(longest)))
     count += many.expire() is not None
     count += _by_the_customer(context)
     later = (odd, in_hex, long, short, accented, alike, *([shut] if desk.with_door else []))
@@ -236,10 +239,16 @@ def _drive(context: RunContext, desk: _Desk) -> None:
     desk.wait_for_each(early, count + 1)
     paid.retrieve()
     expired.retrieve()
-    if context.other is not None and context.open(account=context.other).expire() is not None:
+    if context.other is not None and context.open(*longest, account=context.other).expire() is not None:
         desk.wait_for_each((theirs, f"{theirs}-too"), 1)
     _be_refused(context, desk, refused, due, (*early, *later))
     account.events()
+
+
+def _at_the_limits(context: RunContext) -> Sequence[Json]:
+    """Lines that make an event as large as it may be: beyond what one message of a queue, or one read, may hold."""
+    texts = (f"{n} ".ljust(oracle.DESCRIPTION_MOST, "咖") for n in range(oracle.LINES_MOST))
+    return [context.line(1250, 2, description=text) for text in texts]
 
 
 def _be_refused(context: RunContext, desk: _Desk, session: Opened, due: Opened | None, others: Collection[str]) -> None:

@@ -88,21 +88,26 @@ def _limit(text: str) -> int | str:
     number = _number(text)
     if number is not None and 1 <= number <= oracle.LIMIT_MOST:
         return number
-    # Signs, blanks and digits of other scripts may or may not make an integer to a parser.
-    loose = re.fullmatch(r"\s*\+?\d{1,3}\s*", text) and 1 <= int(text) <= oracle.LIMIT_MOST
+    # Signs and digits of other scripts may or may not make an integer to a parser.
+    loose = re.fullmatch(r"\+?\d{1,3}", text) and 1 <= int(text) <= oracle.LIMIT_MOST
     return "" if loose else "LIS-2"
 
 
 def is_odd_filter(name: str, value: str) -> bool:
     """Whether a filter makes no sense, whoever reads it (LIS-15).
 
-    Signs, blanks and size of an integer are left open.
+    Signs and size of an integer are left open.
     """
     if name == "status":
         return value not in _STATUSES
     if re.fullmatch(r"created\[[^]]*\]", name) is None:
         return False
-    return name not in _INTERVAL or re.fullmatch(r"\s*[+-]?\d+(\.0*)?\s*", value) is None
+    return name not in _INTERVAL or re.fullmatch(r"[+-]?\d+(\.0*)?", value) is None
+
+
+def _may_have_a_sign(parameters: Mapping[str, str]) -> bool:
+    """Whether a number may begin with a sign: whether a plus in a query is one, or a blank, is left open."""
+    return any(value.startswith(" ") for name, value in parameters.items() if name not in _PLAIN)
 
 
 def parse_query(exchange: Exchange) -> oracle.Query | str:
@@ -110,7 +115,7 @@ def parse_query(exchange: Exchange) -> oracle.Query | str:
     limit, created = oracle.LIMIT_DEFAULT, []
     parameters = exchange.request.parameters
     names = [pair.partition("=")[0] for pair in exchange.request.query.split("&") if pair]
-    if len(names) != len(set(names)):
+    if len(names) != len(set(names)) or ("+" in exchange.request.query and _may_have_a_sign(parameters)):
         return ""
     for name, value in parameters.items():
         if name == "limit":

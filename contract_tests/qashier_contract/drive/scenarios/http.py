@@ -9,7 +9,7 @@ from typing import Final
 
 from qashier_contract.addresses import parts_of
 from qashier_contract.drive import RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, creates
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, creates, wildcards
 from qashier_contract.history import SESSIONS_PATH, Credentials
 
 _UUID: Final = "[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}"
@@ -52,7 +52,7 @@ def headers_in_lower_case(context: RunContext) -> None:
     context.account.list(limit=3)
 
 
-@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=45)
+@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=53)
 def the_wrong_door(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID
@@ -86,7 +86,8 @@ def the_wrong_door(context: RunContext) -> None:
     context.account.create(marked, headers=(("Content-Type", "application/json; charset=utf-8"),))
     for media_type in ("Application/JSON", "", 'application/json; charset="utf-8"'):
         context.account.create(_json(context), headers=(("Content-Type", media_type),))
-    nearly = [UNKNOWN_ID, "nosuch", session_id + "x", session_id[:-1], session_id + " ", "%"]
+    nearly = [UNKNOWN_ID, "nosuch", session_id + "x", session_id[:-1], session_id + " "]
+    nearly += [session_id + ".json", *wildcards(session_id)]
     if not re.fullmatch(_UUID, session_id):
         nearly.append(session_id.swapcase())
     for unknown in nearly:

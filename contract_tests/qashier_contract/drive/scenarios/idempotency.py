@@ -9,7 +9,7 @@ from typing import Final
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, altered, now, of_two_currencies, without
-from qashier_contract.history import Capability, Credentials
+from qashier_contract.history import SESSIONS_PATH, Capability, Credentials
 from qashier_contract.target import Account
 from qashier_contract.values import Json
 
@@ -17,7 +17,7 @@ _SIGNS: Final = "".join(sign for sign in map(chr, range(33, 127)) if not sign.is
 """Every sign of printable ASCII."""
 
 
-@driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=62)
+@driver("Repeat requests with the same key, with a similar one, after a refusal, and for something else.", requests=66)
 def keys_that_come_again(context: RunContext) -> None:
     account = context.account
     key = context.key("-Case")
@@ -49,8 +49,10 @@ def keys_that_come_again(context: RunContext) -> None:
     account.list(limit=25)
     # After the session changed, the first answer is still the answer.
     if first:
+        _look_with_a_key(context, first)
         end = context.key()
         first.expire(key=end)
+        _look_with_a_key(context, first)
         account.create(body, key=key)
         first.expire(key=end)
         first.retrieve()
@@ -69,6 +71,13 @@ def keys_that_come_again(context: RunContext) -> None:
     account.list(limit=15)
     if context.can(Capability.EVENTS):
         account.events()
+
+
+def _look_with_a_key(context: RunContext, session: Opened) -> None:
+    """Retrieve and list with keys, which are always the same: they say nothing where nothing is done."""
+    for path, query in ((f"{SESSIONS_PATH}/{session.id}", ""), (SESSIONS_PATH, "limit=25&status=open")):
+        key = f"check-{context.nonce}-look-{len(path)}"
+        context.target.send("GET", path, query=query, headers=(("Idempotency-Key", key),))
 
 
 def _after_refusals(context: RunContext, first: Opened, stem: str) -> None:
@@ -124,6 +133,7 @@ def _similar(key: str, number: str) -> Iterator[str]:
     # What is cut at any sign is cut here: all stand before what tells the first two apart, and behind in the others.
     yield from (f"{key}1{_SIGNS}{n}" for n in (1, 2))
     yield from (f"{n}{_SIGNS}{key}2" for n in (1, 2))
+    yield from (f"{key[:-2]}{sign}{key[-2:]}" for sign in "\\/_+%&@!$*?^|~`")
     yield from (number, f"0{number}", f"{number}.0")
 
 
@@ -139,7 +149,7 @@ def _shortest(context: RunContext, account: Account) -> None:
 @driver(
     "Repeat baskets of every kind, with keys that differ in what a parser might cut, and after other refusals.",
     stage=Stage.DEPTH,
-    requests=92,
+    requests=107,
 )
 def keys_of_every_kind(context: RunContext) -> None:
     account, key = context.account, context.key("-Case")

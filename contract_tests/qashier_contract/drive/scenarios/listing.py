@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
-from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, walk
+from qashier_contract.drive.scenarios.scenario import UNKNOWN_ID, now, walk, wildcards
 from qashier_contract.history import Capability
 from qashier_contract.ledger import entries_of
 from qashier_contract.values import is_integer
@@ -36,7 +36,8 @@ def _open_nine(context: RunContext) -> _Nine | None:
         elif group:
             context.target.pace.sleep(SECOND_S)  # nobody can move the clock of the target: its seconds have to pass
         for place in range(3):
-            session = context.open(context.line(100 * group + place, 1 + place))
+            two_lines = context.line(100 * group + place, 1 + place), context.line(7, 1, name=f"No. {place}")
+            session = context.open(*two_lines)
             opened.append(session)
             how = ("open", "complete", "expired")[(group + place) % 3]
             if how == "complete" and context.can(Capability.PAY):
@@ -94,7 +95,7 @@ def lists(context: RunContext) -> None:
 @driver(
     "Combine what lists take: bounds, statuses and cursors that agree, exclude one another, or name nothing.",
     stage=Stage.DEPTH,
-    requests=68,
+    requests=82,
 )
 def lists_further(context: RunContext) -> None:
     account = context.account
@@ -103,8 +104,8 @@ def lists_further(context: RunContext) -> None:
         return
     ids, (start, *_, last) = nine.ids, nine.times
     middle, newest, oldest = nine.times[4], ids[8], ids[0]
-    for odd in ("1000", "1.5"):
-        account.list(limit=odd)
+    for odd in ("1000", "1.5", "%205", "5%20"):
+        account.list_raw(f"limit={odd}")
     for limit in (7, 8):
         account.list(ending_before=oldest, limit=limit)
     account.list(starting_after=ids[5])
@@ -115,6 +116,9 @@ def lists_further(context: RunContext) -> None:
     account.list(created_gte=last, created_lte=start, limit=3)
     account.list(created_lte=0)
     account.list(created_gte=0, limit=3)
+    # Fewer and more digits than a session's time has.
+    account.list(created_gt=999_999_999, limit=3)
+    account.list(created_lte=999_999_999)
     # More than 31 bits have room for.
     account.list(created_lt=4_000_000_000, limit=3)
     account.list(created_gte=4_000_000_000, limit=3)
@@ -131,7 +135,7 @@ def lists_further(context: RunContext) -> None:
     account.list(created_gt=start, starting_after=newest, limit=9)
     account.list(created_lt=last, ending_before=oldest, limit=9)
     account.list(status="open", limit=2, created_gte=middle)
-    for unknown in (oldest + "x", "", "%"):
+    for unknown in (oldest + "x", "", f" {oldest}", f"{oldest} ", *wildcards(oldest)):
         account.list(starting_after=unknown)
         account.list(ending_before=unknown)
     account.list(starting_after=UNKNOWN_ID, status="open")
@@ -145,12 +149,13 @@ def lists_further(context: RunContext) -> None:
 _STATUSES: Final = (
     *("", "OPEN", "Open", "Complete", "eXPIRED", "open ", "all", "open,expired", "open|complete", "*", "%"),
     *("op", "o", "opened", "unpaid", "pending", "compl", "completed", "succeeded", "success"),
-    *("expir", "canceled", "cancelled", "closed", "0", "1", "null", "true"),
+    *("expir", "canceled", "cancelled", "closed", "0", "1", "null", "true", "constructor"),
 )
 """What is none of the three: in another case, cut, several at once, and other words for one of them."""
 _BOUNDS: Final = (
     *("", "yesterday", "now", "2030-01-01", "2030-01-01T00:00:00Z", "2030-01-01T08:00:00+08:00", "2030-01-01 00:00"),
     *("Tue, 01 Jan 2030 00:00:00 GMT", "1.5", "12abc", "1e9", "1_000", "1,000", "0x10", "null", "true", "NaN"),
+    *(" 12", "12 "),
 )
 """What is no integer, though much of it names a moment."""
 
@@ -158,7 +163,7 @@ _BOUNDS: Final = (
 @driver(
     "Ask for statuses under other names, and for bounds that are dates or other numbers.",
     stage=Stage.DEPTH,
-    requests=50,
+    requests=54,
 )
 def filters_in_other_words(context: RunContext) -> None:
     account = context.account
@@ -167,8 +172,9 @@ def filters_in_other_words(context: RunContext) -> None:
     for status in _STATUSES:
         account.list(status=status, limit=2)
     for place, moment in enumerate(_BOUNDS):
-        account.list_raw(urlencode({f"created[{('gte', 'lte', 'gt', 'lt')[place % 4]}]": moment, "limit": 2}))
-    for odd in ("created%5Bfrom%5D=1", "created%5BGTE%5D=1", "created%5Beq%5D=1"):
+        bound = ("gte", "lte", "gt", "lt")[place % 4]
+        account.list_raw(urlencode({f"created[{bound}]": moment, "limit": 2}, quote_via=quote))
+    for odd in ("created%5Bfrom%5D=1", "created%5BGTE%5D=1", "created%5Beq%5D=1", "created%5Bconstructor%5D=1"):
         account.list_raw(odd)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -56,7 +57,7 @@ def one_of_each_kind(context: RunContext) -> Iterator[Json]:
     yield context.body(*(context.line(99_999_999, 9_999 - n, name=f"No. {n}") for n in range(4)))
 
 
-@creates("Leave out what is required, and give what has another type, null included.", stage=Stage.DEPTH, requests=175)
+@creates("Leave out what is required, and give what has another type, null included.", stage=Stage.DEPTH, requests=177)
 def what_is_missing_or_of_another_type(context: RunContext) -> Iterator[Json]:
     for name in ("line_items", "success_url", "return_url"):
         yield without(context.body(), name)
@@ -72,6 +73,8 @@ def what_is_missing_or_of_another_type(context: RunContext) -> Iterator[Json]:
     odd: tuple[tuple[Json, tuple[str | int, ...]], ...] = (
         ({"0": context.line()}, ("line_items",)),
         (context.line(), ("line_items",)),
+        (json.dumps([context.line()]), ("line_items",)),
+        (json.dumps(context.line()["price_data"]), PRICE),
         (["https://shop.example/"], ("return_url",)),
         (["https://shop.example/"], ("success_url",)),
         (["https://shop.example/"], ("cancel_url",)),
@@ -119,7 +122,7 @@ _QUANTITIES: Final[tuple[Json, ...]] = (
 
 
 @creates(
-    "Ask for amounts, quantities, currencies and numbers of lines that are refused.", stage=Stage.DEPTH, requests=58
+    "Ask for amounts, quantities, currencies and numbers of lines that are refused.", stage=Stage.DEPTH, requests=60
 )
 def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
     for value in _AMOUNTS:
@@ -150,6 +153,8 @@ def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
         "$",
         f"{context.currency} ",
         f"{context.currency}\n",
+        "constructor",
+        "__proto__",
         "702",
         702,
         [context.currency],

@@ -20,6 +20,11 @@ PRODUCT: Final = (*PRICE, "product_data")
 URLS: Final = ("success_url", "return_url", "cancel_url")
 
 
+def wildcards(session_id: str) -> tuple[str, ...]:
+    """What names a session to whoever takes an id for a pattern, of SQL, of file names, or a regular expression."""
+    return ("%", session_id[:-2] + "__", "*", session_id[:-2] + "..")
+
+
 def now(context: RunContext) -> int | None:
     """The account's time in epoch seconds: from its clock, else from a session that was just created."""
     if context.can(Capability.CLOCK):
