@@ -353,7 +353,7 @@ def test_a_forgotten_key_does_not_make_an_expiry_right_that_is_over(expires_at: 
     assert verdict("IDM-4", story) is kept
 
 
-@pytest.mark.parametrize(("since_s", "kept"), [(3_600, None), (3_599, False)])
+@pytest.mark.parametrize(("since_s", "kept"), [(60, None), (59, False)])
 def test_what_ended_at_the_same_time_as_the_clock_moved_may_have_ended_before(since_s: int, kept: object) -> None:
     story = Story()
     session = story.opened("a")
@@ -361,9 +361,9 @@ def test_what_ended_at_the_same_time_as_the_clock_moved_may_have_ended_before(si
     ended = {**session, "status": "expired"}
     times = {"sent_ns": began, "received_ns": began + 1_500_000}
     story.add("POST", "/checkout/sessions/a/expire", 200, ended, None, **times)
-    moved, later = {"now": NOW + 1_800, "frozen": True}, {"now": NOW + since_s, "frozen": True}
-    story.add("POST", "/_mock/v1/clock/advance", 200, moved, {"seconds": 1_800}, sent_ns=began)
-    story.add("POST", "/_mock/v1/clock/advance", 200, later, {"seconds": since_s - 1_800})
+    moved, later = {"now": NOW + 30, "frozen": True}, {"now": NOW + since_s, "frozen": True}
+    story.add("POST", "/_mock/v1/clock/advance", 200, moved, {"seconds": 30}, sent_ns=began)
+    story.add("POST", "/_mock/v1/clock/advance", 200, later, {"seconds": since_s - 30})
     story.add("GET", "/checkout/sessions/a", 404, {"error": {"message": "gone"}})
     assert verdict("RET-1", story) is kept
 
@@ -467,14 +467,14 @@ def test_a_page_shows_the_total_and_each_line(words: str) -> None:
     assert verdict("PAY-7", page_that_says(words)) is False
 
 
-def test_a_session_that_ended_an_hour_ago_may_be_gone_from_replays_and_as_a_cursor() -> None:
-    for hour, keeps in ((3_600, True), (3_599, False)):
+def test_a_session_that_ended_a_minute_ago_may_be_gone_from_replays_and_as_a_cursor() -> None:
+    for since_s, keeps in ((60, True), (59, False)):
         story = Story()
         session = story.opened("a")
         keyed = {"account": 0, "headers": (("Idempotency-Key", "k"),)}
         story.add("POST", "/checkout/sessions/a/expire", 200, {**session, "status": "expired"}, **keyed)
         story.add("GET", "/_mock/v1/clock", 200, {"now": NOW, "frozen": True})
-        story.add("PUT", "/_mock/v1/clock", 200, {"now": NOW + hour, "frozen": True}, {"now": NOW + hour})
+        story.add("PUT", "/_mock/v1/clock", 200, {"now": NOW + since_s, "frozen": True}, {"now": NOW + since_s})
         story.add("POST", "/checkout/sessions/a/expire", 404, {}, **keyed)
         story.add("GET", "/checkout/sessions?ending_before=a", 422, {})
         assert (verdict("IDM-5", story) is not False) is keeps

@@ -432,12 +432,12 @@ def changing() -> Tampering:
 
 
 def forgets(inner: Inner, account: Account) -> None:
-    """Sessions are gone an hour after they ended."""
+    """Sessions are gone a minute after they ended."""
     inner(account)
     for session in account.sessions:
         if session["status"] != "open":
             session.setdefault("_ended", account.now)
-    account.sessions[:] = [one for one in account.sessions if account.now - one.get("_ended", account.now) <= 3_600]
+    account.sessions[:] = [one for one in account.sessions if account.now - one.get("_ended", account.now) <= 60]
 
 
 def with_query(inner: Inner, account: Account, session: Session, act: str) -> str:
@@ -579,7 +579,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "inert forms on every page": result("drawn", lambda text: INERT + text),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
     "properties change with each answer": fresh(changing),
-    "ended sessions go after an hour": wrapped("sweep", forgets),
+    "ended sessions go after a minute": wrapped("sweep", forgets),
     "the way back has more in its query": wrapped("pressed", with_query),
     "first retry after a minute": setting(retries_s=(60, 300, 1_800, 7_200, 21_600)),
     "webhooks again after 2xx": wrapped("post", twice),
@@ -645,7 +645,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         "clock 9 s off",
         "others arrive",
         "422 throughout",
-        "ended sessions go after an hour",
+        "ended sessions go after a minute",
         "a new token with each page",
         "pages behind a redirect",
         "pages that send a form elsewhere",

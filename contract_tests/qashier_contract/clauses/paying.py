@@ -193,7 +193,7 @@ def the_customer_comes_back(ledger: Ledger) -> Findings:
         if press.page_act == "cancel" and isinstance(wanted, str):
             end = ledger.end_of(press)
             is_done = not _is_cut_off(ledger, observed, press) and not _asks_for_more(ledger, observed, press)
-            if _is_sent_on(end) and is_done:
+            if _is_sent_on(observed, end, "return_url") and is_done:
                 reason, evidence = "the customer gave up", (observed.born, press)
                 yield expect(_sent_on(ledger, observed, end, "return_url"), reason, *evidence)
                 yield from unchanged(ledger, observed, press, state, reason)
@@ -314,7 +314,7 @@ def paid_on_page(ledger: Ledger, act: str) -> Findings:
     works = any(ledger.leads_on(observed, press) for observed, press, _ in tries)
     for observed, press, state in tries:
         end, evidence = ledger.end_of(press), story_before(observed, press)
-        is_sent_on = isinstance(observed.first.get(name), str) and _is_sent_on(end)
+        is_sent_on = isinstance(observed.first.get(name), str) and _is_sent_on(observed, end, name)
         if _is_cut_off(ledger, observed, press) or _is_to_confirm(ledger, press):
             continue
         if not works and (_asks_for_more(ledger, observed, press) or not _is_certain(ledger, press)):
@@ -366,12 +366,17 @@ def _is_cut_off(ledger: Ledger, observed: ObservedSession, press: Exchange) -> b
     return is_same_host(there, press.request.path) and not any(is_same_host(there, shop) for shop in shops)
 
 
-def _is_sent_on(end: Exchange) -> bool:
-    """Whether it can be told where a journey leads: by a redirect, or by a page that no script draws."""
-    if end.reply is not None and end.reply.header("location") is not None:
+def _is_sent_on(observed: ObservedSession, end: Exchange, name: str) -> bool:
+    """Whether it can be told that a journey leads to a URL of the shop: by a header, or by a page that no script draws.
+
+    A link that names the session may lead there over an address of the page's own.
+    """
+    if end.reply is not None and (end.reply.header("location") or end.reply.header("refresh")) is not None:
         return True
     page = page_of(end)
-    return page is not None and end.succeeded and not page.may_show_more
+    if page is None or not end.succeeded or page.may_show_more:
+        return False
+    return observed.first.get(name) in page.links or not any(observed.id in link for link in page.links)
 
 
 def _sent_on(ledger: Ledger, observed: ObservedSession, end: Exchange, name: str) -> Expectation:
@@ -381,9 +386,10 @@ def _sent_on(ledger: Ledger, observed: ObservedSession, end: Exchange, name: str
     """
     url, location = in_body(observed.born, name), header_of(end, "Location")
     if end.reply is None or end.reply.header("location") is None:
-        return Contains(
-            At(end, Part.RAW), url, form=f"a way to {name}"
-        )  # the page itself sends the customer on, by whatever means
+        # The page sends the customer on, by whatever means.
+        is_by_header = end.reply is not None and end.reply.header("refresh") is not None
+        told = header_of(end, "Refresh") if is_by_header else At(end, Part.RAW)
+        return Contains(told, url, form=f"a way to {name}")
     if ledger.history.terms.own:
         return Equals(location, url)
     return HasShape(location, "string", destination(str(url.value)), as_words(url.value))

@@ -154,6 +154,8 @@ def ended_pages(ledger: Ledger, status: str) -> Findings:
     """Judge the pages of sessions that have ended: they say so, and have no form to pay."""
     to_pay = {place for observed, _, page, _ in views(ledger, "open") for place in _ways_to_pay(page, observed.id)}
     for observed, exchange, page, state in views(ledger, status, failed=True):
+        if not exchange.succeeded and ledger.may_be_gone(observed, exchange):
+            continue
         evidence = before_page(observed, exchange)
         if state.payment_status != "no_payment_required" or status == "expired":  # what is free is not "paid"
             pattern = rf"(?is).*({'|'.join(_WORDS[status])}).*"

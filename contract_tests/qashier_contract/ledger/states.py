@@ -28,7 +28,7 @@ _STEPS: Final[Mapping[str, Callable[[oracle.State], oracle.State | None]]] = {
 }
 """What makes a new session what it was shown as."""
 _NEVER_NS: Final = 2**63
-KEPT_S: Final = 3_600
+KEPT_S: Final = 60
 """Seconds for which a session that ended is taken to be kept."""
 
 
@@ -160,11 +160,14 @@ class States:
     def may_be_gone(self, observed: ObservedSession, exchange: Exchange) -> bool:
         """Whether a session ended long enough ago that a target may keep it no more; never true of our own mock.
 
-        How long an ended session is kept is left open; what ended less than an hour ago is taken to be there.
+        How long an ended session is kept is left open; what ended less than a minute ago is taken to be there, for its
+        customer is on the way back.
         """
         if self._sessions.history.terms.own:
             return False
-        ended = [w for w in observed.writes if w.is_before(exchange) and (w.succeeded or w.operation is Operation.PAGE)]
+        # What overlaps may have been first.
+        may_precede = [w for w in observed.writes if not exchange.is_before(w)]
+        ended = [w for w in may_precede if w.succeeded or w.operation is Operation.PAGE]
         moments = [self.clock_of(observed, write)[0] for write in ended]  # it may have been as early as that
         _, now = self.clock_of(observed, exchange)
         if now is None:
