@@ -308,6 +308,20 @@ def takes_a_while(told: str, *, requests: int) -> Tampering:
     return both(wrapped("page_of", page_of), wrapped("sweep", sweep))
 
 
+def pay_by_link(text: str) -> str:
+    """The way to pay is a link to a page that asks to confirm."""
+    form = r'<form method="post" action="(/pay/[^"]*)"><input type=hidden name=act value=card>.*?</form>'
+    return re.sub(form, r'<a data-testid=pay-card href="\1?sure=1">Pay</a>', text)
+
+
+def with_sure(inner: Inner, account: Account, session: Session, step: str, seen: Request) -> Answer:
+    if seen.method == "GET" and seen.query == "sure=1" and session["status"] == "open":
+        form = f'<form method=post action="/pay/{session["id"]}">'
+        return Answer(200, {}, f"{form}<button data-testid=pay-card name=act value=card>Confirm</button></form>")
+    answer: Answer = inner(account, session, step, seen)
+    return answer
+
+
 def once_prepared() -> Tampering:
     """A page is prepared when it is asked for, and then shown."""
     prepared: set[str] = set()
@@ -576,6 +590,7 @@ TAMPERINGS: Final[dict[str, Tampering]] = {
     "payments that take a while": fresh(lambda: takes_a_while('<meta http-equiv="Refresh" content="0">', requests=4)),
     "payments that take long": fresh(lambda: takes_a_while("<meta content=0 http-equiv=refresh>", requests=16)),
     "pages once they are prepared": fresh(once_prepared),
+    "links to pages that pay": both(result("drawn", pay_by_link), wrapped("page_of", with_sure)),
     "inert forms on every page": result("drawn", lambda text: INERT + text),
     "one clock for all accounts": both(everybody, wrapped("new_account", clock_of_the_others)),
     "properties change with each answer": fresh(changing),
@@ -674,6 +689,7 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
         *("pages that ask to choose", "payments that go on in an app", "the order in a frame"),
         "pages once they are prepared",
     ),
+    "links": ("links to pages that pay",),
     "no webhooks": ("no webhooks", "clocks that cannot be stopped", "page by script"),
     "no events": ("no events", "pages that ask again", "a way back by a button", "payments that take long"),
     "no control": ("no control", "pages that ask to confirm"),

@@ -246,7 +246,7 @@ def _asked_by_get(ledger: Ledger) -> Iterator[tuple[ObservedSession, Exchange]]:
         page = str(observed.first.get("url")).partition("?")[0]
         for exchange in ledger.journeys.get(observed.id, ()):
             is_there = exchange.request.method == "GET" and exchange.request.path.partition("?")[0] == page
-            if is_there and act_of(exchange) is not None:
+            if is_there and act_of(exchange) is not None and exchange not in observed.writes:
                 yield observed, exchange
 
 

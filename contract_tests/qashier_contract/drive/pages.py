@@ -54,7 +54,7 @@ def the_hosted_page(context: RunContext) -> None:
     if page is None or (not page.forms and page.may_show_more):
         context.recorder.withdraw(PAGE)  # nothing to read without a browser
         return
-    if not without.has("pay-card", shown):
+    if without.button("pay-card", shown) is None:
         context.notes.append(
             'The hosted page has nothing with data-testid="pay-card": no customer paid there, and PAY-1 to PAY-3 were '
             "judged without it."

@@ -130,14 +130,18 @@ class Sessions:
             if key is not None and len(key) > oracle.KEY_LENGTH and exchange.refused:
                 continue  # IDM-3: nothing was asked of the session
             follows = (exchange.page_act or "").endswith((", led on", Page.CONFIRMED))
-            is_sent = exchange.request.method == "POST" and not follows
-            pressed = exchange.operation is Operation.PAGE and is_sent
+            pressed = exchange.operation is Operation.PAGE and not follows and self._sends(exchange)
             if exchange.operation in {Operation.EXPIRE, Operation.PAY} or pressed:
                 named.writes.append(exchange)
             read = exchange.operation is Operation.RETRIEVE and exchange.account == named.account
             if read and exchange.succeeded and exchange.object.get("id") == named.id:
                 named.reads.append(exchange)
         return sessions
+
+    def _sends(self, press: Exchange) -> bool:
+        """Whether what was pressed sent something: at once, or where a link led to what had to be confirmed."""
+        is_act = act_of(press) is not None
+        return any(e.request.method == "POST" for e in (self.journey_of(press) if is_act else (press,)))
 
     @cached_property
     def journeys(self) -> Mapping[str, Sequence[Exchange]]:
