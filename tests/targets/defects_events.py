@@ -197,6 +197,13 @@ def in_dollars(inner: Inner, account: Account, session: Session, kind: str, **ho
     return told
 
 
+def forgets_large(inner: Inner, keyed: Keyed) -> Any:
+    answer, keys = inner(keyed), inner.server.keys_of(keyed.account)
+    if len(json.dumps(answer)) > 2**16:
+        del keys[keyed.key]
+    return answer
+
+
 EVENT_DEFECTS: Final = {
     "lines of events in one currency": Defect("EVT-3", wrapped("event", in_dollars)),
     "lines of webhooks in one currency": Defect("EVT-3", posted(lines_in_dollars)),
@@ -286,6 +293,7 @@ KEY_DEFECTS: Final = {
     "keys shared by accounts": Defect(
         "IDM-7", wrapped("keys_of", lambda inner, _: inner(next(iter(inner.server.accounts.values()))))
     ),
+    "large answers not remembered": Defect("IDM-1", wrapped("executed", forgets_large)),
     "refusals remembered": Defect("IDM-8", remembers_refusals),
     "refused expire uses a key up for creates": Defect("IDM-8", fresh(used_by_expire)),
     "key for another body executes": Defect("IDM-9", executes(lambda keyed, is_same: keyed.is_create and not is_same)),

@@ -83,7 +83,7 @@ _CONTROL_CHARACTERS: Final[Mapping[str, Json]] = {"name": "Set", "description": 
 
 
 @driver(
-    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=172
+    "Open sessions whose every value is just allowed, and read the exact amounts back.", stage=Stage.DEPTH, requests=175
 )
 def at_the_limits(context: RunContext) -> None:
     line, account = context.line, context.account
@@ -116,14 +116,24 @@ def at_the_limits(context: RunContext) -> None:
     account.create(doubled.replace('"quantity": ', '"quantity": 7, "quantity": ').encode())
     _open_with_urls(context)
     account.list(limit=oracle.LIMIT_MOST)
-    # Nearly as much text as one request may have; wherever a body is cut, a character may be cut in two. There is room
-    # for what then takes its place.
+    # Nearly as much text as one request may have, read back, repeated, and twice on a page.
+    key, longest = context.key(), _longest(context)
+    Opened(account, account.create(_longest(context))).retrieve()
+    for _ in range(2):
+        account.create(longest, key=key)
+    account.list(limit=2)
+
+
+def _longest(context: RunContext) -> bytes:
+    """A body of very many characters, of which one may be cut in two wherever the body is cut.
+
+    There is room for what then takes its place.
+    """
     texts = (
         (_shifted(oracle.NAME_MOST - 8, n), _shifted(oracle.DESCRIPTION_MOST - 8, n)) for n in range(oracle.LINES_MOST)
     )
-    longest = context.body(*(line(1, 1, name=name, description=words) for name, words in texts))
-    Opened(account, account.create(json.dumps(longest, ensure_ascii=False).encode())).retrieve()
-    account.list(limit=1)
+    body = context.body(*(context.line(1, 1, name=name, description=words) for name, words in texts))
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def _shifted(length: int, by: int) -> str:
