@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -204,6 +205,19 @@ def forgets_large(inner: Inner, keyed: Keyed) -> Any:
     return answer
 
 
+def after_a_moment(inner: Inner, *args: Any) -> Any:
+    """The key of a request is read late, when others may have come."""
+    time.sleep(0.004)
+    return inner(*args)
+
+
+def late_in_the_day(inner: Inner, keyed: Keyed) -> Any:
+    """An expire is done some time after its key was looked up."""
+    if not keyed.is_create:
+        time.sleep(0.004)
+    return inner(keyed)
+
+
 EVENT_DEFECTS: Final = {
     "lines of events in one currency": Defect("EVT-3", wrapped("event", in_dollars)),
     "lines of webhooks in one currency": Defect("EVT-3", posted(lines_in_dollars)),
@@ -213,6 +227,7 @@ EVENT_DEFECTS: Final = {
         "EVT-7", wrapped("signature", lambda inner, secret, body: inner(secret, body[: 2**16]))
     ),
     "cause of whoever asked last": Defect("EVT-4", both(unlocked, wrapped("change", slow))),
+    "retries sooner and sooner": Defect("EVT-6", setting(retries_s=(50, 40, 30, 20, 10, 10))),
     "event id repeats": Defect("EVT-1", event(lambda _: {"id": "evt_1"})),
     "event without api_version": Defect("EVT-1", result("event", without("api_version"))),
     "completed not sent": Defect("EVT-2", silent_when(lambda kind, _: kind == "completed")),
@@ -288,6 +303,8 @@ KEY_DEFECTS: Final = {
     "key never forgotten": Defect("IDM-4", setting(key_memory_s=float("inf"))),
     "key memory renewed": Defect("IDM-4", wrapped("replayed", renewed)),
     "key forgotten one second late": Defect("IDM-4", setting(key_memory_s=DAY_S + 1)),
+    "one key for two expires at once": Defect("IDM-9", both(unlocked, wrapped("executed", late_in_the_day))),
+    "key of whoever asked last": Defect("IDM-2", both(unlocked, wrapped("perform", after_a_moment))),
     "expire replay refused": Defect("IDM-5", executes(lambda keyed, is_same: not keyed.is_create and is_same)),
     "racy keys": Defect("IDM-6", both(unlocked, wrapped("create", slow), wrapped("expire", slow))),
     "keys shared by accounts": Defect(

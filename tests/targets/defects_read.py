@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -11,12 +12,14 @@ from tests.targets.tampering import (
     Defect,
     Inner,
     Tampering,
+    both,
     fresh,
     replaced,
     result,
     setting,
     shown,
     status,
+    unlocked,
     without,
     wrapped,
 )
@@ -194,6 +197,12 @@ def answered_again(of: str) -> Tampering:
     return wrapped("perform", perform)
 
 
+def of_whoever_asked_last(inner: Inner, account: Account, query: dict[str, str]) -> Any:
+    inner.server.__dict__["queried_last"] = query
+    time.sleep(0.004)
+    return inner(account, inner.server.__dict__["queried_last"])
+
+
 def as_texts(compare: Any) -> Any:
     return lambda created, bound: compare(str(created), str(bound))
 
@@ -286,6 +295,10 @@ READ_DEFECTS: Final = {
     "underscore of a cursor is any sign": Defect("LIS-13", wrapped("place", place_by_any_sign)),
     "asterisk of retrieve is anything": Defect("RET-2", pattern("retrieve", "*", ".*")),
     "dot of retrieve is any sign": Defect("RET-2", pattern("retrieve", ".", ".")),
+    "id ends at a null": Defect(
+        "RET-2", wrapped("retrieve", lambda inner, account, wanted: inner(account, wanted.partition("\0")[0]))
+    ),
+    "limit of whoever asked last": Defect("LIS-3", both(unlocked, wrapped("list", of_whoever_asked_last))),
     "lines turned by ending_before": Defect("LIS-14", wrapped("list", turned_backwards)),
     "retrieve with a key answered from memory": Defect("RET-1", fresh(lambda: answered_again("retrieve"))),
     "list with a key answered from memory": Defect("LIS-8", fresh(lambda: answered_again("sessions"))),

@@ -136,6 +136,29 @@ def locked_after_a_cancel(act: str) -> Tampering:
     return wrapped("pressed", pressed)
 
 
+noted_cancel: Final = locked_after_a_cancel("nothing")
+
+
+def void(inner: Inner, session: Session, step: str) -> str:
+    return "<p>This payment is void.</p>" if step and session.get("_gave_up") else str(inner(session, step))
+
+
+def for_the_last(inner: Inner, account: Account, route: str, session_id: str, seen: Any) -> Any:
+    """What is asked for is kept for all requests at once."""
+    asked = inner.server.__dict__
+    asked["session_id"] = session_id
+    if route == "expire":
+        time.sleep(0.004)
+        session_id = asked["session_id"]
+    return inner(account, route, session_id, seen)
+
+
+def drawn_last(inner: Inner, session: Session, step: str) -> str:
+    inner.server.__dict__["drawn_last"] = session
+    time.sleep(0.004)
+    return str(inner(inner.server.__dict__["drawn_last"], step))
+
+
 def slow(inner: Inner, *args: Any, **named: Any) -> Any:
     time.sleep(0.004)
     return inner(*args, **named)
@@ -186,6 +209,16 @@ STATE_DEFECTS: Final = {
     ),
     "authorise locked after a cancel": Defect("PAY-3", locked_after_a_cancel("authorise")),
     "way to the method locked after a cancel": Defect("PAY-3", locked_after_a_cancel("redirect")),
+    "no payment at the method after a cancel": Defect("PAY-3", both(noted_cancel, wrapped("drawn", void))),
+    "session of whoever asked last": Defect("EXP-1", both(unlocked, wrapped("perform", for_the_last))),
+    "page of whoever asked last": Defect("PAY-7", both(unlocked, wrapped("drawn", drawn_last))),
+    "round sums as powers of ten": Defect(
+        "PAY-7",
+        wrapped(
+            "price",
+            lambda inner, one: f"{one['amount_total'] / 100:g}" if one["amount_total"] % 100 == 0 else inner(one),
+        ),
+    ),
     "no way back": Defect("PAY-4", replaced("way_back", lambda _: None)),
     "way back not escaped": Defect("PAY-4", result("drawn", lambda text: re.sub('href="[^"]*"', unescaped, text))),
     "way back to success": Defect("PAY-4", replaced("way_back", lambda session: session["success_url"])),

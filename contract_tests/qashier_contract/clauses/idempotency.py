@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from qashier_contract import oracle
@@ -261,4 +262,14 @@ def a_key_for_another_request_does_nothing(ledger: Ledger) -> Findings:
             state = ledger.state_before(observed, read) if read is not None else None
             if read is not None and state is not None:
                 yield expect(Equals(in_body(read, "status"), state.status), "nothing was done", first, again)
+    yield from _done_at_once(ledger)
     yield from _made_twice(ledger, "IDM-9")
+
+
+def _done_at_once(ledger: Ledger) -> Findings:
+    """Of different requests with one new key, which came at once, one is done: what succeeds has the same answer."""
+    for uses in ledger.keyed.values():
+        for first, again in pairwise(use for use in uses if use.succeeded):
+            is_new = not any(use.is_before(first) for use in uses)
+            if is_new and first.overlaps(again) and not _same_request(first, again):
+                yield from _same_answer(ledger, again, first, "the key is used for another request")

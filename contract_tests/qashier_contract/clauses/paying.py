@@ -108,6 +108,12 @@ def _another_try(ledger: Ledger) -> Findings:
             )
 
 
+def _goes_on(act: str, end: Exchange) -> bool:
+    """Whether a customer who pressed that can go on where it leads: to authorise the payment, if to the method."""
+    page = page_of(end)
+    return not end.refused and (act != "pay-redirect" or (page is not None and "authorise" in page.tests))
+
+
 def _at_the_method_again(ledger: Ledger) -> Findings:
     """After a failed payment the way to the payment method is open as before, and so is the payment there."""
     for act in ("pay-redirect", "authorise"):
@@ -117,11 +123,15 @@ def _at_the_method_again(ledger: Ledger) -> Findings:
             for press in ledger.journeys.get(observed.id, ())
             if press.page_act == act and (state := ledger.state_before(observed, press)) and state.status == "open"
         ]
-        works = any(not failed and not end.refused for _, _, failed, end in tries)
+        works = any(not failed and _goes_on(act, end) for _, _, failed, end in tries)
         for observed, press, failed, end in tries if works else ():
             if failed and (press.page_from or 0) > failed[-1].number:  # a form may be good for one press
-                evidence = story_before(observed, press)
-                yield expect(StatusIs(end, NOT_REFUSED), "it may be tried again", *evidence)
+                reason, evidence = "it may be tried again", story_before(observed, press)
+                yield expect(StatusIs(end, NOT_REFUSED), reason, *evidence)
+                page = page_of(end)
+                is_there = act == "pay-redirect" and page is not None and not page.may_show_more and not end.refused
+                if is_there and not _asks_for_more(ledger, observed, press):
+                    yield expect(Contains(At(end, Part.CONTROLS), "authorise"), reason, *evidence)
 
 
 @clause(

@@ -109,25 +109,31 @@ def _twins(context: RunContext, rounds: int) -> None:
 
 
 def _side_by_side(context: RunContext) -> None:
-    """Open, read and end sessions of both accounts at once: whoever asks, it is for that account that it is done."""
-    target, other = context.target, context.other or context.account
-    accounts = (context.account, other, context.account, other)
-    bodies = [context.body() for _ in accounts]
-    created = target.at_once([partial(one.create, body) for one, body in zip(accounts, bodies, strict=True)])
-    opened = [Opened(one, exchange) for one, exchange in zip(accounts, created, strict=True)]
-    ours = [session for session in opened if session.id is not None]
-    target.at_once([partial(session.account.retrieve, str(session.id)) for session in ours])
-    keyed = [(session, context.key()) for session in ours]
-    target.at_once([partial(session.account.expire, str(session.id), key=key) for session, key in keyed])
+    """Do the same with several sessions of both accounts at once: each answer is about what its own request names."""
+    target, account, other = context.target, context.account, context.other or context.account
+    whose = (account, other, account, other, account, account)
+    bodies = [context.body(context.line(1250 + n, 2 + n, name=f"No. {n}")) for n in range(len(whose))]
+    creates = [partial(one.create, body, key=context.key()) for one, body in zip(whose, bodies, strict=True)]
+    opened = [Opened(one, sent) for one, sent in zip(whose, target.at_once(creates), strict=True)]
+    ids = [session.id for session in opened if session.id is not None]
+    if len(ids) == len(opened):
+        target.at_once([partial(one.retrieve, session_id) for one, session_id in zip(whose, ids, strict=True)])
+        if context.can(_PAGE) and all(session.url is not None for session in opened):
+            target.at_once([partial(s.account.view, str(s.id), str(s.url)) for s in opened[:4]])
+        expires = zip(whose[:4], ids, strict=False)
+        target.at_once([partial(one.expire, session_id, key=context.key()) for one, session_id in expires])
+        last = context.key()  # of two requests: only one of them is done
+        target.at_once([partial(account.expire, session_id, key=last) for session_id in ids[4:]])
+    target.at_once([partial(account.list, limit=limit) for limit in (1, 2, 3, 4)])
     if context.can(Capability.EVENTS):
-        for account in {context.account.number: context.account, other.number: other}.values():
-            account.events()
+        for one in {each.number: each for each in whose}.values():
+            one.events()
 
 
 @driver(
-    "Send one idempotency key several times at once, open several sessions at once, and let two accounts do the same.",
+    "Send one idempotency key several times at once, and do the same with several sessions at once, of two accounts.",
     name="the same at once",
-    requests=33,
+    requests=48,
     races=True,
 )
 def twins(context: RunContext) -> None:
@@ -159,12 +165,12 @@ def further_races(context: RunContext) -> None:
     "Send one idempotency key several times at once, and open several sessions at once, round after round.",
     name="the same at once, again",
     stage=Stage.DEPTH,
-    requests=131,
+    requests=145,
     races=True,
 )
 def more_twins(context: RunContext) -> None:
     _twins(context, _MANY)
-    for _ in range(_MANY - 1):
+    for _ in range(2):
         _side_by_side(context)
 
 

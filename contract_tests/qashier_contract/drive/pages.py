@@ -172,7 +172,8 @@ def pages_left_open(context: RunContext) -> None:
     long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
     largest = context.line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST, **long)
     fresh(context, line_items=[largest, context.line(3, 123, name="long name " * 24)]).view()
-    fresh(context, cancel_url=long_url(oracle.URL_MOST, context)).view()
+    round_sum = context.line(61_728_350, 2)
+    fresh(context, cancel_url=long_url(oracle.URL_MOST, context), line_items=[round_sum]).view()
     free = fresh(context, line_items=[context.line(0, 1)])
     free.do("pay-declined", "pay-card", page=free.view())
     if context.can(PAY):

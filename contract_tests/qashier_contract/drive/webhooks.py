@@ -36,6 +36,8 @@ _A_MINUTE_S: Final = 61
 _GLANCE_S: Final = 0.6
 _FEW_GLANCES: Final = 2
 """How often is looked for a delivery, after one was waited for in vain."""
+_BREATH_S: Final = 0.05
+"""For how long a retry is waited for in small steps, each of which it might be due in."""
 _LAG_S: Final = 3.0
 """For how long a retry that is due is waited for."""
 _A_MOMENT_S: Final = 0.3
@@ -315,10 +317,13 @@ def _let_retries_come(
     while first < 60 and receiver.count(failing) == before:
         _move(account, receiver, 10)
         first += 10
+        receiver.wait(failing, before + 1, _BREATH_S)
     moved_ns, lag_s = time.monotonic_ns(), 0.0
     if receiver.count(failing) == before and receiver.wait(failing, before + 1, _LAG_S):
         lag_s = 2 * (time.monotonic_ns() - moved_ns) / 1e9
-    for step in (*[first] * 6, 300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
+    # Delays that shrink show in small steps only; who has to be waited for would be given too long at each.
+    small = [first] * 6 if lag_s else [10] * (6 * first // 10)
+    for step in (*small, 300, 900, 1_800, 7_200, 14_400, 43_200, 86_400, 86_400, 216_000):
         count = receiver.count(failing)
         _move(account, receiver, step)
         is_due = begins is not None and receiver.clock is not None and receiver.clock > begins + _A_MINUTE_S
@@ -329,4 +334,4 @@ def _let_retries_come(
             for name in listening:
                 receiver.wait(name, 1, naming=due.id)
             due = None
-        receiver.wait(failing, count + 1, lag_s)
+        receiver.wait(failing, count + 1, max(lag_s, _BREATH_S if step == 10 < first else 0))

@@ -52,7 +52,7 @@ def headers_in_lower_case(context: RunContext) -> None:
     context.account.list(limit=3)
 
 
-@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=53)
+@driver("Ask for paths, methods, media types and bodies that the API does not have.", requests=55)
 def the_wrong_door(context: RunContext) -> None:
     opened = context.open()
     session_id = opened.id or UNKNOWN_ID
@@ -87,7 +87,7 @@ def the_wrong_door(context: RunContext) -> None:
     for media_type in ("Application/JSON", "", 'application/json; charset="utf-8"'):
         context.account.create(_json(context), headers=(("Content-Type", media_type),))
     nearly = [UNKNOWN_ID, "nosuch", session_id + "x", session_id[:-1], session_id + " "]
-    nearly += [session_id + ".json", *wildcards(session_id)]
+    nearly += [session_id + ".json", session_id + "\0x", *wildcards(session_id)]
     if not re.fullmatch(_UUID, session_id):
         nearly.append(session_id.swapcase())
     for unknown in nearly:
