@@ -7,10 +7,11 @@ import html
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import unquote
+from unicodedata import normalize
+from urllib.parse import unquote, unquote_plus
 
 from tests.targets.defects_states import drawn, slow
 from tests.targets.reference import Reference
@@ -42,6 +43,7 @@ from tests.targets.values import (
     Session,
     invalid,
     not_open,
+    wall_s,
 )
 from tests.targets.variants import TAMPERINGS
 
@@ -275,6 +277,33 @@ def answers_whoever_has_the_key(inner: Inner, seen: Request) -> Account:
 def rounded_up(inner: Inner, account: Account, *asked: Any) -> Session:
     session = inner(account, *asked)
     return {**session, "created": session["created"] + (account.frozen is None)}
+
+
+def created_by_the_machine(inner: Inner, account: Account, *asked: Any) -> Session:
+    session = inner(account, *asked)
+    return {**session, "created": session["created"] if account.frozen is not None else wall_s()}
+
+
+def ended_by_the_machine(inner: Inner, account: Account, sessions: Sequence[Session]) -> None:
+    if account.frozen is not None or wall_s() > max((one["expires_at"] for one in sessions), default=0):
+        inner(account, sessions)
+
+
+def moves_the_time_alone(inner: Inner, account: Account, seconds: int) -> None:
+    if account.frozen is not None:
+        inner(account, seconds)
+    else:
+        inner.server.set_clock(account, account.now + seconds, frozen=False)
+
+
+def free_is_closed(inner: Inner, session: Session, step: str) -> str:
+    is_mute = session["status"] == "expired" and not session["amount_total"]
+    return "<p>This session is closed.</p>" if is_mute else str(inner(session, step))
+
+
+def signed_with(change: Callable[[str], str]) -> Tampering:
+    """Signatures by another secret than was given."""
+    return wrapped("signature", lambda inner, secret, body: inner(change(secret), body))
 
 
 def in_hundredths(inner: Inner, session: Session) -> str:
@@ -574,6 +603,20 @@ NARROW_DEFECTS: Final = {
         "PAY-7", drawn(lambda session: {"line_items": {"data": session["line_items"]["data"][:99]}})
     ),
     "created rounded up while the clock runs": Defect("CRE-4", wrapped("built", rounded_up)),
+    "created by the machine while the clock runs": Defect("CRE-4", wrapped("built", created_by_the_machine)),
+    "ends by the machine while the clock runs": Defect(
+        "EXP-7", both(wrapped("expire_due", ended_by_the_machine), wrapped("advance", moves_the_time_alone))
+    ),
+    "page of an expired free session is silent": Defect("EXP-6", wrapped("drawn", free_is_closed)),
+    "secret of blanks is none": Defect(
+        "EVT-7",
+        wrapped(
+            "webhook_headers", lambda inner, secret, body: inner(secret if secret and secret.strip() else None, body)
+        ),
+    ),
+    "secret read as a form": Defect("EVT-7", signed_with(unquote_plus)),
+    "secret normalised": Defect("EVT-7", signed_with(lambda secret: normalize("NFC", secret))),
+    "secret cut at a colon": Defect("EVT-7", signed_with(lambda secret: secret.partition(":")[0])),
     "thousandths shown as hundredths": Defect("PAY-7", wrapped("price", in_hundredths)),
     "refused list says nothing": Defect("HTTP-3", wordless("GET", LIST)),
     "refused retrieve says nothing": Defect("HTTP-3", wordless("GET", f"{LIST}/[^/]+")),

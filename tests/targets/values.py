@@ -33,6 +33,8 @@ ROUTES: Final = (
     ("expire", re.compile(r"/checkout/sessions/([^/]+)/expire"), ("POST",)),
 )
 CONTROL: Final = "/_mock/v1"
+BRACKETS_MOST: Final = 900
+"""No valid body has more of them, and Python reads no text that is nested so deeply."""
 
 
 @dataclass(frozen=True, kw_only=True)

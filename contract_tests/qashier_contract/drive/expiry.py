@@ -11,6 +11,8 @@ from qashier_contract import oracle
 from qashier_contract.drive import Opened, RunContext, Stage, driver
 from qashier_contract.history import Capability
 
+_PART_S: Final = 0.23
+"""Parts of a second, none of which is a whole one after four of them."""
 _FIRST_TOUCHES: Final = ("pay", "expire", "list", "retrieve", "view", "nothing")
 
 
@@ -87,6 +89,8 @@ def _to_their_deadlines(context: RunContext, start: int) -> int:
         _touch(context, session, how)
     for session in (free, tried):
         session.retrieve()
+    if context.can(Capability.PAGE):
+        free.view()
     # A failed payment is none either.
     touched["nothing"].pay("failed")
     if context.can(Capability.EVENTS):
@@ -116,6 +120,35 @@ def the_day_after(context: RunContext) -> None:
             last.retrieve()
         if context.can(Capability.EVENTS):
             context.events(account)
+
+
+@driver(
+    "Move a clock that goes on by itself: sessions are created by it, and end by it.",
+    needs=[Capability.CLOCK],
+    stage=Stage.DEPTH,
+    requests=30,
+)
+def a_clock_that_runs(context: RunContext) -> None:
+    account = context.made_up_account() if context.keys_are_free else context.account
+    account.set_clock(frozen=False)
+    for _ in range(4):
+        # Within one second, now early and now late in it: a clock that is rounded up shows the next one.
+        account.clock()
+        account.create(context.body())
+        account.clock()
+        context.target.pace.sleep(_PART_S)
+    for seconds in (7_200, oracle.LONGEST_LIFE):
+        opened = context.open(account=account)
+        account.advance(seconds)
+        account.clock()
+        context.open(account=account).retrieve()
+        account.clock()
+        opened.retrieve()
+    opened.pay()
+    opened.retrieve()
+    account.list(status="expired", limit=10)
+    account.list(status="open", limit=10)
+    account.set_clock(frozen=True)
 
 
 def _touch(context: RunContext, session: Opened, how: str) -> None:

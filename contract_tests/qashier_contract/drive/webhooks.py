@@ -24,10 +24,11 @@ _SECRETS: Final = (
     "0123abcdef456789",
     "c2VjcmV0" * 16,
     "0",
-    "clé",
+    "clé + clé: %41",
     "C0FFEE99",
+    " ",
 )
-"""Secrets that an implementation might strip, decode (base64, hex), cut, encode otherwise, or take for none."""
+"""Secrets that an implementation might strip, decode (base64, hex, forms), cut, encode otherwise, or take for none."""
 _REFUSALS: Final = (500, 410, 302, DROP, 404, 503, 429, 301)
 """What the failing endpoint says, over and over: each of them might be taken for a success, or for final."""
 _TIMED: Final = (Capability.WEBHOOKS, Capability.PAY, Capability.CLOCK)
@@ -213,7 +214,7 @@ def _drive(context: RunContext, desk: _Desk) -> None:
         desk.with_door = shut
     if context.other is not None:
         register(theirs, _SECRETS[0], account=context.other)
-        register(f"{theirs}-too", _SECRETS[2], account=context.other)
+        register(f"{theirs}-too", _SECRETS[7], account=context.other)
     texts = {"name": "Kopi <O> & “toast” — 咖啡 🍵 / \\", "description": 'a/b "c" é'}
     paid, expired, failed, refused = (context.open(context.line(1250, 2, **texts)) for _ in range(4))
     if not all((paid, expired, failed, refused)):

@@ -252,6 +252,7 @@ def a_long_list(context: RunContext) -> None:
     account.list()
     if len(page_of_fifty := entries_of(account.list(limit=50))) > oracle.LIMIT_DEFAULT:
         account.list(ending_before=str(page_of_fifty[-1].get("id")))
+        account.list(ending_before=str(page_of_fifty[-1].get("id")), limit=2 * oracle.LIMIT_DEFAULT)
         account.list(ending_before=str(page_of_fifty[oracle.LIMIT_DEFAULT].get("id")))
     walk(account, {"limit": 100})
     walk(account, {"limit": 50})
