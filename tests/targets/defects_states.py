@@ -170,7 +170,21 @@ def counted_id(account: Account) -> str:
     return session_id
 
 
+def pays_what_is_free(inner: Inner, account: Account, session: Session, act: str) -> str:
+    leads_to = str(inner(account, session, act))
+    if act == "cancel" and not session["amount_total"]:
+        inner.server.pay(account, session, "succeeded")
+    return leads_to
+
+
 STATE_DEFECTS: Final = {
+    "cancelled at the method, what is free is complete": Defect("PAY-3", wrapped("pressed", pays_what_is_free)),
+    "no way back to return_url": Defect(
+        "PAY-4", wrapped("way_back", lambda inner, one: None if inner(one) == one["return_url"] else inner(one))
+    ),
+    "percent signs of the way back encoded": Defect(
+        "PAY-4", result("way_back", lambda url: url and url.replace("%", "%25"))
+    ),
     "expire returns open": Defect("EXP-1", wrapped("expire", before_expire)),
     "expire does nothing": Defect(
         "EXP-1", expire_if("open", lambda _server, _account, session: {**session, "status": "expired"})

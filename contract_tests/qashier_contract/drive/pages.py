@@ -125,7 +125,7 @@ def a_page_looked_at(context: RunContext) -> None:
     "Press buttons of pages that were opened before the session ended, and try again after what failed.",
     needs=[PAGE],
     stage=Stage.DEPTH,
-    requests=132,
+    requests=139,
 )
 def pages_left_open(context: RunContext) -> None:
     account = context.account
@@ -174,7 +174,10 @@ def pages_left_open(context: RunContext) -> None:
     fresh(context, line_items=[largest, context.line(3, 123, name="long name " * 24)]).view()
     round_sum = context.line(61_728_350, 2)
     fresh(context, cancel_url=long_url(oracle.URL_MOST, context), line_items=[round_sum]).view()
+    back = f"{_SHOP}/Basket%20of/{{id}}?x=%26&y=a+b"
+    fresh(context, cancel_url=back, return_url=back).view()
     free = fresh(context, line_items=[context.line(0, 1)])
+    free.do("cancel", page=free.at_the_method())
     free.do("pay-declined", "pay-card", page=free.view())
     if context.can(PAY):
         again = fresh(context)
