@@ -151,6 +151,17 @@ def beyond_ascii(_: object, seen: Request) -> Request:
     return seen
 
 
+def without_signs(sign: str) -> Callable[..., bool]:
+    """Whether a URL fits, whose host may have a sign."""
+
+    def fits(inner: Inner, url: str, name: str) -> bool:
+        start, slashes, rest = url.partition("://")
+        host, slash, path = rest.partition("/")
+        return bool(inner(f"{start}{slashes}{host.replace(sign, 'x')}{slash}{path}", name))
+
+    return fits
+
+
 def one_of_json(inner: Inner, body: Any) -> Any:
     if isinstance(body.get("line_items"), str):
         with suppress(ValueError):
@@ -176,6 +187,12 @@ TEXT_DEFECTS: Final = {
     "name of a method taken for a currency": Defect(
         "CRE-12", wrapped("currency", lambda inner, code, path: code if code == "constructor" else inner(code, path))
     ),
+    "method of an object retrieved": Defect(
+        "RET-2",
+        wrapped("retrieve", lambda inner, account, wanted: {} if wanted == "constructor" else inner(account, wanted)),
+    ),
+    "underscore in a host accepted": Defect("CRE-15", wrapped("url_fits", without_signs("_"))),
+    "umlaut in a host accepted": Defect("CRE-15", wrapped("url_fits", without_signs("\u00fc"))),
     "line_items as JSON in a text": Defect("CRE-18", wrapped("lines", one_of_json)),
     "extension of an id dropped": Defect(
         "RET-2", wrapped("retrieve", lambda inner, account, wanted: inner(account, wanted.removesuffix(".json")))

@@ -85,6 +85,7 @@ _SEGMENTS: Final = (
     "%0d%0aX-Injected:1",
     "{id}",
     "null",
+    "constructor",
     "0",
 )
 
@@ -93,7 +94,7 @@ _SEGMENTS: Final = (
     "Send what breaks careless servers: no 5xx, no dropped connection.",
     name="hostile input",
     stage=Stage.HARSH,
-    requests=103,
+    requests=105,
 )
 def hostile(context: RunContext) -> None:
     account, send = context.account, context.target.send

@@ -172,7 +172,7 @@ def what_money_cannot_be(context: RunContext) -> Iterator[Json]:
 
 
 @creates(
-    "Send URLs that are no absolute http(s) ones, and texts that are empty or too long.", stage=Stage.DEPTH, requests=97
+    "Send URLs that are no absolute http(s) ones, and texts that are empty or too long.", stage=Stage.DEPTH, requests=99
 )
 def what_texts_and_urls_cannot_be(context: RunContext) -> Iterator[Json]:
     for name in URLS:
@@ -207,6 +207,8 @@ def what_texts_and_urls_cannot_be(context: RunContext) -> Iterator[Json]:
     ):
         for name in URLS:
             yield altered(context.body(), url, name)
+    for url in ("https://b\u00fccher.example/", "https://my_shop.example/"):
+        yield altered(context.body(), url, "success_url")
     for value, name in (("", "name"), ("n" * 251, "name"), ("", "description"), ("d" * 1001, "description")):
         yield altered(context.body(), value, *PRODUCT, name)
     # Beyond what is often the width of a column.
