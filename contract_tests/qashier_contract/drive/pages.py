@@ -161,19 +161,7 @@ def pages_left_open(context: RunContext) -> None:
     given.view()
     plain = fresh(context, success_url=f"http://shop.example/Thanks/{context.mark()}?b=it's&a=%2Fx#top")
     plain.do("pay-card", page=plain.view())
-    many = [context.line(100 + n, 1, name=f"No. {100 + n}") for n in range(oracle.LINES_MOST)]
-    fresh(context, line_items=many).view()
-    # A minor unit is a thousandth, or the unit itself; the account may not charge them.
-    for code in ("KWD", "JPY"):
-        line = context.line(1235, 1)
-        line["price_data"]["currency"] = code
-        fresh(context, line_items=[line]).view()
-    fresh(context, line_items=[context.line(98_765_432, 7)]).view()
-    long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
-    largest = context.line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST, **long)
-    fresh(context, line_items=[largest, context.line(3, 123, name="long name " * 24)]).view()
-    round_sum = context.line(61_728_350, 2)
-    fresh(context, cancel_url=long_url(oracle.URL_MOST, context), line_items=[round_sum]).view()
+    _show_much(context)
     back = f"{_SHOP}/Basket%20of/{{id}}?x=%26&y=a+b"
     fresh(context, cancel_url=back, return_url=back).view()
     free = fresh(context, line_items=[context.line(0, 1)])
@@ -189,6 +177,23 @@ def pages_left_open(context: RunContext) -> None:
     account.list(limit=9)
     if context.can(EVENTS):
         account.events()
+
+
+def _show_much(context: RunContext) -> None:
+    """Open pages of sessions at their limits, and with amounts that are easily written wrong."""
+    many = [context.line(100 + n, 1, name=f"No. {100 + n}") for n in range(oracle.LINES_MOST)]
+    fresh(context, line_items=many).view()
+    # A minor unit is a thousandth, or the unit itself; the account may not charge them.
+    for code in ("KWD", "JPY"):
+        line = context.line(1235, 1)
+        line["price_data"]["currency"] = code
+        fresh(context, line_items=[line]).view()
+    fresh(context, line_items=[context.line(98_765_432, 7)]).view()
+    long = {"name": "toast " * 41, "description": "with kaya & butter, " * 49}
+    largest = context.line(oracle.UNIT_AMOUNT_MOST, oracle.QUANTITY_MOST, **long)
+    fresh(context, line_items=[largest, context.line(3, 123, name="long name " * 24)]).view()
+    round_sum = context.line(61_728_350, 2)
+    fresh(context, cancel_url=long_url(oracle.URL_MOST, context), line_items=[round_sum]).view()
 
 
 def _fail_often(context: RunContext, declined: Opened) -> None:
