@@ -47,6 +47,7 @@ IN_PROCESS = "http://127.0.0.1"
 IN_TIME = 600.0
 """Seconds that a whole run may take on the busiest machine."""
 WHOLE = {"answers"}
+SLOW = "delays"
 """Of what is left open together, what goes through all scenarios in every test run."""
 
 
@@ -184,9 +185,11 @@ def test_the_matrix_shows_every_operation_in_every_status(whole: Report) -> None
         assert set(whole.visited[operation]) == {"open", "complete", "expired"}
 
 
-@pytest.mark.parametrize("quirks", TOGETHER.values(), ids=TOGETHER.keys())
-def test_what_the_documents_leave_open_is_never_accused(quirks: tuple[str, ...]) -> None:
-    report = checked(*quirks, seed=2, skip=["HTTP-6"], drivers=touching)
+@pytest.mark.parametrize(
+    "group", [pytest.param(name, marks=pytest.mark.soak) if name == SLOW else name for name in TOGETHER]
+)
+def test_what_the_documents_leave_open_is_never_accused(group: str) -> None:
+    report = checked(*TOGETHER[group], seed=2, skip=["HTTP-6"], drivers=touching)
     assert told(report.violations) == ""
 
 
