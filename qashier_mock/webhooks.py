@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -253,23 +253,37 @@ class Dispatcher:
     async def _start_due(self, account: AccountId, *, until: int | None = None) -> None:
         """Claim what is due at or before `until` (the account's now if None) and start an attempt for each."""
         found: list[ClaimedDelivery] = []
+        claims: Sequence[Delivery] = ()
         room = self._room(account)
         if room <= 0:
             return
-        async with self._store.transaction(account) as tx:
-            now = self._service.now(tx)
-            endpoints = {each.id: each for each in self._service.endpoints(tx)}
-            for delivery in await tx.claim_deliveries(now if until is None else until, room):
-                event = await tx.event(delivery.event_id)
-                endpoint = endpoints.get(delivery.endpoint_id)
-                if event is None or endpoint is None:
-                    await tx.remove_delivery(delivery.id)
-                    continue
-                found.append(ClaimedDelivery(delivery, event, endpoint, now))
+        try:
+            async with self._store.transaction(account) as tx:
+                now = self._service.now(tx)
+                endpoints = {each.id: each for each in self._service.endpoints(tx)}
+                claims = await tx.claim_deliveries(now if until is None else until, room)
+                for delivery in claims:
+                    event = await tx.event(delivery.event_id)
+                    endpoint = endpoints.get(delivery.endpoint_id)
+                    if event is None or endpoint is None:
+                        await tx.remove_delivery(delivery.id)
+                        continue
+                    found.append(ClaimedDelivery(delivery, event, endpoint, now))
+        except StoreUnavailable:
+            # A commit whose answer is lost may have claimed them, for nobody to carry out.
+            for delivery in claims:
+                self.repair(partial(self._release, account, delivery))
+            raise
         for claimed in found:
             task = asyncio.create_task(self._attempt(account, claimed))
             self._under_way.setdefault(account, set()).add(task)
             task.add_done_callback(partial(self._ended, account))
+
+    async def _release(self, account: AccountId, delivery: Delivery) -> None:
+        async with self._store.transaction(account) as tx:
+            if await tx.is_claimed(delivery.id):
+                await tx.put_delivery(delivery)
+                await self._service.announce(tx)
 
     def _room(self, account: AccountId) -> int:
         """How many more attempts of the account may be under way."""

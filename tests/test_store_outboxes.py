@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from mock_harness import NOW
@@ -10,6 +13,7 @@ from store_harness import ACCOUNTS, NOWHERE, Mock, Place, until
 
 from qashier_mock.core.delivery import Attempt
 from qashier_mock.core.model import AccountClock, AccountId, EventType
+from qashier_mock.stores.base import StoreUnavailable, Transaction
 
 pytest_plugins = ["store_fixtures"]
 
@@ -37,6 +41,33 @@ async def test_a_claimed_delivery_is_nobody_elses(mock: Mock) -> None:
         assert await tx.is_claimed(third)
         assert await tx.next_delivery_due() == NOW + 10
         assert [each.id for each in await tx.claim_deliveries(NOW + 10, 9)] == [first]
+
+
+@pytest.mark.asyncio
+async def test_a_claim_is_released_if_the_answer_to_its_commit_is_lost(
+    mock: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (delivery_id,) = await mock.fill_outbox(1)
+    begin, losses = mock.store.transaction, iter([StoreUnavailable("the connection is gone")])
+
+    @asynccontextmanager
+    async def losing(account: AccountId, **options: Any) -> AsyncIterator[Transaction]:
+        async with begin(account, **options) as tx:
+            yield tx
+            is_claimed = await tx.is_claimed(delivery_id)
+        if is_claimed and (loss := next(losses, None)) is not None:
+            raise loss
+
+    async def is_released() -> bool:
+        async with mock.store.transaction(ONE) as tx:
+            return await tx.is_claimed(delivery_id) is False
+
+    monkeypatch.setattr(type(mock.store), "transaction", lambda _, *asked, **options: losing(*asked, **options))
+    with pytest.raises(StoreUnavailable):
+        await mock.dispatcher.flush(ONE)
+    await until(is_released)
+    (attempt,) = await mock.dispatcher.flush(ONE)
+    assert attempt.delivery_id == delivery_id
 
 
 @pytest.mark.asyncio
