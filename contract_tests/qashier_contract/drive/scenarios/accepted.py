@@ -219,7 +219,8 @@ def what_no_document_names(context: RunContext) -> Iterator[Json]:
     earlier = context.open().exchange.object
     yield {
         **context.body(),
-        **{name: earlier.get(name) for name in ("id", "url")},
+        "id": earlier.get("id"),
+        "url": "/pay/mine",
         "object": "payment",
         "mode": "subscription",
         "currency": context.second_currency,
